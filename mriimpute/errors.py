@@ -1,0 +1,53 @@
+"""Errors a user can act on; anything else that escapes is a bug."""
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DeviceError",
+    "GeometryError",
+    "MriImputeError",
+    "OutputError",
+    "TrainingError",
+    "VolumeError",
+]
+
+
+class MriImputeError(Exception):
+    """Base of every expected failure.
+
+    Args:
+        problem: What is wrong, with the offending value and file in it.
+        hint: What to do next, as an imperative sentence.
+    """
+
+    def __init__(self, problem: str, hint: str) -> None:
+        super().__init__(problem)
+        self.hint = hint
+
+
+class ConfigError(MriImputeError):
+    """A setting is unknown, ill-typed or contradicts another."""
+
+
+class DeviceError(MriImputeError):
+    """The device that was asked for is not there."""
+
+
+class VolumeError(MriImputeError):
+    """A scan cannot be read, or holds data that the tool does not accept."""
+
+
+class GeometryError(VolumeError):
+    """Affines or grids disagree, or a scan's geometry makes no sense."""
+
+
+class CheckpointError(MriImputeError):
+    """A checkpoint is missing, damaged or was written for another model."""
+
+
+class TrainingError(MriImputeError):
+    """Training cannot start or cannot go on."""
+
+
+class OutputError(MriImputeError):
+    """A result cannot be written, or would replace an existing one."""

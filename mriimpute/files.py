@@ -1,0 +1,90 @@
+"""Writing files so that a killed run leaves none half written, and never over another's result."""
+
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mriimpute.errors import OutputError
+
+__all__ = ["atomic", "refuse_existing", "sha256", "write_json", "write_tsv"]
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path` and renames it onto `path` when the block succeeds.
+
+    The temporary name ends like `path`, for writers that choose a format by the ending.
+
+    Raises:
+        OutputError: If the folder cannot be written or the disk is full.
+    """
+    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        hint = (
+            "free some space and run the same command again"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else "choose a folder that you may write to with -o"
+        )
+        raise OutputError(f"cannot write {path}: {reason}", hint=hint) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Stops before an existing result is replaced.
+
+    Raises:
+        OutputError: If `path` exists (for a folder: holds anything) and `overwrite` is off.
+    """
+    occupied = any(path.iterdir()) if path.is_dir() else path.exists()
+    if occupied and not overwrite:
+        raise OutputError(f"{path} exists", hint="pass --overwrite to replace it")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes `content` as indented JSON, atomically; NaN becomes null, for strict readers."""
+    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_tsv(path: Path, rows: Sequence[Mapping[str, Any]], *, delimiter: str = "\t") -> None:
+    """Writes one line per row, atomically; the first row's keys are the header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), delimiter=delimiter, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+        case float() if value != value or value in (float("inf"), float("-inf")):
+            return None
+        case _:
+            return value

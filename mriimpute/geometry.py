@@ -1,0 +1,181 @@
+"""Grids, frames and resampling in millimetres: pure functions on float64 affines.
+
+Voxel indices are `ijk`, world coordinates are `ras` (mm right, anterior, superior). An affine
+takes ijk to ras. Nothing here reads a file or knows a scan.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64
+from numpy.typing import NDArray
+from scipy import ndimage
+
+__all__ = [
+    "Stack",
+    "centred_grid",
+    "find_stack",
+    "grids_agree",
+    "obliquity_deg",
+    "refined",
+    "resample",
+    "rotation",
+    "spacing_mm",
+    "transform",
+]
+
+Affine = Float64[np.ndarray, "4 4"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Parallel acquired slices inside a grid.
+
+    Attributes:
+        axis: The grid axis (0, 1 or 2) along which slices were skipped.
+        positions: Indices of the acquired slices along `axis`, increasing, at least two.
+    """
+
+    axis: int
+    positions: tuple[int, ...]
+
+    @property
+    def gaps(self) -> tuple[int, ...]:
+        """Steps from each acquired slice to the next, in voxels."""
+        return tuple(b - a for a, b in zip(self.positions, self.positions[1:], strict=False))
+
+
+def spacing_mm(affine: Affine) -> Float64[np.ndarray, " 3"]:
+    """Returns the distance between neighbouring voxel centres along each axis, in mm."""
+    return np.linalg.norm(affine[:3, :3], axis=0)
+
+
+def transform(affine: Affine, points: Float64[np.ndarray, "*n 3"]) -> Float64[np.ndarray, "*n 3"]:
+    """Returns `points` taken through `affine`.
+
+    Example:
+        >>> transform(np.diag([2.0, 2.0, 2.0, 1.0]), np.array([[1.0, 2.0, 3.0]])).tolist()
+        [[2.0, 4.0, 6.0]]
+    """
+    return points @ affine[:3, :3].T + affine[:3, 3]
+
+
+def rotation(angles_deg: tuple[float, float, float]) -> Float64[np.ndarray, "3 3"]:
+    """Returns the rotation about R, then A, then S, by angles in degrees, right-handed."""
+    from scipy.spatial.transform import Rotation
+
+    matrix: Float64[np.ndarray, "3 3"] = Rotation.from_euler(
+        "xyz", angles_deg, degrees=True
+    ).as_matrix()
+    return matrix
+
+
+def obliquity_deg(affine: Affine) -> float:
+    """Returns the largest angle between a grid axis and its nearest anatomical axis, in degrees.
+
+    Example:
+        >>> obliquity_deg(np.diag([-1.0, 1.0, 6.0, 1.0]))
+        0.0
+    """
+    cosines = np.abs(affine[:3, :3] / spacing_mm(affine)).max(axis=0)
+    return float(np.degrees(np.arccos(np.clip(cosines, 0.0, 1.0))).max())
+
+
+def centred_grid(
+    shape: tuple[int, int, int],
+    *,
+    spacing: tuple[float, float, float],
+    centre_ras: Float64[np.ndarray, " 3"],
+    axes: Float64[np.ndarray, "3 3"],
+) -> Affine:
+    """Returns the affine of a grid whose middle lies at `centre_ras`.
+
+    Args:
+        shape: Voxels along each axis.
+        spacing: Between voxel centres along each axis, in mm.
+        centre_ras: In mm.
+        axes: Unit vectors of the grid axes in its columns.
+    """
+    affine = np.eye(4)
+    affine[:3, :3] = axes * np.asarray(spacing)
+    affine[:3, 3] = centre_ras - affine[:3, :3] @ ((np.asarray(shape) - 1) / 2)
+    return affine
+
+
+def refined(affine: Affine, axis: int, factor: int) -> Affine:
+    """Returns the affine of the grid with `factor` voxels for each one along `axis`.
+
+    Voxel n of the coarse grid is voxel `factor * n` of the fine one, so the origin stays.
+    """
+    fine = affine.copy()
+    fine[:3, axis] /= factor
+    return fine
+
+
+def find_stack(observed: Bool[np.ndarray, "i j k"]) -> Stack | None:
+    """Returns the slice stack that `observed` consists of, or None.
+
+    A stack is a set of at least two slices along one axis, at least one of them skipped between
+    the first and the last, outside of which nothing was acquired. Slices need not be equally
+    spaced nor be complete (a slice may have holes). Where two axes qualify, the one that skips
+    more wins.
+    """
+    candidates = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        positions = np.flatnonzero(observed.any(axis=others))
+        if len(positions) >= 2 and positions[-1] - positions[0] >= len(positions):
+            skipped = 1 - len(positions) / (positions[-1] - positions[0] + 1)
+            candidates.append((skipped, -axis, tuple(int(p) for p in positions)))
+    if not candidates:
+        return None
+
+    _, negated, indices = max(candidates)
+    return Stack(-negated, indices)
+
+
+def grids_agree(
+    first: Affine,
+    second: Affine,
+    shape: tuple[int, int, int],
+    *,
+    tolerance_mm: float = 1e-3,
+) -> bool:
+    """Tells whether two affines put every corner of a grid at the same place."""
+    corners = np.array(np.meshgrid(*[[0.0, n - 1.0] for n in shape])).reshape(3, -1).T
+    distance = np.linalg.norm(transform(first, corners) - transform(second, corners), axis=-1)
+    return bool(distance.max() <= tolerance_mm)
+
+
+def resample(
+    data: Float[np.ndarray, "i j k"],
+    affine: Affine,
+    *,
+    to_shape: tuple[int, int, int],
+    to_affine: Affine,
+    order: int = 3,
+    fill: float = 0.0,
+) -> Float32[np.ndarray, "i2 j2 k2"]:
+    """Returns `data` on another grid, by one interpolation.
+
+    Args:
+        data: Intensities; finite.
+        affine: Of `data`.
+        to_shape: Voxels of the new grid.
+        to_affine: Of the new grid. For a moved head, compose the motion into it:
+            `head_to_source @ to_affine`.
+        order: Of the B-spline: 0 nearest, 1 linear, 3 cubic.
+        fill: Value outside of the field of view.
+    """
+    index = np.linalg.inv(affine) @ to_affine
+    image: NDArray[np.float32] = ndimage.affine_transform(
+        data.astype(np.float32, copy=False),
+        index[:3, :3],
+        index[:3, 3],
+        output_shape=to_shape,
+        output=np.float32,
+        order=order,
+        mode="constant",
+        cval=fill,
+    )
+    return image

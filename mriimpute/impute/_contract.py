@@ -1,0 +1,49 @@
+"""What every way of imputing promises."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from mriimpute.volume import Volume
+
+__all__ = ["Imputation", "Imputer"]
+
+Image = Float32[np.ndarray, "i j k"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Imputation:
+    """A completed volume and how sure it is, on the grid of the volume, in its units.
+
+    Attributes:
+        mean: The conditional mean. Acquired voxels are those of the volume, bit for bit.
+        std: The predictive standard deviation, zero where acquired; None where the method gives
+            none.
+        draw: Returns posterior draw number n >= 1, the same for each call and for any number of
+            other draws; None where the method gives none.
+    """
+
+    mean: Image
+    std: Image | None = None
+    draw: Callable[[int], Image] | None = None
+
+
+class Imputer(ABC):
+    """Fills the unobserved voxels of a volume. `f(a y + b) = a f(y) + b` for a > 0."""
+
+    name: str
+
+    @abstractmethod
+    def impute(self, volume: Volume, *, seed: int, case: str, tile: int) -> Imputation:
+        """Returns the completed volume.
+
+        Args:
+            volume: Unobserved voxels may be NaN.
+            seed: Of the run.
+            case: Names the scan in random streams: same seed and case, same draws.
+            tile: Edge, in voxels, of the region worked on at once. It bounds memory and changes
+                no bit of the result.
+        """

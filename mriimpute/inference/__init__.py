@@ -1,0 +1,1 @@
+"""Objectives and estimators, one per file."""

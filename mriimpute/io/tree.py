@@ -1,0 +1,66 @@
+"""Finding scans: a file, a folder of files, or a BIDS tree."""
+
+from pathlib import Path
+
+from mriimpute.errors import VolumeError
+
+__all__ = ["find_scans", "stem", "subject"]
+
+ENDINGS = (".nii.gz", ".nii", ".mgz", ".mgh")
+SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw", "T2star", "inplaneT1", "inplaneT2")
+
+
+def find_scans(source: Path) -> list[Path]:
+    """Returns the scans that `source` stands for, sorted by name.
+
+    A file stands for itself. A BIDS tree (a folder with `sub-*` folders) stands for its
+    anatomical scans, derivatives (`desc-`) left out. Another folder stands for the images in it.
+
+    Raises:
+        VolumeError: If `source` does not exist or holds no scan.
+    """
+    if not source.exists():
+        raise VolumeError(f"{source} does not exist", hint="check the path")
+    if source.is_file():
+        return [source]
+
+    subjects = [path for path in source.glob("sub-*") if path.is_dir()]
+    if subjects:
+        found = [
+            path
+            for folder in subjects
+            for path in folder.rglob("*")
+            if stem(path).endswith(tuple(f"_{suffix}" for suffix in SUFFIXES))
+            and "_desc-" not in path.name
+        ]
+    else:
+        found = list(source.iterdir())
+    scans = [path for path in found if path.name.endswith(ENDINGS) and path.name[0] != "."]
+    if not scans:
+        raise VolumeError(f"{source} holds no scan", hint=f"put files ending in {ENDINGS} there")
+
+    return sorted(scans)
+
+
+def stem(path: Path) -> str:
+    """Returns the file name without its image ending.
+
+    Example:
+        >>> stem(Path("scan.v2.nii.gz"))
+        'scan.v2'
+    """
+    for ending in ENDINGS:
+        if path.name.endswith(ending):
+            return path.name.removesuffix(ending)
+    return path.stem
+
+
+def subject(path: Path) -> str:
+    """Returns the BIDS subject label (`sub-01`) of a file, or its stem where there is none.
+
+    Example:
+        >>> subject(Path("sub-01_ses-2_T1w.nii.gz")), subject(Path("head.nii"))
+        ('sub-01', 'head')
+    """
+    first = stem(path).split("_")[0]
+    return first if first.startswith("sub-") else stem(path)

@@ -1,0 +1,1 @@
+"""Sparsity-aware layers, densities and blocks: tensors only, no scans, no millimetres."""
