@@ -7,13 +7,20 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from mriimpute.errors import OutputError
 
-__all__ = ["atomic", "refuse_existing", "sha256", "write_json", "write_tsv"]
+__all__ = [
+    "atomic",
+    "refuse_existing",
+    "sha256",
+    "writable_folder",
+    "write_json",
+    "write_tsv",
+]
 
 
 @contextmanager
@@ -41,7 +48,8 @@ def atomic(path: Path) -> Iterator[Path]:
         )
         raise OutputError(f"cannot write {path}: {reason}", hint=hint) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a second failure must not hide the first
+            temporary.unlink(missing_ok=True)
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -53,6 +61,24 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     occupied = any(path.iterdir()) if path.is_dir() else path.exists()
     if occupied and not overwrite:
         raise OutputError(f"{path} exists", hint="pass --overwrite to replace it")
+
+
+def writable_folder(path: Path) -> None:
+    """Makes a folder and tries it out, so that hours of work do not end in a refusal.
+
+    Raises:
+        OutputError: If nothing can be written there.
+    """
+    probe = path / f".{os.getpid()}.probe"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"cannot write into {path}: {os.strerror(error.errno or 0)}",
+            hint="choose a folder that you may write to with -o",
+        ) from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -80,7 +106,7 @@ def sha256(path: Path) -> str:
 
 def _finite(value: Any) -> Any:
     match value:
-        case dict():
+        case Mapping():
             return {key: _finite(item) for key, item in value.items()}
         case list() | tuple():
             return [_finite(item) for item in value]

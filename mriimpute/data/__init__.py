@@ -1,1 +1,22 @@
-"""TODO"""
+"""Cohorts of sparse scans: which scans, on which grid, in which units, and patches of them."""
+
+from mriimpute.data.cohort import Cohort, cohort, observed_beside
+from mriimpute.data.grid import FineGrid, fine_volume
+from mriimpute.data.normalise import Normalisation, normalisation
+from mriimpute.data.patches import PatchConfig, Patches, draw_patches
+from mriimpute.data.sparse import SparseScan, read_sparse
+
+__all__ = [
+    "Cohort",
+    "FineGrid",
+    "Normalisation",
+    "PatchConfig",
+    "Patches",
+    "SparseScan",
+    "cohort",
+    "draw_patches",
+    "fine_volume",
+    "normalisation",
+    "observed_beside",
+    "read_sparse",
+]

@@ -1,1 +1,7 @@
-"""TODO"""
+"""Ways of imputing a volume: `load_imputer` finds one by name, run folder or file."""
+
+from mriimpute.data.grid import FineGrid, fine_volume
+from mriimpute.impute._contract import Imputation, Imputer
+from mriimpute.impute.registry import METHODS, load_imputer
+
+__all__ = ["METHODS", "FineGrid", "Imputation", "Imputer", "fine_volume", "load_imputer"]

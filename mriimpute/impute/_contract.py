@@ -19,7 +19,7 @@ class Imputation:
     """A completed volume and how sure it is, on the grid of the volume, in its units.
 
     Attributes:
-        mean: The conditional mean. Acquired voxels are those of the volume, bit for bit.
+        mean: The conditional mean.
         std: The predictive standard deviation, zero where acquired; None where the method gives
             none.
         draw: Returns posterior draw number n >= 1, the same for each call and for any number of
@@ -37,7 +37,9 @@ class Imputer(ABC):
     name: str
 
     @abstractmethod
-    def impute(self, volume: Volume, *, seed: int, case: str, tile: int) -> Imputation:
+    def impute(
+        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
+    ) -> Imputation:
         """Returns the completed volume.
 
         Args:
@@ -46,4 +48,6 @@ class Imputer(ABC):
             case: Names the scan in random streams: same seed and case, same draws.
             tile: Edge, in voxels, of the region worked on at once. It bounds memory and changes
                 no bit of the result.
+            keep_observed: Return acquired voxels bit for bit. A method that passes through them
+                anyway need not look at this.
         """

@@ -4,9 +4,8 @@ A scan keeps its header, so what is written overlays on what was read: the array
 flipped back, and both forms, their codes and the units are copied, never recomputed.
 """
 
-import gzip
 import logging
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,13 +13,12 @@ from typing import Any, Literal
 import nibabel as nib
 import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from mriimpute.errors import GeometryError, VolumeError
 from mriimpute.files import atomic
-from mriimpute.geometry import grids_agree
+from mriimpute.geometry import grids_agree, is_invertible
+from mriimpute.io._load import image_dtype, load, voxels
 from mriimpute.volume import Volume
 
 __all__ = ["Form", "Scan", "read_scan", "write_image"]
@@ -28,8 +26,6 @@ __all__ = ["Form", "Scan", "read_scan", "write_image"]
 log = logging.getLogger(__name__)
 
 Form = Literal["auto", "sform", "qform"]
-
-NIFTI_ENDINGS = (".nii", ".nii.gz", ".mgz", ".mgh")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,9 +35,12 @@ class Scan:
     Attributes:
         path: Where it was read.
         volume: Its voxels, axes towards right, anterior, superior.
-        header: As stored, NIfTI-1 (that of an MGZ file is translated).
+        header: As stored, NIfTI-1 or 2 (that of an MGZ file is translated).
         orientation: nibabel's orientation array, from stored axes to those of `volume`.
         warnings: What the user should know about this scan.
+        dtype: Of the stored numbers.
+        slope: Intensity = slope * stored number + intercept.
+        intercept: See `slope`.
     """
 
     path: Path
@@ -49,6 +48,27 @@ class Scan:
     header: Any
     orientation: NDArray[np.float64]
     warnings: tuple[str, ...] = ()
+    dtype: str = "float32"
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    @property
+    def stored_shape(self) -> tuple[int, int, int]:
+        """Voxels along the axes of the file."""
+        i, j, k = (self.volume.shape[int(axis)] for axis in self.orientation[:, 0])
+        return i, j, k
+
+    @property
+    def stored_affine(self) -> NDArray[np.float64]:
+        """The affine of the file: from its voxel indices to mm right, anterior, superior."""
+        forth = nib.orientations.inv_ornt_aff(self.orientation, self.stored_shape)
+        affine: NDArray[np.float64] = self.volume.affine @ np.linalg.inv(forth)
+        return affine
+
+    @property
+    def axis_codes(self) -> str:
+        """Where the axes of the file point, such as "LPS"."""
+        return "".join(nib.orientations.aff2axcodes(self.stored_affine))
 
 
 def read_scan(path: Path, *, observed: Path | None = None, form: Form = "auto") -> Scan:
@@ -64,28 +84,25 @@ def read_scan(path: Path, *, observed: Path | None = None, form: Form = "auto") 
         VolumeError: If the file cannot be read or holds something else than one volume.
         GeometryError: If the affine is degenerate or `observed` lies elsewhere.
     """
-    image = _load(path)
-    data = _voxels(image, path)
-    affine, notes = _affine(image, path, form)
+    image, notes = load(path)
+    affine = _affine(image, path, form)
+    notes += _form_notes(image)
+    data = voxels(image, path)
     finite = np.isfinite(data)
     if not finite.any():
         raise VolumeError(f"{path}: every voxel is NaN", hint="check how the file was exported")
 
+    missing = int((~finite).sum())
+    if missing:
+        notes.append(f"{missing} voxels are NaN or infinite and count as missing")
     if observed is not None:
-        chosen = _load(observed)
-        mask = _voxels(chosen, observed)
-        if mask.shape != data.shape or not grids_agree(chosen.affine, affine, data.shape):
-            raise GeometryError(
-                f"{observed} and {path} lie on different grids",
-                hint="give an observed image on the grid of the scan",
-            )
-        finite &= mask > 0
+        finite &= _chosen(observed, path, affine, data.shape)
         if not finite.any():
             raise VolumeError(
                 f"{observed}: no voxel of {path} is observed", hint="mark acquired voxels with 1"
             )
-    elif missing := int((~finite).sum()):
-        notes.append(f"{missing} voxels are NaN or infinite and count as missing")
+    for note in notes:
+        log.warning("%s: %s", path.name, note)
 
     orientation = nib.orientations.io_orientation(affine)
     volume = Volume(
@@ -93,10 +110,16 @@ def read_scan(path: Path, *, observed: Path | None = None, form: Form = "auto") 
         observed=_reoriented(finite, orientation),
         affine=affine @ nib.orientations.inv_ornt_aff(orientation, data.shape),
     )
-    for note in notes:
-        log.warning("%s: %s", path.name, note)
-
-    return Scan(path, volume, _nifti_header(image), orientation, tuple(notes))
+    return Scan(
+        path,
+        volume,
+        _nifti_header(image),
+        orientation,
+        tuple(notes),
+        dtype=str(image_dtype(image)),
+        slope=_or(getattr(image.dataobj, "slope", None), 1.0),
+        intercept=_or(getattr(image.dataobj, "inter", None), 0.0),
+    )
 
 
 def write_image(
@@ -108,6 +131,8 @@ def write_image(
 ) -> None:
     """Writes `data` into the frame of a scan, atomically, with slope 1 and intercept 0.
 
+    Free text and extensions of the scan's header, which may name a patient, are left out.
+
     Args:
         path: Ends in .nii or .nii.gz.
         data: On the scan's canonical grid, or on that grid refined.
@@ -118,110 +143,100 @@ def write_image(
         OutputError: If the file cannot be written.
     """
     axis, factor = refine
+    expected = list(like.volume.shape)
+    expected[axis] = factor * (expected[axis] - 1) + 1
+    if list(data.shape) != expected:
+        raise ValueError(f"data must have shape {tuple(expected)}, got {data.shape}")
     stored_axis = int(np.flatnonzero(like.orientation[:, 0] == axis)[0])
     inverse = nib.orientations.ornt_transform(
         nib.orientations.axcodes2ornt("RAS"), like.orientation
     )
     array = np.asarray(nib.orientations.apply_orientation(data, inverse))
 
-    header = like.header.copy()
+    header = _anonymous(like.header)
     header.set_data_dtype(data.dtype)
     header.set_data_shape(array.shape)
     header.set_slope_inter(1, 0)
-    header["cal_min"], header["cal_max"] = 0, 0
-    header["descrip"] = b"mriimpute"
     # Both forms are edited in place: recomputing them from an affine would round them.
     header["pixdim"][1 + stored_axis] /= factor
     for row in ("srow_x", "srow_y", "srow_z"):
         header[row][stored_axis] /= factor
 
-    image = nib.Nifti1Image(array, None, header)
+    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    image = kind(array, None, header)
     with atomic(path) as temporary:
         image.to_filename(temporary)
 
 
-def _load(path: Path) -> Any:
-    if not path.exists():
-        raise VolumeError(f"{path} does not exist", hint="check the path")
-    if not path.name.endswith(NIFTI_ENDINGS):
-        raise VolumeError(
-            f"{path} is not a NIfTI or MGZ file", hint=f"pass a file ending in {NIFTI_ENDINGS}"
+def _chosen(
+    observed: Path, path: Path, affine: NDArray[np.float64], shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    image, _ = load(observed)
+    values = voxels(image, observed)
+    # Tools write the same grid through quaternions or float32: equal only to some micrometres.
+    close = values.shape == shape and grids_agree(
+        np.asarray(image.affine, dtype=np.float64), affine, values.shape, tolerance_mm=0.02
+    )
+    if not close:
+        raise GeometryError(
+            f"{observed} and {path} lie on different grids",
+            hint="give an observed image on the grid of the scan",
         )
-    try:
-        return nib.load(path)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise VolumeError(
-            f"{path} cannot be read as an image: {_first_line(error)}",
-            hint="check that the file is complete and is NIfTI or MGZ",
-        ) from error
+    chosen: NDArray[np.bool_] = np.isfinite(values) & (values != 0)
+    return chosen
 
 
-def _voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
-    dtype = image.get_data_dtype()
-    if dtype.fields is not None or dtype.kind == "c":
-        kind = "colour" if dtype.fields is not None else "complex"
-        raise VolumeError(
-            f"{path} holds {kind} voxels", hint="pass a scan with one real number per voxel"
-        )
-    shape = image.shape
-    if len(shape) > 3 and set(shape[3:]) == {1}:
-        shape = shape[:3]
-    if len(shape) != 3:
-        raise VolumeError(
-            f"{path} has {len(shape)} axes {tuple(int(n) for n in shape)}, must have 3",
-            hint="split a time series into volumes and pass one",
-        )
-    if min(shape) < 2:
-        raise VolumeError(
-            f"{path} has shape {tuple(int(n) for n in shape)}: a single slice",
-            hint="pass a stack of at least two slices",
-        )
-    try:
-        data = np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError, zlib.error, gzip.BadGzipFile) as error:
-        raise VolumeError(
-            f"{path} is damaged or cut short: {_first_line(error)}", hint="copy the file again"
-        ) from error
-
-    return data.reshape(shape)
-
-
-def _affine(image: Any, path: Path, form: Form) -> tuple[NDArray[np.float64], list[str]]:
-    header, notes = image.header, []
+def _affine(image: Any, path: Path, form: Form) -> NDArray[np.float64]:
     affine = np.asarray(image.affine, dtype=np.float64)
-    if isinstance(header, nib.Nifti1Header):
-        # pixdim, not the affine: nibabel repairs a zero there without a word
-        zooms = np.asarray(header["pixdim"][1:4], dtype=np.float64)
-        if not np.isfinite(zooms).all() or (zooms == 0).any():
-            raise GeometryError(
-                f"{path} has voxel size {tuple(zooms.tolist())} mm",
-                hint="repair the header, for example with nibabel or fslhd",
-            )
-        if form != "auto":
-            affine = np.asarray(getattr(header, f"get_{form}")(), dtype=np.float64)
-        elif header["sform_code"] > 0 and header["qform_code"] > 0:
-            sform, qform = header.get_sform(), header.get_qform()
-            if not grids_agree(sform, qform, image.shape[:3], tolerance_mm=0.1):
-                notes.append("sform and qform disagree by over 0.1 mm: the sform is used")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    if form != "auto" and isinstance(image.header, nib.Nifti1Header):
+        affine = np.asarray(getattr(image.header, f"get_{form}")(), dtype=np.float64)
+    if not is_invertible(affine):
         raise GeometryError(
             f"{path} has an affine that cannot be inverted", hint="repair the header"
         )
-    return affine, notes
+    return affine
+
+
+def _form_notes(image: Any) -> Sequence[str]:
+    header = image.header
+    if not isinstance(header, nib.Nifti1Header):
+        return []
+    notes = []
+    sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
+    if sform is None and qform is None:
+        notes.append("neither sform nor qform is set: which side is left is a guess")
+    if sform is not None and qform is not None:
+        i, j, k = (*map(int, image.shape[:3]), 1, 1)[:3]
+        if not grids_agree(sform, qform, (i, j, k), tolerance_mm=0.1):
+            notes.append("sform and qform disagree by over 0.1 mm: the sform is used")
+    code = int(header["xyzt_units"]) % 8
+    if code not in (0, 2):
+        units = {1: "metres", 3: "micrometres"}.get(code, f"unknown units (code {code})")
+        notes.append(f"the header gives lengths in {units}; they are taken as mm")
+    return notes
 
 
 def _nifti_header(image: Any) -> Any:
     if isinstance(image.header, nib.Nifti1Header):
-        header = image.header.copy()
-        if header["sform_code"] == 0 and header["qform_code"] == 0:
-            # No form: readers would centre the grid by its size, which refining changes.
-            header.set_sform(image.affine, code=1)
-        return header
+        return image.header.copy()
     translated = nib.Nifti1Image(np.zeros(image.shape[:3], np.uint8), image.affine).header
     translated.set_sform(image.affine, code=1)
     translated.set_qform(image.affine, code=1)
     translated.set_xyzt_units("mm")
     return translated
+
+
+def _anonymous(header: Any) -> Any:
+    copy = header.copy()
+    copy.extensions.clear()
+    for name in ("aux_file", "db_name", "intent_name"):
+        if name in copy.keys():  # noqa: SIM118 - iterating over a header gives its values
+            copy[name] = b""
+    copy["descrip"] = b"mriimpute"
+    for name in ("cal_min", "cal_max", "slice_start", "slice_end", "slice_code", "slice_duration"):
+        copy[name] = 0
+    copy["intent_code"] = 0
+    return copy
 
 
 def _reoriented(
@@ -230,5 +245,5 @@ def _reoriented(
     return np.ascontiguousarray(nib.orientations.apply_orientation(array, orientation))
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _or(value: Any, default: float) -> float:
+    return default if value is None else float(value)

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from mriimpute.errors import VolumeError
+from mriimpute.io._load import ENDINGS
 
-__all__ = ["find_scans", "stem", "subject"]
+__all__ = ["ENDINGS", "find_scans", "stem", "subject"]
 
-ENDINGS = (".nii.gz", ".nii", ".mgz", ".mgh")
 SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw", "T2star", "inplaneT1", "inplaneT2")
 
 

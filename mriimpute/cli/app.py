@@ -1,0 +1,175 @@
+"""The application: the common options, and the one place where an error becomes a message.
+
+A command is a function whose first parameter is `run: Run`:
+
+    @command()
+    def inspect(run: Run, scan: Annotated[Path, typer.Argument(help="...")]) -> None:
+
+`command` adds the options that every command has and turns them into `run`. Heavy libraries are
+imported inside the function, so that `--help` waits for none of them.
+"""
+
+import functools
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mriimpute import __version__
+from mriimpute.cli import options
+from mriimpute.cli.progress import choose_track
+from mriimpute.cli.run import Run, stoppable, talking, threads_limited
+from mriimpute.errors import MriImputeError
+
+__all__ = ["app", "command", "tell"]
+
+# typer vendors click and exports this class only through its children.
+ClickException: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
+
+COMMON: dict[str, tuple[Any, Any]] = {
+    "seed": (options.Seed, 0),
+    "device": (options.Device, "auto"),
+    "threads": (options.Threads, 0),
+    "overwrite": (options.Overwrite, False),
+    "quiet": (options.Quiet, False),
+    "verbose": (options.Verbose, False),
+    "debug": (options.Debug, False),
+    "no_progress": (options.NoProgress, False),
+}
+
+
+class Group(TyperGroup):
+    """Prints a failure as two lines on stderr; with `--debug` the traceback before them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keeps what was typed, for the record and for `--debug`."""
+        ctx.obj = tuple(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, ClickException, BrokenPipeError):
+            raise
+        except KeyboardInterrupt as error:
+            text = "interrupted: nothing is half written; run the same command again to go on"
+            typer.secho(text, fg="yellow", err=True)
+            raise typer.Exit(130) from error
+        except Exception as error:
+            if "--debug" in ctx.obj:
+                traceback.print_exception(error, file=sys.stderr)
+            tell(error)
+            raise typer.Exit(1) from error
+
+
+def tell(error: Exception) -> None:
+    """Prints an error as two lines on stderr, for a command that goes on with the next scan."""
+    problem, hint = _message(error)
+    typer.secho(f"error: {problem}", fg="red", err=True)
+    typer.secho(f"hint: {hint}", err=True)
+
+
+def _message(error: Exception) -> tuple[str, str]:
+    text = " ".join(str(error).split())
+    torch = sys.modules.get("torch")
+    gpu_full = torch is not None and isinstance(error, torch.OutOfMemoryError)
+    if isinstance(error, MriImputeError):
+        return text, error.hint
+    if gpu_full:
+        return "the GPU is out of memory", "close other programs on it, or pass --device cpu"
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
+        return "out of memory", "close other programs, or use a machine with more memory"
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}", "check that the path is right and may be read"
+    return (
+        f"unexpected {type(error).__name__}: {text}",
+        "this is a bug; pass --debug for the traceback and report it",
+    )
+
+
+app = typer.Typer(
+    name="mriimpute",
+    cls=Group,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> bool:
+    if value:
+        typer.echo(f"mriimpute {__version__}")
+        raise typer.Exit
+    return value  # what a callback returns is what the command gets
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=_version
+        ),
+    ] = False,
+) -> None:
+    """Fill in the slices that a brain MRI skipped, learning from sparse scans alone.
+
+    For research; not a medical device.
+    """
+
+
+def command(name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Registers a command and gives it the common options.
+
+    Args:
+        name: As typed by the user; by default that of the function.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        app.command(name)(_with_common_options(function))
+        return function
+
+    return register
+
+
+def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(function)
+    def run_command(*, ctx: Any, **given: Any) -> None:
+        common = {name: given.pop(name) for name in COMMON}
+        verbose = common["verbose"] or common["debug"]
+        with ExitStack() as stack:
+            stack.enter_context(talking(quiet=common["quiet"], verbose=verbose))
+            stack.enter_context(threads_limited(common["threads"]))
+            stack.enter_context(stoppable())
+            run = Run(
+                command_line=("mriimpute", *ctx.obj),
+                seed=common["seed"],
+                wanted_device=common["device"],
+                threads=common["threads"],
+                overwrite=common["overwrite"],
+                quiet=common["quiet"],
+                track=choose_track(wanted=not (common["no_progress"] or common["quiet"])),
+            )
+            function(run, **given)
+
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in COMMON.items()
+    ]
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    shown = [context, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *added]
+    run_command.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    run_command.__annotations__ = {p.name: p.annotation for p in shown}
+    return run_command

@@ -1,0 +1,86 @@
+"""`mriimpute impute`: fill the slices that a scan skipped."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mriimpute.cli.app import command, tell
+from mriimpute.cli.run import Run
+from mriimpute.errors import MriImputeError
+
+__all__ = ["impute"]
+
+
+@command()
+def impute(
+    run: Run,
+    scans: Annotated[
+        list[Path],
+        typer.Argument(metavar="SCAN...", help="Files, folders of scans, BIDS trees."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for results. Default: SCAN_imputed beside SCAN."),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A run folder of `train`, or a method: cross-plane-ridge, linear, pchip, cubic."
+        ),
+    ] = "cross-plane-ridge",
+    samples: Annotated[int, typer.Option(min=0, max=999, help="Posterior draws to write.")] = 0,
+    spacing: Annotated[
+        float | None,
+        typer.Option(metavar="MM", help="Between output slices. Default: as inside a slice."),
+    ] = None,
+    observed: Annotated[
+        Path | None,
+        typer.Option(help="Image, 1 where acquired. Default: the geometry and NaN tell."),
+    ] = None,
+    keep_observed: Annotated[
+        bool, typer.Option(help="Acquired voxels come back bit for bit.")
+    ] = True,
+    tile: Annotated[
+        int,
+        typer.Option(min=16, metavar="VOXELS", help="Edge worked on at once; bounds memory only."),
+    ] = 128,
+) -> None:
+    """Fill the slices that a scan skipped: conditional mean, uncertainty, posterior draws.
+
+    Example: mriimpute impute scan.nii.gz --samples 20
+    """
+    from mriimpute.impute import METHODS, load_imputer
+    from mriimpute.impute.case import Request, impute_case, plan
+
+    # Only networks compute on a device, and asking for it loads torch.
+    device = "cpu" if model in METHODS and run.wanted_device == "auto" else run.device
+    imputer = load_imputer(model, device=device)
+    request = Request(
+        samples=samples,
+        seed=run.seed,
+        spacing_mm=spacing,
+        observed=observed,
+        tile=tile,
+        keep_observed=keep_observed,
+    )
+    cases = plan(scans, out)
+    failed = []
+    for case in run.track(cases, total=len(cases), label="scans"):
+        try:
+            mean = impute_case(
+                case,
+                imputer,
+                request,
+                record=lambda facts: run.record(settings=facts, device=device),
+                overwrite=run.overwrite,
+            )
+        except MriImputeError as error:
+            tell(error)
+            failed.append(case.scan.name)
+        else:
+            typer.echo(mean)
+    if failed:
+        if len(cases) > 1:
+            typer.echo(f"failed: {len(failed)} of {len(cases)}: {', '.join(failed)}", err=True)
+        raise typer.Exit(1)

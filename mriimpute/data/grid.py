@@ -1,0 +1,107 @@
+"""The grid that is imputed: the scan's own frame, its slice axis refined."""
+
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mriimpute.errors import ConfigError, VolumeError
+from mriimpute.geometry import refined
+from mriimpute.io import Scan
+from mriimpute.volume import Volume
+
+__all__ = ["COARSE", "FineGrid", "fine_volume", "refinement"]
+
+log = logging.getLogger(__name__)
+
+COARSE = 1.5
+"""An axis is a slice axis when its spacing is this many times the mean of the other two."""
+
+ROUNDING = 1e-3
+"""Error of spacing ratios that went through float32 headers."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FineGrid:
+    """A scan on the grid where it is imputed.
+
+    Attributes:
+        volume: Slice n of the scan is slice `factor * n`; the slices between are unobserved.
+        axis: Along which the grid was refined.
+        factor: Fine voxels for each voxel of the scan along `axis`; 1 where nothing was refined.
+    """
+
+    volume: Volume
+    axis: int
+    factor: int
+
+
+def fine_volume(scan: Scan, spacing_mm: float | None = None) -> FineGrid:
+    """Returns the scan with room for the slices that were skipped.
+
+    N slices become `factor * (N - 1) + 1`, so acquired slices lie exactly on fine ones.
+
+    Args:
+        scan: As read.
+        spacing_mm: Between fine slices; None stands for the spacing inside of slices. Where it
+            does not divide the slice spacing, the nearest one that does is taken and logged.
+
+    Raises:
+        ConfigError: If `spacing_mm` is not positive or larger than the slice spacing.
+        VolumeError: If no voxel is missing.
+    """
+    axis, factor = refinement(scan.volume, spacing_mm)
+    volume = scan.volume if factor == 1 else _spread(scan.volume, axis, factor)
+    if volume.observed.all():
+        spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing_mm)
+        raise VolumeError(
+            f"{scan.path}: nothing to impute: voxels are {spacing} mm and none is missing",
+            hint="pass --spacing for thinner slices, or --observed with the acquired voxels",
+        )
+    return FineGrid(volume, axis, factor)
+
+
+def refinement(volume: Volume, spacing_mm: float | None = None) -> tuple[int, int]:
+    """Returns the axis with the largest spacing, and how many fine voxels each of its voxels gets.
+
+    Raises:
+        ConfigError: If `spacing_mm` is not positive or larger than that spacing.
+    """
+    axis = int(np.argmax(volume.spacing_mm))
+    coarse = volume.spacing_mm[axis]
+    in_plane = (sum(volume.spacing_mm) - coarse) / 2
+    if spacing_mm is None:
+        is_stack = coarse >= COARSE * in_plane * (1 - ROUNDING)
+        return axis, _round_half_up(coarse / in_plane) if is_stack else 1
+
+    if not 0 < spacing_mm <= coarse * (1 + ROUNDING):
+        raise ConfigError(
+            f"spacing must be above 0 and at most the slice spacing {coarse:.4g} mm, "
+            f"got {spacing_mm:g} mm",
+            hint="pass a smaller --spacing, or none for the in-plane spacing",
+        )
+    if coarse <= in_plane * (1 + ROUNDING):
+        return axis, 1  # cubic voxels: no axis is the slice axis
+
+    factor = _round_half_up(coarse / spacing_mm)
+    if abs(coarse / factor - spacing_mm) > ROUNDING * spacing_mm:
+        log.info("spacing %g mm does not divide %g mm: %g mm taken", spacing_mm, coarse,
+                 coarse / factor)  # fmt: skip
+    return axis, factor
+
+
+def _round_half_up(ratio: float) -> int:
+    return max(1, math.floor(ratio + ROUNDING + 0.5))
+
+
+def _spread(volume: Volume, axis: int, factor: int) -> Volume:
+    shape = list(volume.shape)
+    shape[axis] = factor * (shape[axis] - 1) + 1
+    acquired = tuple(slice(None, None, factor if n == axis else 1) for n in range(3))
+
+    data = np.full(shape, np.nan, np.float32)
+    observed = np.zeros(shape, bool)
+    data[acquired] = volume.data
+    observed[acquired] = volume.observed
+    return Volume(data, observed, refined(volume.affine, axis, factor))

@@ -1,0 +1,68 @@
+"""Which device computes: the choice is spoken, never silent."""
+
+import logging
+import re
+
+from mriimpute.errors import DeviceError
+
+__all__ = ["choose_device", "is_device"]
+
+log = logging.getLogger(__name__)
+
+
+def is_device(name: str) -> bool:
+    """Tells whether `name` is auto, cpu, cuda or cuda:N.
+
+    Example:
+        >>> is_device("cuda:1"), is_device("gpu")
+        (True, False)
+    """
+    return re.fullmatch(r"auto|cpu|cuda(:\d+)?", name) is not None
+
+
+def choose_device(name: str) -> str:
+    """Returns the torch device that `name` stands for: "cpu" or "cuda:N".
+
+    "auto" takes the first CUDA device, or the CPU where there is none, and logs which and why.
+
+    Raises:
+        DeviceError: If a CUDA device was asked for by name and is not there.
+    """
+    import torch
+
+    if not is_device(name):
+        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
+    if name == "cpu":
+        return name
+
+    present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto" and not present:
+        log.info("device: cpu (%s)", _reason())
+        return "cpu"
+
+    _, _, number = name.partition(":")
+    index = int(number or 0)
+    if index >= present:
+        known = ", ".join(f"cuda:{n}" for n in range(present)) or _reason()
+        raise DeviceError(
+            f"device {name!r} is not there: {known}",
+            hint="use --device cpu or auto; in a container pass --gpus all (Apptainer: --nv)",
+        )
+
+    memory_gib = torch.cuda.get_device_properties(index).total_memory / 2**30
+    log.info("device: cuda:%d (%s, %.0f GiB)", index, _name(index), memory_gib)
+    return f"cuda:{index}"
+
+
+def _reason() -> str:
+    import torch
+
+    if torch.version.cuda is None:
+        return "this build of torch has no CUDA"
+    return "torch sees no CUDA device"
+
+
+def _name(index: int) -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name(index))

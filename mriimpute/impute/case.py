@@ -1,0 +1,215 @@
+"""One scan from file to files: read, refine, impute, write.
+
+The mean's sidecar is written last: a case is finished when it is there, and a killed run leaves
+a case that the next one does again.
+"""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from mriimpute.data.grid import FineGrid, fine_volume
+from mriimpute.errors import ConfigError, OutputError, VolumeError
+from mriimpute.files import sha256, writable_folder, write_json
+from mriimpute.impute._contract import Imputation, Imputer
+from mriimpute.io import Scan, find_scans, read_scan, stem, write_image
+
+__all__ = ["Case", "Request", "impute_case", "plan"]
+
+log = logging.getLogger(__name__)
+
+BIDS_NAME = re.compile(r"(sub-[0-9A-Za-z]+(?:_[a-z]+-[0-9A-Za-z]+)*)_([0-9A-Za-z]+)")
+
+CONTENTS = {
+    "mean": "Conditional mean of the imputed scan, in the units of the input",
+    "std": "Predictive standard deviation, in the units of the input; 0 where acquired",
+    "draw": "Draw from the posterior of the scan given what was acquired",
+    "observed": "1 where acquired, 0 where imputed",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What to make of each scan.
+
+    Attributes:
+        samples: Number of posterior draws.
+        seed: Of the run.
+        spacing_mm: Between output slices, in mm; None stands for the in-plane spacing.
+        observed: Image that marks acquired voxels; None where the geometry or NaN tells.
+        tile: Edge of the region worked on at once, in voxels.
+        keep_observed: Acquired voxels come back bit for bit.
+    """
+
+    samples: int = 0
+    seed: int = 0
+    spacing_mm: float | None = None
+    observed: Path | None = None
+    tile: int = 128
+    keep_observed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A scan and the folder its results go to."""
+
+    scan: Path
+    folder: Path
+
+    def file(self, label: str) -> Path:
+        """Returns the path of a result such as "mean"; a BIDS name keeps its entities."""
+        name = stem(self.scan)
+        bids = BIDS_NAME.fullmatch(name)
+        if bids is None:
+            return self.folder / f"{name}_desc-{label}.nii.gz"
+        entities, suffix = bids.groups()
+        suffix = "mask" if label == "observed" else suffix
+        return self.folder / f"{entities}_desc-{label}_{suffix}.nii.gz"
+
+    @property
+    def record(self) -> Path:
+        """The sidecar of the mean, written last."""
+        return _sidecar(self.file("mean"))
+
+
+def plan(sources: Sequence[Path], out: Path | None) -> list[Case]:
+    """Returns the cases that `sources` stand for.
+
+    The results of a file go to `out`, by default to `<name>_imputed` beside it; those of a
+    folder keep its structure below `out`, by default `<folder>_imputed` beside it.
+
+    Raises:
+        OutputError: If two scans would write the same files, or `out` names a file.
+        VolumeError: If a source does not exist or holds no scan.
+    """
+    if out is not None and (out.is_file() or out.name.endswith((".nii", ".nii.gz"))):
+        raise OutputError(f"{out} is a file name", hint="pass a folder with -o")
+
+    cases: dict[Path, Case] = {}
+    for source in sources:
+        root = source.resolve()
+        default = root.with_name(f"{stem(root)}_imputed")
+        for scan in find_scans(source):
+            below = scan.parent.relative_to(source) if source.is_dir() else Path()
+            case = Case(scan, (out or default) / below)
+            if other := cases.get(case.file("mean")):
+                raise OutputError(
+                    f"{other.scan} and {scan} would both write {case.file('mean')}",
+                    hint="impute them in two calls with different -o",
+                )
+            cases[case.file("mean")] = case
+    return list(cases.values())
+
+
+def impute_case(
+    case: Case,
+    imputer: Imputer,
+    request: Request,
+    *,
+    record: Callable[[Mapping[str, Any]], dict[str, Any]],
+    overwrite: bool,
+) -> Path:
+    """Imputes one scan, writes the results and returns the path of the mean.
+
+    Args:
+        case: The scan and where its results go.
+        imputer: The method.
+        request: What to make.
+        record: Adds what decided the result to the provenance of the run.
+        overwrite: Replace results that are there.
+
+    Raises:
+        MriImputeError: If the scan cannot be read, imputed or written.
+    """
+    if case.record.exists() and not overwrite:
+        raise OutputError(f"{case.file('mean')} exists", hint="pass --overwrite to replace it")
+    started = time.monotonic()
+    scan = read_scan(case.scan, observed=request.observed)
+    grid = fine_volume(scan, request.spacing_mm)
+    writable_folder(case.folder)
+
+    # The stream is named by content: a renamed or moved scan gets the same draws.
+    checksum = sha256(case.scan)
+    imputed = imputer.impute(
+        grid.volume,
+        seed=request.seed,
+        case=checksum,
+        tile=request.tile,
+        keep_observed=request.keep_observed,
+    )
+    if not np.isfinite(imputed.mean).all():
+        raise VolumeError(
+            f"{case.scan}: {imputer.name} gave values that are not finite",
+            hint="report this; --model linear works meanwhile",
+        )
+    if request.samples and imputed.draw is None:
+        raise ConfigError(
+            f"{imputer.name} gives no draws",
+            hint="leave --samples out or pass --model cross-plane-ridge",
+        )
+
+    facts = _facts(grid, imputer, request, {"name": case.scan.name, "sha256": checksum})
+    _write_all(case, scan, grid, imputed, request, lambda: record(facts))
+    log.info(
+        "%s: %d of %d slices acquired, %.1f s",
+        case.scan.name,
+        scan.volume.shape[grid.axis],
+        grid.volume.shape[grid.axis],
+        time.monotonic() - started,
+    )
+    return case.file("mean")
+
+
+def _write_all(
+    case: Case,
+    scan: Scan,
+    grid: FineGrid,
+    imputed: Imputation,
+    request: Request,
+    record: Callable[[], dict[str, Any]],
+) -> None:
+    case.record.unlink(missing_ok=True)  # from here until the end the case is unfinished
+
+    def write(label: str, data: Float32[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"]) -> None:
+        path = case.file(label)
+        write_image(path, data, like=scan, refine=(grid.axis, grid.factor))
+        content = CONTENTS[label.rstrip("0123456789")]
+        write_json(_sidecar(path), {"Description": content, **record()})
+
+    if imputed.draw is not None:
+        for number in range(1, request.samples + 1):
+            write(f"draw{number:03d}", imputed.draw(number))
+    if imputed.std is not None:
+        write("std", imputed.std)
+    write("observed", grid.volume.observed.astype(np.uint8))
+    write("mean", imputed.mean)
+
+
+def _facts(
+    grid: FineGrid, imputer: Imputer, request: Request, source: Mapping[str, str]
+) -> dict[str, Any]:
+    settings = asdict(request) | {"observed": request.observed and request.observed.name}
+    axis = grid.axis
+    spacing_mm = grid.volume.spacing_mm[axis]
+    return {
+        "method": imputer.name,
+        "input": source,
+        "slice_axis": "RAS"[axis],
+        "slice_spacing_mm": round(spacing_mm * grid.factor, 6),
+        "output_spacing_mm": [round(mm, 6) for mm in grid.volume.spacing_mm],
+        "missing_share": round(1 - float(grid.volume.observed.mean()), 6),
+        "SpatialReference": "orig",
+        "request": json.loads(json.dumps(settings)),
+    }
+
+
+def _sidecar(image: Path) -> Path:
+    return image.with_name(f"{stem(image)}.json")

@@ -1,0 +1,127 @@
+"""Interpolation along grid lines: the methods that need no training.
+
+On a slice stack this is interpolation along the slice axis. On any other pattern each grid line
+through an unobserved voxel that has observed voxels on both sides proposes a value, and the
+proposals are averaged with weights 1 / (length of the gap). A voxel that no line brackets, such
+as one beyond the last slice, takes the value of the nearest observed voxel.
+
+Axes: n = voxels along the interpolated line, l = lines.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+from numpy.typing import NDArray
+from scipy import interpolate, ndimage
+
+from mriimpute.geometry import find_stack
+from mriimpute.impute._contract import Imputation, Imputer
+from mriimpute.volume import Volume
+
+__all__ = ["Interpolation", "Kind", "interpolated"]
+
+Kind = Literal["linear", "pchip", "cubic"]
+
+
+class Interpolation(Imputer):
+    """Interpolates along grid lines. It gives no draws and does not know how sure it is."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.name = kind
+        self.kind = kind
+
+    def impute(
+        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
+    ) -> Imputation:
+        """Returns the interpolated volume; nothing is random and nothing is tiled."""
+        return Imputation(mean=interpolated(volume, self.kind))
+
+
+def interpolated(volume: Volume, kind: Kind) -> Float32[np.ndarray, "i j k"]:
+    """Returns the data with unobserved voxels interpolated and observed ones untouched.
+
+    Args:
+        volume: At least one voxel is observed.
+        kind: "linear", "pchip" (monotone cubic: no overshoot) or "cubic" (spline with continuous
+            second derivative, not-a-knot ends).
+    """
+    data, observed = volume.data, volume.observed
+    total = np.zeros(data.shape, np.float64)
+    weight = np.zeros(data.shape, np.float64)
+    stack = find_stack(observed)
+    for axis in range(3) if stack is None or _holes(observed) else [stack.axis]:
+        proposal, gap = _along(np.where(observed, data, 0.0), observed, axis, kind)
+        bracketed = gap > 0
+        share = np.where(bracketed, 1.0 / np.where(bracketed, gap, 1.0), 0.0)
+        total += share * proposal
+        weight += share
+
+    reached = observed | (weight > 0)
+    filled = (total / np.where(weight > 0, weight, 1.0)).astype(np.float32)
+    if not reached.all():
+        filled = np.where(reached, filled, _nearest(volume))
+    return np.where(observed, data, filled)
+
+
+def _holes(observed: Bool[np.ndarray, "i j k"]) -> bool:
+    """Tells whether a slice of the pattern is neither fully observed nor fully missing."""
+    return not any(
+        (observed.all(axis=others) == observed.any(axis=others)).all()
+        for others in ((1, 2), (0, 2), (0, 1))
+    )
+
+
+def _along(
+    data: Float[np.ndarray, "i j k"],
+    observed: Bool[np.ndarray, "i j k"],
+    axis: int,
+    kind: Kind,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns proposals along `axis` and the length of the gap each lies in (0: no proposal)."""
+    lines = np.moveaxis(data, axis, 0).reshape(data.shape[axis], -1).astype(np.float64)
+    seen = np.moveaxis(observed, axis, 0).reshape(lines.shape)
+    out = np.zeros_like(lines)
+
+    # Lines with one pattern are interpolated together: a stack has a single pattern.
+    _, member = np.unique(np.packbits(seen, axis=0), axis=1, return_inverse=True)
+    order = np.argsort(member, kind="stable")
+    for group in np.split(order, np.cumsum(np.bincount(member))[:-1]):
+        positions = np.flatnonzero(seen[:, group[0]])
+        if len(positions) >= 2:
+            inside = np.arange(positions[0], positions[-1] + 1)
+            out[np.ix_(inside, group)] = _curve(kind, positions, lines[:, group])(inside)
+
+    shape = np.moveaxis(data, axis, 0).shape
+    gap = _gap_length(seen).reshape(shape)
+    return np.moveaxis(out.reshape(shape), 0, axis), np.moveaxis(gap, 0, axis)
+
+
+def _curve(
+    kind: Kind, positions: NDArray[np.intp], lines: Float[np.ndarray, "n l"]
+) -> Callable[[NDArray[np.intp]], NDArray[np.float64]]:
+    values = lines[positions]
+    if kind == "linear" or len(positions) == 2:
+        return interpolate.make_interp_spline(positions, values, k=1, axis=0)
+    if kind == "pchip":
+        return interpolate.PchipInterpolator(positions, values, axis=0)
+    if len(positions) == 3:  # a not-a-knot cubic needs four points; three make a parabola
+        return interpolate.make_interp_spline(positions, values, k=2, axis=0)
+    return interpolate.CubicSpline(positions, values, axis=0)
+
+
+def _gap_length(seen: Bool[np.ndarray, "n l"]) -> NDArray[np.float64]:
+    """Returns, per voxel, the distance from the observed one before to the one after, or 0."""
+    index = np.arange(len(seen))[:, None]
+    before = np.maximum.accumulate(np.where(seen, index, -1), axis=0)
+    after = np.minimum.accumulate(np.where(seen, index, len(seen))[::-1], axis=0)[::-1]
+    bracketed = (before >= 0) & (after < len(seen)) & ~seen
+    return np.where(bracketed, after - before, 0).astype(np.float64)
+
+
+def _nearest(volume: Volume) -> Float32[np.ndarray, "i j k"]:
+    _, index = ndimage.distance_transform_edt(
+        ~volume.observed, sampling=volume.spacing_mm, return_indices=True
+    )
+    return volume.data[tuple(index)]

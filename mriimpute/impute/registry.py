@@ -1,0 +1,59 @@
+"""Imputers by name: methods without weights, and what training wrote."""
+
+from pathlib import Path
+from typing import get_args
+
+from mriimpute.config import parse
+from mriimpute.errors import ConfigError
+from mriimpute.impute._contract import Imputer
+from mriimpute.impute.cross_plane_ridge import CrossPlaneRidge
+from mriimpute.impute.interpolate import Interpolation, Kind
+from mriimpute.inference.cross_plane import Config, Moments
+
+__all__ = ["METHODS", "load_imputer"]
+
+METHODS = (*get_args(Kind), CrossPlaneRidge.name)
+
+
+def load_imputer(name: str, *, device: str) -> Imputer:
+    """Returns the imputer that `name` stands for.
+
+    Args:
+        name: One of `METHODS`, a run folder, or a `model.safetensors` inside one.
+        device: Where a neural model computes.
+
+    Raises:
+        ConfigError: If there is neither a method nor a run of that name.
+        CheckpointError: If the run's weights are missing, damaged or of another version.
+    """
+    if name in get_args(Kind):
+        kind: Kind = name  # type: ignore[assignment]
+        return Interpolation(kind)
+    if name == CrossPlaneRidge.name:
+        return CrossPlaneRidge()
+
+    path = Path(name)
+    if not path.exists():
+        raise ConfigError(
+            f"no model is called {name!r}", hint=f"use a run folder or one of {list(METHODS)}"
+        )
+    return _trained(path / "model.safetensors" if path.is_dir() else path, device)
+
+
+def _trained(path: Path, device: str) -> Imputer:
+    from mriimpute.checkpoint import load  # loads torch
+
+    tensors, metadata = load(path)
+    if metadata["name"] == CrossPlaneRidge.name:
+        moments: dict[int, dict[str, object]] = {}
+        for key, tensor in tensors.items():
+            gap, field = key.removeprefix("gap").split(".")
+            moments.setdefault(int(gap), {})[field] = tensor.numpy()
+        config = parse(Config, metadata["model"], where="model")
+        return CrossPlaneRidge(
+            config, {gap: Moments.from_arrays(arrays) for gap, arrays in moments.items()}
+        )
+
+    from mriimpute.impute.patches import PatchImputer
+
+    return PatchImputer.from_checkpoint(tensors, metadata, device=device)

@@ -1,0 +1,156 @@
+"""Opening an image file, and everything that can be wrong with one."""
+
+import logging
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Float32
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from mriimpute.errors import GeometryError, VolumeError
+
+__all__ = ["ENDINGS", "image_dtype", "load", "voxels"]
+
+ENDINGS = (".nii.gz", ".nii", ".mgz", ".mgh")
+
+UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
+
+# gzip cannot shrink more than 1032-fold: a file claiming more is damaged, not large.
+GREATEST_RATIO = 1100
+
+
+def load(path: Path) -> tuple[Any, list[str]]:
+    """Returns nibabel's image, its voxels still on disk, and what nibabel repaired in it.
+
+    Raises:
+        VolumeError: If the file is missing or is no image.
+        GeometryError: If it is a NIfTI with a voxel size of zero.
+    """
+    if not path.exists():
+        raise VolumeError(f"{path} does not exist", hint="check the path")
+    if path.is_dir():
+        raise VolumeError(f"{path} is a folder", hint="pass a file")
+    if not path.name.endswith(ENDINGS):
+        raise VolumeError(
+            f"{path} is not a NIfTI or MGZ file", hint=f"pass a file ending in {_listed()}"
+        )
+    try:
+        with _heard() as repairs:
+            image = nib.load(path)
+        raw = _raw_header(image, path)
+    except PermissionError as error:
+        raise VolumeError(
+            f"{path} may not be read: {error.strerror}", hint="ask for read permission"
+        ) from error
+    except UNREADABLE as error:
+        raise VolumeError(
+            f"{path} cannot be read as an image: {_reason(error)}",
+            hint="check that the file is complete and is NIfTI or MGZ",
+        ) from error
+
+    return image, repairs + _checked(raw, path)
+
+
+def voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
+    """Returns the intensities, slope and intercept applied.
+
+    Raises:
+        VolumeError: If the file holds something else than one volume of real numbers, or is
+            damaged.
+    """
+    dtype = image_dtype(image)
+    if dtype.fields is not None or dtype.kind == "c":
+        kind = "colour" if dtype.fields is not None else "complex"
+        raise VolumeError(
+            f"{path} holds {kind} voxels", hint="pass a scan with one real number per voxel"
+        )
+    shape = tuple(int(n) for n in image.shape)
+    if set(shape[3:]) == {1}:
+        shape = shape[:3]
+    if len(shape) != 3:
+        raise VolumeError(
+            f"{path} has {len(shape)} axes {shape}, must have 3",
+            hint="pass one volume; split a time series first",
+        )
+    if min(shape) < 2:
+        what = "a single slice" if min(shape) == 1 else "no voxels"
+        raise VolumeError(
+            f"{path} has shape {shape}: {what}", hint="pass a stack of at least two slices"
+        )
+    if int(np.prod(shape, dtype=object)) * dtype.itemsize > _capacity(path):
+        raise _damaged(path, "its header announces more voxels than it can hold")
+    try:
+        data = np.asarray(image.dataobj, dtype=np.float32)
+    except UNREADABLE as error:
+        raise _damaged(path, _reason(error)) from error
+
+    return data.reshape(shape)
+
+
+def image_dtype(image: Any) -> np.dtype[Any]:
+    """Returns the type of the stored numbers."""
+    dtype: np.dtype[Any] = image.get_data_dtype()
+    return dtype
+
+
+def _raw_header(image: Any, path: Path) -> Any:
+    """Returns the NIfTI header before nibabel repairs it, or None for another format."""
+    if not isinstance(image.header, nib.Nifti1Header):
+        return None
+    with nib.openers.ImageOpener(str(path)) as file:
+        return type(image.header).from_fileobj(file, check=False)
+
+
+def _checked(raw: Any, path: Path) -> list[str]:
+    if raw is None:
+        return []
+    sizes = np.asarray(raw["pixdim"][1:4], dtype=np.float64)
+    if not np.isfinite(sizes).all() or (sizes == 0).any():
+        raise GeometryError(
+            f"{path} has voxel size {tuple(sizes.tolist())} mm",
+            hint="repair pixdim in the header, or export the scan again",
+        )
+    if np.isinf(raw["scl_slope"]):  # NaN means unset
+        return [f"the scaling slope is {float(raw['scl_slope'])}: stored numbers are taken as is"]
+    return []
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Collects what nibabel would print about a header, for the user's list of warnings."""
+    logger = logging.getLogger("nibabel.global")
+    messages: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(f"header: {record.getMessage()}")
+
+    handlers, propagate = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [Ear(logging.WARNING)], False
+    try:
+        yield messages
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
+
+
+def _capacity(path: Path) -> int:
+    compressed = path.name.endswith((".gz", ".mgz"))
+    return path.stat().st_size * (GREATEST_RATIO if compressed else 1)
+
+
+def _damaged(path: Path, reason: str) -> VolumeError:
+    return VolumeError(f"{path} is damaged or cut short: {reason}", hint="copy the file again")
+
+
+def _listed() -> str:
+    return ", ".join(ENDINGS[:-1]) + f" or {ENDINGS[-1]}"
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,288 @@
+"""Tests for `mriimpute impute`."""
+
+import gzip
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from typer.testing import CliRunner, Result
+
+from mriimpute.cli import app
+from mriimpute.geometry import rotation
+
+OBLIQUE = nib.affines.from_matvec(
+    rotation((12.0, -7.0, 5.0)) @ np.diag([-1.0, 1.0, -6.0]), [10.0, -20.0, 30.0]
+)
+
+
+def save_scan(path: Path, shape: tuple[int, ...] = (14, 12, 5), seed: int = 0) -> Path:
+    """An int16 scan with a slope, 1 mm in plane, 6 mm between slices, oblique and flipped."""
+    data = np.random.default_rng(seed).normal(500, 100, shape).astype(np.float32)
+    image = nib.Nifti1Image(data, OBLIQUE)
+    image.set_data_dtype(np.int16)
+    image.header.set_slope_inter(0.25, 100)
+    image.set_qform(OBLIQUE, code=1)
+    image.set_sform(OBLIQUE, code=4)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(image, path)
+    return path
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(app, ["impute", *map(str, words)])
+
+
+def assert_two_lines(result: Result, *fragments: str) -> None:
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    problem, hint = result.stderr.strip().splitlines()
+    assert problem.startswith("error: ")
+    assert hint.startswith("hint: ")
+    for fragment in fragments:
+        assert fragment in result.stderr
+
+
+def test_a_scan_becomes_mean_std_draws_and_observed(tmp_path: Path) -> None:
+    scan = save_scan(tmp_path / "scan.nii.gz")
+
+    result = call(scan, "--samples", 2)
+
+    assert result.exit_code == 0, result.stderr
+    folder = tmp_path / "scan_imputed"
+    assert Path(result.stdout.strip()) == folder / "scan_desc-mean.nii.gz"
+    labels = ["draw001", "draw002", "mean", "observed", "std"]
+    expected = {f"scan_desc-{label}{end}" for label in labels for end in (".json", ".nii.gz")}
+    assert {path.name for path in folder.iterdir()} == expected
+
+
+def test_acquired_voxels_affine_forms_and_codes_come_back(tmp_path: Path) -> None:
+    before = nib.load(save_scan(tmp_path / "scan.nii.gz"))
+
+    call(tmp_path / "scan.nii.gz", "--samples", 1, "-o", tmp_path / "out")
+
+    for label in ("mean", "draw001"):
+        after = nib.load(tmp_path / "out" / f"scan_desc-{label}.nii.gz")
+        assert after.shape == (14, 12, 6 * (5 - 1) + 1)
+        assert after.get_data_dtype() == np.float32
+        acquired = np.asarray(after.dataobj)[:, :, ::6]
+        assert_array_equal(acquired, before.get_fdata().astype(np.float32))
+        for form in ("sform", "qform"):
+            matrix, code = getattr(after.header, f"get_{form}")(coded=True)
+            expected, code_before = getattr(before.header, f"get_{form}")(coded=True)
+            assert code == code_before
+            assert_allclose(matrix @ np.diag([1, 1, 6, 1]), expected, atol=1e-4)
+    observed = np.asarray(nib.load(tmp_path / "out" / "scan_desc-observed.nii.gz").dataobj)
+    assert observed.dtype == np.uint8
+    assert observed[:, :, ::6].all()
+    assert observed.sum() == 14 * 12 * 5
+
+
+def test_a_dense_scan_with_nan_keeps_its_affine_to_the_bit(tmp_path: Path) -> None:
+    data = np.random.default_rng(1).normal(size=(12, 13, 14)).astype(np.float32)
+    data[:, 4:6] = np.nan
+    image = nib.Nifti1Image(data, OBLIQUE @ np.diag([1, 1, 1 / 6, 1]))
+    nib.save(image, tmp_path / "holes.nii.gz")
+
+    result = call(tmp_path / "holes.nii.gz", "-o", tmp_path / "out")
+
+    assert result.exit_code == 0, result.stderr
+    before = nib.load(tmp_path / "holes.nii.gz")
+    after = nib.load(tmp_path / "out" / "holes_desc-mean.nii.gz")
+    assert_array_equal(after.affine, before.affine)
+    values = np.asarray(after.dataobj)
+    assert np.isfinite(values).all()
+    assert_array_equal(values[np.isfinite(data)], data[np.isfinite(data)])
+
+
+@pytest.mark.parametrize("tile", [16, 64])
+def test_draw_seven_is_the_same_whatever_else_is_drawn(tmp_path: Path, tile: int) -> None:
+    scan = save_scan(tmp_path / "scan.nii.gz")
+
+    call(scan, "--samples", 7, "-o", tmp_path / "few")
+    call(scan, "--samples", 20, "-o", tmp_path / "many", "--tile", tile)
+
+    name = "scan_desc-draw007.nii.gz"
+    few, many = (tmp_path / folder / name for folder in ("few", "many"))
+    assert few.read_bytes() == many.read_bytes()
+    other = tmp_path / "few" / "scan_desc-draw006.nii.gz"
+    assert other.read_bytes() != few.read_bytes()
+
+
+def test_another_seed_draws_otherwise(tmp_path: Path) -> None:
+    scan = save_scan(tmp_path / "scan.nii.gz")
+
+    call(scan, "--samples", 1, "-o", tmp_path / "a")
+    call(scan, "--samples", 1, "-o", tmp_path / "b", "--seed", 1)
+
+    name = "scan_desc-draw001.nii.gz"
+    assert (tmp_path / "a" / name).read_bytes() != (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_bids_name_keeps_entities_and_suffix(tmp_path: Path) -> None:
+    save_scan(tmp_path / "ds" / "sub-01" / "anat" / "sub-01_acq-ax_T1w.nii.gz")
+
+    result = call(tmp_path / "ds", "-o", tmp_path / "out")
+
+    assert result.exit_code == 0, result.stderr
+    names = {path.name for path in (tmp_path / "out" / "sub-01" / "anat").glob("*.nii.gz")}
+    assert names == {
+        "sub-01_acq-ax_desc-mean_T1w.nii.gz",
+        "sub-01_acq-ax_desc-std_T1w.nii.gz",
+        "sub-01_acq-ax_desc-observed_mask.nii.gz",
+    }
+
+
+def test_the_sidecar_tells_what_was_done(tmp_path: Path) -> None:
+    scan = save_scan(tmp_path / "scan.nii.gz")
+
+    call(scan, "-o", tmp_path / "out", "--seed", 3)
+
+    record = json.loads((tmp_path / "out" / "scan_desc-mean.json").read_text())
+    assert record["seed"] == 3
+    assert record["device"] == "cpu"
+    assert record["settings"]["method"] == "cross-plane-ridge"
+    assert record["settings"]["slice_spacing_mm"] == pytest.approx(6.0, abs=1e-4)
+    assert str(tmp_path) not in json.dumps(record)
+
+
+def test_several_scans_in_one_call_and_one_of_them_bad(tmp_path: Path) -> None:
+    good = [save_scan(tmp_path / f"{name}.nii.gz", seed=n) for n, name in enumerate("ab")]
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_bytes(b"no image")
+
+    result = call(good[0], bad, good[1], "-o", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 2
+    assert "failed: 1 of 3: bad.nii.gz" in result.stderr
+    assert not list((tmp_path / "out").glob("bad*"))
+
+
+def test_spacing_chooses_the_output_slices(tmp_path: Path) -> None:
+    scan = save_scan(tmp_path / "scan.nii.gz")
+
+    call(scan, "-o", tmp_path / "out", "--spacing", 2)
+
+    after = nib.load(tmp_path / "out" / "scan_desc-mean.nii.gz")
+    assert after.shape == (14, 12, 3 * (5 - 1) + 1)
+
+
+def test_an_observed_image_overrides_the_geometry(tmp_path: Path) -> None:
+    data = np.random.default_rng(1).normal(size=(10, 10, 10)).astype(np.float32)
+    mask = np.zeros(data.shape, np.uint8)
+    mask[::2] = 1
+    nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / "scan.nii.gz")
+    nib.save(nib.Nifti1Image(mask, np.eye(4)), tmp_path / "seen.nii.gz")
+
+    scan, seen = tmp_path / "scan.nii.gz", tmp_path / "seen.nii.gz"
+    result = call(scan, "--observed", seen, "-o", tmp_path / "out")
+
+    assert result.exit_code == 0, result.stderr
+    after = np.asarray(nib.load(tmp_path / "out" / "scan_desc-mean.nii.gz").dataobj)
+    assert_array_equal(after[::2], data[::2])
+    assert np.abs(after[1:-1:2] - data[1:-1:2]).min() > 0
+
+
+def test_an_interpolator_writes_a_mean_and_refuses_draws(tmp_path: Path) -> None:
+    scan = save_scan(tmp_path / "scan.nii.gz")
+
+    plain = call(scan, "--model", "pchip", "-o", tmp_path / "out", "-q")
+    drawn = call(scan, "--model", "pchip", "-o", tmp_path / "out2", "--samples", 2, "-q")
+
+    assert plain.exit_code == 0, plain.stderr
+    assert not list((tmp_path / "out").glob("*std*"))
+    assert_two_lines(drawn, "pchip gives no draws", "cross-plane-ridge")
+
+
+def test_an_existing_result_is_not_replaced(tmp_path: Path) -> None:
+    scan = save_scan(tmp_path / "scan.nii.gz")
+    call(scan)
+    mean = tmp_path / "scan_imputed" / "scan_desc-mean.nii.gz"
+    mean.write_bytes(b"mine")
+
+    refused = call(scan)
+    replaced = call(scan, "--overwrite")
+
+    assert_two_lines(refused, "exists", "--overwrite")
+    assert replaced.exit_code == 0
+    assert mean.read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--model", "nonsense"], ("no model is called 'nonsense'", "cross-plane-ridge")),
+        (["--device", "cuda"], ("cuda",)),
+        (["--spacing", "7"], ("spacing",)),
+        (["--observed", "gone.nii.gz"], ("gone.nii.gz does not exist",)),
+        (["-o", "file.txt/out"], ("cannot write into", "-o")),
+        (["-o", "out.nii.gz"], ("is a file name", "folder")),
+    ],
+)
+def test_a_wrong_wish_is_two_lines(
+    arguments: list[str],
+    fragments: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file.txt").touch()
+    scan = save_scan(tmp_path / "scan.nii.gz")
+
+    assert_two_lines(call(scan, *arguments, "-q"), *fragments)
+
+
+def bad_files(folder: Path) -> dict[str, Path]:
+    """Scans that must be refused, by what is wrong with them."""
+    good = save_scan(folder / "good.nii.gz")
+    scans = {name: folder / f"{name}.nii.gz" for name in ("cut", "garbage", "4d", "rgb", "nan")}
+    scans |= {name: folder / f"{name}.nii.gz" for name in ("slice", "zero", "full")}
+    scans |= {"missing": folder / "gone.nii.gz", "text": folder / "scan.txt"}
+    scans["text"].touch()
+    scans["cut"].write_bytes(good.read_bytes()[:1200])
+    scans["garbage"].write_bytes(gzip.compress(b"garbage" * 100))
+    cube = np.ones((8, 8, 8), np.float32)
+    colour = np.zeros((8, 8, 8), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    arrays = {
+        "4d": np.ones((8, 8, 8, 3), np.float32),
+        "rgb": colour,
+        "nan": np.full_like(cube, np.nan),
+        "slice": cube[:, :, :1],
+        "full": cube,
+    }
+    for name, array in arrays.items():
+        nib.save(nib.Nifti1Image(array, np.eye(4)), scans[name])
+    image = nib.Nifti1Image(cube, np.eye(4))
+    raw = bytearray(image.to_bytes())
+    raw[76 + 4 * 3 : 76 + 4 * 4] = bytes(4)  # pixdim[3] = 0
+    scans["zero"].write_bytes(gzip.compress(bytes(raw)))
+    return scans
+
+
+@pytest.mark.parametrize(
+    ("kind", "fragment"),
+    [
+        ("missing", "does not exist"),
+        ("text", "is not a NIfTI"),
+        ("garbage", "cannot be read as an image"),
+        ("cut", "damaged or cut short"),
+        ("4d", "4 axes"),
+        ("rgb", "colour"),
+        ("nan", "every voxel is NaN"),
+        ("slice", "a single slice"),
+        ("zero", "voxel size"),
+        ("full", "nothing to impute"),
+    ],
+)
+def test_a_scan_that_cannot_be_imputed_is_two_lines_and_no_output(
+    kind: str, fragment: str, tmp_path: Path
+) -> None:
+    scan = bad_files(tmp_path)[kind]
+
+    result = call(scan, "-o", tmp_path / "out", "-q")
+
+    assert_two_lines(result, fragment, scan.name)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,177 @@
+"""Tests for mriimpute.impute.cross_plane_ridge."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import ndimage
+
+from mriimpute.data.stack import intensity_range, slices_of
+from mriimpute.geometry import find_stack
+from mriimpute.impute.cross_plane_ridge import CrossPlaneRidge
+from mriimpute.impute.interpolate import interpolated
+from mriimpute.inference.cross_plane import Config, moments_of_slices
+from mriimpute.volume import Volume
+
+
+def isotropic(rng: np.random.Generator, size: int = 40) -> np.ndarray:
+    """A random field that looks alike in every plane."""
+    noise = rng.normal(size=(size, size, size))
+    return (100 + 400 * ndimage.gaussian_filter(noise, 2.0)).astype(np.float32)
+
+
+def sparse(truth: np.ndarray, axis: int = 2, step: int = 3) -> Volume:
+    observed = np.zeros(truth.shape, bool)
+    np.moveaxis(observed, axis, 0)[::step] = True
+    return Volume(np.where(observed, truth, np.float32(np.nan)), observed, np.eye(4))
+
+
+def run(volume: Volume, imputer: CrossPlaneRidge | None = None):  # noqa: ANN201
+    return (imputer or CrossPlaneRidge()).impute(volume, seed=0, case="a", tile=128)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_it_beats_every_interpolator_where_texture_is_isotropic(
+    axis: int, rng: np.random.Generator
+) -> None:
+    truth = isotropic(rng)
+    volume = sparse(truth, axis)
+    missing = ~volume.observed
+
+    ours = np.square(run(volume).mean - truth)[missing].mean()
+
+    for kind in ("linear", "pchip", "cubic"):
+        theirs = np.square(interpolated(volume, kind) - truth)[missing].mean()
+        assert ours < 0.9 * theirs, kind
+
+
+def test_its_spread_is_that_of_its_errors(rng: np.random.Generator) -> None:
+    truth = isotropic(rng)
+    volume = sparse(truth)
+    missing = ~volume.observed
+    missing[..., 39] = False
+
+    imputed = run(volume)
+
+    assert imputed.std is not None
+    error = (imputed.mean - truth)[missing]
+    std = imputed.std[missing]
+    assert np.square(error / std).mean() == pytest.approx(1.0, abs=0.2)
+    assert (np.abs(error) < 1.645 * std).mean() == pytest.approx(0.9, abs=0.03)
+
+
+def test_draws_scatter_about_the_mean_by_the_spread(rng: np.random.Generator) -> None:
+    volume = sparse(isotropic(rng, 24))
+    imputed = run(volume)
+    assert imputed.draw is not None and imputed.std is not None
+
+    draws = np.stack([imputed.draw(n) for n in range(1, 41)])
+
+    missing = ~volume.observed
+    ratio = draws.std(axis=0, ddof=1)[missing].mean() / imputed.std[missing].mean()
+    assert ratio == pytest.approx(1.0, abs=0.05)
+    bias = (draws.mean(axis=0) - imputed.mean)[missing] / imputed.std[missing]
+    assert np.square(bias).mean() == pytest.approx(1 / 40, rel=0.3)
+
+
+def test_acquired_voxels_keep_every_bit(rng: np.random.Generator) -> None:
+    volume = sparse(isotropic(rng, 16))
+
+    imputed = run(volume)
+
+    seen = volume.observed
+    assert imputed.draw is not None and imputed.std is not None
+    assert_array_equal(imputed.mean[seen], volume.data[seen])
+    assert_array_equal(imputed.draw(3)[seen], volume.data[seen])
+    assert (imputed.std[seen] == 0).all()
+    assert (imputed.std[~seen] > 0).all()
+
+
+def test_unobserved_values_never_reach_the_output(rng: np.random.Generator) -> None:
+    truth = isotropic(rng, 16)
+    gaps = sparse(truth)
+    full = Volume(truth, gaps.observed, gaps.affine)
+
+    first, second = run(gaps), run(full)
+
+    assert first.std is not None and second.std is not None
+    assert_array_equal(second.mean, first.mean)
+    assert_array_equal(second.std, first.std)
+
+
+def test_a_change_of_units_changes_the_units_of_the_result(rng: np.random.Generator) -> None:
+    volume = sparse(isotropic(rng, 20))
+    moved = Volume(volume.data * 7 + 300, volume.observed, volume.affine)
+
+    before, after = run(volume), run(moved)
+
+    assert before.std is not None and after.std is not None
+    tolerance = 1e-4 * 7 * np.ptp(before.mean)
+    assert_allclose(after.mean, 7 * before.mean + 300, atol=tolerance)
+    assert_allclose(after.std, 7 * before.std, atol=tolerance)
+
+
+def test_transposing_the_slices_transposes_the_result(rng: np.random.Generator) -> None:
+    volume = sparse(isotropic(rng, 18))
+    turned = Volume(
+        volume.data.transpose(1, 0, 2), volume.observed.transpose(1, 0, 2), volume.affine
+    )
+
+    assert_allclose(run(turned).mean.transpose(1, 0, 2), run(volume).mean, rtol=1e-4)
+
+
+def test_filters_of_a_cohort_serve_a_scan_they_have_not_seen(rng: np.random.Generator) -> None:
+    config = Config()
+    other = sparse(isotropic(rng))
+    stack = find_stack(other.observed)
+    assert stack is not None
+    moments = moments_of_slices(slices_of(other, stack), 3, intensity_range(other), config)
+    truth = isotropic(rng)
+    volume = sparse(truth)
+    missing = ~volume.observed
+
+    cohort = run(volume, CrossPlaneRidge(config, {3: moments})).mean
+
+    linear = interpolated(volume, "linear")
+    assert (
+        np.square(cohort - truth)[missing].mean() < 0.8 * np.square(linear - truth)[missing].mean()
+    )
+
+
+def test_an_uneven_stack_with_holes_is_filled(rng: np.random.Generator) -> None:
+    truth = isotropic(rng, 20)
+    observed = np.zeros(truth.shape, bool)
+    observed[..., [2, 4, 7, 10, 13, 14, 18]] = True
+    observed[5:8, 5:8] = False
+    volume = Volume(np.where(observed, truth, np.float32(np.nan)), observed, np.eye(4))
+
+    imputed = run(volume)
+
+    assert imputed.std is not None and imputed.draw is not None
+    assert np.isfinite(imputed.mean).all() and np.isfinite(imputed.draw(1)).all()
+    assert (imputed.std[~observed] > 0).all()
+
+
+def test_a_pattern_that_is_no_stack_is_interpolated_and_says_so(
+    rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    truth = isotropic(rng, 12)
+    observed = rng.random(truth.shape) < 0.5
+    volume = Volume(truth, observed, np.eye(4))
+
+    imputed = run(volume)
+
+    assert "no slice stack" in caplog.text
+    assert imputed.std is not None
+    assert_array_equal(imputed.mean, interpolated(volume, "linear"))
+    assert (imputed.std[~observed] > 0).all()
+
+
+def test_two_slices_of_a_constant_scan_are_filled_with_the_constant() -> None:
+    data = np.full((6, 6, 4), 5, np.float32)
+    observed = np.zeros(data.shape, bool)
+    observed[..., [0, 3]] = True
+
+    imputed = run(Volume(data, observed, np.eye(4)))
+
+    assert_allclose(imputed.mean, 5)
+    assert imputed.std is not None and np.isfinite(imputed.std).all()
