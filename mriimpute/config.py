@@ -5,10 +5,13 @@ A run is one TOML document: a preset of the package, overlaid by a file, overlai
 
 import dataclasses
 import difflib
+import json
+import re
 import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,13 +86,14 @@ def assign(settings: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
     """
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
-        if not equals or not path.strip():
+        keys = [key.strip() for key in path.split(".")]
+        if not equals or not all(keys):
             raise ConfigError(f"{assignment!r} is not key=value", hint="write train.steps=200")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             value = text.strip()  # a bare word is a string: quotes would need quoting in a shell
-        for key in reversed(path.strip().split(".")):
+        for key in reversed(keys):
             value = {key: value}
         settings = merge(settings, value)
     return dict(settings)
@@ -97,6 +101,8 @@ def assign(settings: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
 
 def dump(settings: Mapping[str, Any]) -> str:
     """Returns `settings` as TOML: plain values first, then one section per table.
+
+    A value of None is left out: TOML has none, and a missing key keeps its default.
 
     Example:
         >>> print(dump({"seed": 1, "train": {"steps": 5, "name": "a"}}))
@@ -111,12 +117,17 @@ def dump(settings: Mapping[str, Any]) -> str:
 
 
 def _lines(settings: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    lines = [f"{k} = {_literal(v)}" for k, v in settings.items() if not isinstance(v, Mapping)]
+    plain = {k: v for k, v in settings.items() if not isinstance(v, Mapping) and v is not None}
+    lines = [f"{_key(key)} = {_literal(value)}" for key, value in plain.items()]
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            below = (*path, key)
+            below = (*path, _key(key))
             lines += ["", f"[{'.'.join(below)}]", *_lines(value, below)]
     return lines
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _literal(name)
 
 
 def _literal(value: Any) -> str:
@@ -124,12 +135,18 @@ def _literal(value: Any) -> str:
         case bool():
             return str(value).lower()
         case str():
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-            return f'"{escaped}"'
+            # A JSON string is a TOML string, but for one control character.
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case int():
+            return str(int(value))
+        case float():
+            return repr(float(value))  # of a NumPy number, too
         case list() | tuple():
             return "[" + ", ".join(map(_literal, value)) + "]"
+        case Mapping():
+            return "{" + ", ".join(f"{_key(k)} = {_literal(v)}" for k, v in value.items()) + "}"
         case _:
-            return repr(value)
+            raise ValueError(f"TOML holds no {type(value).__name__}, got {value!r}")
 
 
 def _convert(kind: Any, value: Any, path: str) -> Any:
@@ -146,10 +163,10 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
             return tuple(_convert(inner, item, path) for inner, item in pairs)
     if origin in (typing.Union, types.UnionType):
         for inner in arguments:
-            if inner is type(None) and value is None:
-                return None
-            if inner is not type(None):
+            with suppress(ConfigError):
                 return _convert(inner, value, path)
+    if kind is type(None) and value is None:
+        return None
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if isinstance(kind, type) and type(value) is kind:

@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 __all__ = [
+    "Affine",
     "Stack",
     "centred_grid",
     "find_stack",
     "grids_agree",
+    "is_invertible",
     "obliquity_deg",
     "refined",
     "resample",
     "rotation",
+    "skew_deg",
     "spacing_mm",
     "transform",
 ]
@@ -81,6 +84,18 @@ def obliquity_deg(affine: Affine) -> float:
     return float(np.degrees(np.arccos(np.clip(cosines, 0.0, 1.0))).max())
 
 
+def skew_deg(affine: Affine) -> float:
+    """Returns how far the grid axes are from perpendicular to each other, in degrees.
+
+    Example:
+        >>> skew_deg(np.diag([1.0, 1.0, 6.0, 1.0]))
+        0.0
+    """
+    axes = affine[:3, :3] / spacing_mm(affine)
+    cosines = np.abs(axes.T @ axes)[np.triu_indices(3, 1)]
+    return float(np.degrees(np.arcsin(np.clip(cosines, 0.0, 1.0))).max())
+
+
 def centred_grid(
     shape: tuple[int, int, int],
     *,
@@ -100,6 +115,18 @@ def centred_grid(
     affine[:3, :3] = axes * np.asarray(spacing)
     affine[:3, 3] = centre_ras - affine[:3, :3] @ ((np.asarray(shape) - 1) / 2)
     return affine
+
+
+def is_invertible(affine: Affine) -> bool:
+    """Tells whether an affine is finite and its axes span space.
+
+    Example:
+        >>> is_invertible(np.diag([1.0, 1.0, 0.0, 1.0]))
+        False
+    """
+    if not np.isfinite(affine).all() or (spacing_mm(affine) == 0).any():
+        return False
+    return bool(abs(np.linalg.det(affine[:3, :3] / spacing_mm(affine))) > 1e-6)
 
 
 def refined(affine: Affine, axis: int, factor: int) -> Affine:
@@ -175,7 +202,21 @@ def resample(
         output_shape=to_shape,
         output=np.float32,
         order=order,
-        mode="constant",
-        cval=fill,
+        mode="mirror",
     )
+    # Not mode="constant": rounding puts voxels of an outermost slice 1e-16 outside, and it would
+    # replace them by the fill value.
+    image[~_inside(index, data.shape, to_shape)] = fill
     return image
+
+
+def _inside(
+    index: Affine, shape: tuple[int, ...], to_shape: tuple[int, int, int]
+) -> Bool[np.ndarray, "i2 j2 k2"]:
+    """Tells which voxels of the new grid lie between the outermost centres of the old one."""
+    inside = np.ones(to_shape, dtype=bool)
+    i, j, k = np.ogrid[: to_shape[0], : to_shape[1], : to_shape[2]]
+    for row, size in zip(index[:3], shape, strict=True):
+        position = row[0] * i + row[1] * j + row[2] * k + row[3]
+        inside &= (position >= -1e-6) & (position <= size - 1 + 1e-6)
+    return inside

@@ -61,5 +61,6 @@ def fixed(seed: int, *purpose: str | int) -> Iterator[None]:
 
 
 def _digest(seed: int, *purpose: str | int) -> int:
-    name = "/".join(map(str, (seed, *purpose)))
+    # A separator that no name holds: ("a", "b") and ("a/b",) are two streams.
+    name = "\x1f".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")

@@ -1,9 +1,9 @@
 """The command line: one command per file; the one place where an error becomes a message.
 
-Importing a command's file registers it; `--help` lists them in the order of this list.
+Importing a command's file registers it; `app.ORDER` says in which order `--help` lists them.
 """
 
-from mriimpute.cli import impute, inspect
+from mriimpute.cli import demo, evaluate, impute, inspect, simulate, train
 from mriimpute.cli.app import app
 
-__all__ = ["app", "impute", "inspect"]
+__all__ = ["app", "demo", "evaluate", "impute", "inspect", "simulate", "train"]

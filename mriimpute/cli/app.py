@@ -34,6 +34,18 @@ ClickException: type[Exception] = next(
 )
 
 
+ORDER = (
+    "demo",
+    "inspect",
+    "simulate",
+    "train",
+    "impute",
+    "evaluate",
+    "bench",
+    "reproduce",
+    "doctor",
+)
+
 COMMON: dict[str, tuple[Any, Any]] = {
     "seed": (options.Seed, 0),
     "device": (options.Device, "auto"),
@@ -48,6 +60,11 @@ COMMON: dict[str, tuple[Any, Any]] = {
 
 class Group(TyperGroup):
     """Prints a failure as two lines on stderr; with `--debug` the traceback before them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Returns the commands in the order in which a newcomer meets them."""
+        rank = {name: place for place, name in enumerate(ORDER)}
+        return sorted(super().list_commands(ctx), key=lambda name: rank.get(name, len(rank)))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Keeps what was typed, for the record and for `--debug`."""
@@ -159,7 +176,10 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
                 threads=common["threads"],
                 overwrite=common["overwrite"],
                 quiet=common["quiet"],
-                track=choose_track(wanted=not (common["no_progress"] or common["quiet"])),
+                track=choose_track(
+                    wanted=not (common["no_progress"] or common["quiet"]),
+                    terminal=sys.stderr.isatty(),
+                ),
             )
             function(run, **given)
 

@@ -80,5 +80,5 @@ def _rows(seen: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _by(numbers: list[float]) -> str:
+def _by(numbers: list[int] | list[float]) -> str:
     return " x ".join(f"{number:g}" for number in numbers)

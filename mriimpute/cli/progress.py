@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TextIO, TypeVar
+from typing import TypeVar
 
 from mriimpute.progress import Track, silent
 
@@ -12,19 +12,18 @@ __all__ = ["Bars", "Lines", "choose_track", "duration"]
 T = TypeVar("T")
 
 
-def choose_track(*, wanted: bool, stream: TextIO | None = None) -> Track:
-    """Returns the way to show progress that suits `stream`, by default stderr."""
+def choose_track(*, wanted: bool, terminal: bool) -> Track:
+    """Returns the way to show progress on stderr; `terminal` tells whether that is one."""
     if not wanted:
         return silent
-    stream = stream or sys.stderr
-    return Bars() if stream.isatty() else Lines()
+    return Bars() if terminal else Lines()
 
 
 def duration(seconds: float) -> str:
     """Returns a time to read.
 
     Example:
-        >>> duration(7.4), duration(75), duration(7260)
+        >>> duration(7.4), duration(75.0), duration(7260.0)
         ('7 s', '1:15 min', '2:01 h')
     """
     whole = round(seconds)

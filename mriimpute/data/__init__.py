@@ -3,7 +3,7 @@
 from mriimpute.data.cohort import Cohort, cohort, observed_beside
 from mriimpute.data.grid import FineGrid, fine_volume
 from mriimpute.data.normalise import Normalisation, normalisation
-from mriimpute.data.patches import PatchConfig, Patches, draw_patches
+from mriimpute.data.patches import PatchConfig, Patches, draw_patches, in_space
 from mriimpute.data.sparse import SparseScan, read_sparse
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "cohort",
     "draw_patches",
     "fine_volume",
+    "in_space",
     "normalisation",
     "observed_beside",
     "read_sparse",

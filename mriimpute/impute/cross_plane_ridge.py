@@ -4,7 +4,8 @@ Two planes cross the slices at each voxel. Each gives a mean and a variance; the
 precision. How much their errors have in common is read off from how far they disagree, which
 needs no truth: E (a - b)^2 = va + vb - 2 rho sqrt(va vb).
 
-Axes: p = along the slice axis, s = acquired slices, x and y = inside a slice, t = distances inside a gap.
+Axes: p = along the slice axis, s = acquired slices, x and y = inside a slice,
+t = distances inside a gap.
 """
 
 import logging

@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mriimpute.config import parse
 from mriimpute.errors import ConfigError
 from mriimpute.impute._contract import Imputer
@@ -45,7 +48,7 @@ def _trained(path: Path, device: str) -> Imputer:
 
     tensors, metadata = load(path)
     if metadata["name"] == CrossPlaneRidge.name:
-        moments: dict[int, dict[str, object]] = {}
+        moments: dict[int, dict[str, NDArray[np.float64]]] = {}
         for key, tensor in tensors.items():
             gap, field = key.removeprefix("gap").split(".")
             moments.setdefault(int(gap), {})[field] = tensor.numpy()

@@ -1,5 +1,6 @@
 """Opening an image file, and everything that can be wrong with one."""
 
+import gzip
 import logging
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from mriimpute.errors import GeometryError, VolumeError
 __all__ = ["ENDINGS", "image_dtype", "load", "voxels"]
 
 ENDINGS = (".nii.gz", ".nii", ".mgz", ".mgh")
+
+COMPRESSED = (".gz", ".mgz")
 
 UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
 
@@ -87,6 +90,7 @@ def voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
         raise _damaged(path, "its header announces more voxels than it can hold")
     try:
         data = np.asarray(image.dataobj, dtype=np.float32)
+        _read_to_the_end(path)
     except UNREADABLE as error:
         raise _damaged(path, _reason(error)) from error
 
@@ -140,8 +144,15 @@ def _heard() -> Iterator[list[str]]:
 
 
 def _capacity(path: Path) -> int:
-    compressed = path.name.endswith((".gz", ".mgz"))
-    return path.stat().st_size * (GREATEST_RATIO if compressed else 1)
+    return path.stat().st_size * (GREATEST_RATIO if path.name.endswith(COMPRESSED) else 1)
+
+
+def _read_to_the_end(path: Path) -> None:
+    """Makes gzip compare its checksum, which stands behind the last voxel: nibabel stops there."""
+    if path.name.endswith(COMPRESSED):
+        with gzip.open(path) as file:
+            while file.read(1 << 20):
+                pass
 
 
 def _damaged(path: Path, reason: str) -> VolumeError:

@@ -22,7 +22,12 @@ class Model(nn.Module, ABC):
     References:
         Dalca et al., Unsupervised Data Imputation via Variational Inference of Deep Subspaces,
         2019, Eq. 1, 2 and 7 (the paper calls z "x").
+
+    Attributes:
+        patch: Voxels of a patch along each axis.
     """
+
+    patch: tuple[int, ...]
 
     @property
     @abstractmethod

@@ -1,1 +1,6 @@
-"""TODO"""
+"""Records to tables and figures for people; the only importer of matplotlib."""
+
+from mriimpute.report.figure import write_figure
+from mriimpute.report.table import Table, table_of
+
+__all__ = ["Table", "table_of", "write_figure"]

@@ -1,1 +1,6 @@
-"""TODO"""
+"""Fitting models to cohorts of sparse scans: settings, run folders, the loop, closed forms."""
+
+from mriimpute.train.fit import train
+from mriimpute.train.settings import CLOSED_FORM, TrainConfig, names, preset, resolve
+
+__all__ = ["CLOSED_FORM", "TrainConfig", "names", "preset", "resolve", "train"]

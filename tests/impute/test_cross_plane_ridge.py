@@ -62,7 +62,8 @@ def test_its_spread_is_that_of_its_errors(rng: np.random.Generator) -> None:
 def test_draws_scatter_about_the_mean_by_the_spread(rng: np.random.Generator) -> None:
     volume = sparse(isotropic(rng, 24))
     imputed = run(volume)
-    assert imputed.draw is not None and imputed.std is not None
+    assert imputed.draw is not None
+    assert imputed.std is not None
 
     draws = np.stack([imputed.draw(n) for n in range(1, 41)])
 
@@ -79,7 +80,8 @@ def test_acquired_voxels_keep_every_bit(rng: np.random.Generator) -> None:
     imputed = run(volume)
 
     seen = volume.observed
-    assert imputed.draw is not None and imputed.std is not None
+    assert imputed.draw is not None
+    assert imputed.std is not None
     assert_array_equal(imputed.mean[seen], volume.data[seen])
     assert_array_equal(imputed.draw(3)[seen], volume.data[seen])
     assert (imputed.std[seen] == 0).all()
@@ -93,7 +95,8 @@ def test_unobserved_values_never_reach_the_output(rng: np.random.Generator) -> N
 
     first, second = run(gaps), run(full)
 
-    assert first.std is not None and second.std is not None
+    assert first.std is not None
+    assert second.std is not None
     assert_array_equal(second.mean, first.mean)
     assert_array_equal(second.std, first.std)
 
@@ -104,7 +107,8 @@ def test_a_change_of_units_changes_the_units_of_the_result(rng: np.random.Genera
 
     before, after = run(volume), run(moved)
 
-    assert before.std is not None and after.std is not None
+    assert before.std is not None
+    assert after.std is not None
     tolerance = 1e-4 * 7 * np.ptp(before.mean)
     assert_allclose(after.mean, 7 * before.mean + 300, atol=tolerance)
     assert_allclose(after.std, 7 * before.std, atol=tolerance)
@@ -146,8 +150,10 @@ def test_an_uneven_stack_with_holes_is_filled(rng: np.random.Generator) -> None:
 
     imputed = run(volume)
 
-    assert imputed.std is not None and imputed.draw is not None
-    assert np.isfinite(imputed.mean).all() and np.isfinite(imputed.draw(1)).all()
+    assert imputed.std is not None
+    assert imputed.draw is not None
+    assert np.isfinite(imputed.mean).all()
+    assert np.isfinite(imputed.draw(1)).all()
     assert (imputed.std[~observed] > 0).all()
 
 
@@ -174,4 +180,5 @@ def test_two_slices_of_a_constant_scan_are_filled_with_the_constant() -> None:
     imputed = run(Volume(data, observed, np.eye(4)))
 
     assert_allclose(imputed.mean, 5)
-    assert imputed.std is not None and np.isfinite(imputed.std).all()
+    assert imputed.std is not None
+    assert np.isfinite(imputed.std).all()

@@ -1,0 +1,62 @@
+"""`mriimpute train`: fit a model to a cohort of sparse scans."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mriimpute.cli.app import command
+from mriimpute.cli.run import Run
+
+__all__ = ["train"]
+
+Cohort = Annotated[Path, typer.Argument(help="A scan, a folder or a BIDS tree of sparse scans.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Default: COHORT_MODEL beside it.")]
+Model = Annotated[str | None, typer.Option(metavar="NAME", help="See above.")]
+File = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML laid over the preset.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Laid over it.")]
+Minutes = Annotated[float | None, typer.Option(min=0, help="Stop after so long.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show all settings and exit.")]
+
+
+@command()
+def train(
+    run: Run,
+    cohort: Cohort,
+    out: Out = None,
+    model: Model = None,
+    config: File = None,
+    assign: Set = None,
+    max_minutes: Minutes = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Fit a model to sparse scans alone. Stop with Ctrl-C; the same command goes on.
+
+    Models:
+
+    - cross-plane-ridge: filters learnt inside slices; seconds on a CPU; the default
+    - ppca: exact Gaussian subspace of small patches
+    - conv-sparse: variational auto-encoder with sparse convolutions
+    - local-sparse: the same with locally connected sparse layers
+
+    Example: mriimpute train cohort/ --model ppca --set train.patches=20000
+    """
+    from mriimpute import config as settings
+    from mriimpute.io.tree import stem
+    from mriimpute.train import CLOSED_FORM, preset, resolve
+    from mriimpute.train import train as fit
+
+    given = settings.read_toml(config) if config else {}
+    name = model or given.get("name") or CLOSED_FORM
+    chosen = settings.merge(settings.merge(preset(name), given), {"name": name})
+    chosen = settings.assign(chosen, assign or [])
+    if dry_run:
+        typer.echo(settings.dump(resolve(chosen, seed=run.seed)), nl=False)
+        return
+
+    home = cohort.resolve()
+    folder = out or home.with_name(f"{stem(home) if home.is_file() else home.name}_{name}")
+    options: Any = {"seed": run.seed, "device": run.device, "overwrite": run.overwrite}
+    fit(cohort, folder, chosen, max_minutes=max_minutes, track=run.track, **options)
+    typer.echo(f"next: mriimpute impute SCAN --model {folder}", err=True)
+    typer.echo(str(folder))

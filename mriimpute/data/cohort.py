@@ -1,0 +1,100 @@
+"""Which scans a model is fitted on, and which ones only watch."""
+
+import csv
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from mriimpute.errors import VolumeError
+from mriimpute.io import find_scans
+from mriimpute.io.tree import subject
+
+__all__ = ["Cohort", "cohort", "observed_beside"]
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """The scans of a cohort; a test scan is in neither list.
+
+    Attributes:
+        train: What a model is fitted on.
+        val: What the validation loss is computed on; no parameter depends on it.
+    """
+
+    train: tuple[Path, ...]
+    val: tuple[Path, ...] = ()
+
+
+def cohort(source: Path) -> Cohort:
+    """Returns the scans that `source` stands for, split by subject.
+
+    Args:
+        source: A scan, a folder, a BIDS tree, or what `mriimpute simulate` wrote (then its
+            `cohort` folder is meant). A `participants.tsv` with a column `split` (train, val or
+            test) decides; without one, every scan is fitted on.
+
+    Raises:
+        VolumeError: If there is no scan to fit on, or the table contradicts itself.
+    """
+    folder = source / "cohort" if (source / "cohort").is_dir() else source
+    # An observed image lies beside its scan and is none itself.
+    scans = [path for path in find_scans(folder) if "_desc-" not in path.name]
+    split = _split(folder / "participants.tsv")
+    if split is None:
+        return Cohort(tuple(scans))
+
+    unknown = sorted({subject(path) for path in scans} - split.keys())
+    if unknown:
+        log.warning("not in participants.tsv and left out: %s", ", ".join(unknown))
+    chosen = Cohort(
+        *(tuple(p for p in scans if split.get(subject(p)) == name) for name in ("train", "val"))
+    )
+    if not chosen.train:
+        raise VolumeError(
+            f"{folder / 'participants.tsv'} puts no scan of {folder} into the train split",
+            hint="write train into its column split, or remove the column",
+        )
+    return chosen
+
+
+def observed_beside(scan: Path) -> Path | None:
+    """Returns the image that says which voxels of `scan` were acquired, if one lies beside it.
+
+    For `sub-01_T1w.nii.gz` that is `sub-01_desc-observed_T1w.nii.gz`, for `head.nii.gz` it is
+    `head_desc-observed.nii.gz`.
+    """
+    name, dot, ending = scan.name.partition(".")
+    entities, underscore, suffix = name.rpartition("_")
+    names = [f"{name}_desc-observed{dot}{ending}"]
+    if name.startswith("sub-") and underscore:
+        names.insert(0, f"{entities}_desc-observed_{suffix}{dot}{ending}")
+    return next((scan.with_name(n) for n in names if scan.with_name(n).is_file()), None)
+
+
+def _split(table: Path) -> dict[str, str] | None:
+    """Returns the split of each subject, or None where the table says nothing about it."""
+    if not table.is_file():
+        return None
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    if not rows or "split" not in rows[0]:
+        return None
+
+    split: dict[str, str] = {}
+    for row in rows:
+        name = f"sub-{(row.get('participant_id') or '').removeprefix('sub-')}"
+        if row["split"] not in SPLITS:
+            raise VolumeError(
+                f"{table}: split of {name} must be one of {SPLITS}, got {row['split']!r}",
+                hint="correct the table",
+            )
+        if split.setdefault(name, row["split"]) != row["split"]:
+            raise VolumeError(
+                f"{table}: {name} is in {split[name]} and in {row['split']}",
+                hint="put each subject into one split",
+            )
+    return split

@@ -1,0 +1,124 @@
+"""A small cohort of made-up brains, for whoever has no scan at hand.
+
+Each is the MNI template (it comes with a dependency, skull-stripped: there is no face) under a
+random smooth deformation, a random contrast, a random bias field and Rician noise. Nobody's
+anatomy is in it, and figures measured on it say nothing about real heads.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Float64
+from scipy import ndimage
+
+from mriimpute.files import write_json
+from mriimpute.geometry import centred_grid, rotation, spacing_mm, transform
+from mriimpute.io import write_grid
+from mriimpute.progress import Track
+from mriimpute.seeds import numpy_stream
+from mriimpute.simulate.registration import Template, load_template, mni152
+
+__all__ = ["DemoConfig", "make_brain", "make_cohort"]
+
+Image = Float32[np.ndarray, "i j k"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DemoConfig:
+    """What made-up brains look like.
+
+    Attributes:
+        subjects: How many.
+        spacing_mm: Between voxel centres.
+        shape: Voxels.
+        warp_mm: Standard deviation of the displacement of a point.
+        warp_scale_mm: Distance over which displacements are alike.
+        scale: Standard deviation of the size along each axis, as a share.
+        turn_deg: Standard deviation of the turn about each axis.
+        gamma: Contrast exponents are drawn between 1/gamma and gamma.
+        noise: Standard deviation of the noise, as a share of the brightest tissue.
+    """
+
+    subjects: int = 10
+    spacing_mm: float = 2.0
+    shape: tuple[int, int, int] = (84, 102, 84)
+    warp_mm: float = 3.0
+    warp_scale_mm: float = 14.0
+    scale: float = 0.04
+    turn_deg: float = 3.0
+    gamma: float = 1.4
+    noise: float = 0.02
+
+
+def make_cohort(folder: Path, config: DemoConfig, *, seed: int, track: Track) -> Path:
+    """Writes a BIDS tree of fully observed, made-up brains and returns it."""
+    template = load_template(mni152())
+    names = [f"sub-{number:02d}" for number in range(1, config.subjects + 1)]
+    description = {"Name": "Made-up brains", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
+    write_json(folder / "dataset_description.json", description)
+    for name in track(names, total=len(names), label="made-up brains"):
+        data, brain, affine = make_brain(template, config, seed=seed, name=name)
+        anat = folder / name / "anat"
+        write_grid(anat / f"{name}_desc-brain_mask.nii.gz", brain, affine, frame="mni152")
+        write_grid(anat / f"{name}_T1w.nii.gz", data, affine, frame="mni152")
+    return folder
+
+
+def make_brain(
+    template: Template, config: DemoConfig, *, seed: int, name: str
+) -> tuple[Image, np.ndarray, Float64[np.ndarray, "4 4"]]:
+    """Returns a made-up brain, its mask (uint8) and the affine of both."""
+    generator = numpy_stream(seed, "demo", name)
+    affine = centred_grid(
+        config.shape,
+        spacing=(config.spacing_mm,) * 3,
+        centre_ras=template.centre_ras,
+        axes=np.eye(3),
+    )
+    points = _displaced(affine, config, template.centre_ras, generator)
+    index = np.moveaxis(transform(np.linalg.inv(template.affine), points), -1, 0)
+    # Averaged to the new voxel size first: point samples of a finer image would alias.
+    width = 0.4 * config.spacing_mm / spacing_mm(template.affine)
+    blurred = ndimage.gaussian_filter(template.data, width, output=np.float32)
+
+    head = ndimage.map_coordinates(blurred, index, order=1, output=np.float32)
+    brain = ndimage.map_coordinates(template.brain.astype(np.float32), index, order=1) > 0.5
+    return _photographed(head, brain, config, generator), brain.astype(np.uint8), affine
+
+
+def _displaced(
+    affine: Float64[np.ndarray, "4 4"],
+    config: DemoConfig,
+    centre_ras: Float64[np.ndarray, " 3"],
+    generator: np.random.Generator,
+) -> Float64[np.ndarray, "i j k 3"]:
+    """Returns where in the template each voxel lies, in mm."""
+    points = transform(affine, np.moveaxis(np.indices(config.shape), 0, -1).astype(np.float64))
+    turn = rotation(tuple(generator.normal(0, config.turn_deg, 3).tolist()))
+    stretch = np.exp(generator.normal(0, config.scale, 3))
+    points = (points - centre_ras) @ (turn * stretch).T + centre_ras
+
+    smooth = [_smooth(config, config.warp_scale_mm, generator) for _ in range(3)]
+    return points + config.warp_mm * np.stack(smooth, axis=-1)
+
+
+def _photographed(
+    head: Image, brain: np.ndarray, config: DemoConfig, generator: np.random.Generator
+) -> Image:
+    """Returns the head in a random contrast, unevenly lit and noisy."""
+    share = np.clip(head / np.percentile(head[brain], 99.5), 0, None)
+    share **= config.gamma ** generator.uniform(-1, 1)
+    share *= np.exp(0.1 * _smooth(config, 60.0, generator))
+    real = share + generator.normal(0, config.noise, config.shape)
+    imaginary = generator.normal(0, config.noise, config.shape)
+    return (1000 * np.hypot(real, imaginary)).astype(np.float32)
+
+
+def _smooth(
+    config: DemoConfig, scale_mm: float, generator: np.random.Generator
+) -> Float64[np.ndarray, "i j k"]:
+    """Returns a random field of unit variance that varies over `scale_mm`."""
+    width = scale_mm / config.spacing_mm
+    field = ndimage.gaussian_filter(generator.standard_normal(config.shape), width, mode="wrap")
+    return field / field.std()

@@ -1,0 +1,145 @@
+"""The methods that are compared: by name, from a run folder, or fitted for the occasion.
+
+`cross-plane-ridge` is fitted on the train split like every model; `cross-plane-ridge@scan` is the
+same method that learns from each scan alone, as `mriimpute impute` without `--model` does.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mriimpute import __version__
+from mriimpute.errors import ConfigError
+from mriimpute.files import sha256
+from mriimpute.impute import METHODS, Imputer, load_imputer
+from mriimpute.progress import Track
+
+__all__ = ["DEFAULT_METHODS", "Contender", "gather", "require_known"]
+
+DEFAULT_METHODS = ("linear", "pchip", "cubic", "cross-plane-ridge")
+SCAN = "@scan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Contender:
+    """A method in the comparison.
+
+    Attributes:
+        name: In tables and file names; unique among the contenders.
+        fingerprint: Checksum of its weights, or the version of the package where it has none.
+        imputer: What answers.
+    """
+
+    name: str
+    fingerprint: str
+    imputer: Imputer
+
+
+def require_known(methods: Sequence[str], models: Sequence[Path]) -> None:
+    """Stops where there is nothing to compare, or a method that is neither built in nor a model.
+
+    Raises:
+        ConfigError: If so; the hint lists the known names.
+    """
+    known = [*_ready(), *_fittable()]
+    if not methods and not models:
+        raise ConfigError("no method to evaluate", hint=f"pass some of {known} with --methods")
+    for name in methods:
+        if name not in known:
+            raise ConfigError(
+                f"no method is called {name!r}",
+                hint=f"use some of {known} in --methods; pass a run folder with --model",
+            )
+
+
+def gather(
+    methods: Sequence[str],
+    models: Sequence[Path],
+    *,
+    cohort: Path,
+    runs: Path,
+    seed: int,
+    device: str,
+    track: Track,
+    overwrite: bool,
+) -> list[Contender]:
+    """Returns the contenders, in the order of `methods`, then of `models`.
+
+    A method that needs fitting is fitted on the train split of `cohort`, unless one of `models`
+    is of that kind.
+
+    Args:
+        methods: Names.
+        models: Run folders or checkpoints.
+        cohort: The sparse scans.
+        runs: Where fitted methods are kept, one run folder each.
+        seed: Of the run.
+        device: "cpu" or "cuda:N".
+        track: Shows progress.
+        overwrite: Fit again where a fitted method is kept.
+    """
+    given = [(path, load_imputer(str(path), device=device)) for path in models]
+    supplied = {imputer.name for _, imputer in given}
+
+    contenders = []
+    for name in dict.fromkeys(methods):
+        if name in supplied:
+            continue
+        if name in _ready():
+            imputer = load_imputer(name.removesuffix(SCAN), device=device)
+            contenders.append(Contender(name=name, fingerprint=__version__, imputer=imputer))
+        else:
+            weights = _fitted(name, cohort, runs / name, seed, device, track, overwrite)
+            imputer = load_imputer(str(weights), device=device)
+            contenders.append(Contender(name=name, fingerprint=sha256(weights), imputer=imputer))
+    for (path, imputer), name in zip(given, _names(contenders, given), strict=True):
+        fingerprint = sha256(path / "model.safetensors" if path.is_dir() else path)
+        contenders.append(Contender(name=name, fingerprint=fingerprint, imputer=imputer))
+
+    return contenders
+
+
+def _fittable() -> list[str]:
+    from mriimpute.train import names
+
+    return names()
+
+
+def _ready() -> list[str]:
+    """Returns the methods that need no cohort."""
+    return [f"{name}{SCAN}" if name in _fittable() else name for name in METHODS]
+
+
+def _fitted(
+    name: str, cohort: Path, run: Path, seed: int, device: str, track: Track, overwrite: bool
+) -> Path:
+    from mriimpute.train import preset, train
+
+    return train(
+        cohort,
+        run,
+        preset(name),
+        seed=seed,
+        device=device,
+        max_minutes=None,
+        track=track,
+        overwrite=overwrite,
+    )
+
+
+def _names(taken: Sequence[Contender], given: Sequence[tuple[Path, Imputer]]) -> list[str]:
+    """Returns the models' names, with the run folder's name where two would be alike."""
+    plain = [imputer.name for _, imputer in given]
+    often = Counter([*plain, *(contender.name for contender in taken)])
+    names = [
+        f"{name}@{(path if path.is_dir() else path.parent).resolve().name}"
+        if often[name] > 1
+        else name
+        for name, (path, _) in zip(plain, given, strict=True)
+    ]
+    seen: Counter[str] = Counter()
+    for index, name in enumerate(names):
+        seen[name] += 1
+        names[index] = name if seen[name] == 1 else f"{name}#{seen[name]}"
+    return names

@@ -1,0 +1,107 @@
+"""What an evaluation has finished, kept so that the same command goes on where it stopped.
+
+REPORT/settings.json              what every row depends on
+REPORT/rows/SCAN_METHOD.json      one finished row
+REPORT/panels/METHOD.npz          one plane of the scan that the figure shows
+"""
+
+import dataclasses
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from mriimpute.errors import OutputError
+from mriimpute.evaluate.contenders import Contender
+from mriimpute.evaluate.panels import Panel, read_panel, write_panel
+from mriimpute.evaluate.scores import Bin, Row
+from mriimpute.files import atomic, refuse_existing, write_json
+
+__all__ = ["Store"]
+
+
+class Store:
+    """The rows and panels of one report folder.
+
+    Args:
+        report: The folder.
+        settings: What every row depends on: plain values.
+        overwrite: Forget what the folder holds.
+
+    Raises:
+        OutputError: If the folder holds something else, or rows made with other settings.
+    """
+
+    def __init__(
+        self, report: Path, settings: Mapping[str, str | int], *, overwrite: bool
+    ) -> None:
+        self.report = report
+        record = report / "settings.json"
+        if overwrite:
+            for folder in ("rows", "panels"):
+                shutil.rmtree(report / folder, ignore_errors=True)
+            record.unlink(missing_ok=True)
+        elif record.is_file():
+            _require_same(json.loads(record.read_text(encoding="utf-8")), settings, report)
+        else:
+            refuse_existing(report, overwrite=False)
+        write_json(record, settings)
+
+    def row(self, scan: str, contender: Contender) -> Row | None:
+        """Returns the finished row of a contender on a scan, or None.
+
+        Raises:
+            OutputError: If the row was made by a method of that name with other weights.
+        """
+        path = self._row_path(scan, contender.name)
+        if not path.is_file():
+            return None
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["fingerprint"] != contender.fingerprint:
+            raise OutputError(
+                f"{path} was made by another {contender.name}: its weights differ",
+                hint="pass --overwrite to score all methods again, or another folder with -o",
+            )
+        bins = tuple(Bin(**entry) for entry in stored["row"].pop("bins"))
+        return Row(**stored["row"], bins=bins)
+
+    def keep(self, row: Row, contender: Contender, panel: Panel | None) -> None:
+        """Writes a finished row; its panel, if it has one, before it."""
+        if panel is not None:
+            write_panel(self._panel_path(contender.name), panel)
+        # Not write_json: a score may be infinite or NaN, and must come back as it was.
+        text = json.dumps(
+            {"fingerprint": contender.fingerprint, "row": dataclasses.asdict(row)}, indent=1
+        )
+        with atomic(self._row_path(row.scan, contender.name)) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+    def panel(self, method: str) -> Panel:
+        """Returns the panel of a method whose rows are finished."""
+        return read_panel(self._panel_path(method))
+
+    def _row_path(self, scan: str, method: str) -> Path:
+        return self.report / "rows" / f"{scan}_{_safe(method)}.json"
+
+    def _panel_path(self, method: str) -> Path:
+        return self.report / "panels" / f"{_safe(method)}.npz"
+
+
+def _safe(method: str) -> str:
+    return re.sub(r"[^\w.@#-]", "_", method)
+
+
+def _require_same(
+    stored: Mapping[str, str | int], settings: Mapping[str, str | int], report: Path
+) -> None:
+    changed = [
+        f"{key} was {stored.get(key)}, is {settings.get(key)}"
+        for key in sorted({*stored, *settings})
+        if stored.get(key) != settings.get(key)
+    ]
+    if changed:
+        raise OutputError(
+            f"{report} holds results made with other settings: {'; '.join(changed)}",
+            hint="pass --overwrite to replace them, or another folder with -o",
+        )

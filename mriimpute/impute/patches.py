@@ -1,0 +1,210 @@
+"""Imputation with a model of patches.
+
+Patches overlap. With tent weights w_p and, per patch, the mean f_p and the variance v_p of f(z)
+over draws of z from q(z | y_O), a voxel gets
+
+    mean      m   = sum w_p f_p / sum w_p                                       (Eq. 8)
+    variance  v   = sum w_p (v_p + f_p^2) / sum w_p - m^2,     std = sqrt(v + sigma^2)
+    draw n    y_n = m + r (b_n - m) + sigma noise_n,  b_n = sum w_p f(z_pn) / sum w_p  (Eq. 5)
+
+The variance is that of the mixture of patches: it grows where they disagree. Averaging
+independent draws of overlapping patches shrinks their spread to sum w_p^2 v_p / (sum w_p)^2; the
+ratio r undoes this, so draws spread as far as `std` says.
+
+Latent draws come in pairs, z = loc +- L noise: where f is affine the mean is exact.
+
+References:
+    Dalca et al., Unsupervised Data Imputation via Variational Inference of Deep Subspaces, 2019,
+    Eq. 5 and 8.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Float64
+from torch import Tensor
+
+from mriimpute import models
+from mriimpute.checkpoint import restore
+from mriimpute.data import Normalisation, in_space, normalisation
+from mriimpute.geometry import find_stack
+from mriimpute.impute._contract import Imputation, Imputer
+from mriimpute.impute.lattice import Blend, Box, Lattice, Place
+from mriimpute.models import Model
+from mriimpute.nn.density import Density
+from mriimpute.seeds import numpy_stream, stream
+from mriimpute.volume import Volume
+
+__all__ = ["PatchImputer"]
+
+BATCH = 16
+"""Patches that the network sees at once. Always so many: a result may depend on it."""
+
+PAIRS = 8
+"""Pairs of latent draws behind the mean and the variance."""
+
+CACHED = 1024
+"""Groups of patches whose posterior is kept from one draw to the next."""
+
+Image = Float32[np.ndarray, "i j k"]
+
+
+class PatchImputer(Imputer):
+    """Fills unobserved voxels, whatever their pattern, from overlapping patches.
+
+    Args:
+        model: Trained.
+        name: Of the model.
+        patch: Voxels of a patch along each of its two or three axes.
+        device: Where it computes.
+    """
+
+    def __init__(self, model: Model, name: str, *, patch: Sequence[int], device: str) -> None:
+        self.name = name
+        self.patch = tuple(patch)
+        self.model = model.to(device).eval().requires_grad_(requires_grad=False)
+        self.device = torch.device(device)
+
+    @classmethod
+    def from_checkpoint(
+        cls, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, device: str
+    ) -> "PatchImputer":
+        """Returns the imputer of a model file, as read by `mriimpute.checkpoint.load`.
+
+        Raises:
+            CheckpointError: If the weights do not fit the model.
+        """
+        model = models.build(metadata["name"], metadata["model"], seed=0)
+        restore(model, tensors, where="the model file")
+        return cls(model, metadata["name"], patch=metadata["model"]["patch"], device=device)
+
+    def impute(
+        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
+    ) -> Imputation:
+        """Returns the completed volume."""
+        norm = normalisation(volume)
+        kept = volume.observed if keep_observed else np.zeros_like(volume.observed)
+        work = _Work(self, volume, norm, seed, case, tile)
+        mean, latent_std, ratio = work.moments()
+        sigma = float(self.model.sigma)
+        std = np.sqrt(np.square(latent_std) + np.float32(sigma**2)) * np.float32(norm.scale)
+
+        def draw(number: int) -> Image:
+            noise = numpy_stream(seed, "impute", case, "draw", number, "noise")
+            pixels = noise.standard_normal(mean.shape, np.float32)
+            y = mean + ratio * (work.latent_draw(number) - mean) + np.float32(sigma) * pixels
+            return np.where(kept, volume.data, norm.undo(y))
+
+        return Imputation(
+            mean=np.where(kept, volume.data, norm.undo(mean)),
+            std=np.where(kept, np.float32(0), std),
+            draw=draw,
+        )
+
+
+class _Work:
+    """One scan being imputed, in normalised intensities."""
+
+    def __init__(
+        self,
+        imputer: PatchImputer,
+        volume: Volume,
+        norm: Normalisation,
+        seed: int,
+        case: str,
+        tile: int,
+    ) -> None:
+        if tile < 1:
+            raise ValueError(f"tile must be at least 1, got {tile}")
+        stack = find_stack(volume.observed)
+        extent = in_space(imputer.patch, stack.axis if stack else 2)
+        self.model, self.patch, self.device = imputer.model, imputer.patch, imputer.device
+        self.y = norm.apply(np.where(volume.observed, volume.data, np.float32(np.nan)))
+        self.lattice = Lattice(volume.shape, extent, BATCH)
+        self.groups = self.lattice.groups()
+        self.seed, self.case, self.tile = seed, case, tile
+        self._posteriors: dict[int, Density] = {}
+
+    def moments(self) -> tuple[Image, Image, Image]:
+        """Returns the mean, the standard deviation without noise, and the ratio r."""
+        mean, std, ratio = (np.empty(self.lattice.shape, np.float32) for _ in range(3))
+        tent = self.lattice.tent
+        for region in self.lattice.regions(self.tile):
+            blend = Blend(self.lattice, region, sums=4)
+            for index, group in self._touching(region):
+                f, v = self._statistics(index)
+                for n, place in enumerate(group):
+                    terms = np.stack(
+                        [tent, tent * f[n], tent * (v[n] + f[n] ** 2), tent**2 * v[n]]
+                    )
+                    blend.add(place, terms)
+
+            weight, first, second, shrunk = blend.total
+            m = first / weight
+            spread = np.maximum(second / weight - m**2, 0.0)
+            left = shrunk / weight**2
+            mean[region.slices] = m
+            std[region.slices] = np.sqrt(spread)
+            ratio[region.slices] = np.sqrt(spread / np.where(left > 0, left, np.inf))
+        return mean, std, ratio
+
+    def latent_draw(self, number: int) -> Image:
+        """Returns b_n, the blend of one draw per patch."""
+        out = np.empty(self.lattice.shape, np.float32)
+        tent = self.lattice.tent
+        for region in self.lattice.regions(self.tile):
+            blend = Blend(self.lattice, region, sums=2)
+            for index, group in self._touching(region):
+                noise = self._noise(index, 1, self.case, "draw", number)
+                f = self._decoded(index, noise.expand(2, -1, -1))[0]
+                for n, place in enumerate(group):
+                    blend.add(place, np.stack([tent, tent * f[n]]))
+            out[region.slices] = blend.total[1] / blend.total[0]
+        return out
+
+    def _touching(self, region: Box) -> Iterator[tuple[int, list[Place]]]:
+        """Yields the groups with a patch in `region`; of them, all patches are run."""
+        for index, group in enumerate(self.groups):
+            if any(self.lattice.touches(place, region) for place in group):
+                yield index, group
+
+    def _statistics(
+        self, index: int
+    ) -> tuple[Float64[np.ndarray, "b x y z"], Float64[np.ndarray, "b x y z"]]:
+        """Returns the mean and the variance of f(z), for each patch of a group."""
+        half = self._noise(index, PAIRS, "mean")
+        f = self._decoded(index, torch.stack([half, -half], dim=1).flatten(0, 1))
+        return f.mean(axis=0, dtype=np.float64), f.var(axis=0, dtype=np.float64)
+
+    def _decoded(
+        self, index: int, noise: Float[Tensor, "s b m"]
+    ) -> Float32[np.ndarray, "s b x y z"]:
+        """Returns f(z) for draws of z made of `noise`."""
+        z = self._posterior(index).transport(noise.to(self.device))
+        # Two draws at once bound the memory, and are always two: see BATCH.
+        with torch.inference_mode():
+            f = torch.cat([self.model.decode(part) for part in z.split(2)]).float().cpu().numpy()
+        return f.reshape(len(noise), BATCH, *self.lattice.extent)
+
+    def _posterior(self, index: int) -> Density:
+        if index in self._posteriors:
+            return self._posteriors[index]
+        group = self.groups[index]
+        y = np.full((BATCH, *self.lattice.extent), np.nan, np.float32)
+        y[: len(group)] = self.lattice.cut(self.y, group)
+        batch = torch.from_numpy(y.reshape(BATCH, 1, *self.patch)).to(self.device)
+        with torch.inference_mode():
+            q = self.model.posterior(batch, batch.isfinite())
+        if len(self._posteriors) < CACHED:
+            self._posteriors[index] = q
+        return q
+
+    def _noise(self, index: int, draws: int, *purpose: str | int) -> Float[Tensor, "s b m"]:
+        """Returns latent noise that depends on the place of each patch, not on its group."""
+        noise = torch.zeros(draws, BATCH, self._posterior(index).loc.shape[-1])
+        for n, place in enumerate(self.groups[index]):
+            generator = stream(self.seed, "impute", *purpose, *place)
+            noise[:, n] = torch.randn(draws, noise.shape[-1], generator=generator)
+        return noise

@@ -1,0 +1,99 @@
+"""Expectation maximisation for a Gaussian subspace with unobserved voxels.
+
+E, for each patch i:   M_i = W_O^T W_O + sigma^2 I,    <z_i> = M_i^-1 W_O^T (y_O - mu_O),
+                       <z_i z_i^T> = sigma^2 M_i^-1 + <z_i><z_i>^T
+
+M, for each voxel j over the patches that observe it, with z~ = [z; 1]:
+                       [W_j, mu_j] = (sum y_ij <z~_i>^T) (sum <z~_i z~_i^T> + kappa I)^-1
+                       sigma^2 = mean over observed (i, j) of <(y_ij - [W_j, mu_j] z~_i)^2>
+
+Everything is a sum over patches, so one pass in batches is enough and patches are not kept.
+
+Axes: b = batch, grid = voxels of a patch, j = voxels in a row, e = latent dimensions + 1.
+
+References:
+    Ilin & Raiko, Practical Approaches to Principal Component Analysis in the Presence of Missing
+    Values, 2010, section 3. Dalca et al., 2019, section 3.5.1 names this fit of its Eq. 13.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mriimpute.models.ppca import Ppca
+from mriimpute.nn.density import FullGaussian
+
+__all__ = ["em_step"]
+
+Batch = tuple[Float[Tensor, "b 1 *grid"], Bool[Tensor, "b 1 *grid"]]
+
+
+@torch.no_grad()
+def em_step(model: Ppca, batches: Iterable[Batch], *, kappa: float) -> None:
+    """Replaces the parameters of `model` by those of one iteration.
+
+    With kappa = 0 no iteration lowers the evidence of `batches`.
+
+    Args:
+        model: Its noise level does not go below its floor.
+        batches: Pairs of patches, whose unobserved voxels may be NaN, and what is observed.
+        kappa: Ridge on the rows of W: what a voxel that few patches observe needs, 1e-2 to 1.
+    """
+    sums = Sums.zero(model)
+    for y, observed in batches:
+        sums.add(model.posterior(y, observed), y.flatten(1), observed.flatten(1))
+
+    rows = sums.rows(kappa)
+    model.w.copy_(rows[:, :-1])
+    model.mu.copy_(rows[:, -1])
+    model.noise.assign(sums.variance(rows) ** 0.5)
+
+
+@dataclass(slots=True)
+class Sums:
+    """What the M step needs, in float64.
+
+    Attributes:
+        second: sum_i o_ij <z~ z~^T>.
+        cross: sum_i o_ij y_ij <z~>.
+        square: sum_ij o_ij y_ij^2.
+        count: sum_ij o_ij.
+    """
+
+    second: Float[Tensor, "j e e"]
+    cross: Float[Tensor, "j e"]
+    square: float
+    count: int
+
+    @classmethod
+    def zero(cls, model: Ppca) -> "Sums":
+        voxels, latents = model.w.shape
+        blank = torch.zeros(voxels, latents + 1, dtype=torch.float64, device=model.w.device)
+        return cls(blank[..., None].repeat(1, 1, latents + 1), blank, 0.0, 0)
+
+    def add(self, q: FullGaussian, y: Float[Tensor, "b j"], observed: Bool[Tensor, "b j"]) -> None:
+        one = torch.ones(len(y), 1, dtype=torch.float64, device=y.device)
+        mean = torch.cat([q.loc.double(), one], -1)
+        tril = q.tril.double()
+        moment = mean[:, :, None] * mean[:, None]
+        moment[:, :-1, :-1] += tril @ tril.mT
+
+        y = torch.where(observed, y, 0.0).double()
+        self.second += (observed.double().mT @ moment.flatten(1)).view_as(self.second)
+        self.cross += y.mT @ mean
+        self.square += float(y.square().sum())
+        self.count += int(observed.sum())
+
+    def rows(self, kappa: float) -> Float[Tensor, "j e"]:
+        eye = torch.eye(self.cross.shape[-1], dtype=torch.float64, device=self.cross.device)
+        # A voxel that no patch observes has no equation: the smallest number makes it 0 = 0.
+        ridge = max(kappa, torch.finfo(torch.float64).tiny)
+        return torch.linalg.solve(self.second + ridge * eye, self.cross)
+
+    def variance(self, rows: Float[Tensor, "j e"]) -> float:
+        explained = 2 * (rows * self.cross).sum()
+        spread = torch.einsum("je,jef,jf->", rows, self.second, rows)
+        return max(float(self.square - explained + spread), 0.0) / max(self.count, 1)

@@ -1,0 +1,99 @@
+"""A variational auto-encoder with a sparse dense layer per subregion, for large volumes.
+
+Sparse convolutions make features on a coarse grid. Each block of that grid has a linear subspace
+of its own, and the coordinates of the block's features in it are the block's latent variables:
+
+    h_g = W_g z_g + mu_g + noise,    z_g ~ N(0, I)
+
+What is observed of h_g gives z_g a Gaussian posterior in closed form, of which q is the closest
+factorised one. The decoder goes back through the same W and up through convolutions.
+
+References:
+    Dalca et al., Unsupervised Data Imputation via Variational Inference of Deep Subspaces, 2019,
+    Eq. 10 and section 3.4.1, last item.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from mriimpute.models._contract import Model
+from mriimpute.nn.blocks import Decoder, Encoder
+from mriimpute.nn.bounds import NoiseLevel
+from mriimpute.nn.density import DiagonalGaussian
+from mriimpute.nn.linear import ObservedLocal
+
+__all__ = ["Config", "LocalSparse"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Settings of `LocalSparse`.
+
+    Attributes:
+        patch: Voxels of a patch along each axis, two or three axes.
+        levels: Residual blocks before the subspaces, each followed by a pooling by two.
+        channels: Features of the first level; each further level has twice as many.
+        block: Edge of a block, in voxels of the coarsest grid.
+        latents: Dimensions of the subspace of a block.
+        sigma: Noise level before training, in units of normalised intensity.
+        floor: What the noise level stays above.
+    """
+
+    patch: tuple[int, ...] = (24, 24, 24)
+    levels: int = 2
+    channels: int = 16
+    block: int = 3
+    latents: int = 64
+    sigma: float = 0.1
+    floor: float = 0.01
+
+    def __post_init__(self) -> None:
+        edge = self.block * 2**self.levels
+        if len(self.patch) not in (2, 3):
+            raise ValueError(f"patch must have two or three axes, got {self.patch}")
+        if self.levels < 1 or any(size % edge for size in self.patch):
+            raise ValueError(f"patch must be a multiple of {edge}, got {self.patch}")
+
+    def build(self) -> "LocalSparse":
+        """Returns the model."""
+        return LocalSparse(self)
+
+
+class LocalSparse(Model):
+    """A field of local subspaces between convolutions."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.patch = config.patch
+        axes = len(config.patch)
+        widths = tuple(config.channels * 2**level for level in range(config.levels))
+        coarse = tuple(edge // 2**config.levels for edge in config.patch)
+        self.encoder = Encoder(axes, widths)
+        self.local = ObservedLocal(
+            coarse, block=config.block, latents=config.latents, channels=widths[-1]
+        )
+        self.decoder = Decoder(axes, widths[-1], widths)
+        self.noise = NoiseLevel(config.sigma, config.floor)
+        self.field = (self.local.blocks, config.latents)
+
+    @property
+    def sigma(self) -> Float[Tensor, ""]:
+        """The noise level, in units of normalised intensity."""
+        return self.noise()
+
+    def posterior(
+        self, y: Float[Tensor, "b 1 *grid"], observed: Bool[Tensor, "b 1 *grid"]
+    ) -> DiagonalGaussian:
+        """Returns q(z | y_O): the solution of each block and its factorised variance."""
+        regression = self.local.regression(*self.encoder(y, observed))
+        return DiagonalGaussian(
+            regression.solve().flatten(1), regression.variance().sqrt().flatten(1)
+        )
+
+    def decode(self, z: Float[Tensor, "s b m"]) -> Float[Tensor, "s b 1 *grid"]:
+        """Returns f(z)."""
+        features = self.local.decode(z.flatten(0, 1).unflatten(1, self.field))
+        return self.decoder(functional.relu(features)).unflatten(0, z.shape[:2])

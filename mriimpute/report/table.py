@@ -1,0 +1,70 @@
+"""The standings of an evaluation as a table of text."""
+
+import math
+from typing import NamedTuple
+
+from mriimpute.evaluate import Estimate, Standing, Summary
+
+__all__ = ["Table", "table_of"]
+
+COLUMNS = (
+    ("SSIM", "ssim", 4),
+    ("MAE %", "mae_percent", 2),
+    ("CRPS %", "crps_percent", 2),
+    ("cover 90", "coverage90", 3),
+    ("std 90", "coverage90_std", 3),
+    ("spread/skill", "spread_skill", 2),
+    ("draw gap dB", "draw_gap_db", 2),
+    ("s/scan", "seconds", 1),
+)
+
+
+class Table(NamedTuple):
+    """Text to be laid out: one cell per header in each row."""
+
+    headers: list[str]
+    rows: list[list[str]]
+    title: str
+
+
+def table_of(summary: Summary) -> Table:
+    """Returns the standings: means over subjects, PSNR with its 95 % interval.
+
+    The definition of every column is in `summary.json`.
+    """
+    best = summary.best_interpolator
+    against = f"dB over {best}" if best else "dB over interpolation"
+    headers = ["method", "PSNR dB", against, *(header for header, _, _ in COLUMNS)]
+    rows = [_row(standing) for standing in summary.standings]
+    return Table(headers, rows, _title(summary))
+
+
+def _row(standing: Standing) -> list[str]:
+    scores = standing.scores
+    return [
+        standing.method,
+        _with_interval(scores["psnr_db"], ".2f"),
+        _with_interval(standing.gain_db, "+.2f"),
+        *(_text(scores[metric].mean, f".{digits}f") for _, metric, digits in COLUMNS),
+    ]
+
+
+def _title(summary: Summary) -> str:
+    subjects = f"{summary.subjects} test subject{'s' if summary.subjects != 1 else ''}"
+    intervals = (
+        "mean [95 % bootstrap interval over subjects], best PSNR first"
+        if summary.ranked
+        else "mean; too few subjects for a ranking or intervals"
+    )
+    return f"Missing voxels of the brain, {subjects}: {intervals}"
+
+
+def _with_interval(estimate: Estimate, form: str) -> str:
+    mean = _text(estimate.mean, form)
+    if math.isnan(estimate.low) or math.isnan(estimate.high):
+        return mean
+    return f"{mean} [{estimate.low:{form}}, {estimate.high:{form}}]"
+
+
+def _text(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else f"{value:{form}}"

@@ -1,0 +1,98 @@
+"""Where the brain of a source is: a label map beside the scan, or else what is not background."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64
+from scipy import ndimage
+
+from mriimpute.errors import GeometryError
+from mriimpute.geometry import Affine, resample, transform
+from mriimpute.io import read_scan
+from mriimpute.io.tree import ENDINGS, SUFFIXES, stem
+
+__all__ = ["entities", "find_labels", "foreground", "is_label", "likely_centre", "read_labels"]
+
+# A scan with this share of one exact lowest value had its background set to it.
+EXACT_BACKGROUND = 1 / 3
+# From the top of the scalp to the lower end of the cerebellum: below it a head has no brain.
+BRAIN_REACH_MM = 178.0
+
+
+def is_label(path: Path) -> bool:
+    """Tells whether a file is a label map or a mask by its name."""
+    return stem(path).endswith(("_dseg", "_mask"))
+
+
+def entities(path: Path) -> str:
+    """Returns the file name without its ending and its BIDS suffix.
+
+    Example:
+        >>> entities(Path("sub-1_ses-2_T1w.nii.gz")), entities(Path("head.nii"))
+        ('sub-1_ses-2', 'head')
+    """
+    name = stem(path)
+    for suffix in SUFFIXES:
+        name = name.removesuffix(f"_{suffix}")
+    return name
+
+
+def find_labels(scan: Path) -> list[Path]:
+    """Returns the brain masks and label maps beside a scan, the most trustworthy first.
+
+    Maps of something in the brain (`label-lesion` and the like) are left out: their voxels above
+    zero are not the brain.
+    """
+    start = f"{entities(scan)}_"
+    beside = [
+        path
+        for path in scan.parent.iterdir()
+        if path.name.startswith(start) and path.name.endswith(ENDINGS) and is_label(path)
+    ]
+    rest = {path: stem(path).removeprefix(start) for path in beside}
+    chosen = [
+        path
+        for path in beside
+        if rest[path].endswith("dseg") or rest[path] in ("mask", "desc-brain_mask", "brain_mask")
+    ]
+    chosen = [path for path in chosen if "label-" not in rest[path]]
+    return sorted(chosen, key=lambda path: (rest[path].endswith("dseg"), path.name))
+
+
+def read_labels(
+    path: Path, *, shape: tuple[int, int, int], affine: Affine
+) -> Float32[np.ndarray, "i j k"]:
+    """Returns a label map on the grid of its scan, by nearest neighbour where it has another."""
+    volume = read_scan(path).volume
+    data = np.where(volume.observed, volume.data, np.float32(0))
+    if not (data > 0).any():
+        raise GeometryError(f"{path} labels no voxel", hint="repair the label map or remove it")
+    return resample(data, volume.affine, to_shape=shape, to_affine=affine, order=0)
+
+
+def foreground(data: Float32[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
+    """Returns the largest object in a scan, holes filled: a brain if it is skull-stripped."""
+    from skimage.filters import threshold_otsu
+
+    lowest = data.min()
+    stripped = (data == lowest).mean() > EXACT_BACKGROUND
+    bright = data > (lowest if stripped else threshold_otsu(data))
+    pieces, _ = ndimage.label(bright)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return ndimage.binary_fill_holes(pieces == sizes.argmax())
+
+
+def likely_centre(
+    data: Float32[np.ndarray, "i j k"], affine: Affine
+) -> tuple[Float64[np.ndarray, " 3"], Float64[np.ndarray, " 3"]]:
+    """Returns the mean place of what is not background, and where its brain is likely, in mm.
+
+    They differ where face and neck are in the field of view: the brain is at the top of a head.
+    """
+    places = transform(affine, np.argwhere(foreground(data)).astype(np.float64))
+    top, bottom = places[:, 2].max(), places[:, 2].min()
+    reach = min(top - bottom, BRAIN_REACH_MM)
+    brain = places[places[:, 2] >= top - reach].mean(axis=0)
+    brain[2] = top - reach / 2
+    return places.mean(axis=0), brain

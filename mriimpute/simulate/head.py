@@ -1,0 +1,223 @@
+"""From one source scan to the files of one simulated scan."""
+
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Integer
+
+from mriimpute.files import sha256, write_json
+from mriimpute.geometry import Affine, resample, spacing_mm, transform
+from mriimpute.io import Frame, read_scan, stem, write_grid
+from mriimpute.seeds import numpy_stream
+from mriimpute.simulate.acquisition import (
+    Acquisition,
+    Box,
+    Grid,
+    SimulationConfig,
+    acquired_near,
+    draw,
+    finest_side_mm,
+    kept,
+    measure,
+    on_grid,
+    skipped_affine,
+)
+from mriimpute.simulate.brain import foreground, likely_centre, read_labels
+from mriimpute.simulate.cases import Case
+from mriimpute.simulate.registration import Template, load_template, mni152, register
+
+__all__ = ["record_path", "simulate_head", "template_path"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Head:
+    """A source scan, placed.
+
+    Attributes:
+        data: Intensities; finite.
+        affine: From voxel indices to mm of the source.
+        side_mm: Of the isotropic voxels to measure.
+        labels: Label maps on the grid of `data`, by file, the best brain mask first.
+        box: Where the unturned box stands.
+        to_source: From mm of the box's space to mm of the source.
+        frame: What the mm of the box's space mean.
+        template: What the head was registered to, or None.
+    """
+
+    data: Float32[np.ndarray, "i j k"]
+    affine: Affine
+    side_mm: float
+    labels: dict[Path, Float32[np.ndarray, "i j k"]]
+    box: Box
+    to_source: Affine
+    frame: Frame
+    template: Template | None = None
+
+
+def template_path(config: SimulationConfig) -> Path:
+    """Returns the file of the template."""
+    return mni152() if config.template == "mni152" else config.template
+
+
+def record_path(out: Path, case: Case) -> Path:
+    """Returns the file that is written last: where it is, the scan is complete."""
+    return out / "truth" / case.subject / "anat" / f"{case.name}.json"
+
+
+def simulate_head(case: Case, out: Path, config: SimulationConfig, *, seed: int) -> dict[str, Any]:
+    """Writes the sparse scan, its truth, brain and label maps; returns the record of the draws.
+
+    Raises:
+        VolumeError: If the source or a label map cannot be read, or the head not be registered.
+        OutputError: If a file cannot be written.
+    """
+    head = _placed(case, config)
+    config.require_slices(head.side_mm)
+    acquisition = draw(config, numpy_stream(seed, "simulate", case.name))
+    turned = on_grid(config, head.box, side_mm=head.side_mm, angles_deg=acquisition.angles_deg)
+    native = config.space == "native"
+    grid = turned if native else on_grid(config, head.box, side_mm=head.side_mm)
+    truth = measure(
+        head.data,
+        head.affine,
+        grid,
+        to_source=head.to_source,
+        normal=turned.affine[:3, config.axis] / head.side_mm,
+        thickness_mm=config.thickness_mm,
+        order=config.order,
+    )
+
+    start = case.entities if native else f"{case.entities}_space-template"
+    cohort = out / "cohort" / case.subject / "anat"
+    pattern = (config.axis, acquisition.phase, config.keep_every)
+    if native:
+        sparse, affine = truth[kept(grid, *pattern)], skipped_affine(grid, *pattern)
+    else:
+        observed = acquired_near(grid, turned, *pattern)
+        sparse, affine = np.where(observed, truth, np.float32(np.nan)), grid.affine
+        name = f"{start}_desc-observed_mask.nii.gz"
+        write_grid(cohort / name, observed.astype(np.uint8), affine, frame=head.frame)
+    write_grid(cohort / f"{start}_{case.suffix}.nii.gz", sparse, affine, frame=head.frame)
+    _write_truth(out / "truth" / case.subject / "anat", start, case, head, grid, truth)
+
+    record = _record(case, acquisition, head, turned)
+    write_json(record_path(out, case), record)
+    return record
+
+
+def _placed(case: Case, config: SimulationConfig) -> Head:
+    volume = read_scan(case.source).volume
+    data, affine = np.where(volume.observed, volume.data, np.float32(0)), volume.affine
+    side_mm = finest_side_mm(affine) if config.spacing == "source" else config.spacing
+    labels = {path: read_labels(path, shape=volume.shape, affine=affine) for path in case.labels}
+    place = partial(Head, data=data, affine=affine, side_mm=side_mm, labels=labels)
+    if not config.register:
+        brain = next(iter(labels.values())) > 0 if labels else None
+        box = _own_box(data, affine, brain, config, side_mm)
+        return place(box=box, to_source=np.eye(4), frame="scanner")
+
+    template = _template(template_path(config))
+    return place(
+        box=Box(template.centre_ras, np.eye(3)),
+        to_source=register(data, affine, template, name=str(case.source)),
+        frame="mni152" if config.template == "mni152" else "aligned",
+        template=template,
+    )
+
+
+@lru_cache(maxsize=1)
+def _template(path: Path) -> Template:
+    return load_template(path)
+
+
+def _own_box(
+    data: Float32[np.ndarray, "i j k"],
+    affine: Affine,
+    brain: Bool[np.ndarray, "i j k"] | None,
+    config: SimulationConfig,
+    side_mm: float,
+) -> Box:
+    """Returns a box along the scan's own axes, around its brain, voxels upon voxels.
+
+    Unturned and with the scan's own spacing, the grid then consists of voxels of the scan.
+    """
+    left, _, right = np.linalg.svd(affine[:3, :3] / spacing_mm(affine))
+    axes = left @ right
+    if brain is not None and brain.any():
+        corners = np.argwhere(brain)
+        centre = transform(affine, (corners.min(axis=0) + corners.max(axis=0)) / 2)
+    else:
+        _, centre = likely_centre(data, affine)
+
+    first = on_grid(config, Box(centre, axes), side_mm=side_mm).affine[:3, 3]
+    index = transform(np.linalg.inv(affine), first)
+    return Box(centre + affine[:3, :3] @ (np.rint(index) - index), axes)
+
+
+def _write_truth(
+    folder: Path,
+    start: str,
+    case: Case,
+    head: Head,
+    grid: Grid,
+    truth: Float32[np.ndarray, "i j k"],
+) -> None:
+    for path, labels in head.labels.items():
+        if stem(path).endswith("_dseg"):
+            name = f"{start}{case.label_ending(path)}.nii.gz"
+            write_grid(folder / name, _nearest(labels, head, grid), grid.affine, frame=head.frame)
+    brain = _brain(head, grid, truth).astype(np.uint8)
+    name = f"{start}_desc-brain_mask.nii.gz"
+    write_grid(folder / name, brain, grid.affine, frame=head.frame)
+    write_grid(folder / f"{start}_{case.suffix}.nii.gz", truth, grid.affine, frame=head.frame)
+
+
+def _brain(
+    head: Head, grid: Grid, truth: Float32[np.ndarray, "i j k"]
+) -> Bool[np.ndarray, "i j k"]:
+    if head.labels:
+        return _nearest(next(iter(head.labels.values())), head, grid) > 0
+    if head.template is None:
+        return foreground(truth)
+    # The template's brain may reach out of the source's field of view.
+    seen = _nearest(np.ones_like(head.data), head, grid) > 0
+    template = head.template
+    brain = resample(
+        template.brain.astype(np.float32),
+        template.affine,
+        to_shape=grid.shape,
+        to_affine=grid.affine,
+        order=0,
+    )
+    return seen & (brain > 0)
+
+
+def _nearest(
+    labels: Float32[np.ndarray, "i j k"], head: Head, grid: Grid
+) -> Integer[np.ndarray, "i2 j2 k2"]:
+    nearest = resample(
+        labels,
+        head.affine,
+        to_shape=grid.shape,
+        to_affine=head.to_source @ grid.affine,
+        order=0,
+    )
+    return nearest.astype(np.uint8 if labels.max() < 256 else np.int32)
+
+
+def _record(case: Case, acquisition: Acquisition, head: Head, turned: Grid) -> dict[str, Any]:
+    return {
+        "subject": case.subject,
+        "source": case.source.name,
+        "source_sha256": sha256(case.source),
+        "labels": [path.name for path in case.labels],
+        "angles_deg": list(acquisition.angles_deg),
+        "phase": acquisition.phase,
+        "voxel_mm": head.side_mm,
+        "shape": list(turned.shape),
+        "turned_affine": turned.affine.tolist(),
+        "to_source": head.to_source.tolist(),
+    }

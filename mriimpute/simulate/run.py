@@ -1,0 +1,223 @@
+"""Simulating a whole cohort: in parallel, resumable, with a record of every draw.
+
+The record of a scan beside its truth is written last, so it marks the scan as complete; the
+record of the whole, `simulation.json`, is written first without the scans and last with them.
+"""
+
+import json
+import multiprocessing
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mriimpute.errors import ConfigError, MriImputeError, OutputError
+from mriimpute.files import sha256, write_json, write_tsv
+from mriimpute.progress import Track, silent
+from mriimpute.provenance import versions
+from mriimpute.simulate.acquisition import SimulationConfig
+from mriimpute.simulate.cases import Case, find_cases, split
+from mriimpute.simulate.head import record_path, simulate_head, template_path
+
+__all__ = ["Failure", "SimulationReport", "simulate"]
+
+RECORD = "simulation.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """A scan that could not be simulated.
+
+    Attributes:
+        name: Of the scan.
+        problem: What is wrong.
+        hint: What to do.
+    """
+
+    name: str
+    problem: str
+    hint: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SimulationReport:
+    """What a simulation did.
+
+    Attributes:
+        out: The simulation folder.
+        written: Names of the scans simulated now.
+        kept: Names of the scans that an earlier run of the same simulation had finished.
+        failures: The other scans.
+        subjects: How many subjects each split has.
+    """
+
+    out: Path
+    written: tuple[str, ...]
+    kept: tuple[str, ...]
+    failures: tuple[Failure, ...]
+    subjects: dict[str, int]
+
+
+def simulate(
+    source: Path,
+    out: Path,
+    config: SimulationConfig,
+    *,
+    seed: int,
+    jobs: int = 1,
+    overwrite: bool = False,
+    track: Track = silent,
+) -> SimulationReport:
+    """Makes sparse scans of full ones, and keeps the truth apart.
+
+    The same source, settings and seed give the same bytes for any number of jobs, and after any
+    number of interruptions. A scan that fails does not stop the others.
+
+    Args:
+        source: A scan, a folder of scans or a BIDS tree, fully observed.
+        out: Gets `cohort/`, `truth/`, `participants.tsv` and `simulation.json`.
+        config: Settings.
+        seed: Of every draw.
+        jobs: Processes that work side by side.
+        overwrite: Whether another simulation in `out` is replaced.
+        track: Shows progress.
+
+    Raises:
+        OutputError: If `out` holds something else than this simulation.
+        VolumeError: If there is no source.
+    """
+    cases = find_cases(source)
+    header = _header(cases, config, seed)
+    _claim(out, source, header, overwrite=overwrite)
+
+    finished = {case.name: _finished(out, case) for case in cases}
+    todo = [case for case in cases if finished[case.name] is None]
+    work = partial(_attempt, out=out, config=config, seed=seed)
+    failures: dict[str, Failure] = {}
+    for case, result in track(_results(work, todo, jobs), total=len(todo), label="scans"):
+        if isinstance(result, Failure):
+            failures[case.name] = result
+        else:
+            finished[case.name] = result
+
+    done = {name: record for name, record in sorted(finished.items()) if record is not None}
+    parts = _write_tables(out, cases, done, seed)
+    write_json(out / RECORD, header | {"complete": not failures, "scans": done})
+    new = {case.name for case in todo}
+    return SimulationReport(
+        out=out,
+        written=tuple(name for name in done if name in new),
+        kept=tuple(name for name in done if name not in new),
+        failures=tuple(failures[name] for name in sorted(failures)),
+        subjects=dict(Counter(parts.values())),
+    )
+
+
+def _header(cases: list[Case], config: SimulationConfig, seed: int) -> dict[str, Any]:
+    settings = asdict(config)
+    if config.register:
+        path = template_path(config)
+        if not path.is_file():
+            raise ConfigError(f"{path} is not a file", hint="check --template")
+        settings["template"] = path.name
+        settings["template_sha256"] = sha256(path)
+    else:
+        del settings["template"]
+    header = {
+        "seed": seed,
+        "settings": settings,
+        "versions": versions(),
+        "sources": [case.name for case in cases],
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(header))  # as it will be read back
+    return plain
+
+
+def _claim(out: Path, source: Path, header: dict[str, Any], *, overwrite: bool) -> None:
+    """Makes `out` the place of this simulation, or stops if it is the place of something else."""
+    if source.resolve().is_relative_to(out.resolve()):
+        raise OutputError(f"{source} lies in {out}", hint="choose another folder with -o")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if not (out / RECORD).is_file():
+            raise OutputError(
+                f"{out} holds something else than a simulation",
+                hint="choose another folder with -o",
+            )
+        before = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        if not overwrite:
+            if {key: before.get(key) for key in header} == header:
+                return
+            raise OutputError(
+                f"{out} exists and was simulated from other sources, settings or versions",
+                hint="pass --overwrite to replace it, or choose another folder with -o",
+            )
+        for folder in ("cohort", "truth"):
+            shutil.rmtree(out / folder, ignore_errors=True)
+        (out / "participants.tsv").unlink(missing_ok=True)
+    write_json(out / RECORD, header | {"complete": False, "scans": {}})
+
+
+def _finished(out: Path, case: Case) -> dict[str, Any] | None:
+    path = record_path(out, case)
+    if not path.is_file():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record if record.get("source_sha256") == sha256(case.source) else None
+
+
+def _attempt(
+    case: Case, *, out: Path, config: SimulationConfig, seed: int
+) -> dict[str, Any] | Failure:
+    try:
+        return simulate_head(case, out, config, seed=seed)
+    except MriImputeError as error:
+        return Failure(name=case.name, problem=str(error), hint=error.hint)
+
+
+def _results(
+    work: "partial[dict[str, Any] | Failure]", cases: list[Case], jobs: int
+) -> Iterator[tuple[Case, dict[str, Any] | Failure]]:
+    if jobs == 1 or len(cases) < 2:
+        for case in cases:
+            yield case, work(case)
+        return
+
+    # Spawned, not forked: the threads of a parent that has loaded torch do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    workers = min(jobs, len(cases))
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt) as pool:
+        futures = {pool.submit(work, case): case for case in cases}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ignore_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the parent lets each finish its scan
+
+
+def _write_tables(out: Path, cases: list[Case], done: dict[str, Any], seed: int) -> dict[str, str]:
+    """Writes who is in which split; returns it. A failed scan changes no one else's split."""
+    succeeded = {case.subject for case in cases if case.name in done}
+    parts = split([case.subject for case in cases], seed=seed)
+    parts = {name: part for name, part in parts.items() if name in succeeded}
+    rows = [{"participant_id": name, "split": part} for name, part in parts.items()]
+    for folder in (out, out / "cohort"):
+        if rows:
+            write_tsv(folder / "participants.tsv", rows)
+    for part, title in (("cohort", "sparse scans"), ("truth", "every slice of the same scans")):
+        description = {
+            "Name": f"Simulated by mriimpute: {title}",
+            "BIDSVersion": "1.10.0",
+            "DatasetType": "derivative",
+            "GeneratedBy": [{"Name": "mriimpute", "Version": versions()["mriimpute"]}],
+        }
+        write_json(out / part / "dataset_description.json", description)
+    return parts

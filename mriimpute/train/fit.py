@@ -1,0 +1,78 @@
+"""Training as users know it: a cohort and settings in, a run folder out."""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mriimpute.data import cohort
+from mriimpute.files import sha256
+from mriimpute.progress import Track
+from mriimpute.train.closed_form import accumulate
+from mriimpute.train.folder import RunFolder
+from mriimpute.train.loop import learn
+from mriimpute.train.settings import CLOSED_FORM, read, resolve
+from mriimpute.train.stop import Stop
+
+__all__ = ["train"]
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    source: Path,
+    run: Path,
+    settings: Mapping[str, Any],
+    *,
+    seed: int,
+    device: str,
+    max_minutes: float | None,
+    track: Track,
+    overwrite: bool = False,
+) -> Path:
+    """Fits a model to the sparse scans of a cohort and returns the file that `impute` loads.
+
+    A run that was stopped goes on from its checkpoint when called again with the same arguments,
+    and ends, on the CPU, with the same bytes as one that never stopped.
+
+    Args:
+        source: A scan, a folder, a BIDS tree, or what `mriimpute simulate` wrote.
+        run: The run folder.
+        settings: Tables as in a preset; see `resolve`.
+        seed: Of the run.
+        device: Torch device.
+        max_minutes: Stop after so long, with a model of what was learnt; None for no limit.
+        track: Shows progress.
+        overwrite: Begin anew where the folder holds a run.
+
+    Raises:
+        ConfigError: If settings are wrong, or the folder holds a run with other ones.
+        TrainingError: If the loss or its gradient is not finite.
+        KeyboardInterrupt: After a Ctrl-C, once the checkpoint is written.
+    """
+    chosen = read(settings, seed=seed)
+    scans = cohort(source)
+    complete = resolve(settings, seed=seed)
+    folder = RunFolder(run)
+    folder.open(complete, overwrite=overwrite)
+    identity = {**complete, "cohort": fingerprint(scans.train), "scans": len(scans.train)}
+
+    with Stop(max_minutes) as stop:
+        if chosen.name == CLOSED_FORM:
+            done = accumulate(scans.train, folder, chosen, identity, stop=stop, track=track)
+        else:
+            done = learn(scans, folder, chosen, identity, device=device, stop=stop, track=track)
+
+    if stop.interrupted and not done:
+        log.info("stopped: run the same command to go on")
+        raise KeyboardInterrupt
+    if not done:
+        log.info("time is up: run the same command to go on")
+    return folder.model
+
+
+def fingerprint(scans: Sequence[Path]) -> str:
+    """Returns a checksum of what the scans hold; where they lie does not matter."""
+    lines = "\n".join(f"{sha256(path)}  {path.name}" for path in scans)
+    return hashlib.sha256(lines.encode()).hexdigest()

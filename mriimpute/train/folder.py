@@ -1,0 +1,140 @@
+"""A run folder: settings, journal, checkpoint, model."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mriimpute import config
+from mriimpute.checkpoint import load, save
+from mriimpute.errors import ConfigError, OutputError
+from mriimpute.files import atomic
+
+__all__ = ["RunFolder"]
+
+Tensors = Mapping[str, Tensor] | Mapping[str, NDArray[Any]]
+
+
+class RunFolder:
+    """The files of one run. Its settings never change; everything else grows.
+
+    Args:
+        path: The folder; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings = path / "config.toml"
+        self.journal = path / "journal.jsonl"
+        self.checkpoint = path / "checkpoint.safetensors"
+        self.model = path / "model.safetensors"
+
+    def open(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Makes the folder ready to start, or to go on with the same settings.
+
+        Args:
+            settings: Complete, as TOML gives them back.
+            overwrite: Remove what an earlier run left.
+
+        Raises:
+            ConfigError: If the folder holds a run with other settings.
+            OutputError: If it holds something else, or cannot be written.
+        """
+        if overwrite:
+            for file in (self.checkpoint, self.model, self.journal, self.settings):
+                file.unlink(missing_ok=True)
+        if self.settings.is_file() and self.checkpoint.is_file():
+            self._compare(settings)
+            return
+        if not self.settings.is_file() and self.path.is_dir() and any(self.path.iterdir()):
+            raise OutputError(
+                f"{self.path} exists and is no run folder", hint="choose another folder with -o"
+            )
+        with atomic(self.settings) as temporary:
+            temporary.write_text(config.dump(settings), encoding="utf-8")
+
+    def saved(
+        self, identity: Mapping[str, Any]
+    ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Returns the state at the last checkpoint, or None at the beginning.
+
+        Args:
+            identity: What `save` was given: settings and cohort.
+
+        Raises:
+            CheckpointError: If the checkpoint cannot be read.
+            ConfigError: If it is of another cohort.
+        """
+        if not self.checkpoint.is_file():
+            return None
+        tensors, document = load(self.checkpoint, kind="state")
+        if document["cohort"] != identity["cohort"]:
+            raise ConfigError(
+                f"{self.path} was begun with other scans",
+                hint="choose another folder with -o, or pass --overwrite to begin anew",
+            )
+        return tensors, document["state"]
+
+    def save(
+        self,
+        model: Tensors,
+        state: Tensors,
+        identity: Mapping[str, Any],
+        numbers: Mapping[str, Any],
+    ) -> None:
+        """Writes the model file and the checkpoint.
+
+        Args:
+            model: What `impute` needs.
+            state: What the next step depends on.
+            identity: Settings and cohort; in both files.
+            numbers: Plain values of the state; `step` among them.
+        """
+        save(self.model, model, {**identity, "step": numbers["step"]})
+        save(self.checkpoint, state, {**identity, "state": dict(numbers)}, kind="state")
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Adds one line to the journal."""
+        with self.journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def rewind(self, key: str, upto: int) -> None:
+        """Drops journal lines that were written after the checkpoint.
+
+        Args:
+            key: Entry that counts up from line to line.
+            upto: Its value at the checkpoint.
+        """
+        if not self.journal.is_file():
+            return
+        kept = []
+        for line in self.journal.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)[key] > upto:
+                    break
+            except (ValueError, KeyError):  # cut short when the machine went down
+                break
+            kept.append(line + "\n")
+        with atomic(self.journal) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
+
+    def _compare(self, settings: Mapping[str, Any]) -> None:
+        before, now = _flat(config.read_toml(self.settings)), _flat(settings)
+        for key in sorted(before.keys() | now.keys()):
+            if before.get(key) != now.get(key):
+                raise ConfigError(
+                    f"{self.path} was begun with {key} = {before.get(key)!r}, "
+                    f"not {now.get(key)!r}",
+                    hint="choose another folder with -o, or pass --overwrite to begin anew",
+                )
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        below = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{key}.") if below else {prefix + key: value}
+    return flat

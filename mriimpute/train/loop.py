@@ -1,0 +1,178 @@
+"""The training loop of patch models."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mriimpute.data import Cohort, Patches, SparseScan, draw_patches, read_sparse
+from mriimpute.errors import ConfigError, TrainingError
+from mriimpute.inference.elbo import negative_elbo
+from mriimpute.inference.evidence import negative_log_evidence
+from mriimpute.models import Model
+from mriimpute.models.ppca import Ppca
+from mriimpute.progress import Track
+from mriimpute.seeds import numpy_stream, stream
+from mriimpute.train.folder import RunFolder
+from mriimpute.train.schedule import beta, rate
+from mriimpute.train.settings import Settings
+from mriimpute.train.state import State
+from mriimpute.train.stop import Stop
+
+__all__ = ["learn"]
+
+log = logging.getLogger(__name__)
+
+
+def learn(
+    scans: Cohort,
+    folder: RunFolder,
+    settings: Settings,
+    identity: Mapping[str, Any],
+    *,
+    device: str,
+    stop: Stop,
+    track: Track,
+) -> bool:
+    """Trains a model, or goes on training it, and tells whether it is finished.
+
+    Args:
+        scans: To learn from and to watch.
+        folder: Where the run lives.
+        settings: Of the run.
+        identity: What the checkpoint and the model file say about the run.
+        device: Torch device.
+        stop: When to stop early.
+        track: Shows progress.
+    """
+    # Begin, or go on from the checkpoint.
+    config = settings.train
+    state = State(settings, device)
+    if saved := folder.saved(identity):
+        state.load(*saved, where=str(folder.checkpoint))
+    if state.step >= config.steps:
+        log.info("%s is finished: %d patches", folder.path, state.patches)
+        return True
+    folder.rewind("patches", state.patches)
+    if state.step:
+        log.info("going on after %d of %d patches", state.patches, config.steps * config.batch)
+
+    train = [read_sparse(p) for p in track(scans.train, total=len(scans.train), label="reading")]
+    watched = _watched([read_sparse(path) for path in scans.val], settings)
+    begun = saved_at = time.monotonic()
+    first = state.patches
+
+    for step in track(
+        range(state.step, config.steps), total=config.steps - state.step, label="training"
+    ):
+        # One step. Its randomness is named after it, so nothing about it needs to be stored.
+        patches = draw_patches(
+            train,
+            settings.grid,
+            config.batch,
+            config=settings.patches,
+            generator=numpy_stream(settings.seed, "patches", step),
+        )
+        generator = stream(settings.seed, "train", step, device=device)
+        nats, voxels = _nats(state.model, patches, settings, beta(config, step), generator)
+        (nats / max(voxels, 1)).backward()
+        value = float(nats.detach())
+        norm = float(state.descend(rate(config, step)))
+        if not (abs(value) < float("inf") and norm < float("inf")):
+            raise TrainingError(
+                f"the loss is {value:g} and its gradient {norm:g} at step {step}, "
+                f"with patches of {', '.join(sorted(set(patches.names)))}",
+                hint="look at these scans; or lower --set train.rate, or train.precision=float32",
+            )
+        state.nats += value
+        state.voxels += voxels
+
+        # Report.
+        last = state.step == config.steps
+        if (
+            last
+            or state.patches // config.report > (state.patches - config.batch) // config.report
+        ):
+            seconds = time.monotonic() - begun
+            folder.append(
+                {
+                    "step": state.step,
+                    "patches": state.patches,
+                    "loss": state.nats / max(state.voxels, 1),
+                    "val_loss": _watch(state.average, watched, settings, device),
+                    "sigma": float(state.average.sigma),
+                    "rate": rate(config, step),
+                    "beta": beta(config, step),
+                    "seconds": round(seconds, 3),
+                    "patches_per_second": round((state.patches - first) / seconds, 2),
+                }
+            )
+            state.nats, state.voxels = 0.0, 0
+
+        # Save.
+        if last or stop.wanted or time.monotonic() - saved_at > 60 * config.save_minutes:
+            folder.save(state.average.state_dict(), state.tensors(), identity, state.numbers())
+            saved_at = time.monotonic()
+        if stop.wanted:
+            break
+
+    return state.step >= config.steps
+
+
+def _nats(
+    model: Model, patches: Patches, settings: Settings, weight: float, generator: torch.Generator
+) -> tuple[Float[Tensor, ""], int]:
+    """Returns the objective summed over patches, and how many voxels it explains."""
+    config, device = settings.train, generator.device
+    y = torch.from_numpy(patches.y).to(device)
+    observed = torch.from_numpy(patches.observed).to(device)
+    mixed = device.type == "cuda" and config.precision == "bfloat16"
+    with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+        match config.objective:
+            case "elbo":
+                nats = negative_elbo(
+                    model, y, observed, draws=config.draws, beta=weight, generator=generator
+                )
+            case "evidence":
+                if not isinstance(model, Ppca):
+                    raise ConfigError(
+                        f"the evidence of {settings.name} has no closed form",
+                        hint="use --set train.objective=elbo",
+                    )
+                nats = negative_log_evidence(model, y, observed)
+
+    return nats.sum(), int(patches.observed.sum())
+
+
+def _watched(scans: Sequence[SparseScan], settings: Settings) -> list[Patches]:
+    """Returns the patches of the validation loss: the same ones at every report."""
+    if not scans:
+        return []
+    size = settings.train.batch
+    return [
+        draw_patches(
+            scans,
+            settings.grid,
+            size,
+            config=settings.patches,
+            generator=numpy_stream(settings.seed, "validation", n),
+        )
+        for n in range(-(-settings.train.val_patches // size))
+    ]
+
+
+@torch.no_grad()
+def _watch(
+    model: Model, watched: Sequence[Patches], settings: Settings, device: str
+) -> float | None:
+    """Returns the loss per observed voxel of validation scans, in nats; None without scans."""
+    total, voxels = 0.0, 0
+    for n, patches in enumerate(watched):
+        generator = stream(settings.seed, "watch", n, device=device)
+        nats, count = _nats(model, patches, settings, 1.0, generator)
+        total, voxels = total + float(nats), voxels + count
+    return total / max(voxels, 1) if watched else None

@@ -1,0 +1,176 @@
+"""The settings of a run: a preset, overlaid by what the user says, completed by defaults."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.resources import files
+from typing import Any, Literal
+
+from mriimpute import config, models
+from mriimpute.data import PatchConfig
+from mriimpute.errors import ConfigError
+from mriimpute.inference.cross_plane import Config as CrossPlaneConfig
+
+__all__ = ["CLOSED_FORM", "Settings", "TrainConfig", "names", "preset", "read", "resolve"]
+
+CLOSED_FORM = "cross-plane-ridge"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """How long and how fast a model learns.
+
+    Attributes:
+        objective: "elbo" (variational) or "evidence" (for models with an exact posterior).
+        patches: Patches to learn from, over the whole run.
+        batch: Patches per step; at least 2.
+        draws: Latent draws per patch in the variational bound.
+        rate: Learning rate after its warm-up.
+        final_rate: Learning rate at the end, as a share of `rate`; in between it is a cosine.
+        rate_warm_up: Share of the run over which the learning rate rises.
+        beta_warm_up: Share of the run over which the weight of the KL term rises from 0 to 1.
+        weight_decay: Of weight matrices and kernels; biases and scalars are left alone.
+        clip: Largest norm of the gradient of the loss per observed voxel.
+        average: Decay per step of the moving average of the parameters, which is what is kept.
+        precision: Of matrix products on CUDA; the CPU always uses float32.
+        report: Patches from one line of the journal to the next.
+        val_patches: Patches of the validation loss.
+        save_minutes: Time from one checkpoint to the next. It changes no result.
+    """
+
+    objective: Literal["elbo", "evidence"] = "elbo"
+    patches: int = 20_000
+    batch: int = 16
+    draws: int = 1
+    rate: float = 1e-3
+    final_rate: float = 0.01
+    rate_warm_up: float = 0.02
+    beta_warm_up: float = 0.15
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    average: float = 0.995
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    report: int = 1000
+    val_patches: int = 64
+    save_minutes: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.batch < 2:
+            # At batch 1 torch takes a convolution on the CPU that is ten times slower.
+            raise ValueError(f"batch must be at least 2, got {self.batch}")
+        for name in ("patches", "draws", "report", "val_patches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("rate", "clip", "save_minutes"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("final_rate", "rate_warm_up", "beta_warm_up", "average"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in 0 to 1, got {getattr(self, name)}")
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return -(-self.patches // self.batch)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Everything that decides what a patch model learns, next to the cohort.
+
+    Attributes:
+        name: Of the model.
+        seed: Of the run.
+        model: Settings of the model, complete; its `Config` reads them.
+        patches: How patches are drawn.
+        train: How long and how fast it learns.
+    """
+
+    name: str
+    seed: int
+    model: dict[str, Any]
+    patches: PatchConfig = field(default_factory=PatchConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Voxels of a patch along each axis."""
+        return tuple(self.model["patch"])
+
+
+def names() -> list[str]:
+    """Returns the names of everything that can be trained."""
+    return sorted([CLOSED_FORM, *models.available()])
+
+
+def preset(name: str) -> dict[str, Any]:
+    """Returns the settings that the package brings for a model.
+
+    Raises:
+        ConfigError: If there is no such model.
+    """
+    if name not in names():
+        raise ConfigError(f"no model is called {name!r}", hint=f"use one of {names()}")
+    file = files("mriimpute").joinpath("presets", f"{name}.toml")
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return {"name": name, **tomllib.loads(text)}
+
+
+def resolve(settings: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
+    """Returns `settings` with every default written out, as TOML would give them back.
+
+    Raises:
+        ConfigError: If the model or a setting is unknown, or a value has the wrong type.
+    """
+    chosen = read(settings, seed=seed)
+    complete: dict[str, Any] = {"name": chosen.name, "seed": chosen.seed, "model": chosen.model}
+    if chosen.name != CLOSED_FORM:
+        complete["patches"] = dataclasses.asdict(chosen.patches)
+        complete["train"] = dataclasses.asdict(chosen.train)
+    return tomllib.loads(config.dump(complete))
+
+
+def read(settings: Mapping[str, Any], *, seed: int) -> Settings:
+    """Returns `settings` parsed and complete.
+
+    Raises:
+        ConfigError: If the model or a setting is unknown, or a value has the wrong type.
+    """
+    name = settings.get("name")
+    if name not in names():
+        raise ConfigError(f"no model is called {name!r}", hint=f"use one of {names()}")
+
+    tables = ("name", "seed", "model", *(("patches", "train") if name != CLOSED_FORM else ()))
+    for key in settings:
+        if key not in tables:
+            raise ConfigError(f"{name} has no setting {key!r}", hint=f"known: {list(tables)}")
+    if settings.get("seed", seed) != seed:
+        raise ConfigError(
+            f"the settings say seed {settings['seed']}, the command {seed}",
+            hint=f"pass --seed {settings['seed']}",
+        )
+    return Settings(
+        name=name,
+        seed=seed,
+        model=_model(name, _table(settings, "model")),
+        patches=config.parse(PatchConfig, _table(settings, "patches"), where="patches"),
+        train=config.parse(TrainConfig, _table(settings, "train"), where="train"),
+    )
+
+
+def _table(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    table = settings.get(key, {})
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{key} must be a table, got {table!r}", hint=f"write {key}.<name>=...")
+    return table
+
+
+def _model(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    kind: Any = (
+        CrossPlaneConfig
+        if name == CLOSED_FORM
+        else import_module(f"mriimpute.models.{name.replace('-', '_')}").Config
+    )
+    return dataclasses.asdict(config.parse(kind, table, where="model"))

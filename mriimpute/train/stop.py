@@ -1,0 +1,48 @@
+"""When to stop before the end: a time limit, or Ctrl-C at a moment that loses nothing."""
+
+import signal
+import time
+from types import FrameType, TracebackType
+
+__all__ = ["Stop"]
+
+
+class Stop:
+    """Turns the first Ctrl-C or SIGTERM inside its block into a wish; the second one is a stop.
+
+    Args:
+        max_minutes: Time limit, counted from now; None for none.
+    """
+
+    def __init__(self, max_minutes: float | None) -> None:
+        self.interrupted = False
+        self._deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+        self._before: dict[int, object] = {}
+
+    @property
+    def wanted(self) -> bool:
+        """Tells whether to stop at the next good moment."""
+        late = self._deadline is not None and time.monotonic() >= self._deadline
+        return self.interrupted or late
+
+    def __enter__(self) -> "Stop":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._note)
+            except ValueError:  # only the main thread may set handlers
+                break
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True

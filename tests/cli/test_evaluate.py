@@ -1,0 +1,80 @@
+"""Tests for `mriimpute evaluate`."""
+
+import csv
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from mriimpute.cli import app
+
+REPORT = {"settings.json", "metrics.csv", "distance.csv", "summary.json", "figure.png"}
+
+
+@pytest.fixture
+def sim(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """One test subject: noise in a ball of brain, every third slice acquired."""
+    folder = tmp_path / "sim"
+    data = rng.uniform(10, 90, (10, 10, 10)).astype(np.float32)
+    ball = sum((np.indices(data.shape)[a] - 4.5) ** 2 for a in range(3)) < 16
+    for part, name, image, steps in (
+        ("cohort", "T1w", data[:, :, ::3], 3),
+        ("truth", "T1w", data, 1),
+        ("truth", "desc-brain_mask", ball.astype(np.uint8), 1),
+    ):
+        path = folder / part / "sub-1" / "anat" / f"sub-1_{name}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nib.Nifti1Image(image, np.diag([2.0, 2.0, 2.0 * steps, 1.0])).to_filename(path)
+    (folder / "participants.tsv").write_text("participant_id\tsplit\nsub-1\ttest\n")
+    return folder
+
+
+def call(*words: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["evaluate", *map(str, words), "--device", "cpu"])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_report_lies_beside_the_simulation(sim: Path) -> None:
+    code, stdout, stderr = call(sim, "--methods", "linear, pchip")
+
+    assert code == 0, stderr
+    report = sim.with_name("sim_report")
+    assert {path.name for path in report.iterdir() if path.is_file()} == REPORT
+    assert (report / "figure.png").read_bytes().startswith(b"\x89PNG")
+    lines = stdout.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == ["linear", "pchip"]
+    assert "fewer than 5" in stderr
+
+
+def test_table_shows_what_the_csv_holds(sim: Path) -> None:
+    code, stdout, stderr = call(sim, "--methods", "cubic", "-o", sim.parent / "out")
+
+    assert code == 0, stderr
+    with (sim.parent / "out" / "metrics.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert f"{float(row['psnr_db']):.2f}" in stdout.splitlines()[-1].split()
+
+
+def test_unknown_method_is_two_lines_and_status_1(sim: Path) -> None:
+    code, stdout, stderr = call(sim, "--methods", "sinc")
+
+    assert (code, stdout) == (1, "")
+    error, hint = stderr.splitlines()
+    assert error == "error: no method is called 'sinc'"
+    assert "pchip" in hint
+
+
+def test_folder_that_is_no_simulation_is_two_lines_and_status_1(tmp_path: Path) -> None:
+    code, _, stderr = call(tmp_path)
+
+    assert code == 1
+    assert "is not a simulation" in stderr.splitlines()[0]
+    assert stderr.splitlines()[1].startswith("hint: pass the folder that `mriimpute simulate")
+
+
+def test_one_draw_is_a_usage_error(sim: Path) -> None:
+    code, _, _ = call(sim, "--samples", 1)
+
+    assert code == 2

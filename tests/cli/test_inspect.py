@@ -1,0 +1,143 @@
+"""Tests for `mriimpute inspect`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from mriimpute.cli import app
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, ["inspect", *map(str, words)])
+
+
+def seen(*words: str | Path) -> dict[str, object]:
+    result = run(*words, "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_a_broken_scan_is_two_lines_in_a_real_process(tmp_path: Path) -> None:
+    # nibabel prints to the stderr it found when it was imported, which CliRunner cannot see.
+    (tmp_path / "x.nii").write_bytes(b"\x5c\x01\x00\x00" + b"\x07" * 700)
+    command = [sys.executable, "-m", "mriimpute", "inspect", str(tmp_path / "x.nii")]
+
+    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["error", "hint"]
+
+
+def test_geometry_of_a_thick_scan(thick: Path) -> None:
+    found = seen(thick)
+
+    assert found["shape"] == [6, 5, 4]
+    assert found["spacing_mm"] == [1, 1, 6]
+    assert found["orientation"] == "RAS"
+    assert found["obliquity_deg"] == 0
+    assert (found["slice_axis"], found["slice_direction"]) == ("k", "inferior-superior")
+    assert found["slice_spacing_mm"] == 6
+    assert (found["factor"], found["imputed_shape"]) == (6, [6, 5, 19])
+    assert found["missing_share"] == pytest.approx(15 / 19, abs=1e-6)
+    assert (found["qform_code"], found["sform_code"]) == (1, 1)
+    assert found["stored_as"] == "int16"
+    assert found["warnings"] == []
+
+
+def test_axes_are_those_of_the_file(tmp_path: Path) -> None:
+    sagittal = np.array([[0, 0, -5.0, 0], [-1.0, 0, 0, 0], [0, -1.0, 0, 0], [0, 0, 0, 1]])
+    nib.Nifti1Image(np.ones((6, 5, 4), np.uint8), sagittal).to_filename(tmp_path / "s.nii")
+
+    found = seen(tmp_path / "s.nii")
+
+    assert found["orientation"] == "PIL"
+    assert (found["slice_axis"], found["slice_direction"]) == ("k", "left-right")
+    assert found["imputed_shape"] == [6, 5, 16]
+    np.testing.assert_allclose(found["affine"], sagittal, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "thickness", "gap"),
+    [
+        ('{"SliceThickness": 4.5}', 4.5, 1.5),
+        ('{"SliceThickness": "thick"}', None, None),
+        ('{"SliceThickness": NaN}', None, None),
+        ('{"EchoTime": 1}', None, None),
+        ("[1, 2]", None, None),
+        ("not json", None, None),
+    ],
+)
+def test_thickness_comes_from_the_bids_sidecar_alone(
+    sidecar: str, thickness: float | None, gap: float | None, thick: Path
+) -> None:
+    thick.with_name("thick.json").write_text(sidecar)
+
+    found = seen(thick)
+
+    assert (found["slice_thickness_mm"], found["slice_gap_mm"]) == (thickness, gap)
+
+
+def test_unknown_thickness_is_said(thick: Path) -> None:
+    assert "unknown: NIfTI does not say" in run(thick).stdout
+
+
+def test_missing_voxels_and_slope_are_counted_in(tmp_path: Path) -> None:
+    data = np.arange(64, dtype=np.float32).reshape(4, 4, 4)
+    data[:, :, 1] = np.nan
+    nib.Nifti1Image(data, np.eye(4)).to_filename(tmp_path / "nan.nii")
+
+    result = run(tmp_path / "nan.nii", "--json")
+
+    found = json.loads(result.stdout)
+    assert (found["nan_voxels"], found["missing_share"], found["factor"]) == (16, 0.25, 1)
+    assert found["slice_axis"] is None
+    assert (
+        result.stderr == "warning: nan.nii: 16 voxels are NaN or infinite and count as missing\n"
+    )
+
+
+def test_complete_isotropic_scan_is_told_to_have_nothing_missing(tmp_path: Path) -> None:
+    nib.Nifti1Image(np.eye(27, dtype=np.float32).reshape(9, 9, 9), np.eye(4)).to_filename(
+        tmp_path / "full.nii"
+    )
+
+    found = seen(tmp_path / "full.nii")
+
+    assert found["missing_share"] == 0
+    assert any("nothing is missing" in warning for warning in found["warnings"])
+
+
+def test_a_folder_is_inspected_to_the_end_despite_a_broken_scan(thick: Path) -> None:
+    thick.with_name("a.nii").write_bytes(b"garbage")
+
+    result = run(thick.parent, "--json")
+
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["file"] == "thick.nii.gz"
+    assert result.stderr.splitlines()[-1] == "failed: 1 of 2: a.nii"
+
+
+def test_plain_text_names_every_property(thick: Path) -> None:
+    result = run(thick)
+
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    for word in ("grid", "orientation", "slices", "missing", "intensity", "forms"):
+        assert any(line.startswith(word) for line in result.stdout.splitlines())
+
+
+def test_inspecting_does_not_load_torch(thick: Path) -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from mriimpute.cli import app\n"
+        f"result = CliRunner().invoke(app, ['inspect', {str(thick)!r}])\n"
+        "sys.exit(result.exit_code or 'torch' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603

@@ -1,0 +1,114 @@
+"""Tests for `mriimpute train`."""
+
+import os
+import signal
+import tomllib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from mriimpute.cli import app, train  # noqa: F401
+from mriimpute.seeds import numpy_stream
+from mriimpute.train import names
+
+TINY = [
+    "--model=ppca",
+    "--set=model.patch=[4,4,4]",
+    "--set=model.latents=3",
+    "--set=train.patches=40",
+    "--set=train.batch=4",
+    "--device=cpu",
+]
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    folder = tmp_path / "cohort"
+    folder.mkdir()
+    for n in range(2):
+        data = numpy_stream(n, "scan").random((12, 12, 6), np.float32)
+        affine = np.diag([1.0, 1.0, 3.0, 1.0])
+        nib.save(nib.Nifti1Image(data, affine), folder / f"head{n}.nii.gz")
+    return folder
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+def test_cohort_is_all_it_takes(cohort: Path) -> None:
+    result = run(cohort)
+
+    folder = cohort.with_name("cohort_cross-plane-ridge")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == f"{folder}\n"
+    assert f"mriimpute impute SCAN --model {folder}" in result.stderr
+    assert (folder / "model.safetensors").is_file()
+
+
+def test_command_line_is_laid_over_file_and_file_over_preset(cohort: Path, tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('name = "ppca"\n[train]\nbatch = 6\nrate = 0.5\n')
+
+    result = run(cohort, "--config", file, "--set", "train.rate=0.25", "--dry-run")
+
+    settings = tomllib.loads(result.stdout)
+    assert (settings["name"], settings["train"]["objective"]) == ("ppca", "evidence")
+    assert (settings["train"]["batch"], settings["train"]["rate"]) == (6, 0.25)
+    assert not list(tmp_path.glob("cohort_*"))
+
+
+def test_same_command_says_that_the_run_is_finished(cohort: Path, tmp_path: Path) -> None:
+    first, second = (run(cohort, "-o", tmp_path / "run", *TINY) for _ in range(2))
+
+    assert (first.exit_code, second.exit_code) == (0, 0), first.stderr + second.stderr
+    assert "is finished" not in first.stderr
+    assert "is finished" in second.stderr
+    assert second.stdout == first.stdout == f"{tmp_path / 'run'}\n"
+
+
+def test_other_settings_in_the_same_folder_are_two_lines(cohort: Path, tmp_path: Path) -> None:
+    run(cohort, "-o", tmp_path / "run", *TINY)
+
+    result = run(cohort, "-o", tmp_path / "run", *TINY, "--set=train.rate=0.5")
+
+    assert result.exit_code == 1
+    error, hint = result.stderr.splitlines()[-2:]
+    assert "train.rate = 0.005, not 0.5" in error
+    assert "--overwrite" in hint
+
+
+def test_ctrl_c_keeps_what_was_learnt_and_exits_with_130(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(*arguments: object) -> float:
+        os.kill(os.getpid(), signal.SIGINT)
+        return 0.01
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mriimpute.train.loop.rate", press)
+        stopped = run(cohort, "-o", tmp_path / "run", *TINY)
+    resumed = run(cohort, "-o", tmp_path / "run", *TINY)
+
+    assert stopped.exit_code == 130
+    assert stopped.stdout == ""
+    assert "run the same command to go on" in stopped.stderr
+    assert resumed.exit_code == 0, resumed.stderr
+    assert "going on after 4 of 40 patches" in resumed.stderr
+
+
+def test_unknown_model_names_the_known_ones(cohort: Path) -> None:
+    result = run(cohort, "--model", "unet")
+
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[0] == "error: no model is called 'unet'"
+    assert all(name in result.stderr for name in names())
+
+
+def test_help_has_a_line_for_every_model() -> None:
+    text = CliRunner().invoke(app, ["train", "--help"]).stdout
+
+    assert all(f"{name}:" in text for name in names())

@@ -1,0 +1,315 @@
+"""Tests for mriimpute.evaluate: from a simulation folder to tables."""
+
+import csv
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from mriimpute.errors import ConfigError, OutputError, VolumeError
+from mriimpute.evaluate import Summary, contenders, evaluate
+from mriimpute.evaluate.cases import find_cases, read_exam
+from mriimpute.evaluate.contenders import Contender
+from mriimpute.evaluate.panels import cut
+from mriimpute.evaluate.scores import examine
+from mriimpute.impute import Imputation, Imputer
+from mriimpute.seeds import numpy_stream
+from mriimpute.volume import Volume
+
+NOISE = 10.0
+
+
+class Sampler(Imputer):
+    """Knows the truth up to noise: mean = truth + noise, draws = mean + as much noise again."""
+
+    name = "sampler"
+
+    def __init__(self, truth: np.ndarray) -> None:
+        self.truth = truth
+        self.asked: list[str] = []
+
+    def impute(
+        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
+    ) -> Imputation:
+        """Returns the truth, noisy."""
+        self.asked.append(case)
+
+        def noisy(image: np.ndarray, number: int) -> np.ndarray:
+            noise = numpy_stream(seed, "sampler", number).normal(0, NOISE, volume.shape)
+            return np.where(volume.observed, volume.data, image + noise).astype(np.float32)
+
+        mean = noisy(self.truth, 0)
+        std = np.where(volume.observed, 0, NOISE).astype(np.float32)
+        return Imputation(mean=mean, std=std, draw=lambda number: noisy(mean, number))
+
+
+@pytest.fixture
+def sampler(sim: Path, monkeypatch: pytest.MonkeyPatch) -> Sampler:
+    """Takes the place of whatever `--model` names."""
+    fake = Sampler(read_exam(find_cases(sim)[0]).truth)
+    real = contenders.load_imputer
+
+    def load(name: str, *, device: str) -> Imputer:
+        return fake if name.endswith("run") else real(name, device=device)
+
+    monkeypatch.setattr(contenders, "load_imputer", load)
+    run = sim.parent / "run"
+    run.mkdir()
+    (run / "model.safetensors").write_bytes(b"weights")
+    return fake
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def run_of(sim: Path, **changes: object) -> Summary:
+    arguments = {"methods": ["linear"], "models": [sim.parent / "run"], "samples": 20}
+    return evaluate(sim, sim.parent / "report", **(arguments | changes))  # type: ignore[arg-type]
+
+
+def test_scores_of_an_exact_sampler_are_those_of_its_noise(sim: Path, sampler: Sampler) -> None:
+    summary = run_of(sim)
+
+    row = next(row for row in summary.rows if row.method == "sampler")
+    assert row.rmse_percent == pytest.approx(100 * NOISE / row.data_range, rel=0.1)
+    assert row.psnr_db == pytest.approx(20 * math.log10(row.data_range / NOISE), abs=0.8)
+    assert row.coverage90 == pytest.approx(0.9, abs=0.04)
+    assert row.coverage90_std == pytest.approx(0.9, abs=0.04)
+    assert row.spread_skill == pytest.approx(1, abs=0.1)
+    assert row.draw_gap_db == pytest.approx(3.01, abs=0.4)
+    assert row.draws == 20
+
+
+def test_truth_outside_of_the_region_changes_no_bit(sim: Path, sampler: Sampler) -> None:
+    exam = read_exam(find_cases(sim)[0])
+    hidden = dataclasses.replace(exam, truth=np.where(exam.region, exam.truth, np.float32(np.nan)))
+
+    row, _ = examine(sampler, exam, method="m", samples=20, seed=0)
+    other, _ = examine(sampler, hidden, method="m", samples=20, seed=0)
+
+    # SSIM looks at the surroundings of each voxel, seconds are never the same.
+    excused = {"ssim": 0.0, "seconds": 0.0, "seconds_per_draw": 0.0}
+    assert dataclasses.replace(other, **excused) == dataclasses.replace(row, **excused)
+
+
+def test_template_space_is_scored_without_slices(tmp_path: Path) -> None:
+    rng = numpy_stream(0, "template space")
+    anat = [tmp_path / part / "sub-1" / "anat" for part in ("cohort", "truth")]
+    data = rng.uniform(10, 90, (12, 12, 12)).astype(np.float32)
+    observed = np.add.outer(np.add.outer(np.arange(12), np.arange(12)), np.arange(12)) % 4 == 0
+    for folder, name, image in (
+        (anat[0], "T1w", np.where(observed, data, np.nan).astype(np.float32)),
+        (anat[0], "desc-observed_mask", observed.astype(np.uint8)),
+        (anat[1], "T1w", data),
+        (anat[1], "desc-brain_mask", np.ones(data.shape, np.uint8)),
+    ):
+        folder.mkdir(parents=True, exist_ok=True)
+        nib.Nifti1Image(image, np.diag([2.0, 2.0, 2.0, 1.0])).to_filename(
+            folder / f"sub-1_space-template_{name}.nii.gz"
+        )
+    (tmp_path / "participants.tsv").write_text("participant_id\tsplit\nsub-1\ttest\n")
+
+    (row,) = evaluate(tmp_path, tmp_path / "report", methods=["linear"]).rows
+
+    assert row.voxels == (~observed).sum()
+    assert {b.kind for b in row.bins} == {"distance"}
+
+
+def test_interpolator_states_no_uncertainty(sim: Path) -> None:
+    (row,) = evaluate(sim, sim.parent / "report", methods=["linear"]).rows
+
+    assert row.crps_percent == row.mae_percent
+    assert row.draws == 0
+    unstated = (row.coverage90, row.coverage90_std, row.spread_skill, row.draw_gap_db)
+    assert all(math.isnan(value) for value in unstated)
+    assert rows_of(sim.parent / "report" / "metrics.csv")[0]["coverage90"] == ""
+
+
+def test_tables_agree_with_the_summary(sim: Path, sampler: Sampler) -> None:
+    summary = run_of(sim, methods=["linear", "pchip"])
+    report = sim.parent / "report"
+    stored = json.loads((report / "summary.json").read_text())
+
+    table = rows_of(report / "metrics.csv")
+    bins = rows_of(report / "distance.csv")
+
+    assert [row["method"] for row in table] == ["linear", "pchip", "sampler"]
+    assert float(table[0]["psnr_db"]) == pytest.approx(summary.rows[0].psnr_db, rel=1e-5)
+    assert stored["best_interpolator"] == summary.best_interpolator
+    assert stored["methods"]["linear"]["psnr_db"]["low"] is None  # one subject: no interval
+    assert not summary.ranked
+    counted = [int(b["voxels"]) for b in bins if b["method"] == "linear" and b["kind"] == "offset"]
+    assert sum(counted) == summary.rows[0].voxels
+    assert {(b["kind"], b["steps"], b["mm"]) for b in bins} == {
+        ("distance", "1", "2"),
+        ("offset", "1", "2"),
+        ("offset", "2", "4"),
+    }
+
+
+def test_only_truth_of_test_subjects_is_opened(sim: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+    load = nib.load
+    monkeypatch.setattr(nib, "load", lambda path: (opened.append(Path(path)), load(path))[1])
+
+    evaluate(sim, sim.parent / "report", methods=["linear"])
+
+    inside = [path for path in opened if path.is_relative_to(sim / "truth")]
+    assert {path.relative_to(sim / "truth").parts[0] for path in inside} == {"sub-2"}
+
+
+def test_same_command_again_scores_nothing_twice(sim: Path, sampler: Sampler) -> None:
+    before = run_of(sim)
+
+    after = run_of(sim)
+
+    assert len(sampler.asked) == 1
+    assert repr(after.rows) == repr(before.rows)  # as text: NaN differs from itself
+
+
+def test_interrupted_evaluation_goes_on_where_it_stopped(sim: Path, sampler: Sampler) -> None:
+    evaluate(sim, sim.parent / "report", methods=["linear"])
+    row = next((sim.parent / "report" / "rows").glob("*linear.json"))
+    written = row.stat().st_mtime_ns
+
+    summary = run_of(sim)
+
+    assert row.stat().st_mtime_ns == written
+    assert [row.method for row in summary.rows] == ["linear", "sampler"]
+
+
+def test_rows_of_other_settings_are_not_mixed_in(sim: Path, sampler: Sampler) -> None:
+    run_of(sim, samples=20)
+
+    with pytest.raises(OutputError, match="samples was 20, is 21"):
+        run_of(sim, samples=21)
+    assert run_of(sim, samples=21, overwrite=True).rows[1].draws == 21
+
+
+def test_rows_of_other_weights_are_not_mixed_in(sim: Path, sampler: Sampler) -> None:
+    run_of(sim)
+    (sim.parent / "run" / "model.safetensors").write_bytes(b"trained further")
+
+    with pytest.raises(OutputError, match="was made by another sampler"):
+        run_of(sim)
+
+
+def test_folder_with_something_else_is_not_touched(sim: Path) -> None:
+    (sim.parent / "report").mkdir()
+    (sim.parent / "report" / "thesis.txt").write_text("years of work")
+
+    with pytest.raises(OutputError, match="exists"):
+        evaluate(sim, sim.parent / "report", methods=["linear"])
+
+
+def test_unknown_method_is_answered_with_the_known_ones(sim: Path) -> None:
+    with pytest.raises(ConfigError, match="no method is called 'sinc'") as caught:
+        evaluate(sim, sim.parent / "report", methods=["linear", "sinc"])
+
+    assert "pchip" in caught.value.hint
+    assert not (sim.parent / "report").exists()
+
+
+def test_values_that_are_not_finite_stop_the_evaluation(sim: Path, sampler: Sampler) -> None:
+    sampler.truth = np.full_like(sampler.truth, np.nan)
+
+    with pytest.raises(VolumeError, match="sampler gives values that are not finite"):
+        run_of(sim)
+
+
+def test_two_models_of_one_kind_keep_their_own_names(sim: Path, sampler: Sampler) -> None:
+    other = sim.parent / "second" / "run"
+    other.mkdir(parents=True)
+    (other / "model.safetensors").write_bytes(b"other weights")
+
+    summary = run_of(sim, models=[sim.parent / "run", other])
+
+    assert [row.method for row in summary.rows] == ["linear", "sampler@run", "sampler@run#2"]
+
+
+def test_method_that_needs_fitting_is_fitted_on_the_cohort_without_truth(
+    sim: Path, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, Path, Path]] = []
+
+    def fit(name: str, cohort: Path, run: Path, *rest: object) -> Path:
+        asked.append((name, cohort, run))
+        run.parent.mkdir(parents=True)
+        run.write_bytes(b"weights")
+        return run
+
+    def gathered(**changes: object) -> list[Contender]:
+        arguments = {"cohort": sim / "cohort", "runs": sim.parent / "runs", "seed": 0}
+        silent = {"device": "cpu", "track": lambda items, **_: items, "overwrite": False}
+        return contenders.gather(**(arguments | silent | changes))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(contenders, "_fitted", fit)
+    monkeypatch.setattr(contenders, "load_imputer", lambda name, device: sampler)
+    gathered(methods=["ppca"], models=[])
+
+    assert asked == [("ppca", sim / "cohort", sim.parent / "runs" / "ppca")]
+
+
+def test_method_that_a_model_supplies_is_not_fitted_again(
+    sim: Path, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampler.name = "ppca"
+    monkeypatch.setattr(contenders, "_fitted", lambda *_: pytest.fail("fitted"))
+
+    summary = run_of(sim, methods=["linear", "ppca"])
+
+    assert [row.method for row in summary.rows] == ["linear", "ppca"]
+
+
+def test_ridge_is_fitted_kept_and_scored(tmp_path: Path, write: Callable[..., None]) -> None:
+    split = {"sub-1": "train", "sub-2": "train", "sub-3": "test"}
+    write(tmp_path / "sim", split)
+
+    summary = evaluate(
+        tmp_path / "sim",
+        tmp_path / "report",
+        methods=["cross-plane-ridge", "cross-plane-ridge@scan"],
+    )
+
+    assert (tmp_path / "report/runs/cross-plane-ridge/model.safetensors").is_file()
+    assert [row.method for row in summary.rows] == ["cross-plane-ridge", "cross-plane-ridge@scan"]
+    assert summary.rows[0].psnr_db != summary.rows[1].psnr_db
+
+
+def test_five_subjects_are_ranked_with_intervals(
+    tmp_path: Path, write: Callable[..., None]
+) -> None:
+    write(tmp_path / "sim", {f"sub-{n}": "test" for n in range(5)})
+
+    summary = evaluate(tmp_path / "sim", tmp_path / "report", methods=["linear", "cubic"])
+
+    assert summary.ranked
+    first, second = (standing.scores["psnr_db"] for standing in summary.standings)
+    assert first.mean > second.mean
+    assert first.low < first.mean < first.high
+    best = next(s for s in summary.standings if s.method == summary.best_interpolator)
+    assert best.gain_db.mean == best.gain_db.low == best.gain_db.high == 0
+
+
+def test_panels_hold_nothing_outside_of_the_brain(sim: Path, sampler: Sampler) -> None:
+    exam = read_exam(find_cases(sim)[0])
+    imputation = sampler.impute(exam.volume, seed=0, case="c", tile=16)
+
+    panel = cut(exam, imputation)
+
+    bright = 1000  # the face is at 5000, the brain below 700
+    assert (exam.truth > bright).any()
+    for plane in (panel.truth, panel.sparse, panel.mean, panel.std):
+        assert np.nanmax(plane) < bright
+        assert np.isnan(plane).any()
+    assert (np.isfinite(panel.truth) == np.isfinite(panel.mean)).all()
+    acquired = np.isfinite(panel.sparse)
+    assert 0 < acquired.sum() < np.isfinite(panel.truth).sum()
+    assert (panel.sparse[acquired] == panel.truth[acquired]).all()

@@ -1,0 +1,235 @@
+"""Tests for mriimpute.impute.patches and mriimpute.impute.lattice."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from mriimpute import models
+from mriimpute.errors import CheckpointError
+from mriimpute.impute.lattice import Lattice
+from mriimpute.impute.patches import PatchImputer
+from mriimpute.models import Model
+from mriimpute.models.ppca import Config
+from mriimpute.seeds import numpy_stream, stream
+from mriimpute.volume import Volume
+
+SMALL = {
+    "ppca": {"patch": [4, 5, 6], "latents": 3},
+}
+
+
+def trained(name: str = "ppca") -> Model:
+    """A model whose parameters are not where they started."""
+    model = models.build(name, dict(SMALL[name]), seed=0)
+    generator = stream(0, "parameters of a test")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def imputer(name: str = "ppca") -> PatchImputer:
+    return PatchImputer(trained(name), name, patch=SMALL[name]["patch"], device="cpu")
+
+
+def stack(shape: tuple[int, int, int] = (9, 10, 13), gap: int = 3) -> Volume:
+    data = 100 * numpy_stream(0, "head").random(shape, np.float32)
+    observed = np.zeros(shape, bool)
+    observed[:, :, ::gap] = True
+    return Volume(np.where(observed, data, np.float32(np.nan)), observed, np.eye(4))
+
+
+def draws_of(volume: Volume, count: int, **options: object) -> np.ndarray:
+    made = imputer().impute(volume, seed=0, case="a", tile=64)
+    assert made.draw is not None
+    return np.stack([made.draw(n) for n in range(1, count + 1)])
+
+
+def test_acquired_voxels_come_back_bit_for_bit() -> None:
+    volume = stack()
+
+    made = imputer().impute(volume, seed=0, case="a", tile=64)
+
+    assert made.draw is not None
+    assert made.std is not None
+    for image in (made.mean, made.draw(1)):
+        assert np.isfinite(image).all()
+        assert_array_equal(image[volume.observed], volume.data[volume.observed])
+    assert (made.std[volume.observed] == 0).all()
+    assert (made.std[~volume.observed] > 0).all()
+
+
+def test_acquired_voxels_are_predicted_too_where_wanted() -> None:
+    volume = stack()
+
+    made = imputer().impute(volume, seed=0, case="a", tile=64, keep_observed=False)
+
+    assert made.std is not None
+    assert (made.std > 0).all()
+    assert (made.mean != volume.data)[volume.observed].all()
+
+
+@pytest.mark.parametrize("tile", [1000, 7, 3])
+def test_tile_changes_no_bit(tile: int) -> None:
+    volume = stack()
+    whole = imputer().impute(volume, seed=0, case="a", tile=64)
+    parts = imputer().impute(volume, seed=0, case="a", tile=tile)
+
+    assert whole.std is not None
+    assert parts.std is not None
+    assert_array_equal(parts.mean, whole.mean)
+    assert_array_equal(parts.std, whole.std)
+    assert whole.draw is not None
+    assert parts.draw is not None
+    assert_array_equal(parts.draw(7), whole.draw(7))
+
+
+def test_draw_seven_is_the_same_whatever_else_is_drawn() -> None:
+    first = imputer().impute(stack(), seed=0, case="a", tile=64)
+    second = imputer().impute(stack(), seed=0, case="a", tile=64)
+
+    assert first.draw is not None
+    assert second.draw is not None
+    for n in (1, 2, 9):
+        first.draw(n)
+
+    assert_array_equal(first.draw(7), second.draw(7))
+    assert (first.draw(7) != first.draw(8))[~stack().observed].all()
+
+
+@pytest.mark.parametrize(("seed", "case"), [(1, "a"), (0, "b")])
+def test_another_seed_or_case_draws_otherwise(seed: int, case: str) -> None:
+    first = imputer().impute(stack(), seed=0, case="a", tile=64)
+    second = imputer().impute(stack(), seed=seed, case=case, tile=64)
+
+    assert first.draw is not None
+    assert second.draw is not None
+    assert (first.draw(1) != second.draw(1))[~stack().observed].all()
+
+
+def test_values_of_unobserved_voxels_do_not_matter() -> None:
+    volume = stack()
+    wild = Volume(np.where(volume.observed, volume.data, 1e6), volume.observed, volume.affine)
+
+    made, made_wild = (imputer().impute(v, seed=0, case="a", tile=64) for v in (volume, wild))
+
+    assert_array_equal(made.mean, made_wild.mean)
+
+
+@pytest.mark.parametrize(("a", "b"), [(1000.0, 0.0), (0.5, -300.0)])
+def test_gain_and_offset_pass_through(a: float, b: float) -> None:
+    volume = stack()
+    changed = Volume((a * volume.data + b).astype(np.float32), volume.observed, volume.affine)
+
+    first, second = (imputer().impute(v, seed=0, case="a", tile=64) for v in (volume, changed))
+
+    assert first.draw is not None
+    assert second.draw is not None
+    assert first.std is not None
+    assert second.std is not None
+    assert_allclose(second.mean, a * first.mean + b, atol=0.02 * a)
+    assert_allclose(second.draw(1), a * first.draw(1) + b, atol=0.02 * a)
+    assert_allclose(second.std, a * first.std, rtol=1e-3, atol=1e-3 * a)
+
+
+def test_patch_alone_gives_the_exact_posterior() -> None:
+    """On a grid of one patch the Gaussian subspace can be solved by hand."""
+    model = trained()
+    volume = stack((4, 5, 6))
+    made = PatchImputer(model, "ppca", patch=model.patch, device="cpu").impute(
+        volume, seed=0, case="a", tile=64
+    )
+
+    low, high = np.percentile(volume.data[volume.observed], [0.5, 99.5])
+    o = volume.observed.ravel()
+    y = (volume.data.ravel()[o] - low) / (high - low)
+    w, mu, sigma = (
+        np.asarray(t.detach(), np.float64)
+        for t in (model.w, model.mu, model.sigma)  # type: ignore[arg-type]
+    )
+    gain = w @ w[o].T @ np.linalg.inv(w[o] @ w[o].T + sigma**2 * np.eye(o.sum()))
+    expected = ((mu + gain @ (y - mu[o])) * (high - low) + low).reshape(volume.shape)
+
+    assert_allclose(made.mean[~volume.observed], expected[~volume.observed], rtol=1e-4, atol=0.01)
+
+
+def test_draws_spread_as_far_as_the_standard_deviation_says() -> None:
+    volume = stack()
+    made = imputer().impute(volume, seed=0, case="a", tile=64)
+    draws = draws_of(volume, 200)
+
+    assert made.std is not None
+    missing = ~volume.observed
+    ratio = np.square(draws.std(axis=0)[missing]).mean() / np.square(made.std[missing]).mean()
+    assert 0.85 < ratio < 1.15
+    bias = (draws.mean(axis=0) - made.mean)[missing] / made.std[missing]
+    assert np.abs(bias).mean() < 0.1
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (4, 5, 6), (3, 12, 7)])
+def test_grid_smaller_than_a_patch_is_completed(shape: tuple[int, int, int]) -> None:
+    volume = stack(shape, gap=2)
+
+    made = imputer().impute(volume, seed=0, case="a", tile=2)
+
+    assert made.mean.shape == shape
+    assert np.isfinite(made.mean).all()
+
+
+def test_patch_without_an_observed_voxel_takes_the_prior() -> None:
+    volume = stack((8, 10, 24))
+    volume.observed[:, :, 6:] = False
+
+    made = imputer().impute(volume, seed=0, case="a", tile=64)
+
+    assert made.std is not None
+    assert np.isfinite(made.mean).all()
+    assert made.std[:, :, 18:].mean() > 1.1 * made.std[:, :, 1:3].mean()
+
+
+def test_patch_of_two_axes_is_imputed_across_the_slices() -> None:
+    model = Config(patch=(4, 6), latents=3).build()
+
+    made = PatchImputer(model, "ppca", patch=model.patch, device="cpu").impute(
+        stack(), seed=0, case="a", tile=5
+    )
+
+    assert np.isfinite(made.mean).all()
+
+
+def test_imputer_is_rebuilt_from_what_training_saved() -> None:
+    model = trained()
+    metadata = json.loads(json.dumps({"name": "ppca", "model": SMALL["ppca"]}))
+
+    again = PatchImputer.from_checkpoint(model.state_dict(), metadata, device="cpu")
+
+    first = imputer().impute(stack(), seed=0, case="a", tile=64)
+    assert_array_equal(again.impute(stack(), seed=0, case="a", tile=64).mean, first.mean)
+
+
+def test_weights_of_another_model_are_refused() -> None:
+    metadata = {"name": "ppca", "model": {"patch": [4, 5, 6], "latents": 4}}
+
+    with pytest.raises(CheckpointError, match="does not fit the model"):
+        PatchImputer.from_checkpoint(trained().state_dict(), metadata, device="cpu")
+
+
+@pytest.mark.parametrize("shape", [(9, 10, 13), (4, 5, 6), (3, 20, 6)])
+def test_patches_cover_every_voxel_and_regions_tile_the_grid(shape: tuple[int, int, int]) -> None:
+    lattice = Lattice(shape, (4, 5, 6), batch=3)
+    covered, tiled = np.zeros(shape, int), np.zeros(shape, int)
+
+    for group in lattice.groups():
+        assert 1 <= len(group) <= 3
+        for place in group:
+            box = tuple(slice(max(p, 0), p + e) for p, e in zip(place, (4, 5, 6), strict=True))
+            covered[box] += 1
+    for region in lattice.regions(4):
+        tiled[region.slices] += 1
+
+    assert (covered > 0).all()
+    assert (tiled == 1).all()
+    assert (lattice.tent > 0).all()

@@ -1,0 +1,89 @@
+"""The whole path, as a user walks it: simulate, inspect, train, impute, evaluate."""
+
+import json
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from scipy import ndimage
+from typer.testing import CliRunner, Result
+
+from mriimpute.cli import app
+
+
+def call(*words: object) -> Result:
+    result = CliRunner().invoke(app, [*map(str, words), "--device", "cpu", "--no-progress"])
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six made-up heads of 8 mm voxels, every third slice acquired at an odd angle."""
+    folder = tmp_path_factory.mktemp("path")
+    rng = np.random.default_rng(0)
+    distance = np.linalg.norm(np.indices((24, 28, 22)).T - [11.5, 13.5, 10.5], axis=-1).T
+    for number in range(1, 7):
+        texture = ndimage.gaussian_filter(rng.normal(size=distance.shape), 1.2)
+        head = np.where(distance < 9, 500 + 600 * texture, 0).astype(np.float32)
+        anat = folder / "full" / f"sub-{number:02d}" / "anat"
+        anat.mkdir(parents=True)
+        nib.save(
+            nib.Nifti1Image(head, np.diag([8.0, 8, 8, 1])), anat / f"{anat.parent.name}_T1w.nii"
+        )
+    options = ("--keep-every", 3, "--spacing", "source", "--no-register", "--jobs", 1)
+    call("simulate", folder / "full", "-o", folder / "sim", *options)
+    return folder / "sim"
+
+
+def subjects(sim: Path, split: str) -> list[str]:
+    lines = (sim / "participants.tsv").read_text().splitlines()[1:]
+    return [line.split("\t")[0] for line in lines if line.split("\t")[1] == split]
+
+
+def test_from_full_scans_to_a_table(simulated: Path, tmp_path: Path) -> None:
+    scan = simulated / "cohort" / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
+
+    seen = json.loads(call("inspect", scan, "--json").stdout)
+    call("train", simulated / "cohort", "-o", tmp_path / "run")
+    call("impute", scan, "--model", tmp_path / "run", "--samples", 2, "-o", tmp_path / "out")
+    table = call("evaluate", simulated, "--model", tmp_path / "run", "-o", tmp_path / "report")
+
+    assert seen["factor"] == 3
+    before = np.asarray(nib.load(scan).dataobj)
+    after = np.asarray(nib.load(tmp_path / "out" / "sub-01_desc-mean_T1w.nii.gz").dataobj)
+    assert_array_equal(after[:, :, ::3], before)
+    assert np.isfinite(after).all()
+    for method in ("linear", "pchip", "cubic", "cross-plane-ridge"):
+        assert method in table.stdout
+    assert (tmp_path / "report" / "figure.png").stat().st_size > 1000
+
+
+def test_training_does_not_know_whether_there_is_a_truth(simulated: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "sim"
+    shutil.copytree(simulated, alone)
+    shutil.rmtree(alone / "truth")
+
+    call("train", simulated / "cohort", "-o", tmp_path / "with")
+    call("train", alone / "cohort", "-o", tmp_path / "without")
+
+    models = [tmp_path / name / "model.safetensors" for name in ("with", "without")]
+    assert models[0].read_bytes() == models[1].read_bytes()
+
+
+def test_sparse_slices_are_slices_of_the_truth(simulated: Path) -> None:
+    name = Path("sub-02", "anat", "sub-02_T1w.nii.gz")
+    sparse, truth = (nib.load(simulated / part / name) for part in ("cohort", "truth"))
+
+    first = np.linalg.inv(truth.affine) @ sparse.affine[:, 3]
+    phase = round(first[2])
+
+    assert np.allclose(first[:3], [0, 0, phase], atol=1e-4)
+    assert_array_equal(
+        np.asarray(sparse.dataobj),
+        np.asarray(truth.dataobj)[:, :, phase::3][..., : sparse.shape[2]],
+    )
+    assert len(subjects(simulated, "train")) == 3

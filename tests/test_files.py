@@ -1,0 +1,104 @@
+"""Tests for mriimpute.files."""
+
+import errno
+import hashlib
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mriimpute.errors import OutputError
+from mriimpute.files import atomic, refuse_existing, sha256, write_json, write_tsv
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "result.nii.gz"
+    path.write_text("old")
+
+    with suppress(KeyboardInterrupt), atomic(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["result.nii.gz"]
+
+
+def test_the_file_is_not_there_before_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "below" / "result.nii.gz"
+
+    with atomic(path) as temporary:
+        temporary.write_text("new")
+        assert not path.exists()
+        assert temporary.name.endswith("result.nii.gz")
+
+    assert path.read_text() == "new"
+    assert names(path.parent) == ["result.nii.gz"]
+
+
+def test_a_file_where_a_folder_should_be_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(OutputError, match="cannot write") as failure, atomic(tmp_path / "file/x"):
+        pass
+
+    assert "-o" in failure.value.hint
+
+
+def test_a_full_disk_asks_for_space(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="No space left") as failure, atomic(tmp_path / "x"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert "free some space" in failure.value.hint
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_an_output_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+
+    with pytest.raises(OutputError, match="Permission denied"), atomic(tmp_path / "x"):
+        pass
+
+
+def test_existing_results_are_refused_and_empty_folders_are_not(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    (tmp_path / "empty").mkdir()
+
+    for free in ("empty", "absent"):
+        refuse_existing(tmp_path / free, overwrite=False)
+    for taken in ("full", "full/x"):
+        refuse_existing(tmp_path / taken, overwrite=True)
+        with pytest.raises(OutputError, match="exists"):
+            refuse_existing(tmp_path / taken, overwrite=False)
+
+
+def test_json_is_strict_even_where_numbers_are_not_finite(tmp_path: Path) -> None:
+    content = {"a": float("nan"), "b": [np.float64("inf"), 1.5], "c": {"d": (float("-inf"), None)}}
+
+    write_json(tmp_path / "x.json", content)
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    back = json.loads((tmp_path / "x.json").read_text(), parse_constant=refuse)
+    assert back == {"a": None, "b": [None, 1.5], "c": {"d": [None, None]}}
+
+
+def test_tsv_has_a_header_and_a_line_per_row(tmp_path: Path) -> None:
+    write_tsv(tmp_path / "x.tsv", [{"a": 1, "b": "x y"}, {"a": 2, "b": ""}])
+
+    assert (tmp_path / "x.tsv").read_text() == "a\tb\n1\tx y\n2\t\n"
+
+
+def test_checksum_is_that_of_the_content(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"abc")
+
+    assert sha256(tmp_path / "x") == hashlib.sha256(b"abc").hexdigest()

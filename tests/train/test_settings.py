@@ -1,0 +1,96 @@
+"""Tests for mriimpute.train.settings, the presets and mriimpute.train.stop."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from mriimpute.config import dump, merge
+from mriimpute.errors import ConfigError
+from mriimpute.train import TrainConfig, names, preset, resolve
+from mriimpute.train.schedule import beta, rate
+from mriimpute.train.stop import Stop
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_model_has_a_preset_that_its_settings_accept(name: str) -> None:
+    resolved = resolve(preset(name), seed=3)
+
+    assert resolved["name"] == name
+    assert resolved["seed"] == 3
+    assert resolve(resolved, seed=3) == resolved
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        ({"name": "vea"}, "no model is called 'vea'"),
+        ({"trian": {}}, "ppca has no setting 'trian'"),
+        ({"train": {"ratee": 1}}, "no setting is called 'train.ratee'"),
+        ({"train": {"batch": 1}}, "batch must be at least 2"),
+        ({"train": {"patches": 0}}, "patches must be at least 1"),
+        ({"train": {"rate": 0.0}}, "rate must be above 0"),
+        ({"train": {"average": 1.5}}, "average must be in 0 to 1"),
+        ({"train": {"objective": "mse"}}, "train.objective must be"),
+        ({"train": 3}, "train must be a table"),
+        ({"patches": {"foreground": 2.0}}, "foreground must be in 0 to 1"),
+        ({"model": {"latentss": 3}}, "no setting is called 'model.latentss'"),
+        ({"seed": 4}, "the settings say seed 4, the command 3"),
+    ],
+)
+def test_wrong_setting_is_refused_by_name(overlay: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve(merge(preset("ppca"), overlay), seed=3)
+
+
+def test_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="no model is called 'unet'") as failure:
+        preset("unet")
+
+    assert "cross-plane-ridge" in failure.value.hint
+
+
+def test_closed_form_has_no_training_settings() -> None:
+    with pytest.raises(ConfigError, match="cross-plane-ridge has no setting 'train'"):
+        resolve(merge(preset("cross-plane-ridge"), {"train": {"rate": 1.0}}), seed=0)
+    assert "[train]" not in dump(resolve(preset("cross-plane-ridge"), seed=0))
+
+
+def test_learning_rate_rises_then_falls_to_its_final_share() -> None:
+    config = TrainConfig(patches=1000, batch=10, rate=2.0, final_rate=0.1, rate_warm_up=0.1)
+
+    rates = [rate(config, step) for step in range(config.steps)]
+
+    assert max(rates) == rates[9] == 2.0
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert rates[-1] == pytest.approx(0.2)
+
+
+def test_runs_without_warm_up_start_at_full_weight() -> None:
+    config = TrainConfig(beta_warm_up=0.0, rate_warm_up=0.0)
+
+    assert beta(config, 0) == 1.0
+    assert rate(config, 0) == config.rate
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_signal_is_a_wish_and_the_second_stops(number: signal.Signals) -> None:
+    with Stop(None) as stop:
+        before = stop.wanted
+        os.kill(os.getpid(), number)
+        after = stop.wanted
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+
+    assert (before, after) == (False, True)
+
+
+def test_handlers_are_given_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    with Stop(1.0) as stop:
+        assert not stop.wanted
+
+    assert signal.getsignal(signal.SIGINT) is before
