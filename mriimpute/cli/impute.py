@@ -36,7 +36,10 @@ def impute(
     ] = None,
     observed: Annotated[
         Path | None,
-        typer.Option(help="Image, 1 where acquired. Default: the geometry and NaN tell."),
+        typer.Option(
+            metavar="IMAGE",
+            help="1 where acquired. Default: SCAN_desc-observed beside it, else geometry and NaN.",
+        ),
     ] = None,
     keep_observed: Annotated[
         bool, typer.Option(help="Acquired voxels come back bit for bit.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mriimpute.errors import VolumeError
 from mriimpute.io import find_scans
-from mriimpute.io.tree import subject
+from mriimpute.io.tree import stem, subject
 
 __all__ = ["Cohort", "cohort", "observed_beside"]
 
@@ -41,8 +41,7 @@ def cohort(source: Path) -> Cohort:
         VolumeError: If there is no scan to fit on, or the table contradicts itself.
     """
     folder = source / "cohort" if (source / "cohort").is_dir() else source
-    # An observed image lies beside its scan and is none itself.
-    scans = [path for path in find_scans(folder) if "_desc-" not in path.name]
+    scans = find_scans(folder)
     split = _split(folder / "participants.tsv")
     if split is None:
         return Cohort(tuple(scans))
@@ -64,15 +63,17 @@ def cohort(source: Path) -> Cohort:
 def observed_beside(scan: Path) -> Path | None:
     """Returns the image that says which voxels of `scan` were acquired, if one lies beside it.
 
-    For `sub-01_T1w.nii.gz` that is `sub-01_desc-observed_T1w.nii.gz`, for `head.nii.gz` it is
+    For `sub-01_T1w.nii.gz` that is `sub-01_desc-observed_mask.nii.gz`, for `head.nii.gz` it is
     `head_desc-observed.nii.gz`.
     """
-    name, dot, ending = scan.name.partition(".")
-    entities, underscore, suffix = name.rpartition("_")
-    names = [f"{name}_desc-observed{dot}{ending}"]
-    if name.startswith("sub-") and underscore:
-        names.insert(0, f"{entities}_desc-observed_{suffix}{dot}{ending}")
-    return next((scan.with_name(n) for n in names if scan.with_name(n).is_file()), None)
+    name = stem(scan)
+    ending = scan.name.removeprefix(name)
+    if name.startswith("sub-") and "_" in name:
+        observed = f"{name.rpartition('_')[0]}_desc-observed_mask{ending}"
+    else:
+        observed = f"{name}_desc-observed{ending}"
+    path = scan.with_name(observed)
+    return path if path.is_file() else None
 
 
 def _split(table: Path) -> dict[str, str] | None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from mriimpute.data.cohort import observed_beside
 from mriimpute.data.grid import FineGrid, fine_volume
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.files import sha256, writable_folder, write_json
@@ -44,7 +45,8 @@ class Request:
         samples: Number of posterior draws.
         seed: Of the run.
         spacing_mm: Between output slices, in mm; None stands for the in-plane spacing.
-        observed: Image that marks acquired voxels; None where the geometry or NaN tells.
+        observed: Image that marks acquired voxels. None: an image `desc-observed` beside the
+            scan, else the geometry and NaN tell.
         tile: Edge of the region worked on at once, in voxels.
         keep_observed: Acquired voxels come back bit for bit.
     """
@@ -132,7 +134,7 @@ def impute_case(
     if case.record.exists() and not overwrite:
         raise OutputError(f"{case.file('mean')} exists", hint="pass --overwrite to replace it")
     started = time.monotonic()
-    scan = read_scan(case.scan, observed=request.observed)
+    scan = read_scan(case.scan, observed=request.observed or observed_beside(case.scan))
     grid = fine_volume(scan, request.spacing_mm)
     writable_folder(case.folder)
 

@@ -3,13 +3,15 @@
 Patches overlap. With tent weights w_p and, per patch, the mean f_p and the variance v_p of f(z)
 over draws of z from q(z | y_O), a voxel gets
 
-    mean      m   = sum w_p f_p / sum w_p                                       (Eq. 8)
-    variance  v   = sum w_p (v_p + f_p^2) / sum w_p - m^2,     std = sqrt(v + sigma^2)
-    draw n    y_n = m + r (b_n - m) + sigma noise_n,  b_n = sum w_p f(z_pn) / sum w_p  (Eq. 5)
+    mean      m   = sum w_p f_p / sum w_p                                        (Eq. 8)
+    variance  std^2 = v + u + sigma^2
+              v   = sum w_p v_p / sum w_p                 within patches
+              u   = sum w_p (f_p - m)^2 / sum w_p         between patches: where they disagree
+    draw n    y_n = m + r (b_n - m) + sqrt(u + sigma^2) noise_n                  (Eq. 5)
+              b_n = sum w_p f(z_pn) / sum w_p,    r = sum w_p / sqrt(sum w_p^2)
 
-The variance is that of the mixture of patches: it grows where they disagree. Averaging
-independent draws of overlapping patches shrinks their spread to sum w_p^2 v_p / (sum w_p)^2; the
-ratio r undoes this, so draws spread as far as `std` says.
+Averaging independent draws of overlapping patches shrinks their variance; r undoes this, so draws
+spread as far as `std` says.
 
 Latent draws come in pairs, z = loc +- L noise: where f is affine the mean is exact.
 
@@ -42,7 +44,7 @@ __all__ = ["PatchImputer"]
 BATCH = 16
 """Patches that the network sees at once. Always so many: a result may depend on it."""
 
-PAIRS = 8
+PAIRS = 4
 """Pairs of latent draws behind the mean and the variance."""
 
 CACHED = 1024
@@ -87,14 +89,14 @@ class PatchImputer(Imputer):
         norm = normalisation(volume)
         kept = volume.observed if keep_observed else np.zeros_like(volume.observed)
         work = _Work(self, volume, norm, seed, case, tile)
-        mean, latent_std, ratio = work.moments()
-        sigma = float(self.model.sigma)
-        std = np.sqrt(np.square(latent_std) + np.float32(sigma**2)) * np.float32(norm.scale)
+        mean, within, between, ratio = work.moments()
+        pixel = between + np.float32(float(self.model.sigma) ** 2)
+        std = np.sqrt(within + pixel) * np.float32(norm.scale)
 
         def draw(number: int) -> Image:
             noise = numpy_stream(seed, "impute", case, "draw", number, "noise")
-            pixels = noise.standard_normal(mean.shape, np.float32)
-            y = mean + ratio * (work.latent_draw(number) - mean) + np.float32(sigma) * pixels
+            white = noise.standard_normal(mean.shape, np.float32)
+            y = mean + ratio * (work.latent_draw(number) - mean) + np.sqrt(pixel) * white
             return np.where(kept, volume.data, norm.undo(y))
 
         return Imputation(
@@ -127,28 +129,23 @@ class _Work:
         self.seed, self.case, self.tile = seed, case, tile
         self._posteriors: dict[int, Density] = {}
 
-    def moments(self) -> tuple[Image, Image, Image]:
-        """Returns the mean, the standard deviation without noise, and the ratio r."""
-        mean, std, ratio = (np.empty(self.lattice.shape, np.float32) for _ in range(3))
-        tent = self.lattice.tent
+    def moments(self) -> tuple[Image, Image, Image, Image]:
+        """Returns m, v, u and r of every voxel."""
+        out = np.empty((4, *self.lattice.shape), np.float32)
+        tent, one = self.lattice.tent, np.ones(self.lattice.extent)
         for region in self.lattice.regions(self.tile):
-            blend = Blend(self.lattice, region, sums=4)
+            blend = Blend(self.lattice, region, sums=5)
             for index, group in self._touching(region):
                 f, v = self._statistics(index)
                 for n, place in enumerate(group):
-                    terms = np.stack(
-                        [tent, tent * f[n], tent * (v[n] + f[n] ** 2), tent**2 * v[n]]
-                    )
-                    blend.add(place, terms)
+                    blend.add(place, tent * np.stack([one, f[n], f[n] ** 2, v[n], tent]))
 
-            weight, first, second, shrunk = blend.total
+            weight, first, second, within, squares = blend.total
             m = first / weight
-            spread = np.maximum(second / weight - m**2, 0.0)
-            left = shrunk / weight**2
-            mean[region.slices] = m
-            std[region.slices] = np.sqrt(spread)
-            ratio[region.slices] = np.sqrt(spread / np.where(left > 0, left, np.inf))
-        return mean, std, ratio
+            u = np.maximum(second / weight - m**2, 0.0)
+            r = weight / np.sqrt(squares)
+            out[(slice(None), *region.slices)] = m, within / weight, u, r
+        return out[0], out[1], out[2], out[3]
 
     def latent_draw(self, number: int) -> Image:
         """Returns b_n, the blend of one draw per patch."""

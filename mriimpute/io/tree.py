@@ -14,7 +14,7 @@ def find_scans(source: Path) -> list[Path]:
     """Returns the scans that `source` stands for, sorted by name.
 
     A file stands for itself. A BIDS tree (a folder with `sub-*` folders) stands for its
-    anatomical scans, derivatives (`desc-`) left out. Another folder stands for the images in it.
+    anatomical scans, another folder for the images in it; derivatives (`desc-`) are left out.
 
     Raises:
         VolumeError: If `source` does not exist or holds no scan.
@@ -31,11 +31,14 @@ def find_scans(source: Path) -> list[Path]:
             for folder in subjects
             for path in folder.rglob("*")
             if stem(path).endswith(tuple(f"_{suffix}" for suffix in SUFFIXES))
-            and "_desc-" not in path.name
         ]
     else:
         found = list(source.iterdir())
-    scans = [path for path in found if path.name.endswith(ENDINGS) and path.name[0] != "."]
+    scans = [
+        path
+        for path in found
+        if path.name.endswith(ENDINGS) and "_desc-" not in path.name and path.name[0] != "."
+    ]
     if not scans:
         raise VolumeError(f"{source} holds no scan", hint=f"put files ending in {ENDINGS} there")
 

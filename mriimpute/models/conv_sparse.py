@@ -36,15 +36,16 @@ class Config:
         levels: Residual blocks, each followed by a pooling by two.
         channels: Features of the first level; each further level has twice as many.
         latents: Dimensions of the latent vector per voxel of the coarsest grid.
-        sigma: Noise level before training, in units of normalised intensity.
+        sigma: Noise level before training, in units of normalised intensity. Too high, and the
+            prior wins before the decoder has learnt anything.
         floor: What the noise level stays above.
     """
 
     patch: tuple[int, ...] = (24, 24, 24)
-    levels: int = 3
+    levels: int = 2
     channels: int = 16
-    latents: int = 32
-    sigma: float = 0.1
+    latents: int = 16
+    sigma: float = 0.05
     floor: float = 0.01
 
     def __post_init__(self) -> None:
@@ -83,7 +84,7 @@ class ConvSparse(Model):
         self.decoder = Decoder(axes, widths[-1], widths)
         self.noise = NoiseLevel(config.sigma, config.floor)
         nn.init.zeros_(self.log_scale.get_parameter("weight"))
-        nn.init.constant_(self.log_scale.get_parameter("bias"), -1.5)
+        nn.init.constant_(self.log_scale.get_parameter("bias"), -2.0)
 
     @property
     def sigma(self) -> Float[Tensor, ""]:

@@ -38,16 +38,17 @@ class Config:
         channels: Features of the first level; each further level has twice as many.
         block: Edge of a block, in voxels of the coarsest grid.
         latents: Dimensions of the subspace of a block.
-        sigma: Noise level before training, in units of normalised intensity.
+        sigma: Noise level before training, in units of normalised intensity. Too high, and the
+            prior wins before the decoder has learnt anything.
         floor: What the noise level stays above.
     """
 
     patch: tuple[int, ...] = (24, 24, 24)
     levels: int = 2
     channels: int = 16
-    block: int = 3
+    block: int = 2
     latents: int = 64
-    sigma: float = 0.1
+    sigma: float = 0.05
     floor: float = 0.01
 
     def __post_init__(self) -> None:

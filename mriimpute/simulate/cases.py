@@ -84,15 +84,16 @@ def find_cases(source: Path) -> list[Case]:
 def split(subjects: Sequence[str], *, seed: int) -> dict[str, str]:
     """Returns "train", "val" or "test" for each subject: 50, 30 and 20 per cent, shuffled.
 
-    Few subjects go to test first, then to val, but one always stays in train.
+    Shares are rounded to the nearest whole subject. Few subjects go to test first, then to val,
+    but one always stays in train.
 
     Example:
         >>> sorted(split(["sub-1", "sub-2", "sub-3"], seed=0).values())
         ['test', 'train', 'val']
     """
     names = sorted(set(subjects))
-    test = max(len(names) // 5, min(1, len(names) - 1))
-    val = max(3 * len(names) // 10, min(1, len(names) - 1 - test))
+    test = max(round(0.2 * len(names)), min(1, len(names) - 1))
+    val = max(round(0.3 * len(names)), min(1, len(names) - 1 - test))
     order = numpy_stream(seed, "simulate", "split").permutation(len(names)).tolist()
     parts = ["test"] * test + ["val"] * val + ["train"] * (len(names) - test - val)
     chosen = {names[n]: part for n, part in zip(order, parts, strict=True)}

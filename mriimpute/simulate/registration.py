@@ -26,7 +26,7 @@ __all__ = ["Template", "load_template", "mni152", "register"]
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
-MARGIN_MM = 8.0  # of the compared region around the brain: its rim is what drives the scale
+MARGIN_MM = 5.0  # of the compared region around the brain: its rim is what drives the scale
 PITCHES_DEG = (-25.0, 0.0, 25.0)  # a head nods more than it turns or tilts
 # The MNI brain is larger than heads are. Started at its own size it grows onto the scalp, a local
 # optimum, in one head of four; started smaller it does not, and a larger head is still reached.

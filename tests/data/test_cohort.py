@@ -80,7 +80,7 @@ def test_table_that_contradicts_itself_is_refused(tmp_path: Path, rows: str, mes
 @pytest.mark.parametrize(
     ("name", "image"),
     [
-        ("sub-a_T1w.nii.gz", "sub-a_desc-observed_T1w.nii.gz"),
+        ("sub-a_T1w.nii.gz", "sub-a_desc-observed_mask.nii.gz"),
         ("head.nii", "head_desc-observed.nii"),
     ],
 )

@@ -182,7 +182,7 @@ def test_unknown_setting_is_refused(name: str) -> None:
     ("name", "settings"),
     [
         ("ppca", {"patch": [3, 3], "latents": 9}),
-        ("conv-sparse", {"patch": [20, 24, 24]}),
+        ("conv-sparse", {"patch": [22, 24, 24]}),
         ("conv-sparse", {"patch": [24]}),
         ("local-sparse", {"patch": [20, 24, 24]}),
         ("local-sparse", {"patch": [24]}),

@@ -53,6 +53,7 @@ def test_a_planted_affine_is_found(template: Template) -> None:
     assert error.max() < 2.0
 
 
+@pytest.mark.slow
 def test_registering_twice_gives_the_same_bits(template: Template) -> None:
     data, affine = moved(template, np.diag([0.9, 0.9, 0.9, 1.0]))
 

@@ -1,0 +1,29 @@
+"""Tests of models in mixed precision, which the package uses on CUDA only."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mriimpute import models
+from mriimpute.inference.elbo import negative_elbo
+from mriimpute.seeds import stream
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", models.available())
+def test_half_precision_gives_the_loss_of_single_precision(name: str) -> None:
+    model = models.build(name, {}, seed=0).cuda()
+    y = torch.rand(2, 1, *model.patch, generator=stream(0, "y")).cuda()
+    observed = torch.rand(y.shape, generator=stream(0, "observed")).cuda() < 0.3
+    y = torch.where(observed, y, torch.nan)
+
+    def loss(*, half: bool) -> torch.Tensor:
+        draws = stream(0, "draws", device="cuda")
+        with torch.autocast("cuda", torch.bfloat16, enabled=half):
+            return negative_elbo(model, y, observed, draws=1, beta=1.0, generator=draws)
+
+    mixed = loss(half=True)
+    mixed.sum().backward()
+
+    assert_close(mixed, loss(half=False), rtol=2e-2, atol=0)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
