@@ -17,7 +17,7 @@ from mriimpute.geometry import centred_grid, rotation, spacing_mm, transform
 from mriimpute.io import write_grid
 from mriimpute.progress import Track
 from mriimpute.seeds import numpy_stream
-from mriimpute.simulate.registration import Template, load_template, mni152
+from mriimpute.simulate.template import Template, load_template, mni152
 
 __all__ = ["DemoConfig", "make_brain", "make_cohort"]
 
@@ -40,7 +40,7 @@ class DemoConfig:
         noise: Standard deviation of the noise, as a share of the brightest tissue.
     """
 
-    subjects: int = 10
+    subjects: int = 25
     spacing_mm: float = 2.0
     shape: tuple[int, int, int] = (84, 102, 84)
     warp_mm: float = 3.0

@@ -1,5 +1,6 @@
 """`mriimpute demo`: the whole path on made-up brains."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,7 @@ def demo(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for everything it makes.")
     ] = Path("mriimpute-demo"),
-    subjects: Annotated[int, typer.Option(min=4, help="Made-up brains.")] = 20,
+    subjects: Annotated[int, typer.Option(min=5, help="Made-up brains.")] = 25,
 ) -> None:
     """Run the whole path on made-up brains: simulate, train, impute, evaluate. No input needed.
 
@@ -36,8 +37,9 @@ def demo(
     full, sim, model, report = (out / name for name in ("full", "sim", "run", "report"))
     make_cohort(full, DemoConfig(subjects=subjects), seed=run.seed, track=run.track)
 
-    _say("simulate", full, "-o", sim, "--keep-every", 3, "--spacing", "source")
-    simulate(run, full, sim, keep_every=3, spacing="source")
+    jobs = os.cpu_count() or 1
+    _say("simulate", full, "-o", sim, "--keep-every", 3, "--spacing", "source", "--jobs", jobs)
+    simulate(run, full, sim, keep_every=3, spacing="source", jobs=jobs)
     _say("train", sim / "cohort", "-o", model)
     train(run, sim / "cohort", model)
     scan = find_scans(sim / "cohort")[0]

@@ -46,7 +46,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """Patches that cover a grid, each overlapping its neighbours by half.
+    """Patches that cover a grid, each overlapping its neighbours by about a third.
 
     Attributes:
         shape: Of the grid.
@@ -122,7 +122,7 @@ class Blend:
 def _starts(size: int, extent: int) -> list[int]:
     if size <= extent:
         return [(size - extent) // 2]
-    step = max(1, extent // 2)
+    step = max(1, 2 * extent // 3)
     return [*range(0, size - extent, step), size - extent]
 
 

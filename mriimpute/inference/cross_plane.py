@@ -55,7 +55,7 @@ class Config:
     """
 
     columns: int = 9
-    angles: int = 8
+    angles: int = 12
     coherence: tuple[float, ...] = (0.4, 0.7)
     strength: tuple[float, ...] = (0.05, 0.1, 0.2)
     ridge: float = 1e-4

@@ -1,6 +1,5 @@
 """Writing a NIfTI file that has a new grid, and so no header to inherit."""
 
-import gzip
 from pathlib import Path
 from typing import Literal
 
@@ -8,15 +7,13 @@ import nibabel as nib
 import numpy as np
 from jaxtyping import Float32, Float64, Integer
 
-from mriimpute.files import atomic
+from mriimpute.io._save import save
 
 __all__ = ["FRAMES", "Frame", "write_grid"]
 
 Frame = Literal["scanner", "aligned", "mni152"]
 
 FRAMES: dict[Frame, int] = {"scanner": 1, "aligned": 2, "mni152": 4}
-
-COMPRESSION = 3  # float32 noise shrinks little more at higher levels, and much slower
 
 
 def write_grid(
@@ -45,8 +42,4 @@ def write_grid(
     image.set_qform(affine, code=FRAMES[frame])
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = b"mriimpute"
-    content = image.to_bytes()
-    if path.name.endswith(".gz"):
-        content = gzip.compress(content, COMPRESSION, mtime=0)
-    with atomic(path) as temporary:
-        temporary.write_bytes(content)
+    save(image, path)

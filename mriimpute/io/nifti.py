@@ -16,9 +16,9 @@ from jaxtyping import Float32, Shaped, UInt8
 from numpy.typing import NDArray
 
 from mriimpute.errors import GeometryError, VolumeError
-from mriimpute.files import atomic
 from mriimpute.geometry import grids_agree, is_invertible
 from mriimpute.io._load import image_dtype, load, voxels
+from mriimpute.io._save import save
 from mriimpute.volume import Volume
 
 __all__ = ["Form", "Scan", "read_scan", "write_image"]
@@ -163,9 +163,7 @@ def write_image(
         header[row][stored_axis] /= factor
 
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    image = kind(array, None, header)
-    with atomic(path) as temporary:
-        image.to_filename(temporary)
+    save(kind(array, None, header), path)
 
 
 def _chosen(

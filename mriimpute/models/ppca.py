@@ -70,12 +70,16 @@ class Ppca(Model):
         self, y: Float[Tensor, "b 1 *grid"], observed: Bool[Tensor, "b 1 *grid"]
     ) -> FullGaussian:
         """Returns N(M^-1 W_O^T (y_O - mu_O), sigma^2 M^-1) with M = W_O^T W_O + sigma^2 I."""
+        seen = observed.flatten(1)
+        # M depends on the pattern alone, and slices make few: one for each phase of a stack.
+        patterns, which = torch.unique(seen, dim=0, return_inverse=True)
+        nothing = self.mu.expand(len(patterns), 1, 1, -1)
         w, mu = self.w[None, None], self.mu[None, None]
-        patches = (y.flatten(2)[:, None], observed.flatten(2)[:, None])
         with torch.autocast(y.device.type, enabled=False):  # half precision costs cond(M) times
-            problem = regress(w, mu, *patches, ridge=self.sigma.square())
-            root = inverse_root(problem.gram, problem.ridge)[:, 0]  # of M^-1
-            loc = root @ (root.mT @ problem.projection[:, 0, :, None])
+            shared = regress(w, mu, nothing, patterns[:, None, None], ridge=self.sigma.square())
+            root = inverse_root(shared.gram, shared.ridge)[which, 0]  # of M^-1
+            residual = torch.where(seen, y.flatten(1).to(self.mu.dtype) - self.mu, 0.0)
+            loc = root @ (root.mT @ (residual @ self.w)[..., None])
             return FullGaussian(loc[..., 0], self.sigma * root)
 
     def decode(self, z: Float[Tensor, "s b m"]) -> Float[Tensor, "s b 1 *grid"]:

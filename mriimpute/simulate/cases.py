@@ -92,8 +92,9 @@ def split(subjects: Sequence[str], *, seed: int) -> dict[str, str]:
         ['test', 'train', 'val']
     """
     names = sorted(set(subjects))
-    test = max(round(0.2 * len(names)), min(1, len(names) - 1))
-    val = max(round(0.3 * len(names)), min(1, len(names) - 1 - test))
+    others = len(names) - 1
+    test = min(max(round(0.2 * len(names)), 1), others)
+    val = min(max(round(0.3 * len(names)), 1), others - test)
     order = numpy_stream(seed, "simulate", "split").permutation(len(names)).tolist()
     parts = ["test"] * test + ["val"] * val + ["train"] * (len(names) - test - val)
     chosen = {names[n]: part for n, part in zip(order, parts, strict=True)}

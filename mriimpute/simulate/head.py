@@ -27,7 +27,8 @@ from mriimpute.simulate.acquisition import (
 )
 from mriimpute.simulate.brain import foreground, likely_centre, read_labels
 from mriimpute.simulate.cases import Case
-from mriimpute.simulate.registration import Template, load_template, mni152, register
+from mriimpute.simulate.registration import register
+from mriimpute.simulate.template import Template, load_template, mni152
 
 __all__ = ["record_path", "simulate_head", "template_path"]
 

@@ -9,91 +9,32 @@ Frames are in mm right, anterior, superior (RAS); SimpleITK counts towards left 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float32, Shaped
 from scipy import ndimage
 
 from mriimpute.errors import VolumeError
-from mriimpute.geometry import Affine, rotation, spacing_mm, transform
-from mriimpute.io import read_scan
-from mriimpute.simulate.brain import find_labels, foreground, likely_centre, read_labels
+from mriimpute.geometry import Affine, rotation, spacing_mm
+from mriimpute.simulate.brain import likely_centre
+from mriimpute.simulate.template import Template
 
-__all__ = ["Template", "load_template", "mni152", "register"]
+__all__ = ["register"]
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
-MARGIN_MM = 5.0  # of the compared region around the brain: its rim is what drives the scale
 PITCHES_DEG = (-25.0, 0.0, 25.0)  # a head nods more than it turns or tilts
-# The MNI brain is larger than heads are. Started at its own size it grows onto the scalp, a local
-# optimum, in one head of four; started smaller it does not, and a larger head is still reached.
-SCALE = 0.85
-CANDIDATES = 3
-FINEST_MM = 2.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Template:
-    """A head, or a brain, in the common space.
-
-    Attributes:
-        path: Where it was read.
-        data: Intensities.
-        brain: True inside the brain.
-        region: True where a head is compared with it: the brain and a margin.
-        affine: From voxel indices to mm right, anterior, superior.
-        centre_ras: Middle of the brain's bounding box, in mm.
-    """
-
-    path: Path
-    data: Float32[np.ndarray, "i j k"]
-    brain: Bool[np.ndarray, "i j k"]
-    region: Bool[np.ndarray, "i j k"]
-    affine: Affine
-    centre_ras: Float64[np.ndarray, " 3"]
-
-
-def mni152() -> Path:
-    """Returns the skull-stripped MNI ICBM152 T1 (1 mm) that nilearn's wheel ships.
-
-    Nilearn itself is not imported: it is slow to, and only its file is wanted.
-
-    Raises:
-        VolumeError: If nilearn is not installed or no longer ships it.
-    """
-    name = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
-    package = find_spec("nilearn")
-    if package and package.submodule_search_locations:
-        path = Path(package.submodule_search_locations[0]) / "datasets" / "data" / name
-        if path.exists():
-            return path
-    raise VolumeError(f"nilearn does not ship {name}", hint="pass --template FILE")
-
-
-def load_template(path: Path) -> Template:
-    """Returns the template at `path`; a brain mask or label map beside it is used where found."""
-    volume = read_scan(path).volume
-    data = np.where(volume.observed, volume.data, np.float32(0))
-    labels = find_labels(path)
-    brain = (
-        read_labels(labels[0], shape=volume.shape, affine=volume.affine) > 0
-        if labels
-        else foreground(data)
-    )
-    corners = np.argwhere(brain)
-    middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
-    reach = ndimage.distance_transform_edt(~brain, sampling=spacing_mm(volume.affine))
-    return Template(
-        path=path,
-        data=data,
-        brain=brain,
-        region=reach <= MARGIN_MM,
-        affine=volume.affine,
-        centre_ras=transform(volume.affine, middle),
-    )
+# The MNI brain is larger than brains are. Started at its own size it grows onto the scalp, a
+# local optimum, in one whole head of four; a brain already in MNI space needs its own size.
+SCALES = (0.85, 1.0)
+CANDIDATES = 4
+SIDES_MM = (8.0, 4.0, 2.0)
+# Of the compared region around the brain. A wide rim finds the head, a narrow one fits it: far
+# outside, the template is empty where a head is not.
+MARGIN_MM = 4.0
+SAMPLES = 25_000
 
 
 def register(
@@ -117,21 +58,12 @@ def register(
     Raises:
         VolumeError: If no plausible affine was found.
     """
-    small, full = _compared(template, SCALE), _compared(template, 1.0)
-    moving = _image(*_coarse(data, affine))
     try:
         with _one_thread():
-            rigid = [
-                _optimised(small, moving, start, levels=(4,), step_mm=8.0)
-                for start in _starts(data, affine, template)
-            ]
-            likely = sorted(rigid, key=lambda found: found[0])[:CANDIDATES]
-            freed = [
-                _optimised(full, moving, _freed(start), levels=(4,), step_mm=0.5)
-                for _, start in likely
-            ]
-            _, best = min(freed, key=lambda found: found[0])
-            _, best = _optimised(full, moving, best, levels=(2, 1), step_mm=0.5)
+            best = _searched(data, affine, template)
+            for side_mm in SIDES_MM[1:]:
+                pair = _pair(data, affine, template, side_mm=side_mm)
+                _, best = _optimised(pair, best, step_mm=0.5)
     except RuntimeError as error:
         raise _failure(name, "nothing overlaps the template") from error
 
@@ -161,23 +93,53 @@ def _failure(name: str, reason: str) -> VolumeError:
     )
 
 
-def _compared(template: Template, scale: float) -> tuple[Any, Any]:
-    """Returns the template, resized about the brain's centre, and where it is compared."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pair:
+    """SimpleITK images to compare: of the template, of where it counts, of the scan."""
+
+    fixed: Any
+    region: Any
+    moving: Any
+
+
+def _pair(
+    data: Float32[np.ndarray, "i j k"],
+    affine: Affine,
+    template: Template,
+    *,
+    side_mm: float,
+    scale: float = 1.0,
+) -> _Pair:
+    """Returns template and scan on grids of about `side_mm`, the template resized by `scale`."""
     resize = np.diag([scale, scale, scale, 1.0])
     resize[:3, 3] = (1 - scale) * template.centre_ras
-    data, affine = _coarse(template.data, template.affine)
-    step = [round(n / m) for n, m in zip(template.data.shape, data.shape, strict=True)]
-    region = template.region[:: step[0], :: step[1], :: step[2]]
-    return _image(data, resize @ affine), _image(region.astype(np.uint8), resize @ affine)
+    fixed, region, fixed_affine = _compared(template, side_mm)
+    return _Pair(
+        fixed=_image(fixed, resize @ fixed_affine),
+        region=_image(region.astype(np.uint8), resize @ fixed_affine),
+        moving=_image(*_thinned(data, affine, side_mm / 2, side_mm)),
+    )
 
 
-def _coarse(
-    data: Float32[np.ndarray, "i j k"], affine: Affine
-) -> tuple[Float32[np.ndarray, "i2 j2 k2"], Affine]:
-    """Returns the image on about the finest grid that is compared: all that follows is faster."""
-    i, j, k = (max(1, round(FINEST_MM / side)) for side in spacing_mm(affine).tolist())
-    smooth = ndimage.gaussian_filter(data, [(n - 1) / 2 for n in (i, j, k)])
-    return smooth[::i, ::j, ::k], affine @ np.diag([i, j, k, 1.0])
+@lru_cache(maxsize=len(SIDES_MM))  # the same for every head
+def _compared(
+    template: Template, side_mm: float
+) -> tuple[Float32[np.ndarray, "i j k"], Bool[np.ndarray, "i j k"], Affine]:
+    near = template.outside_mm <= max(MARGIN_MM, side_mm)
+    fixed, affine = _thinned(template.data, template.affine, side_mm, side_mm)
+    region, _ = _thinned(near, template.affine, side_mm, 0.0)
+    return fixed, region, affine
+
+
+def _thinned(
+    data: Shaped[np.ndarray, "i j k"], affine: Affine, side_mm: float, blur_mm: float
+) -> tuple[Shaped[np.ndarray, "i2 j2 k2"], Affine]:
+    """Returns every n-th voxel, so that sides are about `side_mm`, blurred by `blur_mm`."""
+    sides = spacing_mm(affine).tolist()
+    i, j, k = (max(1, round(side_mm / side)) for side in sides)
+    if blur_mm:
+        data = ndimage.gaussian_filter(data, [blur_mm / 2 / side for side in sides])
+    return data[::i, ::j, ::k], affine @ np.diag([i, j, k, 1.0])
 
 
 def _image(data: Any, affine: Affine) -> Any:
@@ -191,8 +153,22 @@ def _image(data: Any, affine: Affine) -> Any:
     return image
 
 
+def _searched(data: Float32[np.ndarray, "i j k"], affine: Affine, template: Template) -> Any:
+    """Returns the best affine on the coarsest grid, from all starts."""
+    rigid = []
+    for scale in SCALES:
+        pair = _pair(data, affine, template, side_mm=SIDES_MM[0], scale=scale)
+        for start in _starts(data, affine, template):
+            value, found = _optimised(pair, start, step_mm=8.0)
+            rigid.append((value, _freed(found, scale)))
+    likely = sorted(rigid, key=lambda found: found[0])[:CANDIDATES]
+    pair = _pair(data, affine, template, side_mm=SIDES_MM[0])
+    freed = [_optimised(pair, start, step_mm=0.5) for _, start in likely]
+    return min(freed, key=lambda found: found[0])[1]
+
+
 def _starts(data: Float32[np.ndarray, "i j k"], affine: Affine, template: Template) -> list[Any]:
-    """Returns rigid transforms with the brain at the middle of what is seen, or below its top."""
+    """Returns rigid transforms, the brain in the middle of what is seen or below its top."""
     import SimpleITK as sitk  # noqa: N813
 
     starts = []
@@ -206,29 +182,27 @@ def _starts(data: Float32[np.ndarray, "i j k"], affine: Affine, template: Templa
     return starts
 
 
-def _freed(rigid: Any) -> Any:
-    """Returns the affine from the full-size template that a rigid one from `SCALE` stands for."""
+def _freed(rigid: Any, scale: float) -> Any:
+    """Returns the affine from the full-size template that a rigid one from a resized one means."""
     import SimpleITK as sitk  # noqa: N813
 
     free = sitk.AffineTransform(3)
     free.SetCenter(rigid.GetCenter())
-    free.SetMatrix((SCALE * np.array(rigid.GetMatrix())).tolist())
+    free.SetMatrix((scale * np.array(rigid.GetMatrix())).tolist())
     free.SetTranslation(rigid.GetTranslation())
     return free
 
 
-def _optimised(
-    compared: tuple[Any, Any], moving: Any, start: Any, *, levels: tuple[int, ...], step_mm: float
-) -> tuple[float, Any]:
+def _optimised(pair: _Pair, start: Any, *, step_mm: float) -> tuple[float, Any]:
     """Returns the lowest negative mutual information and the transform that reaches it."""
     import SimpleITK as sitk  # noqa: N813
 
-    fixed, region = compared
+    inside = int(np.count_nonzero(sitk.GetArrayViewFromImage(pair.region)))
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(numberOfHistogramBins=32)
-    method.SetMetricFixedMask(region)
+    method.SetMetricFixedMask(pair.region)
     method.SetMetricSamplingStrategy(method.REGULAR)
-    method.SetMetricSamplingPercentagePerLevel([min(1.0, 0.08 * n**2) for n in levels], 1)
+    method.SetMetricSamplingPercentage(min(1.0, SAMPLES / max(inside, 1)), 1)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
         learningRate=step_mm,
@@ -238,11 +212,8 @@ def _optimised(
         gradientMagnitudeTolerance=1e-6,
     )
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel(list(levels))
-    method.SetSmoothingSigmasPerLevel([n * FINEST_MM / 2 for n in levels])
-    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     method.SetInitialTransform(start, inPlace=True)
-    method.Execute(fixed, moving)
+    method.Execute(pair.fixed, pair.moving)
     return method.GetMetricValue(), start
 
 

@@ -467,3 +467,15 @@ def test_unreadable_file_says_so(plain: Path) -> None:
 
     with pytest.raises(VolumeError, match="may not be read"):
         read_scan(plain)
+
+
+def test_bytes_do_not_depend_on_the_name_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "scan.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((3, 4, 5), np.float32), np.eye(4)), path)
+    scan = read_scan(path)
+
+    for name in ("first.nii.gz", "second.nii.gz"):
+        write_image(tmp_path / name, scan.volume.data, like=scan)
+
+    first, second = (tmp_path / name for name in ("first.nii.gz", "second.nii.gz"))
+    assert first.read_bytes() == second.read_bytes()
