@@ -1,7 +1,7 @@
 """`mriimpute impute`: fill the slices that a scan skipped."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -44,6 +44,10 @@ def impute(
     keep_observed: Annotated[
         bool, typer.Option(help="Acquired voxels come back bit for bit.")
     ] = True,
+    split: Annotated[
+        Literal["train", "val", "test"] | None,
+        typer.Option(help="Only these subjects of a cohort's participants.tsv."),
+    ] = None,
     tile: Annotated[
         int,
         typer.Option(min=16, metavar="VOXELS", help="Edge worked on at once; bounds memory only."),
@@ -53,13 +57,14 @@ def impute(
 
     Example: mriimpute impute scan.nii.gz --samples 20
     """
-    from mriimpute.impute import METHODS, load_imputer
-    from mriimpute.impute.case import Request, impute_case, plan
+    from mriimpute.impute import METHODS, identity, load_imputer
+    from mriimpute.impute.case import Request, impute_case, is_done, plan
 
     # Only networks compute on a device, and asking for it loads torch.
     device = "cpu" if model in METHODS and run.wanted_device == "auto" else run.device
     imputer = load_imputer(model, device=device)
     request = Request(
+        model=identity(model),
         samples=samples,
         seed=run.seed,
         spacing_mm=spacing,
@@ -67,7 +72,11 @@ def impute(
         tile=tile,
         keep_observed=keep_observed,
     )
-    cases = plan(scans, out)
+    cases = plan(scans, out, split=split)
+    left = [case for case in cases if run.overwrite or not is_done(case, request)]
+    if left and len(left) < len(cases):
+        typer.echo(f"{len(cases) - len(left)} of {len(cases)} were done before", err=True)
+        cases = left
     failed = []
     for case in run.track(cases, total=len(cases), label="scans"):
         try:

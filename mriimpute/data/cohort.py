@@ -4,16 +4,18 @@ import csv
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from mriimpute.errors import VolumeError
 from mriimpute.io import find_scans
 from mriimpute.io.tree import stem, subject
 
-__all__ = ["Cohort", "cohort", "observed_beside"]
+__all__ = ["Cohort", "Split", "cohort", "observed_beside", "scans_of"]
 
 log = logging.getLogger(__name__)
 
-SPLITS = ("train", "val", "test")
+Split = Literal["train", "val", "test"]
+SPLITS = get_args(Split)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,22 @@ def cohort(source: Path) -> Cohort:
             hint="write train into its column split, or remove the column",
         )
     return chosen
+
+
+def scans_of(source: Path, split: Split) -> list[Path]:
+    """Returns the scans of one split of a folder with a `participants.tsv`.
+
+    Raises:
+        VolumeError: If the table has no such split, or no scan is in it.
+    """
+    table = _split(source / "participants.tsv")
+    scans = [path for path in find_scans(source) if (table or {}).get(subject(path)) == split]
+    if not scans:
+        raise VolumeError(
+            f"{source / 'participants.tsv'} puts no scan into the {split} split",
+            hint="leave --split out, or pass the cohort folder that simulate wrote",
+        )
+    return scans
 
 
 def observed_beside(scan: Path) -> Path | None:

@@ -2,6 +2,14 @@
 
 from mriimpute.data.grid import FineGrid, fine_volume
 from mriimpute.impute._contract import Imputation, Imputer
-from mriimpute.impute.registry import METHODS, load_imputer
+from mriimpute.impute.registry import METHODS, identity, load_imputer
 
-__all__ = ["METHODS", "FineGrid", "Imputation", "Imputer", "fine_volume", "load_imputer"]
+__all__ = [
+    "METHODS",
+    "FineGrid",
+    "Imputation",
+    "Imputer",
+    "fine_volume",
+    "identity",
+    "load_imputer",
+]

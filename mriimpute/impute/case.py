@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from mriimpute.data.cohort import observed_beside
+from mriimpute.data.cohort import Split, observed_beside, scans_of
 from mriimpute.data.grid import FineGrid, fine_volume
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.files import sha256, writable_folder, write_json
 from mriimpute.impute._contract import Imputation, Imputer
 from mriimpute.io import Scan, find_scans, read_scan, stem, write_image
 
-__all__ = ["Case", "Request", "impute_case", "plan"]
+__all__ = ["Case", "Request", "impute_case", "is_done", "plan"]
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class Request:
     """What to make of each scan.
 
     Attributes:
+        model: What imputes: the name of a method, or the SHA-256 of a model file.
         samples: Number of posterior draws.
         seed: Of the run.
         spacing_mm: Between output slices, in mm; None stands for the in-plane spacing.
@@ -51,6 +52,7 @@ class Request:
         keep_observed: Acquired voxels come back bit for bit.
     """
 
+    model: str
     samples: int = 0
     seed: int = 0
     spacing_mm: float | None = None
@@ -82,11 +84,16 @@ class Case:
         return _sidecar(self.file("mean"))
 
 
-def plan(sources: Sequence[Path], out: Path | None) -> list[Case]:
+def plan(sources: Sequence[Path], out: Path | None, *, split: Split | None = None) -> list[Case]:
     """Returns the cases that `sources` stand for.
 
     The results of a file go to `out`, by default to `<name>_imputed` beside it; those of a
     folder keep its structure below `out`, by default `<folder>_imputed` beside it.
+
+    Args:
+        sources: Files, folders, BIDS trees.
+        out: Folder for results.
+        split: Of folders with a `participants.tsv`, the only split to impute.
 
     Raises:
         OutputError: If two scans would write the same files, or `out` names a file.
@@ -99,7 +106,7 @@ def plan(sources: Sequence[Path], out: Path | None) -> list[Case]:
     for source in sources:
         root = source.resolve()
         default = root.with_name(f"{stem(root)}_imputed")
-        for scan in find_scans(source):
+        for scan in scans_of(source, split) if split else find_scans(source):
             below = scan.parent.relative_to(source) if source.is_dir() else Path()
             case = Case(scan, (out or default) / below)
             if other := cases.get(case.file("mean")):
@@ -109,6 +116,15 @@ def plan(sources: Sequence[Path], out: Path | None) -> list[Case]:
                 )
             cases[case.file("mean")] = case
     return list(cases.values())
+
+
+def is_done(case: Case, request: Request) -> bool:
+    """Tells whether an earlier call finished this case with the same request."""
+    try:
+        record = json.loads(case.record.read_text(encoding="utf-8"))
+        return bool(record["settings"]["request"] == _plain(request))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def impute_case(
@@ -198,7 +214,6 @@ def _write_all(
 def _facts(
     grid: FineGrid, imputer: Imputer, request: Request, source: Mapping[str, str]
 ) -> dict[str, Any]:
-    settings = asdict(request) | {"observed": request.observed and request.observed.name}
     axis = grid.axis
     spacing_mm = grid.volume.spacing_mm[axis]
     return {
@@ -209,8 +224,12 @@ def _facts(
         "output_spacing_mm": [round(mm, 6) for mm in grid.volume.spacing_mm],
         "missing_share": round(1 - float(grid.volume.observed.mean()), 6),
         "SpatialReference": "orig",
-        "request": json.loads(json.dumps(settings)),
+        "request": _plain(request),
     }
+
+
+def _plain(request: Request) -> dict[str, Any]:
+    return asdict(request) | {"observed": request.observed and request.observed.name}
 
 
 def _sidecar(image: Path) -> Path:

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from mriimpute.config import parse
 from mriimpute.errors import ConfigError
+from mriimpute.files import sha256
 from mriimpute.impute._contract import Imputer
 from mriimpute.impute.cross_plane_ridge import CrossPlaneRidge
 from mriimpute.impute.interpolate import Interpolation, Kind
 from mriimpute.inference.cross_plane import Config, Moments
 
-__all__ = ["METHODS", "load_imputer"]
+__all__ = ["METHODS", "identity", "load_imputer"]
 
 METHODS = (*get_args(Kind), CrossPlaneRidge.name)
 
@@ -35,12 +36,25 @@ def load_imputer(name: str, *, device: str) -> Imputer:
     if name == CrossPlaneRidge.name:
         return CrossPlaneRidge()
 
+    return _trained(_file(name), device)
+
+
+def identity(name: str) -> str:
+    """Returns what tells one imputer from another: a method's name or a model file's SHA-256.
+
+    Raises:
+        ConfigError: If there is neither a method nor a run of that name.
+    """
+    return name if name in METHODS else f"sha256:{sha256(_file(name))}"
+
+
+def _file(name: str) -> Path:
     path = Path(name)
     if not path.exists():
         raise ConfigError(
             f"no model is called {name!r}", hint=f"use a run folder or one of {list(METHODS)}"
         )
-    return _trained(path / "model.safetensors" if path.is_dir() else path, device)
+    return path / "model.safetensors" if path.is_dir() else path
 
 
 def _trained(path: Path, device: str) -> Imputer:

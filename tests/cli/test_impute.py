@@ -286,3 +286,36 @@ def test_a_scan_that_cannot_be_imputed_is_two_lines_and_no_output(
 
     assert_two_lines(result, fragment, scan.name)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_batch_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    scans = [save_scan(tmp_path / f"{name}.nii.gz", seed=n) for n, name in enumerate("abc")]
+    call(*scans, "-o", tmp_path / "out")
+    kept = tmp_path / "out" / "a_desc-mean.nii.gz"
+    before = kept.stat().st_mtime_ns
+    (tmp_path / "out" / "b_desc-mean.json").unlink()
+
+    again = call(*scans, "-o", tmp_path / "out")
+    other = call(*scans, "-o", tmp_path / "out", "--seed", 1)
+
+    assert again.exit_code == 0, again.stderr
+    assert "2 of 3 were done before" in again.stderr
+    assert again.stdout.splitlines() == [str(tmp_path / "out" / "b_desc-mean.nii.gz")]
+    assert kept.stat().st_mtime_ns == before
+    assert other.exit_code == 1
+    assert "failed: 3 of 3" in other.stderr
+
+
+def test_only_one_split_of_a_cohort(tmp_path: Path) -> None:
+    for name in ("sub-a", "sub-b"):
+        save_scan(tmp_path / "cohort" / name / "anat" / f"{name}_T1w.nii.gz")
+    table = "participant_id\tsplit\nsub-a\ttrain\nsub-b\ttest\n"
+    (tmp_path / "cohort" / "participants.tsv").write_text(table)
+
+    tested = call(tmp_path / "cohort", "--split", "test", "-o", tmp_path / "out")
+    none = call(tmp_path / "cohort", "--split", "val", "-o", tmp_path / "out")
+
+    assert [Path(line).name for line in tested.stdout.splitlines()] == [
+        "sub-b_desc-mean_T1w.nii.gz"
+    ]
+    assert_two_lines(none, "puts no scan into the val split")
