@@ -6,6 +6,7 @@ A run is one TOML document: a preset of the package, overlaid by a file, overlai
 import dataclasses
 import difflib
 import json
+import math
 import re
 import tomllib
 import types
@@ -168,6 +169,8 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
     if kind is type(None) and value is None:
         return None
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ConfigError(f"{path} must be finite, got {value!r}", hint="change the value")
         return float(value)
     if isinstance(kind, type) and type(value) is kind:
         return value

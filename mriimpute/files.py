@@ -11,10 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mriimpute.errors import OutputError
+from mriimpute.errors import ConfigError, OutputError
 
 __all__ = [
     "atomic",
+    "located",
+    "read_json",
+    "read_tsv",
     "refuse_existing",
     "sha256",
     "writable_folder",
@@ -81,11 +84,48 @@ def writable_folder(path: Path) -> None:
         ) from error
 
 
+def located(path: Path) -> Path:
+    """Returns `path` absolute and without `..`; unlike `resolve` it follows no link."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the object in a JSON file that this package wrote.
+
+    Raises:
+        OutputError: If it is damaged or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(path) from error
+    if not isinstance(content, dict):
+        raise _damaged(path)
+    return content
+
+
+def read_tsv(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a table by the names in its header.
+
+    Raises:
+        ConfigError: If it is no table in UTF-8.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+    except (ValueError, csv.Error) as error:
+        raise ConfigError(
+            f"{path} is no table: {error}", hint="save it as tab-separated text in UTF-8"
+        ) from error
+    return [{key: value or "" for key, value in row.items() if key} for row in rows]
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes `content` as indented JSON, atomically; NaN becomes null, for strict readers."""
     text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
     with atomic(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        # A file name that is not UTF-8 holds lone surrogates: JSON can escape them.
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def write_tsv(path: Path, rows: Sequence[Mapping[str, Any]], *, delimiter: str = "\t") -> None:
@@ -102,6 +142,10 @@ def sha256(path: Path) -> str:
     """Returns the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _damaged(path: Path) -> OutputError:
+    return OutputError(f"{path} is damaged", hint="pass --overwrite to do everything again")
 
 
 def _finite(value: Any) -> Any:

@@ -151,3 +151,9 @@ def test_broken_toml_is_a_config_error_that_names_the_file(content: bytes, tmp_p
 def test_missing_toml_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml"):
         read_toml(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf"])
+def test_a_number_that_is_not_finite_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"train\.rate must be finite"):
+        parse(Outer, assign({}, [f"train.rate={text}"]))

@@ -10,8 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mriimpute.errors import OutputError
-from mriimpute.files import atomic, refuse_existing, sha256, write_json, write_tsv
+from mriimpute.errors import ConfigError, OutputError
+from mriimpute.files import (
+    atomic,
+    located,
+    read_json,
+    read_tsv,
+    refuse_existing,
+    sha256,
+    write_json,
+    write_tsv,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -102,3 +111,40 @@ def test_checksum_is_that_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
 
     assert sha256(tmp_path / "x") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_a_link_is_located_where_it_lies_not_where_it_points(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+
+    assert located(tmp_path / "store" / ".." / "link") == tmp_path / "link"
+
+
+def test_a_file_name_that_is_not_utf8_is_written_and_read_back(tmp_path: Path) -> None:
+    name = os.fsdecode(b"K\xf6pf.nii.gz")
+
+    write_json(tmp_path / "a.json", {"file": name})
+
+    assert read_json(tmp_path / "a.json") == {"file": name}
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"[1]", b"\xff\xfe"])
+def test_a_damaged_record_is_named_and_not_a_bug(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+
+    with pytest.raises(OutputError, match=r"a\.json is damaged"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_table_is_read_with_a_byte_order_mark_and_short_rows(tmp_path: Path) -> None:
+    table = tmp_path / "a.tsv"
+    table.write_text("id\tsplit\n1\ttrain\n2\n", encoding="utf-8-sig")
+
+    assert read_tsv(table) == [{"id": "1", "split": "train"}, {"id": "2", "split": ""}]
+
+
+def test_a_table_of_another_encoding_is_named_and_not_a_bug(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("id\tsplit\n", encoding="utf-16")
+
+    with pytest.raises(ConfigError, match=r"a\.tsv is no table"):
+        read_tsv(tmp_path / "a.tsv")

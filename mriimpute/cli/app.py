@@ -11,6 +11,7 @@ imported inside the function, so that `--help` waits for none of them.
 
 import functools
 import inspect
+import io
 import sys
 import traceback
 from collections.abc import Callable
@@ -73,6 +74,8 @@ class Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command."""
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a path need not be UTF-8: print its bytes
+            sys.stdout.reconfigure(errors="surrogateescape")
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, ClickException, BrokenPipeError):

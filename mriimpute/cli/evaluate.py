@@ -39,9 +39,10 @@ def evaluate(
     The same command goes on after a stop. Example: mriimpute evaluate sim --model run
     """
     from mriimpute import evaluate as library
+    from mriimpute.files import located
     from mriimpute.report import table_of, write_figure
 
-    source = sim.resolve()
+    source = located(sim)
     report = out or source.with_name(f"{source.name}_report")
     summary = library.evaluate(
         sim,

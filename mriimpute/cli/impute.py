@@ -44,6 +44,10 @@ def impute(
     keep_observed: Annotated[
         bool, typer.Option(help="Acquired voxels come back bit for bit.")
     ] = True,
+    space: Annotated[
+        Literal["native", "template"],
+        typer.Option(help="template: the common 1 mm grid, by an affine; voxels are resampled."),
+    ] = "native",
     split: Annotated[
         Literal["train", "val", "test"] | None,
         typer.Option(help="Only these subjects of a cohort's participants.tsv."),
@@ -72,7 +76,7 @@ def impute(
         tile=tile,
         keep_observed=keep_observed,
     )
-    cases = plan(scans, out, split=split)
+    cases = plan(scans, out, split=split, space=space)
     left = [case for case in cases if run.overwrite or not is_done(case, request)]
     if left and len(left) < len(cases):
         typer.echo(f"{len(cases) - len(left)} of {len(cases)} were done before", err=True)

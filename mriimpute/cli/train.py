@@ -42,6 +42,7 @@ def train(
     Example: mriimpute train cohort/ --model ppca --set train.patches=20000
     """
     from mriimpute import config as settings
+    from mriimpute.files import located
     from mriimpute.io.tree import stem
     from mriimpute.train import CLOSED_FORM, preset, resolve
     from mriimpute.train import train as fit
@@ -54,7 +55,7 @@ def train(
         typer.echo(settings.dump(resolve(chosen, seed=run.seed)), nl=False)
         return
 
-    home = cohort.resolve()
+    home = located(cohort)
     folder = out or home.with_name(f"{stem(home) if home.is_file() else home.name}_{name}")
     options: Any = {"seed": run.seed, "device": run.device, "overwrite": run.overwrite}
     fit(cohort, folder, chosen, max_minutes=max_minutes, track=run.track, **options)

@@ -1,12 +1,12 @@
 """Which scans a model is fitted on, and which ones only watch."""
 
-import csv
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from mriimpute.errors import VolumeError
+from mriimpute.files import read_tsv
 from mriimpute.io import find_scans
 from mriimpute.io.tree import stem, subject
 
@@ -98,14 +98,13 @@ def _split(table: Path) -> dict[str, str] | None:
     """Returns the split of each subject, or None where the table says nothing about it."""
     if not table.is_file():
         return None
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    rows = read_tsv(table)
     if not rows or "split" not in rows[0]:
         return None
 
     split: dict[str, str] = {}
     for row in rows:
-        name = f"sub-{(row.get('participant_id') or '').removeprefix('sub-')}"
+        name = f"sub-{row.get('participant_id', '').removeprefix('sub-')}"
         if row["split"] not in SPLITS:
             raise VolumeError(
                 f"{table}: split of {name} must be one of {SPLITS}, got {row['split']!r}",

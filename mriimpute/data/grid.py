@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 COARSE = 1.5
 """An axis is a slice axis when its spacing is this many times the mean of the other two."""
 
+LONGEST = 32767
+"""Voxels along an axis that a NIfTI-1 header can count."""
+
 ROUNDING = 1e-3
 """Error of spacing ratios that went through float32 headers."""
 
@@ -48,10 +51,17 @@ def fine_volume(scan: Scan, spacing_mm: float | None = None) -> FineGrid:
             does not divide the slice spacing, the nearest one that does is taken and logged.
 
     Raises:
-        ConfigError: If `spacing_mm` is not positive or larger than the slice spacing.
+        ConfigError: If `spacing_mm` is not positive, larger than the slice spacing or absurdly
+            small.
         VolumeError: If no voxel is missing.
     """
     axis, factor = refinement(scan.volume, spacing_mm)
+    slices = factor * (scan.volume.shape[axis] - 1) + 1
+    if slices > LONGEST:
+        raise ConfigError(
+            f"{scan.path}: that would be {slices:.6g} slices, NIfTI holds {LONGEST}",
+            hint="pass a larger --spacing",
+        )
     volume = scan.volume if factor == 1 else _spread(scan.volume, axis, factor)
     if volume.observed.all():
         spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing_mm)

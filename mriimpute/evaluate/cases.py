@@ -3,7 +3,6 @@
 Truth is opened here and nowhere else, for subjects of the test split only.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from scipy import ndimage
 
 from mriimpute.data import fine_volume, observed_beside
 from mriimpute.errors import ConfigError, GeometryError, VolumeError
-from mriimpute.files import sha256
+from mriimpute.files import read_tsv, sha256
 from mriimpute.geometry import Stack, find_stack, grids_agree, transform
 from mriimpute.io import find_scans, read_scan, stem
 from mriimpute.volume import Volume
@@ -108,10 +107,10 @@ def find_cases(sim: Path) -> list[Case]:
             f"{sim} is not a simulation: it must hold cohort/, truth/ and participants.tsv",
             hint="pass the folder that `mriimpute simulate SOURCE -o SIM` wrote",
         )
-    with table.open(encoding="utf-8", newline="") as file:
-        people = list(csv.DictReader(file, delimiter="\t"))
     subjects = sorted(
-        person["participant_id"] for person in people if person.get("split") == "test"
+        person.get("participant_id", "")
+        for person in read_tsv(table)
+        if person.get("split") == "test"
     )
     if not subjects:
         raise ConfigError(
@@ -147,6 +146,10 @@ def read_exam(case: Case) -> Exam:
     if not region.any():
         raise VolumeError(f"{case.scan}: no voxel of the brain is missing", hint=AGAIN)
 
+    data_range = float(np.percentile(truth.data[inside], DATA_RANGE_PERCENTILE))
+    if data_range <= 0:
+        raise VolumeError(f"{case.truth} is dark: no score has a scale there", hint=AGAIN)
+
     return Exam(
         case=case,
         checksum=sha256(case.scan),
@@ -155,7 +158,7 @@ def read_exam(case: Case) -> Exam:
         truth=truth.data[part],
         brain=inside[part],
         region=region,
-        data_range=float(np.percentile(truth.data[inside], DATA_RANGE_PERCENTILE)),
+        data_range=data_range,
     )
 
 

@@ -11,12 +11,13 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from zipfile import BadZipFile
 
 from mriimpute.errors import OutputError
 from mriimpute.evaluate.contenders import Contender
 from mriimpute.evaluate.panels import Panel, read_panel, write_panel
 from mriimpute.evaluate.scores import Bin, Row
-from mriimpute.files import atomic, refuse_existing, write_json
+from mriimpute.files import atomic, read_json, refuse_existing, write_json
 
 __all__ = ["Store"]
 
@@ -43,7 +44,7 @@ class Store:
                 shutil.rmtree(report / folder, ignore_errors=True)
             record.unlink(missing_ok=True)
         elif record.is_file():
-            _require_same(json.loads(record.read_text(encoding="utf-8")), settings, report)
+            _require_same(read_json(record), settings, report)
         else:
             refuse_existing(report, overwrite=False)
         write_json(record, settings)
@@ -57,7 +58,7 @@ class Store:
         path = self._row_path(scan, contender.name)
         if not path.is_file():
             return None
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         if stored["fingerprint"] != contender.fingerprint:
             raise OutputError(
                 f"{path} was made by another {contender.name}: its weights differ",
@@ -78,8 +79,18 @@ class Store:
             temporary.write_text(text + "\n", encoding="utf-8")
 
     def panel(self, method: str) -> Panel:
-        """Returns the panel of a method whose rows are finished."""
-        return read_panel(self._panel_path(method))
+        """Returns the panel of a method whose rows are finished.
+
+        Raises:
+            OutputError: If it is missing or damaged.
+        """
+        path = self._panel_path(method)
+        try:
+            return read_panel(path)
+        except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+            raise OutputError(
+                f"{path} is missing or damaged", hint="pass --overwrite to score everything again"
+            ) from error
 
     def _row_path(self, scan: str, method: str) -> Path:
         return self.report / "rows" / f"{scan}_{_safe(method)}.json"

@@ -19,9 +19,10 @@ from jaxtyping import Float32, UInt8
 from mriimpute.data.cohort import Split, observed_beside, scans_of
 from mriimpute.data.grid import FineGrid, fine_volume
 from mriimpute.errors import ConfigError, OutputError, VolumeError
-from mriimpute.files import sha256, writable_folder, write_json
+from mriimpute.files import located, sha256, writable_folder, write_json
 from mriimpute.impute._contract import Imputation, Imputer
-from mriimpute.io import Scan, find_scans, read_scan, stem, write_image
+from mriimpute.impute.space import Space, Write, writer
+from mriimpute.io import find_scans, read_scan, stem
 
 __all__ = ["Case", "Request", "impute_case", "is_done", "plan"]
 
@@ -67,16 +68,16 @@ class Case:
 
     scan: Path
     folder: Path
+    space: Space = "native"
 
     def file(self, label: str) -> Path:
         """Returns the path of a result such as "mean"; a BIDS name keeps its entities."""
         name = stem(self.scan)
         bids = BIDS_NAME.fullmatch(name)
-        if bids is None:
-            return self.folder / f"{name}_desc-{label}.nii.gz"
-        entities, suffix = bids.groups()
-        suffix = "mask" if label == "observed" else suffix
-        return self.folder / f"{entities}_desc-{label}_{suffix}.nii.gz"
+        start, suffix = bids.groups() if bids else (name, "")
+        middle = "" if self.space == "native" else f"_space-{self.space}"
+        end = "_mask" if bids and label == "observed" else f"_{suffix}" if bids else ""
+        return self.folder / f"{start}{middle}_desc-{label}{end}.nii.gz"
 
     @property
     def record(self) -> Path:
@@ -84,7 +85,13 @@ class Case:
         return _sidecar(self.file("mean"))
 
 
-def plan(sources: Sequence[Path], out: Path | None, *, split: Split | None = None) -> list[Case]:
+def plan(
+    sources: Sequence[Path],
+    out: Path | None,
+    *,
+    split: Split | None = None,
+    space: Space = "native",
+) -> list[Case]:
     """Returns the cases that `sources` stand for.
 
     The results of a file go to `out`, by default to `<name>_imputed` beside it; those of a
@@ -94,6 +101,7 @@ def plan(sources: Sequence[Path], out: Path | None, *, split: Split | None = Non
         sources: Files, folders, BIDS trees.
         out: Folder for results.
         split: Of folders with a `participants.tsv`, the only split to impute.
+        space: Where results lie.
 
     Raises:
         OutputError: If two scans would write the same files, or `out` names a file.
@@ -104,11 +112,11 @@ def plan(sources: Sequence[Path], out: Path | None, *, split: Split | None = Non
 
     cases: dict[Path, Case] = {}
     for source in sources:
-        root = source.resolve()
+        root = located(source)
         default = root.with_name(f"{stem(root)}_imputed")
         for scan in scans_of(source, split) if split else find_scans(source):
             below = scan.parent.relative_to(source) if source.is_dir() else Path()
-            case = Case(scan, (out or default) / below)
+            case = Case(scan, (out or default) / below, space)
             if other := cases.get(case.file("mean")):
                 raise OutputError(
                     f"{other.scan} and {scan} would both write {case.file('mean')}",
@@ -174,8 +182,9 @@ def impute_case(
             hint="leave --samples out or pass --model cross-plane-ridge",
         )
 
-    facts = _facts(grid, imputer, request, {"name": case.scan.name, "sha256": checksum})
-    _write_all(case, scan, grid, imputed, request, lambda: record(facts))
+    facts = _facts(case, grid, imputer, request, {"name": case.scan.name, "sha256": checksum})
+    put = writer(case.space, scan, grid, imputed.mean)
+    _write_all(case, put, grid, imputed, request, lambda: record(facts))
     log.info(
         "%s: %d of %d slices acquired, %.1f s",
         case.scan.name,
@@ -188,7 +197,7 @@ def impute_case(
 
 def _write_all(
     case: Case,
-    scan: Scan,
+    put: Write,
     grid: FineGrid,
     imputed: Imputation,
     request: Request,
@@ -198,7 +207,7 @@ def _write_all(
 
     def write(label: str, data: Float32[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"]) -> None:
         path = case.file(label)
-        write_image(path, data, like=scan, refine=(grid.axis, grid.factor))
+        put(path, data)
         content = CONTENTS[label.rstrip("0123456789")]
         write_json(_sidecar(path), {"Description": content, **record()})
 
@@ -212,7 +221,7 @@ def _write_all(
 
 
 def _facts(
-    grid: FineGrid, imputer: Imputer, request: Request, source: Mapping[str, str]
+    case: Case, grid: FineGrid, imputer: Imputer, request: Request, source: Mapping[str, str]
 ) -> dict[str, Any]:
     axis = grid.axis
     spacing_mm = grid.volume.spacing_mm[axis]
@@ -221,9 +230,9 @@ def _facts(
         "input": source,
         "slice_axis": "RAS"[axis],
         "slice_spacing_mm": round(spacing_mm * grid.factor, 6),
-        "output_spacing_mm": [round(mm, 6) for mm in grid.volume.spacing_mm],
+        "imputed_spacing_mm": [round(mm, 6) for mm in grid.volume.spacing_mm],
         "missing_share": round(1 - float(grid.volume.observed.mean()), 6),
-        "SpatialReference": "orig",
+        "SpatialReference": "orig" if case.space == "native" else "MNI152NLin2009aSym",
         "request": _plain(request),
     }
 

@@ -84,9 +84,9 @@ class CrossPlaneRidge(Imputer):
         filled = interpolated(volume, "linear")
         stack = find_stack(volume.observed)
         if stack is None:
-            log.warning("%s is no slice stack: missing voxels are interpolated linearly", case)
+            log.warning("this is no slice stack: missing voxels are interpolated linearly")
             std = spread_by_distance(volume, ~volume.observed)
-            whole = Stack(2, (0, volume.shape[2] - 1))
+            whole = Stack(2, tuple(range(volume.shape[2])))
             return self._imputation(volume, filled, std, whole, {}, seed, case)
 
         scale = intensity_range(volume)
@@ -95,7 +95,10 @@ class CrossPlaneRidge(Imputer):
         filters = {gap: self._filters(gap, volume, stack, scale) for gap in _sizes(stack)}
         textures = {gap: _texture(f, slices, volume, stack, scale) for gap, f in filters.items()}
 
-        variance = _fill(slabs, slices, stack, filters, scale)
+        learnt = {gap: found for gap, found in filters.items() if found.informed}
+        if unknown := sorted(filters.keys() - learnt.keys()):
+            log.warning("slices show nothing about gaps of %s voxels: interpolated there", unknown)
+        variance = _fill(slabs, slices, stack, learnt, scale)
         std = np.sqrt(np.moveaxis(variance, 0, stack.axis))
         rest = ~volume.observed & (std == 0)
         std = std + spread_by_distance(volume, rest)
@@ -154,7 +157,7 @@ def _fill(
     inside = {
         index: slice(start + 1, start + gap)
         for index, (start, gap) in enumerate(zip(stack.positions, stack.gaps, strict=False))
-        if gap > 1
+        if gap in filters
     }
     for index, where in inside.items():
         gap = stack.gaps[index]
@@ -203,15 +206,14 @@ def _texture(
     """Returns how standardised errors on lines hidden inside the scan's own slices correlate."""
     steps = pixel_steps(volume, stack.axis)
     size = filters.gap - 1
-    within, beside, count = np.zeros((size, size)), 0.0, 0
+    within, beside = np.zeros((size, size)), 0.0
     for image in slices[:: max(1, len(slices) // PROBES)]:
         for lines, hidden in hidden_lines(image, filters.gap, steps=steps, phases=[0]):
             mean, variance = filters.predict(lines, scale, has_outer=(True, True))
             error = (hidden - mean) / np.sqrt(variance)
             within += np.einsum("tnc,snc->ts", error, error, dtype=np.float64)
             beside += float((error[..., 1:] * error[..., :-1]).sum(dtype=np.float64))
-            count += error[0].size
-    if count == 0:  # slices too small to hide a line in: white noise
+    if not within.any():  # slices too small to hide a line in, or constant: white noise
         return Texture(0.0, np.eye(size))
 
     deviation = np.sqrt(np.maximum(np.diag(within), 1e-30))

@@ -64,6 +64,15 @@ class Config:
     def __post_init__(self) -> None:
         if self.columns % 2 == 0 or self.columns < 3:
             raise ValueError(f"columns must be odd and at least 3, got {self.columns}")
+        if self.angles < 1:
+            raise ValueError(f"angles must be at least 1, got {self.angles}")
+        for name in ("ridge", "class_ridge"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        for name in ("coherence", "strength"):
+            limits = getattr(self, name)
+            if list(limits) != sorted(set(limits)):
+                raise ValueError(f"{name} must increase, got {limits}")
 
     @property
     def classes(self) -> int:
@@ -204,6 +213,11 @@ class Filters:
         self.config = config
         self._moments = moments
         self._solved: dict[tuple[bool, bool], tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+
+    @property
+    def informed(self) -> bool:
+        """Whether any pixel was learnt from; the variance means nothing otherwise."""
+        return bool(self._moments.count.any())
 
     def predict(
         self, lines: Lines, scale: float, *, has_outer: tuple[bool, bool]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mriimpute.errors import ConfigError, MriImputeError, OutputError
-from mriimpute.files import sha256, write_json, write_tsv
+from mriimpute.files import read_json, sha256, write_json, write_tsv
 from mriimpute.progress import Track, silent
 from mriimpute.provenance import versions
 from mriimpute.simulate.acquisition import SimulationConfig
@@ -148,8 +148,8 @@ def _claim(out: Path, source: Path, header: dict[str, Any], *, overwrite: bool) 
                 f"{out} holds something else than a simulation",
                 hint="choose another folder with -o",
             )
-        before = json.loads((out / RECORD).read_text(encoding="utf-8"))
         if not overwrite:
+            before = read_json(out / RECORD)
             if {key: before.get(key) for key in header} == header:
                 return
             raise OutputError(
@@ -166,7 +166,7 @@ def _finished(out: Path, case: Case) -> dict[str, Any] | None:
     path = record_path(out, case)
     if not path.is_file():
         return None
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    record = read_json(path)
     return record if record.get("source_sha256") == sha256(case.source) else None
 
 

@@ -10,6 +10,7 @@ from torch.optim import AdamW
 
 from mriimpute import models
 from mriimpute.checkpoint import restore
+from mriimpute.errors import ConfigError
 from mriimpute.train.settings import Settings, TrainConfig
 
 __all__ = ["State"]
@@ -28,7 +29,11 @@ class State:
     def __init__(self, settings: Settings, device: str) -> None:
         self.config = settings.train
         self.device = torch.device(device)
-        self.model = models.build(settings.name, settings.model, seed=settings.seed).to(device)
+        try:
+            model = models.build(settings.name, settings.model, seed=settings.seed)
+        except ValueError as error:
+            raise ConfigError(f"model: {error}", hint="change the value") from error
+        self.model = model.to(device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(requires_grad=False)
         self.optimiser = _optimiser(self.model, self.config)
         self.step = 0

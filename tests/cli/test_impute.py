@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import nibabel as nib
+import nibabel.processing
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -12,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app
 from mriimpute.geometry import rotation
+from mriimpute.simulate.template import mni152
 
 OBLIQUE = nib.affines.from_matvec(
     rotation((12.0, -7.0, 5.0)) @ np.diag([-1.0, 1.0, -6.0]), [10.0, -20.0, 30.0]
@@ -319,3 +322,49 @@ def test_only_one_split_of_a_cohort(tmp_path: Path) -> None:
         "sub-b_desc-mean_T1w.nii.gz"
     ]
     assert_two_lines(none, "puts no scan into the val split")
+
+
+def test_results_of_a_linked_scan_go_beside_the_link(tmp_path: Path) -> None:
+    stored = save_scan(tmp_path / "store" / "0a1b.nii.gz")
+    (tmp_path / "scan.nii.gz").symlink_to(stored)
+
+    result = call(tmp_path / "scan.nii.gz", "--model", "linear")
+
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "scan_imputed" / "scan_desc-mean.nii.gz").is_file()
+    assert [path.name for path in stored.parent.iterdir()] == ["0a1b.nii.gz"]
+
+
+@pytest.mark.slow
+def test_template_space_is_the_common_grid(tmp_path: Path) -> None:
+    scan = template_as_thick_slices(tmp_path / "scan.nii.gz")
+
+    result = call(scan, "--space", "template", "-o", tmp_path / "out")
+
+    assert result.exit_code == 0, result.stderr
+    mean = nib.load(tmp_path / "out" / "scan_space-template_desc-mean.nii.gz")
+    assert mean.shape == (192, 224, 176)
+    assert_allclose(nib.affines.voxel_sizes(mean.affine), 1)
+    template = nib.processing.resample_from_to(nib.load(mni152()), mean, order=1).get_fdata()
+    inside = template > 30
+    alike = np.corrcoef(mean.get_fdata()[inside], template[inside])[0, 1]
+    assert alike > 0.9
+
+
+def template_as_thick_slices(path: Path) -> Path:
+    """Saves every sixth slice of the template, moved and turned."""
+    image = nib.load(mni152())
+    motion = nib.affines.from_matvec(rotation((4.0, -3.0, 6.0)), [8.0, -5.0, 12.0])
+    thick = np.asarray(image.dataobj, dtype=np.float32)[:, :, ::6]
+    nib.save(nib.Nifti1Image(thick, motion @ image.affine @ np.diag([1, 1, 6, 1])), path)
+    return path
+
+
+def test_a_file_name_that_is_not_utf8_is_imputed(tmp_path: Path) -> None:
+    stored = save_scan(tmp_path / "scan.nii.gz")
+    scan = stored.rename(tmp_path / os.fsdecode(b"K\xf6pf.nii.gz"))
+
+    result = call(scan, "--model", "linear", "-o", tmp_path / "out")
+
+    assert result.exit_code == 0, result.stderr
+    assert b"K\xf6pf_desc-mean.nii.gz" in result.stdout_bytes

@@ -98,3 +98,10 @@ def test_complete_scan_is_refused() -> None:
 def test_spacing_must_be_positive_and_at_most_the_slice_spacing(spacing_mm: float) -> None:
     with pytest.raises(ConfigError, match="spacing must be above 0"):
         fine_volume(scan((4, 4, 3), (1.0, 1.0, 6.0)), spacing_mm)
+
+
+def test_more_slices_than_a_header_can_count_are_refused_before_memory_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match="NIfTI holds 32767") as error:
+        fine_volume(scan((4, 4, 5), (1.0, 1.0, 6.0)), 1e-30)
+
+    assert "--spacing" in error.value.hint

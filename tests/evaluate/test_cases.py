@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -108,3 +109,12 @@ def test_missing_truth_is_refused(sim: Path) -> None:
 
     with pytest.raises(VolumeError, match="sub-2 has no truth"):
         find_cases(sim)
+
+
+def test_truth_without_light_is_refused(sim: Path) -> None:
+    (case,) = find_cases(sim)
+    image = nib.load(case.truth)
+    nib.Nifti1Image(np.zeros(image.shape, np.float32), image.affine).to_filename(case.truth)
+
+    with pytest.raises(VolumeError, match="is dark"):
+        read_exam(case)

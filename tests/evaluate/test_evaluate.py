@@ -313,3 +313,17 @@ def test_panels_hold_nothing_outside_of_the_brain(sim: Path, sampler: Sampler) -
     acquired = np.isfinite(panel.sparse)
     assert 0 < acquired.sum() < np.isfinite(panel.truth).sum()
     assert (panel.sparse[acquired] == panel.truth[acquired]).all()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no panel"])
+def test_a_lost_panel_is_named_and_not_a_bug(
+    sim: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    evaluate(sim, tmp_path / "report", methods=["linear"], samples=2)
+    panel = tmp_path / "report" / "panels" / "linear.npz"
+    panel.unlink()
+    if content is not None:
+        panel.write_bytes(content)
+
+    with pytest.raises(OutputError, match=r"linear\.npz is missing or damaged"):
+        evaluate(sim, tmp_path / "report", methods=["linear"], samples=2)

@@ -182,3 +182,45 @@ def test_two_slices_of_a_constant_scan_are_filled_with_the_constant() -> None:
     assert_allclose(imputed.mean, 5)
     assert imputed.std is not None
     assert np.isfinite(imputed.std).all()
+
+
+@pytest.mark.parametrize("share", [0.3, 0.97])
+def test_draws_exist_where_voxels_are_missing_here_and_there(
+    share: float, rng: np.random.Generator
+) -> None:
+    truth = isotropic(rng, 12)
+    observed = rng.random(truth.shape) > share
+    volume = Volume(np.where(observed, truth, np.float32(np.nan)), observed, np.eye(4))
+
+    imputed = run(volume)
+
+    assert imputed.draw is not None
+    assert imputed.std is not None
+    draw = imputed.draw(1)
+    assert np.isfinite(draw).all()
+    assert_array_equal(draw[observed], truth[observed])
+    assert (draw[~observed] != imputed.mean[~observed]).all()
+
+
+def test_draws_of_a_constant_scan_are_constant() -> None:
+    volume = sparse(np.full((12, 12, 7), 7, np.float32))
+
+    imputed = run(volume)
+
+    assert imputed.draw is not None
+    assert_array_equal(imputed.draw(1), np.full(volume.shape, 7, np.float32))
+
+
+def test_slices_too_small_to_learn_from_do_not_make_the_spread_vanish(
+    rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    truth = isotropic(rng, 24)
+    volume = sparse(truth, step=11)  # four lines 11 apart take 34 pixels
+
+    imputed = run(volume)
+
+    missing = ~volume.observed
+    assert imputed.std is not None
+    assert imputed.std[missing].min() > 0.1 * truth.std()
+    assert_array_equal(imputed.mean, interpolated(volume, "linear"))
+    assert "slices show nothing about gaps of [11] voxels" in caplog.text

@@ -164,3 +164,17 @@ def test_an_absent_line_is_not_looked_at(
 def test_an_even_number_of_columns_is_refused() -> None:
     with pytest.raises(ValueError, match="columns must be odd and at least 3, got 8"):
         Config(columns=8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"columns": 4}, "columns must be odd"),
+        ({"angles": 0}, "angles must be at least 1"),
+        ({"ridge": -1.0}, "ridge must be at least 0"),
+        ({"strength": (0.2, 0.1)}, "strength must increase"),
+    ],
+)
+def test_settings_that_make_no_filters_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Config(**settings)

@@ -266,3 +266,19 @@ def test_no_path_of_the_source_is_recorded(
     for path, data in content(tmp_path / "sim").items():
         if path.endswith((".json", ".tsv")):
             assert str(tmp_path).encode() not in data, path
+
+
+@pytest.mark.parametrize("file", ["simulation.json", "truth/sub-1/anat/sub-1_T1w.json"])
+def test_a_damaged_record_is_named_and_overwrite_mends_it(
+    heads: Heads, small: SimulationConfig, tmp_path: Path, file: str
+) -> None:
+    source, out = heads(1), tmp_path / "sim"
+    simulate(source, out, small, seed=3)
+    before = content(out)
+    (out / file).write_text("{")
+
+    with pytest.raises(OutputError, match="is damaged"):
+        simulate(source, out, small, seed=3)
+    simulate(source, out, small, seed=3, overwrite=True)
+
+    assert content(out) == before

@@ -247,3 +247,12 @@ def test_twenty_steps_give_the_golden_losses(
 
 
 GOLDEN = [10.615903854, 4.101065838, 2.520882307, 2.003848230]
+
+
+def test_a_model_that_cannot_be_built_is_a_wrong_setting(
+    sim: Path, tmp_path: Path, settings: Settings
+) -> None:
+    settings["model"]["sigma"] = -1.0
+
+    with pytest.raises(ConfigError, match="sigma must be above its floor"):
+        fit(sim, tmp_path / "run", settings)
