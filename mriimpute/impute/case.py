@@ -127,12 +127,13 @@ def plan(
 
 
 def is_done(case: Case, request: Request) -> bool:
-    """Tells whether an earlier call finished this case with the same request."""
+    """Tells whether an earlier call finished this very scan with the same request."""
     try:
-        record = json.loads(case.record.read_text(encoding="utf-8"))
-        return bool(record["settings"]["request"] == _plain(request))
+        settings = json.loads(case.record.read_text(encoding="utf-8"))["settings"]
+        same = settings["request"] == _plain(request)
+        return same and settings["input"]["sha256"] == sha256(case.scan)
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return False  # no record, or one that another tool wrote
 
 
 def impute_case(

@@ -51,7 +51,7 @@ class Config:
         coherence: Limits between classes of coherence, 0 (isotropic) to 1 (one direction).
         strength: Limits between classes of contrast, as a share of the scan's intensity range.
         ridge: Weight of linear interpolation, as a share of the mean squared feature.
-        class_ridge: Weight of the common filter in that of a class, likewise.
+        class_pixels: Pixels of a class that the common filter weighs as much as.
     """
 
     columns: int = 9
@@ -59,14 +59,14 @@ class Config:
     coherence: tuple[float, ...] = (0.4, 0.7)
     strength: tuple[float, ...] = (0.05, 0.1, 0.2)
     ridge: float = 1e-4
-    class_ridge: float = 1e-3
+    class_pixels: float = 300.0
 
     def __post_init__(self) -> None:
         if self.columns % 2 == 0 or self.columns < 3:
             raise ValueError(f"columns must be odd and at least 3, got {self.columns}")
         if self.angles < 1:
             raise ValueError(f"angles must be at least 1, got {self.angles}")
-        for name in ("ridge", "class_ridge"):
+        for name in ("ridge", "class_pixels"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         for name in ("coherence", "strength"):
@@ -269,8 +269,8 @@ class Filters:
         gram = moments.gram * np.outer(present, present)
         cross = moments.cross * present
         pooled = gram.sum(axis=0)
-        size = np.trace(pooled) / len(pooled)
-        penalty = (config.class_ridge / config.classes * size + 1e-12) * np.eye(len(pooled))
+        mean_square = np.trace(pooled) / len(pooled) / max(moments.count.sum(), 1)
+        penalty = (config.class_pixels * mean_square + 1e-12) * np.eye(len(pooled))
 
         weights = np.zeros_like(cross)
         for t in range(self.gap - 1):

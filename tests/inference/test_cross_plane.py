@@ -14,7 +14,7 @@ from mriimpute.inference.cross_plane import (
     moments_of_slices,
 )
 
-PLAIN = Config(columns=3, angles=1, coherence=(), strength=(), class_ridge=1e6)
+PLAIN = Config(columns=3, angles=1, coherence=(), strength=(), class_pixels=1e9)
 
 
 def smooth_slices(rng: np.random.Generator, count: int = 6, size: int = 32) -> np.ndarray:
