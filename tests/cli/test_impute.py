@@ -297,13 +297,15 @@ def test_a_batch_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     kept = tmp_path / "out" / "a_desc-mean.nii.gz"
     before = kept.stat().st_mtime_ns
     (tmp_path / "out" / "b_desc-mean.json").unlink()
+    save_scan(scans[2], seed=7)  # another scan under an old name
 
     again = call(*scans, "-o", tmp_path / "out")
     other = call(*scans, "-o", tmp_path / "out", "--seed", 1)
 
-    assert again.exit_code == 0, again.stderr
-    assert "2 of 3 were done before" in again.stderr
+    assert again.exit_code == 1
+    assert "1 of 3 were done before" in again.stderr
     assert again.stdout.splitlines() == [str(tmp_path / "out" / "b_desc-mean.nii.gz")]
+    assert "c_desc-mean.nii.gz exists" in again.stderr
     assert kept.stat().st_mtime_ns == before
     assert other.exit_code == 1
     assert "failed: 3 of 3" in other.stderr
