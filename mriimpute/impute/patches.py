@@ -155,7 +155,7 @@ class _Work:
             blend = Blend(self.lattice, region, sums=2)
             for index, group in self._touching(region):
                 noise = self._noise(index, 1, self.case, "draw", number)
-                f = self._decoded(index, noise.expand(2, -1, -1))[0]
+                f = self._decoded(index, noise)[0]
                 for n, place in enumerate(group):
                     blend.add(place, np.stack([tent, tent * f[n]]))
             out[region.slices] = blend.total[1] / blend.total[0]
@@ -180,7 +180,7 @@ class _Work:
     ) -> Float32[np.ndarray, "s b x y z"]:
         """Returns f(z) for draws of z made of `noise`."""
         z = self._posterior(index).transport(noise.to(self.device))
-        # Two draws at once bound the memory, and are always two: see BATCH.
+        # Two draws at once bound the memory.
         with torch.inference_mode():
             f = torch.cat([self.model.decode(part) for part in z.split(2)]).float().cpu().numpy()
         return f.reshape(len(noise), BATCH, *self.lattice.extent)
