@@ -52,11 +52,12 @@ def numpy_stream(seed: int, *purpose: str | int) -> np.random.Generator:
 
 @contextmanager
 def fixed(seed: int, *purpose: str | int) -> Iterator[None]:
-    """Seeds the global generators of torch inside the block, for code that accepts no other."""
+    """Seeds torch's global CPU generator inside the block, for code that accepts no other."""
     import torch
 
-    with torch.random.fork_rng():
-        torch.manual_seed(_digest(seed, *purpose))
+    # No devices: forking theirs would start CUDA on every GPU, for parameters drawn on the CPU.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(_digest(seed, *purpose))
         yield
 
 

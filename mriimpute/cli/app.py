@@ -35,17 +35,7 @@ ClickException: type[Exception] = next(
 )
 
 
-ORDER = (
-    "demo",
-    "inspect",
-    "simulate",
-    "train",
-    "impute",
-    "evaluate",
-    "bench",
-    "reproduce",
-    "doctor",
-)
+ORDER = ("demo", "inspect", "simulate", "train", "impute", "evaluate")
 
 COMMON: dict[str, tuple[Any, Any]] = {
     "seed": (options.Seed, 0),

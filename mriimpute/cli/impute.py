@@ -88,7 +88,7 @@ def impute(
                 case,
                 imputer,
                 request,
-                record=lambda facts: run.record(settings=facts, device=device),
+                record=lambda facts: run.record(settings=facts, device=imputer.device),
                 overwrite=run.overwrite,
             )
         except MriImputeError as error:

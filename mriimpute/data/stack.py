@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float32
 
+from mriimpute.data.normalise import normalisation
 from mriimpute.geometry import Stack
 from mriimpute.volume import Volume
 
@@ -16,14 +17,8 @@ def slices_of(volume: Volume, stack: Stack) -> Float32[np.ndarray, "s x y"]:
 
 
 def intensity_range(volume: Volume) -> float:
-    """Returns the distance from the 0.5th to the 99.5th percentile of observed intensities.
-
-    Where that is zero (a scan that is constant but for a few voxels) the full range serves, and
-    where that is zero too, 1.
-    """
-    seen = volume.data[volume.observed]
-    low, high = np.percentile(seen, [0.5, 99.5])
-    return float(high - low) or float(np.ptp(seen)) or 1.0
+    """Returns the difference of intensity that normalisation makes 1."""
+    return normalisation(volume).scale
 
 
 def pixel_steps(volume: Volume, axis: int) -> tuple[int, int]:

@@ -167,8 +167,6 @@ def _cases(sim: Path, subject: str) -> list[Case]:
     cases = []
     for scan in find_scans(sim / "cohort" / subject / "anat"):
         name = stem(scan)
-        if "_desc-" in name:  # says which voxels of a scan were observed
-            continue
         truth = folder / scan.name
         brain = folder / f"{name.rpartition('_')[0]}_desc-brain_mask.nii.gz"
         for path in (truth, brain):

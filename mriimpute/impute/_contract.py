@@ -35,6 +35,8 @@ class Imputer(ABC):
     """Fills the unobserved voxels of a volume. `f(a y + b) = a f(y) + b` for a > 0."""
 
     name: str
+    device: str = "cpu"
+    """Where it computes."""
 
     @abstractmethod
     def impute(

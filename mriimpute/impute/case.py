@@ -205,6 +205,7 @@ def _write_all(
     record: Callable[[], dict[str, Any]],
 ) -> None:
     case.record.unlink(missing_ok=True)  # from here until the end the case is unfinished
+    _remove_stale(case, imputed, request)
 
     def write(label: str, data: Float32[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"]) -> None:
         path = case.file(label)
@@ -219,6 +220,18 @@ def _write_all(
         write("std", imputed.std)
     write("observed", grid.volume.observed.astype(np.uint8))
     write("mean", imputed.mean)
+
+
+def _remove_stale(case: Case, imputed: Imputation, request: Request) -> None:
+    """Removes results of an earlier call that this one does not replace."""
+    stale = [] if imputed.std is not None else [case.file("std")]
+    number = request.samples + 1
+    while (path := case.file(f"draw{number:03d}")).exists():
+        stale.append(path)
+        number += 1
+    for path in stale:
+        path.unlink(missing_ok=True)
+        _sidecar(path).unlink(missing_ok=True)
 
 
 def _facts(
@@ -239,7 +252,10 @@ def _facts(
 
 
 def _plain(request: Request) -> dict[str, Any]:
-    return asdict(request) | {"observed": request.observed and request.observed.name}
+    """Returns what of a request decides the result, as plain values."""
+    decisive = asdict(request) | {"observed": request.observed and request.observed.name}
+    del decisive["tile"]
+    return decisive
 
 
 def _sidecar(image: Path) -> Path:

@@ -24,11 +24,11 @@ from mriimpute.impute.noise import Texture, unit_noise
 from mriimpute.impute.variogram import spread_by_distance
 from mriimpute.inference.cross_plane import (
     Config,
-    Filters,
     Moments,
     hidden_lines,
     moments_of_slices,
 )
+from mriimpute.inference.cross_plane_filters import Filters
 from mriimpute.volume import Volume
 
 __all__ = ["CrossPlaneRidge"]
@@ -51,6 +51,7 @@ class _Planes:
         shared: What each unit of their correlation adds to it.
         disagreement: Mean squared difference of the planes, per distance.
         variances: Mean sum of their variances, per distance.
+        geometric: Mean of 2 sqrt(va vb), per distance.
     """
 
     mean: Float32[np.ndarray, "t x y"]
@@ -58,6 +59,7 @@ class _Planes:
     shared: Float32[np.ndarray, "t x y"]
     disagreement: NDArray[np.float64]
     variances: NDArray[np.float64]
+    geometric: NDArray[np.float64]
 
 
 class CrossPlaneRidge(Imputer):
@@ -106,8 +108,8 @@ class CrossPlaneRidge(Imputer):
         return self._imputation(volume, filled, std, stack, textures, seed, case)
 
     def _filters(self, gap: int, volume: Volume, stack: Stack, scale: float) -> Filters:
-        if gap in self.moments:
-            return Filters(self.moments[gap], self.config)
+        if gap in self.moments and (known := Filters(self.moments[gap], self.config)).informed:
+            return known
         if self.moments:
             log.warning(
                 "the model knows gaps of %s voxels, not %d: that one is learnt from the scan",
@@ -153,7 +155,7 @@ def _fill(
 ) -> Slabs:
     """Writes the means of all gaps into `slabs` and returns their variances."""
     alone, shared = np.zeros_like(slabs), np.zeros_like(slabs)
-    sums = {gap: np.zeros((2, gap - 1)) for gap in filters}
+    sums = {gap: np.zeros((3, gap - 1)) for gap in filters}
     inside = {
         index: slice(start + 1, start + gap)
         for index, (start, gap) in enumerate(zip(stack.positions, stack.gaps, strict=False))
@@ -163,11 +165,11 @@ def _fill(
         gap = stack.gaps[index]
         planes = _both_planes(filters[gap], slices, stack, index, scale)
         slabs[where], alone[where], shared[where] = planes.mean, planes.alone, planes.shared
-        sums[gap] += planes.disagreement, planes.variances
+        sums[gap] += planes.disagreement, planes.variances, planes.geometric
 
     for index, where in inside.items():
-        disagreement, variances = sums[stack.gaps[index]]
-        common = np.clip(1 - disagreement / np.maximum(variances, 1e-30), 0.0, 1.0)
+        disagreement, variances, geometric = sums[stack.gaps[index]]
+        common = np.clip((variances - disagreement) / np.maximum(geometric, 1e-30), 0.0, 1.0)
         alone[where] += common.astype(np.float32)[:, None, None] * shared[where]
     return alone
 
@@ -197,6 +199,7 @@ def _both_planes(
         shared=2 * product * np.sqrt(share * (1 - share)),
         disagreement=np.square(a - b).mean(axis=(1, 2), dtype=np.float64),
         variances=total.mean(axis=(1, 2), dtype=np.float64),
+        geometric=2 * np.sqrt(va * vb).mean(axis=(1, 2), dtype=np.float64),
     )
 
 

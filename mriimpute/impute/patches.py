@@ -10,8 +10,8 @@ over draws of z from q(z | y_O), a voxel gets
     draw n    y_n = m + r (b_n - m) + sqrt(u + sigma^2) noise_n                  (Eq. 5)
               b_n = sum w_p f(z_pn) / sum w_p,    r = sum w_p / sqrt(sum w_p^2)
 
-Averaging independent draws of overlapping patches shrinks their variance; r undoes this, so draws
-spread as far as `std` says.
+Averaging independent draws of overlapping patches shrinks their variance; r undoes this: draws
+spread as far as `std` says where overlapping patches agree about v.
 
 Latent draws come in pairs, z = loc +- L noise: where f is affine the mean is exact.
 
@@ -67,7 +67,7 @@ class PatchImputer(Imputer):
         self.name = name
         self.patch = tuple(patch)
         self.model = model.to(device).eval().requires_grad_(requires_grad=False)
-        self.device = torch.device(device)
+        self.device = device
 
     @classmethod
     def from_checkpoint(

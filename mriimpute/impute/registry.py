@@ -3,16 +3,13 @@
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mriimpute.config import parse
 from mriimpute.errors import ConfigError
 from mriimpute.files import sha256
 from mriimpute.impute._contract import Imputer
 from mriimpute.impute.cross_plane_ridge import CrossPlaneRidge
 from mriimpute.impute.interpolate import Interpolation, Kind
-from mriimpute.inference.cross_plane import Config, Moments
+from mriimpute.inference.cross_plane import Config, unpacked
 
 __all__ = ["METHODS", "identity", "load_imputer"]
 
@@ -62,14 +59,8 @@ def _trained(path: Path, device: str) -> Imputer:
 
     tensors, metadata = load(path)
     if metadata["name"] == CrossPlaneRidge.name:
-        moments: dict[int, dict[str, NDArray[np.float64]]] = {}
-        for key, tensor in tensors.items():
-            gap, field = key.removeprefix("gap").split(".")
-            moments.setdefault(int(gap), {})[field] = tensor.numpy()
         config = parse(Config, metadata["model"], where="model")
-        return CrossPlaneRidge(
-            config, {gap: Moments.from_arrays(arrays) for gap, arrays in moments.items()}
-        )
+        return CrossPlaneRidge(config, unpacked({key: t.numpy() for key, t in tensors.items()}))
 
     from mriimpute.impute.patches import PatchImputer
 

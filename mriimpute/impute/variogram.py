@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
 
+from mriimpute.data import normalisation
 from mriimpute.volume import Volume
 
 __all__ = ["spread_by_distance"]
@@ -35,8 +36,8 @@ def spread_by_distance(
 def _measured(volume: Volume) -> tuple[list[float], list[float]]:
     """Returns distances in mm, increasing, and the mean squared difference over each."""
     data = np.where(volume.observed, volume.data, 0.0)
-    low, high = np.percentile(volume.data[volume.observed], [0.5, 99.5])
-    head = volume.observed & (data > low + FOREGROUND * (high - low))
+    norm = normalisation(volume)
+    head = volume.observed & (data > norm.low + FOREGROUND * norm.scale)
     found = {0.0: 0.0}
     for axis, spacing in enumerate(volume.spacing_mm):
         for lag in range(1, min(LAGS, volume.shape[axis] - 1) + 1):

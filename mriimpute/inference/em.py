@@ -13,7 +13,7 @@ Axes: b = batch, grid = voxels of a patch, j = voxels in a row, e = latent dimen
 
 References:
     Ilin & Raiko, Practical Approaches to Principal Component Analysis in the Presence of Missing
-    Values, 2010, section 3. Dalca et al., 2019, section 3.5.1 names this fit of its Eq. 13.
+    Values, 2010. Dalca et al., 2019, section 3.5.1 names this fit of its Eq. 13.
 """
 
 from collections.abc import Iterable
@@ -40,7 +40,8 @@ def em_step(model: Ppca, batches: Iterable[Batch], *, kappa: float) -> None:
     Args:
         model: Its noise level does not go below its floor.
         batches: Pairs of patches, whose unobserved voxels may be NaN, and what is observed.
-        kappa: Ridge on the rows of W: what a voxel that few patches observe needs, 1e-2 to 1.
+        kappa: Ridge on the rows of [W, mu]: what a voxel that few patches observe needs, 1e-2
+            to 1.
     """
     sums = Sums.zero(model)
     for y, observed in batches:

@@ -5,7 +5,7 @@ from pathlib import Path
 from mriimpute.errors import VolumeError
 from mriimpute.io._load import ENDINGS
 
-__all__ = ["ENDINGS", "find_scans", "stem", "subject"]
+__all__ = ["ENDINGS", "find_scans", "is_label", "stem", "subject"]
 
 SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw", "T2star", "inplaneT1", "inplaneT2")
 
@@ -14,7 +14,8 @@ def find_scans(source: Path) -> list[Path]:
     """Returns the scans that `source` stands for, sorted by name.
 
     A file stands for itself. A BIDS tree (a folder with `sub-*` folders) stands for its
-    anatomical scans, another folder for the images in it; derivatives (`desc-`) are left out.
+    anatomical scans, another folder for the images in it; derivatives (`desc-`), masks and label
+    maps are left out.
 
     Raises:
         VolumeError: If `source` does not exist or holds no scan.
@@ -37,12 +38,20 @@ def find_scans(source: Path) -> list[Path]:
     scans = [
         path
         for path in found
-        if path.name.endswith(ENDINGS) and "_desc-" not in path.name and path.name[0] != "."
+        if path.name.endswith(ENDINGS)
+        and "_desc-" not in path.name
+        and not is_label(path)
+        and path.name[0] != "."
     ]
     if not scans:
         raise VolumeError(f"{source} holds no scan", hint=f"put files ending in {ENDINGS} there")
 
     return sorted(scans)
+
+
+def is_label(path: Path) -> bool:
+    """Tells whether a file is a label map or a mask by its name."""
+    return stem(path).endswith(("_dseg", "_mask"))
 
 
 def stem(path: Path) -> str:

@@ -36,8 +36,8 @@ class Config:
         levels: Residual blocks, each followed by a pooling by two.
         channels: Features of the first level; each further level has twice as many.
         latents: Dimensions of the latent vector per voxel of the coarsest grid.
-        sigma: Noise level before training, in units of normalised intensity. Too high, and the
-            prior wins before the decoder has learnt anything.
+        sigma: Noise level before training, in units of normalised intensity. The lower, the
+            more reconstruction weighs against the prior at first.
         floor: What the noise level stays above.
     """
 

@@ -38,8 +38,8 @@ class Config:
         channels: Features of the first level; each further level has twice as many.
         block: Edge of a block, in voxels of the coarsest grid.
         latents: Dimensions of the subspace of a block.
-        sigma: Noise level before training, in units of normalised intensity. Too high, and the
-            prior wins before the decoder has learnt anything.
+        sigma: Noise level before training, in units of normalised intensity. The lower, the
+            more reconstruction weighs against the prior at first.
         floor: What the noise level stays above.
     """
 

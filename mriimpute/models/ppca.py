@@ -5,7 +5,7 @@
 The posterior is exact, so every bound is tight: the model against which the others are tested.
 
 References:
-    Tipping & Bishop, Probabilistic Principal Component Analysis, 1999, Eq. 6-8.
+    Tipping & Bishop, Probabilistic Principal Component Analysis, 1999.
     Dalca et al., Unsupervised Data Imputation via Variational Inference of Deep Subspaces, 2019,
     Eq. 13 and 15.
 """

@@ -9,19 +9,14 @@ from scipy import ndimage
 from mriimpute.errors import GeometryError
 from mriimpute.geometry import Affine, resample, transform
 from mriimpute.io import read_scan
-from mriimpute.io.tree import ENDINGS, SUFFIXES, stem
+from mriimpute.io.tree import ENDINGS, SUFFIXES, is_label, stem
 
-__all__ = ["entities", "find_labels", "foreground", "is_label", "likely_centre", "read_labels"]
+__all__ = ["entities", "find_labels", "foreground", "likely_centre", "read_labels"]
 
 # A scan with this share of one exact lowest value had its background set to it.
 EXACT_BACKGROUND = 1 / 3
 # From the top of the scalp to the lower end of the cerebellum: below it a head has no brain.
 BRAIN_REACH_MM = 178.0
-
-
-def is_label(path: Path) -> bool:
-    """Tells whether a file is a label map or a mask by its name."""
-    return stem(path).endswith(("_dseg", "_mask"))
 
 
 def entities(path: Path) -> str:

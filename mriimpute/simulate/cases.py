@@ -10,7 +10,7 @@ from mriimpute.errors import VolumeError
 from mriimpute.io import find_scans, stem
 from mriimpute.io.tree import SUFFIXES
 from mriimpute.seeds import numpy_stream
-from mriimpute.simulate.brain import entities, find_labels, is_label
+from mriimpute.simulate.brain import entities, find_labels
 
 __all__ = ["Case", "find_cases", "split"]
 
@@ -49,9 +49,7 @@ def find_cases(source: Path) -> list[Case]:
     Raises:
         VolumeError: If there is none, or two would get the same name.
     """
-    scans = [path for path in find_scans(source) if not is_label(path)]
-    if not scans:
-        raise VolumeError(f"{source} holds label maps only", hint="put the scans there as well")
+    scans = find_scans(source)
     named = [(_bids_entities(path), _bids_suffix(path)) for path in scans]
     for (start, suffix), count in Counter(named).items():
         if count > 1:

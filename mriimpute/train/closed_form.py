@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from mriimpute.config import parse
 from mriimpute.data import fine_volume, observed_beside
 from mriimpute.data.stack import intensity_range, pixel_steps, slices_of
 from mriimpute.errors import TrainingError
 from mriimpute.geometry import find_stack
-from mriimpute.inference.cross_plane import Config, Moments, moments_of_slices
+from mriimpute.inference.cross_plane import Config, Moments, moments_of_slices, packed, unpacked
 from mriimpute.io import read_scan
 from mriimpute.progress import Track
 from mriimpute.train.folder import RunFolder
@@ -46,14 +45,17 @@ def accumulate(
         track: Shows progress.
 
     Raises:
-        TrainingError: If no scan is a slice stack.
+        TrainingError: If no scan is a slice stack to learn from.
     """
     config = parse(Config, settings.model, where="model")
     moments: dict[int, Moments] = {}
     done = 0
     if saved := folder.saved(identity):
         tensors, numbers = saved
-        moments, done = _unpacked(tensors), int(numbers["step"])
+        moments, done = (
+            unpacked({key: tensor.numpy() for key, tensor in tensors.items()}),
+            int(numbers["step"]),
+        )
     if done == len(scans):
         log.info("%s is finished: %d scans", folder.path, done)
         return True
@@ -72,12 +74,13 @@ def accumulate(
                 "seconds": round(time.monotonic() - begun, 3),
             }
         )
-        if done == len(scans) and not moments:
+        if done == len(scans) and not any(m.count.any() for m in moments.values()):
             raise TrainingError(
-                "no scan of the cohort is a stack of slices with gaps between them",
+                "no scan of the cohort is a stack of slices without holes, large enough to hide "
+                "lines in, and with gaps between them",
                 hint="train another --model, which takes any pattern of missing voxels",
             )
-        sums = {f"gap{gap}.{k}": v for gap, m in moments.items() for k, v in m.arrays().items()}
+        sums = packed(moments)
         folder.save(sums, sums, identity, {"step": done})
         if stop.wanted:
             break
@@ -100,11 +103,3 @@ def moments_of(path: Path, config: Config) -> dict[int, Moments]:
         gap: moments_of_slices(whole, gap, scale, config, steps=steps)
         for gap in sorted({gap for gap in stack.gaps if gap > 1})
     }
-
-
-def _unpacked(tensors: Mapping[str, Tensor]) -> dict[int, Moments]:
-    arrays: dict[int, dict[str, Any]] = {}
-    for key, tensor in tensors.items():
-        gap, _, name = key.removeprefix("gap").partition(".")
-        arrays.setdefault(int(gap), {})[name] = tensor.numpy()
-    return {gap: Moments.from_arrays(named) for gap, named in arrays.items()}

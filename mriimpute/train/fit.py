@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mriimpute.data import cohort
+from mriimpute.data import cohort, observed_beside
 from mriimpute.files import sha256
 from mriimpute.progress import Track
 from mriimpute.train.closed_form import accumulate
@@ -73,6 +73,10 @@ def train(
 
 
 def fingerprint(scans: Sequence[Path]) -> str:
-    """Returns a checksum of what the scans hold; where they lie does not matter."""
-    lines = "\n".join(f"{sha256(path)}  {path.name}" for path in scans)
+    """Returns a checksum of what the scans, and observed images beside them, hold.
+
+    Where they lie does not matter.
+    """
+    files = [file for scan in scans for file in (scan, observed_beside(scan)) if file is not None]
+    lines = "\n".join(f"{sha256(path)}  {path.name}" for path in files)
     return hashlib.sha256(lines.encode()).hexdigest()

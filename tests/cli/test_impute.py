@@ -291,6 +291,17 @@ def test_a_scan_that_cannot_be_imputed_is_two_lines_and_no_output(
     assert not (tmp_path / "out").exists()
 
 
+def test_overwriting_leaves_nothing_of_an_earlier_call(tmp_path: Path) -> None:
+    scan, out = save_scan(tmp_path / "scan.nii.gz"), tmp_path / "out"
+    call(scan, "-o", out, "--samples", 3)
+
+    call(scan, "-o", out, "--overwrite", "--model", "linear")
+
+    labels = ("mean", "observed")
+    wanted = {f"scan_desc-{label}.{end}" for label in labels for end in ("nii.gz", "json")}
+    assert {path.name for path in out.iterdir()} == wanted
+
+
 def test_a_batch_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     scans = [save_scan(tmp_path / f"{name}.nii.gz", seed=n) for n, name in enumerate("abc")]
     call(*scans, "-o", tmp_path / "out")

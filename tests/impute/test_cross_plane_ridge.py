@@ -6,10 +6,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
 from mriimpute.data.stack import intensity_range, slices_of
-from mriimpute.geometry import find_stack
-from mriimpute.impute.cross_plane_ridge import CrossPlaneRidge
+from mriimpute.geometry import Stack, find_stack
+from mriimpute.impute.cross_plane_ridge import CrossPlaneRidge, _fill
 from mriimpute.impute.interpolate import interpolated
 from mriimpute.inference.cross_plane import Config, moments_of_slices
+from mriimpute.inference.cross_plane_filters import Filters
 from mriimpute.volume import Volume
 
 
@@ -224,3 +225,28 @@ def test_slices_too_small_to_learn_from_do_not_make_the_spread_vanish(
     assert imputed.std[missing].min() > 0.1 * truth.std()
     assert_array_equal(imputed.mean, interpolated(volume, "linear"))
     assert "slices show nothing about gaps of [11] voxels" in caplog.text
+
+
+class PlantedFilters(Filters):
+    """Predicts zero with errors of known variance that correlate by 0.8 between the planes."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        common, first, second = rng.normal(size=(3, 1, 200, 200))
+        share = np.sqrt(0.8)
+        left = np.sqrt(1 - 0.8)
+        self.planes = [
+            (2.0 * (share * common + left * first), 4.0),
+            (0.7 * (share * common + left * second).transpose(0, 2, 1), 0.49),
+        ]
+
+    def predict(self, lines: np.ndarray, scale: float, *, has_outer: tuple[bool, bool]):  # noqa: ANN201
+        error, variance = self.planes.pop(0)
+        return error.astype(np.float32), np.full(error.shape, variance, np.float32)
+
+
+def test_fused_variance_knows_what_the_planes_have_in_common(rng: np.random.Generator) -> None:
+    slabs = np.zeros((3, 200, 200), np.float32)
+
+    variance = _fill(slabs, slabs[[0, 2]], Stack(0, (0, 2)), {2: PlantedFilters(rng)}, 1.0)
+
+    assert variance[1].mean() == pytest.approx(np.square(slabs[1]).mean(), rel=0.05)

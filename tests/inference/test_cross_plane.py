@@ -7,12 +7,12 @@ from scipy import ndimage
 
 from mriimpute.inference.cross_plane import (
     Config,
-    Filters,
     Moments,
     describe,
     hidden_lines,
     moments_of_slices,
 )
+from mriimpute.inference.cross_plane_filters import Filters
 
 PLAIN = Config(columns=3, angles=1, coherence=(), strength=(), class_pixels=1e9)
 

@@ -84,7 +84,7 @@ def test_label_maps_are_no_sources(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_label_maps_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(VolumeError, match="label maps only"):
+    with pytest.raises(VolumeError, match="holds no scan"):
         find_cases(touch(tmp_path, "a_dseg.nii"))
 
 
