@@ -47,6 +47,7 @@ def demo(
     impute(run, [scan], out / "imputed", model=str(model), samples=3)
     _say("evaluate", sim, "--model", model, "-o", report)
     evaluate(run, sim, report, model=[model])
+    typer.echo(f"\nlook at {report / 'figure.png'}", err=True)
 
 
 def _say(*words: object) -> None:
