@@ -94,8 +94,9 @@ class CrossPlaneRidge(Imputer):
         scale = intensity_range(volume)
         slabs = np.moveaxis(filled, stack.axis, 0)
         slices = slabs[list(stack.positions)]
-        filters = {gap: self._filters(gap, volume, stack, scale) for gap in _sizes(stack)}
-        textures = {gap: _texture(f, slices, volume, stack, scale) for gap, f in filters.items()}
+        steps = pixel_steps(volume, stack.axis)
+        filters = {gap: self._filters(gap, slices, scale, steps) for gap in _sizes(stack)}
+        textures = {gap: _texture(f, slices, scale, steps) for gap, f in filters.items()}
 
         learnt = {gap: found for gap, found in filters.items() if found.informed}
         if unknown := sorted(filters.keys() - learnt.keys()):
@@ -107,7 +108,7 @@ class CrossPlaneRidge(Imputer):
 
         return self._imputation(volume, filled, std, stack, textures, seed, case)
 
-    def _filters(self, gap: int, volume: Volume, stack: Stack, scale: float) -> Filters:
+    def _filters(self, gap: int, slices: Slices, scale: float, steps: tuple[int, int]) -> Filters:
         if gap in self.moments and (known := Filters(self.moments[gap], self.config)).informed:
             return known
         if self.moments:
@@ -116,14 +117,7 @@ class CrossPlaneRidge(Imputer):
                 sorted(self.moments),
                 gap,
             )
-        slices = np.moveaxis(interpolated(volume, "linear"), stack.axis, 0)
-        own = moments_of_slices(
-            slices[list(stack.positions)],
-            gap,
-            scale,
-            self.config,
-            steps=pixel_steps(volume, stack.axis),
-        )
+        own = moments_of_slices(slices, gap, scale, self.config, steps=steps)
         return Filters(own, self.config)
 
     def _imputation(
@@ -203,11 +197,8 @@ def _both_planes(
     )
 
 
-def _texture(
-    filters: Filters, slices: Slices, volume: Volume, stack: Stack, scale: float
-) -> Texture:
+def _texture(filters: Filters, slices: Slices, scale: float, steps: tuple[int, int]) -> Texture:
     """Returns how standardised errors on lines hidden inside the scan's own slices correlate."""
-    steps = pixel_steps(volume, stack.axis)
     size = filters.gap - 1
     within, beside = np.zeros((size, size)), 0.0
     for image in slices[:: max(1, len(slices) // PROBES)]:
