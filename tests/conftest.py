@@ -19,3 +19,9 @@ def generator(request: pytest.FixtureRequest) -> torch.Generator:
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     return numpy_stream(0, request.node.nodeid)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips what needs a GPU where there is none, so that `-m gpu` says so and does not fail."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
