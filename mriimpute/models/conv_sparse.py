@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from mriimpute.models._contract import Model
 from mriimpute.nn._axes import conv_layer
-from mriimpute.nn.blocks import Decoder, Encoder
+from mriimpute.nn.blocks import Decoder, Encoder, coarse_grid, level_widths
 from mriimpute.nn.bounds import NoiseLevel, soft_bound
 from mriimpute.nn.density import DiagonalGaussian
 
@@ -49,20 +49,7 @@ class Config:
     floor: float = 0.01
 
     def __post_init__(self) -> None:
-        if len(self.patch) not in (2, 3):
-            raise ValueError(f"patch must have two or three axes, got {self.patch}")
-        if self.levels < 1 or any(edge % 2**self.levels for edge in self.patch):
-            raise ValueError(f"patch must be a multiple of {2**self.levels}, got {self.patch}")
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Channels of each level, finest first."""
-        return tuple(self.channels * 2**level for level in range(self.levels))
-
-    @property
-    def coarse(self) -> tuple[int, ...]:
-        """Shape of the latent field."""
-        return tuple(edge // 2**self.levels for edge in self.patch)
+        coarse_grid(self.patch, self.levels)
 
     def build(self) -> "ConvSparse":
         """Returns the model."""
@@ -74,9 +61,9 @@ class ConvSparse(Model):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        axes, widths = len(config.patch), config.widths
+        axes, widths = len(config.patch), level_widths(config.channels, config.levels)
         self.patch = config.patch
-        self.field = (config.latents, *config.coarse)
+        self.field = (config.latents, *coarse_grid(config.patch, config.levels))
         self.encoder = Encoder(axes, widths)
         self.loc = conv_layer(axes, widths[-1], config.latents, 1)
         self.log_scale = conv_layer(axes, widths[-1], config.latents, 1)

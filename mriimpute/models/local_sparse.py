@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mriimpute.models._contract import Model
-from mriimpute.nn.blocks import Decoder, Encoder
+from mriimpute.nn.blocks import Decoder, Encoder, coarse_grid, level_widths
 from mriimpute.nn.bounds import NoiseLevel
 from mriimpute.nn.density import DiagonalGaussian
 from mriimpute.nn.linear import ObservedLocal
@@ -52,11 +52,7 @@ class Config:
     floor: float = 0.01
 
     def __post_init__(self) -> None:
-        edge = self.block * 2**self.levels
-        if len(self.patch) not in (2, 3):
-            raise ValueError(f"patch must have two or three axes, got {self.patch}")
-        if self.levels < 1 or any(size % edge for size in self.patch):
-            raise ValueError(f"patch must be a multiple of {edge}, got {self.patch}")
+        coarse_grid(self.patch, self.levels, block=self.block)
 
     def build(self) -> "LocalSparse":
         """Returns the model."""
@@ -70,8 +66,8 @@ class LocalSparse(Model):
         super().__init__()
         self.patch = config.patch
         axes = len(config.patch)
-        widths = tuple(config.channels * 2**level for level in range(config.levels))
-        coarse = tuple(edge // 2**config.levels for edge in config.patch)
+        widths = level_widths(config.channels, config.levels)
+        coarse = coarse_grid(config.patch, config.levels, block=config.block)
         self.encoder = Encoder(axes, widths)
         self.local = ObservedLocal(
             coarse, block=config.block, latents=config.latents, channels=widths[-1]

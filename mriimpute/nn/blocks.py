@@ -13,7 +13,40 @@ from mriimpute.nn._axes import conv_layer, max_pool
 from mriimpute.nn.convolution import ObservedConv
 from mriimpute.nn.pyramid import Window, pool, pyramid
 
-__all__ = ["Decoder", "Encoder", "ObservedResidual", "Residual"]
+__all__ = ["Decoder", "Encoder", "ObservedResidual", "Residual", "coarse_grid", "level_widths"]
+
+
+def coarse_grid(patch: tuple[int, ...], levels: int, *, block: int = 1) -> tuple[int, ...]:
+    """Returns the shape of a patch after `levels` poolings by two.
+
+    Args:
+        patch: Voxels along each axis, two or three axes.
+        levels: At least one.
+        block: The coarse grid must be cut into blocks of this edge.
+
+    Raises:
+        ValueError: If the patch does not divide.
+
+    Example:
+        >>> coarse_grid((24, 16), 2)
+        (6, 4)
+    """
+    edge = block * 2**levels
+    if len(patch) not in (2, 3):
+        raise ValueError(f"patch must have two or three axes, got {patch}")
+    if levels < 1 or any(size % edge for size in patch):
+        raise ValueError(f"patch must be a multiple of {edge}, got {patch}")
+    return tuple(size // 2**levels for size in patch)
+
+
+def level_widths(channels: int, levels: int) -> tuple[int, ...]:
+    """Returns the channels of each level, finest first, twice as many on each.
+
+    Example:
+        >>> level_widths(8, 3)
+        (8, 16, 32)
+    """
+    return tuple(channels * 2**level for level in range(levels))
 
 
 class Encoder(nn.Module):
