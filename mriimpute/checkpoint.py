@@ -1,11 +1,15 @@
 """Tensors and plain data in one safetensors file; loading one never runs code.
 
-The file's header holds one JSON document: a format version, the kind of content, and what the
-writer adds. Same content, same bytes.
+The file's header holds one JSON document: a format version, the kind of content, what the writer
+adds, and a checksum of all that and of the tensors. Same content, same bytes.
+
+Format 1 had no checksum; it is still read.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +20,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from mriimpute.errors import CheckpointError
+from mriimpute.errors import CheckpointError, ConfigError
 from mriimpute.files import atomic
 
-__all__ = ["FORMAT", "load", "restore", "save"]
+__all__ = ["FORMAT", "load", "restore", "save", "understood"]
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever an older version of this package could not read what is written."""
 
 KEY = "mriimpute"
 """The only entry of the header: safetensors stores several in random order."""
+
+CHECKSUM = "checksum"
+WITHOUT_CHECKSUM = 1
+"""The last format that had none."""
 
 
 def save(
@@ -46,9 +54,11 @@ def save(
     Raises:
         OutputError: If the file cannot be written.
     """
-    document = {"format": FORMAT, "kind": kind, **metadata}
+    # As it will be read back: JSON turns tuples into lists and keys into text.
+    document = json.loads(_text({"format": FORMAT, "kind": kind, **metadata}))
     plain = {name: _plain(tensor) for name, tensor in tensors.items()}
-    content = to_bytes(plain, {KEY: json.dumps(document, sort_keys=True, allow_nan=False)})
+    document[CHECKSUM] = _checksum(plain, document)
+    content = to_bytes(plain, {KEY: _text(document)})
     with atomic(path) as temporary:
         temporary.write_bytes(content)
 
@@ -79,12 +89,30 @@ def load(path: Path, *, kind: str = "model") -> tuple[dict[str, Tensor], dict[st
             f"{path} has format {document['format']}, this version reads up to {FORMAT}",
             hint="upgrade mriimpute",
         )
+    _verify(tensors, document, path)
     if document.get("kind") != kind:
         raise CheckpointError(
             f"{path} is of kind {document.get('kind')!r}, wanted is {kind!r}",
             hint="pass the run folder or its model.safetensors",
         )
     return tensors, document
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Turns what goes wrong inside the block into an error about the file that is being read.
+
+    Raises:
+        CheckpointError: If an entry is missing, or is not what this version writes there.
+    """
+    try:
+        yield
+    except (AttributeError, ConfigError, KeyError, TypeError, ValueError) as error:
+        missing = isinstance(error, KeyError)
+        raise CheckpointError(
+            f"{path} cannot be used: {'it lacks ' if missing else ''}{error}",
+            hint="use the version of mriimpute that wrote it, or train again",
+        ) from error
 
 
 def restore(module: nn.Module, tensors: Mapping[str, Tensor], *, where: Path | str) -> None:
@@ -108,6 +136,30 @@ def restore(module: nn.Module, tensors: Mapping[str, Tensor], *, where: Path | s
             hint="use the version of mriimpute that wrote it, or train again",
         )
     module.load_state_dict(dict(tensors))
+
+
+def _verify(tensors: Mapping[str, Tensor], document: dict[str, Any], path: Path) -> None:
+    """Compares the checksum and takes it out of the document."""
+    stored = document.pop(CHECKSUM, None)
+    if stored is None and document["format"] <= WITHOUT_CHECKSUM:
+        return
+    if stored != _checksum(tensors, document):
+        raise CheckpointError(
+            f"{path} is damaged: its checksum differs", hint="copy it again or train again"
+        )
+
+
+def _checksum(tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(_text(document).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, sort_keys=True, allow_nan=False)
 
 
 def _plain(tensor: Tensor | NDArray[Any]) -> Tensor:

@@ -5,21 +5,35 @@ random smooth deformation, a random contrast, a random bias field and Rician noi
 anatomy is in it, and figures measured on it say nothing about real heads.
 """
 
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
 from scipy import ndimage
 
-from mriimpute.files import write_json
+from mriimpute import __version__
+from mriimpute.errors import OutputError
+from mriimpute.files import read_json, refuse_existing, write_json
 from mriimpute.geometry import centred_grid, rotation, spacing_mm, transform
 from mriimpute.io import write_grid
 from mriimpute.progress import Track
 from mriimpute.seeds import numpy_stream
 from mriimpute.simulate.template import Template, load_template, mni152
 
-__all__ = ["DemoConfig", "make_brain", "make_cohort"]
+__all__ = ["STAGES", "DemoConfig", "DemoFolder", "make_brain", "make_cohort"]
+
+STAGES = {
+    "make": "full",
+    "simulate": "sim",
+    "train": "run",
+    "impute": "imputed",
+    "evaluate": "report",
+}
+"""What the demo does, in order, and the folder that each stage fills."""
 
 Image = Float32[np.ndarray, "i j k"]
 
@@ -51,15 +65,75 @@ class DemoConfig:
     noise: float = 0.02
 
 
+class DemoFolder:
+    """The folder of one demo, which goes on where it was stopped.
+
+    `demo.json` in it says what the demo was begun with and which stages are finished.
+
+    Args:
+        path: The folder.
+        settings: What the demo is made with: plain values.
+        overwrite: Begin anew where the folder holds a demo.
+
+    Raises:
+        OutputError: If the folder holds something else, a finished demo, or one that was begun
+            with other settings.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+        self.path = path
+        self.record = path / "demo.json"
+        self.settings = {"version": __version__, **settings}
+        self.finished: list[str] = []
+        if not self.record.is_file():
+            refuse_existing(path, overwrite=False)
+        elif overwrite:
+            for folder in STAGES.values():
+                shutil.rmtree(path / folder, ignore_errors=True)
+        else:
+            self._go_on(read_json(self.record))
+        self._write()
+
+    def left(self) -> list[str]:
+        """Returns the stages that are still to be done, in order."""
+        return [name for name in STAGES if name not in self.finished]
+
+    def finish(self, stage: str) -> None:
+        """Notes that a stage is done."""
+        self.finished.append(stage)
+        self._write()
+
+    def _go_on(self, before: Mapping[str, Any]) -> None:
+        if before.get("settings") != self.settings:
+            raise OutputError(
+                f"{self.path} holds a demo that was begun with {before.get('settings')}, "
+                f"not {self.settings}",
+                hint="choose another folder with -o, or pass --overwrite to begin anew",
+            )
+        self.finished = [name for name in STAGES if name in before.get("finished", [])]
+        if not self.left():
+            raise OutputError(
+                f"{self.path} holds a finished demo", hint="pass --overwrite to do it again"
+            )
+
+    def _write(self) -> None:
+        write_json(self.record, {"settings": self.settings, "finished": self.finished})
+
+
 def make_cohort(folder: Path, config: DemoConfig, *, seed: int, track: Track) -> Path:
-    """Writes a BIDS tree of fully observed, made-up brains and returns it."""
+    """Writes a BIDS tree of fully observed, made-up brains and returns it.
+
+    A brain that is there is kept: `folder` must be that of a call with the same arguments.
+    """
     template = load_template(mni152())
     names = [f"sub-{number:02d}" for number in range(1, config.subjects + 1)]
     description = {"Name": "Made-up brains", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
     write_json(folder / "dataset_description.json", description)
     for name in track(names, total=len(names), label="made-up brains"):
-        data, brain, affine = make_brain(template, config, seed=seed, name=name)
         anat = folder / name / "anat"
+        if (anat / f"{name}_T1w.nii.gz").is_file():  # written last
+            continue
+        data, brain, affine = make_brain(template, config, seed=seed, name=name)
         write_grid(anat / f"{name}_desc-brain_mask.nii.gz", brain, affine, frame="mni152")
         write_grid(anat / f"{name}_T1w.nii.gz", data, affine, frame="mni152")
     return folder

@@ -1,11 +1,14 @@
-"""Which device computes: the choice is spoken, never silent."""
+"""Which device computes, and how much at once: the choice is spoken, never silent."""
 
 import logging
 import re
 
 from mriimpute.errors import DeviceError
 
-__all__ = ["choose_device", "is_device"]
+__all__ = ["TILE", "choose_device", "is_device"]
+
+TILE = 128
+"""Edge of what is worked on at once by default, in voxels: bounds memory, changes no result."""
 
 log = logging.getLogger(__name__)
 

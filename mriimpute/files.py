@@ -6,8 +6,11 @@ import hashlib
 import io
 import json
 import os
+import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +28,15 @@ __all__ = [
     "write_tsv",
 ]
 
+STARTED = time.time()
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path` and renames it onto `path` when the block succeeds.
 
-    The temporary name ends like `path`, for writers that choose a format by the ending.
+    The temporary name ends like `path`, for writers that choose a format by the ending. What a
+    killed process left of the same file is removed first.
 
     Raises:
         OutputError: If the folder cannot be written or the disk is full.
@@ -38,6 +44,7 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_partials(path)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -53,6 +60,31 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # a second failure must not hide the first
             temporary.unlink(missing_ok=True)
+
+
+def _remove_partials(path: Path) -> None:
+    """Removes temporary files of `path` whose process no longer runs.
+
+    A process of another machine that shares the folder cannot be asked: what was touched since
+    this process started may be its work, and stays.
+    """
+    for partial in path.parent.glob(f".*.partial.{escape(path.name)}"):
+        owner = re.match(r"\.(\d+)\.partial\.", partial.name)
+        with suppress(OSError):  # another process may have been faster
+            if owner and not _runs(int(owner[1])) and partial.stat().st_mtime < STARTED:
+                partial.unlink()
+
+
+def _runs(pid: int) -> bool:
+    if os.name != "posix":  # where signal 0 would not only ask
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:

@@ -1,5 +1,6 @@
 """Tests for mriimpute.checkpoint."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,54 @@ def test_damaged_file_is_refused(path: Path, size: int) -> None:
         load(path)
 
 
+def test_one_changed_bit_of_a_tensor_is_noticed(path: Path) -> None:
+    save(path, TENSORS, {"name": "ppca"})
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(CheckpointError, match=r"is damaged: its checksum differs"):
+        load(path)
+
+
+def test_changed_plain_data_are_noticed(path: Path) -> None:
+    save(path, TENSORS, {"latents": 100})
+    path.write_bytes(path.read_bytes().replace(b"100", b"900"))
+
+    with pytest.raises(CheckpointError, match=r"is damaged: its checksum differs"):
+        load(path)
+
+
+def test_every_kind_of_tensor_has_a_checksum(path: Path) -> None:
+    tensors = {
+        "empty": torch.zeros(0, 3),
+        "half": torch.ones(2, dtype=torch.bfloat16),
+        "switch": torch.tensor(True),
+    }
+
+    save(path, tensors, {"shape": (1, 2), "table": {2: "b", 10: "a"}})
+
+    assert load(path)[1]["table"] == {"2": "b", "10": "a"}
+
+
+def test_format_without_a_checksum_is_still_read(path: Path) -> None:
+    document = {"format": 1, "kind": "model", "name": "ppca"}
+    save_file({"w": torch.ones(2)}, path, {"mriimpute": json.dumps(document)})
+
+    tensors, found = load(path)
+
+    assert tensors["w"].tolist() == [1, 1]
+    assert found == document
+
+
+def test_format_with_a_checksum_is_not_read_without_one(path: Path) -> None:
+    document = {"format": 2, "kind": "model"}
+    save_file({"w": torch.ones(2)}, path, {"mriimpute": json.dumps(document)})
+
+    with pytest.raises(CheckpointError, match=r"is damaged: its checksum differs"):
+        load(path)
+
+
 def test_missing_file_is_refused(path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         load(path)
@@ -75,7 +124,7 @@ def test_newer_format_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) ->
         patched.setattr(checkpoint, "FORMAT", checkpoint.FORMAT + 1)
         save(path, TENSORS, {})
 
-    with pytest.raises(CheckpointError, match="has format 2") as failure:
+    with pytest.raises(CheckpointError, match=f"has format {checkpoint.FORMAT + 1}") as failure:
         load(path)
 
     assert failure.value.hint == "upgrade mriimpute"

@@ -4,6 +4,9 @@ import errno
 import hashlib
 import json
 import os
+import subprocess
+import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,6 +77,46 @@ def test_a_folder_without_permission_is_an_output_error(tmp_path: Path) -> None:
 
     with pytest.raises(OutputError, match="Permission denied"), atomic(tmp_path / "x"):
         pass
+
+
+def dead_process() -> int:
+    """Returns the id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def partial(path: Path, pid: int, *, age_seconds: float = 3600.0) -> Path:
+    left = path.with_name(f".{pid}.partial.{path.name}")
+    left.write_text("half")
+    written = time.time() - age_seconds
+    os.utime(left, (written, written))
+    return left
+
+
+def test_what_a_killed_process_left_is_removed_when_its_file_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a[1].nii.gz"
+    partial(path, dead_process())
+
+    with atomic(path) as temporary:
+        temporary.write_text("new")
+
+    assert names(tmp_path) == ["a[1].nii.gz"]
+
+
+def test_what_may_be_someone_elses_work_stays(tmp_path: Path) -> None:
+    path, dead = tmp_path / "a.nii.gz", dead_process()
+    others = {
+        partial(path, os.getppid()),  # runs
+        partial(path, dead, age_seconds=-60),  # touched since: perhaps on another machine
+        partial(tmp_path / "b.nii.gz", dead),  # of another file
+        partial(tmp_path / "a.nii.gz.json", dead),
+    }
+
+    with atomic(path) as temporary:
+        temporary.write_text("new")
+
+    assert set(tmp_path.iterdir()) == {path, *others}
 
 
 def test_existing_results_are_refused_and_empty_folders_are_not(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ ClickException: type[Exception] = next(
 )
 
 
-ORDER = ("demo", "inspect", "simulate", "train", "impute", "evaluate")
+ORDER = ("demo", "inspect", "simulate", "train", "impute", "evaluate", "reproduce")
 
 COMMON: dict[str, tuple[Any, Any]] = {
     "seed": (options.Seed, 0),

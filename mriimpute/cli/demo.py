@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -27,27 +28,50 @@ def demo(
 ) -> None:
     """Run the whole path on made-up brains: simulate, train, impute, evaluate. No input needed.
 
+    The same command goes on after a stop.
+
     Example: mriimpute demo
     """
-    from mriimpute.demo import DemoConfig, make_cohort
-    from mriimpute.files import refuse_existing
-    from mriimpute.io import find_scans
+    from mriimpute.demo import STAGES, DemoConfig, DemoFolder, make_cohort
 
-    refuse_existing(out, overwrite=run.overwrite)
-    full, sim, model, report = (out / name for name in ("full", "sim", "run", "report"))
-    make_cohort(full, DemoConfig(subjects=subjects), seed=run.seed, track=run.track)
+    folder = DemoFolder(out, {"seed": run.seed, "subjects": subjects}, overwrite=run.overwrite)
+    full, sim, model, imputed, report = (out / name for name in STAGES.values())
+    config = DemoConfig(subjects=subjects)
+    steps: dict[str, Callable[[], object]] = {
+        "make": lambda: make_cohort(full, config, seed=run.seed, track=run.track),
+        "simulate": lambda: _simulate(run, full, sim),
+        "train": lambda: _train(run, sim / "cohort", model),
+        "impute": lambda: _impute(run, sim / "cohort", model, imputed),
+        "evaluate": lambda: _evaluate(run, sim, model, report),
+    }
+    for stage in folder.left():
+        steps[stage]()
+        folder.finish(stage)
+    typer.echo(f"\nlook at {report / 'figure.png'}", err=True)
 
+
+def _simulate(run: Run, full: Path, sim: Path) -> None:
     jobs = os.cpu_count() or 1
     _say("simulate", full, "-o", sim, "--keep-every", 3, "--spacing", "source", "--jobs", jobs)
     simulate(run, full, sim, keep_every=3, spacing="source", jobs=jobs)
-    _say("train", sim / "cohort", "-o", model)
-    train(run, sim / "cohort", model)
-    scan = find_scans(sim / "cohort")[0]
-    _say("impute", scan, "--model", model, "--samples", 3, "-o", out / "imputed")
-    impute(run, [scan], out / "imputed", model=str(model), samples=3)
+
+
+def _train(run: Run, cohort: Path, model: Path) -> None:
+    _say("train", cohort, "-o", model)
+    train(run, cohort, model)
+
+
+def _impute(run: Run, cohort: Path, model: Path, out: Path) -> None:
+    from mriimpute.io import find_scans
+
+    scan = find_scans(cohort)[0]
+    _say("impute", scan, "--model", model, "--samples", 3, "-o", out)
+    impute(run, [scan], out, model=str(model), samples=3)
+
+
+def _evaluate(run: Run, sim: Path, model: Path, report: Path) -> None:
     _say("evaluate", sim, "--model", model, "-o", report)
     evaluate(run, sim, report, model=[model])
-    typer.echo(f"\nlook at {report / 'figure.png'}", err=True)
 
 
 def _say(*words: object) -> None:

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from mriimpute.cli.app import command
+from mriimpute.cli.app import command, tell
 from mriimpute.cli.output import show_table
 from mriimpute.cli.run import Run
+from mriimpute.errors import MriImputeError
 
 __all__ = ["evaluate"]
 
@@ -44,6 +45,13 @@ def evaluate(
 
     source = located(sim)
     report = out or source.with_name(f"{source.name}_report")
+    failed: dict[str, None] = {}  # two methods may be fitted on a scan: it is named once
+
+    def leave_out(name: str, error: MriImputeError) -> None:
+        if name not in failed:
+            tell(error)
+        failed[name] = None
+
     summary = library.evaluate(
         sim,
         report,
@@ -54,7 +62,11 @@ def evaluate(
         device=run.device,
         track=run.track,
         overwrite=run.overwrite,
+        on_failure=leave_out,
     )
     write_figure(report / "figure.png", summary)
     table = table_of(summary)
     show_table(table.headers, table.rows, title=table.title)
+    if failed:
+        typer.echo(f"left out: {len(failed)}: {', '.join(failed)}", err=True)
+        raise typer.Exit(1)

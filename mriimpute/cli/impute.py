@@ -7,6 +7,7 @@ import typer
 
 from mriimpute.cli.app import command, tell
 from mriimpute.cli.run import Run
+from mriimpute.device import TILE
 from mriimpute.errors import MriImputeError
 
 __all__ = ["impute"]
@@ -55,14 +56,14 @@ def impute(
     tile: Annotated[
         int,
         typer.Option(min=16, metavar="VOXELS", help="Edge worked on at once; bounds memory only."),
-    ] = 128,
+    ] = TILE,
 ) -> None:
     """Fill the slices that a scan skipped: conditional mean, uncertainty, posterior draws.
 
     Example: mriimpute impute scan.nii.gz --samples 20
     """
     from mriimpute.impute import METHODS, identity, load_imputer
-    from mriimpute.impute.case import Request, impute_case, is_done, plan
+    from mriimpute.impute.case import Request, impute_case, is_done, plan, require_draws
 
     # Only networks compute on a device, and asking for it loads torch.
     device = "cpu" if model in METHODS and run.wanted_device == "auto" else run.device
@@ -76,6 +77,7 @@ def impute(
         tile=tile,
         keep_observed=keep_observed,
     )
+    require_draws(imputer, request)
     cases = plan(scans, out, split=split, space=space)
     left = [case for case in cases if run.overwrite or not is_done(case, request)]
     if left and len(left) < len(cases):

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mriimpute.cli.app import command
+from mriimpute.cli.app import command, tell
 from mriimpute.cli.run import Run
+from mriimpute.errors import MriImputeError
 
 __all__ = ["train"]
 
@@ -35,9 +36,18 @@ def train(
     Models:
 
     - cross-plane-ridge: filters learnt inside slices; seconds on a CPU; the default
+    - cross-plane: a network learnt from lines hidden inside slices; an hour on a CPU
     - ppca: exact Gaussian subspace of small patches
     - conv-sparse: variational auto-encoder with sparse convolutions
+    - conv-fc-sparse: the same with a sparse fully connected layer
     - local-sparse: the same with locally connected sparse layers
+    - conv-zero: ordinary convolutions, gaps filled with zeros
+    - conv-mean: ordinary convolutions, gaps filled with the cohort mean
+    - conv-interp: ordinary convolutions, gaps interpolated
+    - conv-interp-wmask: the same with the observed map as a second input
+    - mvae: missing-value VAE
+    - miwae: importance weighted
+    - tae: tomographic auto-encoder
 
     Example: mriimpute train cohort/ --model ppca --set train.patches=20000
     """
@@ -57,7 +67,17 @@ def train(
 
     home = located(cohort)
     folder = out or home.with_name(f"{stem(home) if home.is_file() else home.name}_{name}")
+    failed = []
+
+    def leave_out(scan: Path, error: MriImputeError) -> None:
+        tell(error)
+        failed.append(scan.name)
+
     options: Any = {"seed": run.seed, "device": run.device, "overwrite": run.overwrite}
+    options["on_failure"] = leave_out
     fit(cohort, folder, chosen, max_minutes=max_minutes, track=run.track, **options)
     typer.echo(f"next: mriimpute impute SCAN --model {folder}", err=True)
     typer.echo(str(folder))
+    if failed:
+        typer.echo(f"left out: {len(failed)} scans: {', '.join(failed)}", err=True)
+        raise typer.Exit(1)

@@ -10,7 +10,7 @@ from mriimpute.files import read_tsv
 from mriimpute.io import find_scans
 from mriimpute.io.tree import stem, subject
 
-__all__ = ["Cohort", "Split", "cohort", "observed_beside", "scans_of"]
+__all__ = ["Cohort", "Split", "cohort", "observed_beside", "scans_of", "subjects_of"]
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,15 @@ def scans_of(source: Path, split: Split) -> list[Path]:
     return scans
 
 
+def subjects_of(table: Path, split: Split) -> list[str]:
+    """Returns the subjects (`sub-01`) that a `participants.tsv` puts into a split, sorted.
+
+    Raises:
+        VolumeError: If the table contradicts itself.
+    """
+    return sorted(name for name, part in (_split(table) or {}).items() if part == split)
+
+
 def observed_beside(scan: Path) -> Path | None:
     """Returns the image that says which voxels of `scan` were acquired, if one lies beside it.
 
@@ -87,11 +96,11 @@ def observed_beside(scan: Path) -> Path | None:
     name = stem(scan)
     ending = scan.name.removeprefix(name)
     if name.startswith("sub-") and "_" in name:
-        observed = f"{name.rpartition('_')[0]}_desc-observed_mask{ending}"
+        observed = f"{name.rpartition('_')[0]}_desc-observed_mask"
     else:
-        observed = f"{name}_desc-observed{ending}"
-    path = scan.with_name(observed)
-    return path if path.is_file() else None
+        observed = f"{name}_desc-observed"
+    paths = (scan.with_name(observed + end) for end in (ending, ending.lower()))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _split(table: Path) -> dict[str, str] | None:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float16, Float32, Int
 
 from mriimpute.data.cohort import observed_beside
+from mriimpute.data.foreground import foreground_level
 from mriimpute.data.grid import fine_volume
 from mriimpute.data.normalise import normalisation
 from mriimpute.errors import VolumeError
@@ -102,13 +103,5 @@ def sparse(volume: Volume, name: str) -> SparseScan:
         positions=positions,
         axis=axis,
         size=volume.shape[axis],
-        foreground=_foreground(slices[np.isfinite(slices)]),
+        foreground=foreground_level(slices[np.isfinite(slices)]),
     )
-
-
-def _foreground(values: Float32[np.ndarray, " n"]) -> float:
-    """Returns Otsu's threshold of normalised intensities, halved to keep dark tissue."""
-    from skimage.filters import threshold_otsu
-
-    clipped = np.clip(values, 0.0, 1.0)
-    return 0.5 * float(threshold_otsu(clipped)) if np.ptp(clipped) > 0 else -np.inf

@@ -3,6 +3,7 @@
 Truth is opened here and nowhere else, for subjects of the test split only.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,17 @@ from jaxtyping import Bool, Float32, Int
 from scipy import ndimage
 
 from mriimpute.data import fine_volume, observed_beside
-from mriimpute.errors import ConfigError, GeometryError, VolumeError
-from mriimpute.files import read_tsv, sha256
+from mriimpute.data.cohort import subjects_of
+from mriimpute.errors import ConfigError, GeometryError, MriImputeError, VolumeError
+from mriimpute.files import sha256
 from mriimpute.geometry import Stack, find_stack, grids_agree, transform
 from mriimpute.io import find_scans, read_scan, stem
 from mriimpute.volume import Volume
 
-__all__ = ["Case", "Exam", "find_cases", "read_exam"]
+__all__ = ["Case", "Exam", "OnFailure", "find_cases", "read_exam"]
+
+OnFailure = Callable[[str, MriImputeError], None]
+"""Told of a subject or scan that is left out, and why."""
 
 TOLERANCE_MM = 0.01  # float32 headers round a corner by 1e-5 mm; a real shift is far larger
 DATA_RANGE_PERCENTILE = 99.5
@@ -94,12 +99,17 @@ class Exam:
         return index - before, after - index
 
 
-def find_cases(sim: Path) -> list[Case]:
+def find_cases(sim: Path, *, on_failure: OnFailure | None = None) -> list[Case]:
     """Returns the scans of the test split of a simulation, sorted; opens none of them.
+
+    Args:
+        sim: What `mriimpute simulate` wrote.
+        on_failure: Told of each subject whose scan or truth is missing; None: that is an error.
 
     Raises:
         ConfigError: If `sim` is no simulation folder, or has no test subject.
-        VolumeError: If the scan or the truth of a test subject is missing.
+        VolumeError: If the scan or the truth of a test subject is missing and `on_failure` is
+            None, or those of all subjects are.
     """
     table = sim / "participants.tsv"
     if not (sim / "cohort").is_dir() or not table.is_file():
@@ -107,18 +117,24 @@ def find_cases(sim: Path) -> list[Case]:
             f"{sim} is not a simulation: it must hold cohort/, truth/ and participants.tsv",
             hint="pass the folder that `mriimpute simulate SOURCE -o SIM` wrote",
         )
-    subjects = sorted(
-        person.get("participant_id", "")
-        for person in read_tsv(table)
-        if person.get("split") == "test"
-    )
+    subjects = subjects_of(table, "test")
     if not subjects:
         raise ConfigError(
             f"{table} has no subject whose split is 'test'",
             hint="simulate more subjects, so that 20 % of them are at least one",
         )
 
-    return [case for subject in subjects for case in _cases(sim, subject)]
+    cases = []
+    for subject in subjects:
+        try:
+            cases += _cases(sim, subject)
+        except VolumeError as error:
+            if on_failure is None or len(subjects) == 1:
+                raise
+            on_failure(subject, error)
+    if not cases:
+        raise VolumeError(f"{sim} has no test subject with a scan and its truth", hint=AGAIN)
+    return cases
 
 
 def read_exam(case: Case) -> Exam:

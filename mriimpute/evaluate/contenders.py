@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mriimpute import __version__
-from mriimpute.errors import ConfigError
+from mriimpute.errors import ConfigError, MriImputeError
+from mriimpute.evaluate.cases import OnFailure
 from mriimpute.files import sha256
-from mriimpute.impute import METHODS, Imputer, load_imputer
+from mriimpute.impute import METHODS, Imputer, load_imputer, model_file
+from mriimpute.io import stem
 from mriimpute.progress import Track
 
 __all__ = ["DEFAULT_METHODS", "Contender", "gather", "require_known"]
@@ -63,6 +65,7 @@ def gather(
     device: str,
     track: Track,
     overwrite: bool,
+    on_failure: OnFailure | None = None,
 ) -> list[Contender]:
     """Returns the contenders, in the order of `methods`, then of `models`.
 
@@ -78,6 +81,7 @@ def gather(
         device: "cpu" or "cuda:N".
         track: Shows progress.
         overwrite: Fit again where a fitted method is kept.
+        on_failure: Told of each scan of the train split that cannot be read; None: an error.
     """
     given = [(path, load_imputer(str(path), device=device)) for path in models]
     supplied = {imputer.name for _, imputer in given}
@@ -90,11 +94,13 @@ def gather(
             imputer = load_imputer(name.removesuffix(SCAN), device=device)
             contenders.append(Contender(name=name, fingerprint=__version__, imputer=imputer))
         else:
-            weights = _fitted(name, cohort, runs / name, seed, device, track, overwrite)
+            weights = _fitted(
+                name, cohort, runs / name, seed, device, track, overwrite, on_failure
+            )
             imputer = load_imputer(str(weights), device=device)
             contenders.append(Contender(name=name, fingerprint=sha256(weights), imputer=imputer))
     for (path, imputer), name in zip(given, _names(contenders, given), strict=True):
-        fingerprint = sha256(path / "model.safetensors" if path.is_dir() else path)
+        fingerprint = sha256(model_file(path))
         contenders.append(Contender(name=name, fingerprint=fingerprint, imputer=imputer))
 
     return contenders
@@ -112,9 +118,20 @@ def _ready() -> list[str]:
 
 
 def _fitted(
-    name: str, cohort: Path, run: Path, seed: int, device: str, track: Track, overwrite: bool
+    name: str,
+    cohort: Path,
+    run: Path,
+    seed: int,
+    device: str,
+    track: Track,
+    overwrite: bool,
+    on_failure: OnFailure | None,
 ) -> Path:
     from mriimpute.train import preset, train
+
+    def leave_out(scan: Path, error: MriImputeError) -> None:
+        if on_failure is not None:
+            on_failure(stem(scan), error)
 
     return train(
         cohort,
@@ -125,6 +142,7 @@ def _fitted(
         max_minutes=None,
         track=track,
         overwrite=overwrite,
+        on_failure=leave_out if on_failure else None,
     )
 
 

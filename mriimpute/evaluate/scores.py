@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from mriimpute import metrics
+from mriimpute.device import TILE
 from mriimpute.errors import VolumeError
 from mriimpute.evaluate.cases import Exam
 from mriimpute.impute import Imputation, Imputer
@@ -35,7 +36,6 @@ METRICS = (
 )
 """The scores of a row, in the order of the tables."""
 
-TILE = 128  # edge of what is worked on at once, in voxels: bounds memory, changes no result
 GAUSSIAN_90 = 1.6448536269514722  # half width of a normal's central 90 %, in standard deviations
 
 

@@ -56,6 +56,7 @@ class Summary:
         subjects: How many test subjects there are.
         ranked: There are enough subjects for a ranking and for intervals.
         best_interpolator: The one with the highest mean PSNR; empty if none was asked for.
+        left_out: Subjects and scans that are missing or could not be read.
     """
 
     report: Path
@@ -65,6 +66,7 @@ class Summary:
     subjects: int
     ranked: bool
     best_interpolator: str
+    left_out: tuple[str, ...] = ()
 
 
 def summarise(

@@ -69,6 +69,7 @@ def write_tables(
         {
             "subjects": summary.subjects,
             "scans": len({row.scan for row in summary.rows}),
+            "left_out": list(summary.left_out),
             "ranked": summary.ranked,
             "best_interpolator": summary.best_interpolator or None,
             "methods": {

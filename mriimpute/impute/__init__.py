@@ -2,7 +2,7 @@
 
 from mriimpute.data.grid import FineGrid, fine_volume
 from mriimpute.impute._contract import Imputation, Imputer
-from mriimpute.impute.registry import METHODS, identity, load_imputer
+from mriimpute.impute.registry import METHODS, identity, load_imputer, model_file
 
 __all__ = [
     "METHODS",
@@ -12,4 +12,5 @@ __all__ = [
     "fine_volume",
     "identity",
     "load_imputer",
+    "model_file",
 ]

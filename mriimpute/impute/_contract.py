@@ -37,6 +37,8 @@ class Imputer(ABC):
     name: str
     device: str = "cpu"
     """Where it computes."""
+    gives_draws: bool = True
+    """Whether its imputations have draws, known before any work is done."""
 
     @abstractmethod
     def impute(

@@ -18,15 +18,18 @@ from jaxtyping import Float32, UInt8
 
 from mriimpute.data.cohort import Split, observed_beside, scans_of
 from mriimpute.data.grid import FineGrid, fine_volume
+from mriimpute.device import TILE
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.files import located, sha256, writable_folder, write_json
 from mriimpute.impute._contract import Imputation, Imputer
 from mriimpute.impute.space import Space, Write, writer
 from mriimpute.io import find_scans, read_scan, stem
 
-__all__ = ["Case", "Request", "impute_case", "is_done", "plan"]
+__all__ = ["Case", "Request", "impute_case", "is_done", "plan", "require_draws"]
 
 log = logging.getLogger(__name__)
+
+Image = Float32[np.ndarray, "i j k"]
 
 BIDS_NAME = re.compile(r"(sub-[0-9A-Za-z]+(?:_[a-z]+-[0-9A-Za-z]+)*)_([0-9A-Za-z]+)")
 
@@ -58,7 +61,7 @@ class Request:
     seed: int = 0
     spacing_mm: float | None = None
     observed: Path | None = None
-    tile: int = 128
+    tile: int = TILE
     keep_observed: bool = True
 
 
@@ -107,7 +110,7 @@ def plan(
         OutputError: If two scans would write the same files, or `out` names a file.
         VolumeError: If a source does not exist or holds no scan.
     """
-    if out is not None and (out.is_file() or out.name.endswith((".nii", ".nii.gz"))):
+    if out is not None and (out.is_file() or out.name.lower().endswith((".nii", ".nii.gz"))):
         raise OutputError(f"{out} is a file name", hint="pass a folder with -o")
 
     cases: dict[Path, Case] = {}
@@ -124,6 +127,16 @@ def plan(
                 )
             cases[case.file("mean")] = case
     return list(cases.values())
+
+
+def require_draws(imputer: Imputer, request: Request) -> None:
+    """Stops before any work where draws are asked of a method that gives none.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if request.samples and not imputer.gives_draws:
+        raise _no_draws(imputer)
 
 
 def is_done(case: Case, request: Request) -> bool:
@@ -156,6 +169,7 @@ def impute_case(
     Raises:
         MriImputeError: If the scan cannot be read, imputed or written.
     """
+    require_draws(imputer, request)
     if case.record.exists() and not overwrite:
         raise OutputError(f"{case.file('mean')} exists", hint="pass --overwrite to replace it")
     started = time.monotonic()
@@ -165,27 +179,25 @@ def impute_case(
 
     # The stream is named by content: a renamed or moved scan gets the same draws.
     checksum = sha256(case.scan)
-    imputed = imputer.impute(
-        grid.volume,
-        seed=request.seed,
-        case=checksum,
-        tile=request.tile,
-        keep_observed=request.keep_observed,
-    )
-    if not np.isfinite(imputed.mean).all():
-        raise VolumeError(
-            f"{case.scan}: {imputer.name} gave values that are not finite",
-            hint="report this; --model linear works meanwhile",
+    try:
+        imputed = imputer.impute(
+            grid.volume,
+            seed=request.seed,
+            case=checksum,
+            tile=request.tile,
+            keep_observed=request.keep_observed,
         )
+    except VolumeError as error:  # it knows voxels, no file
+        raise VolumeError(f"{case.scan}: {error}", hint=error.hint) from error
     if request.samples and imputed.draw is None:
-        raise ConfigError(
-            f"{imputer.name} gives no draws",
-            hint="leave --samples out or pass --model cross-plane-ridge",
-        )
+        raise _no_draws(imputer)
+    _require_finite(imputed.mean, "mean", case, imputer)
+    if imputed.std is not None:
+        _require_finite(imputed.std, "std", case, imputer)
 
     facts = _facts(case, grid, imputer, request, {"name": case.scan.name, "sha256": checksum})
     put = writer(case.space, scan, grid, imputed.mean)
-    _write_all(case, put, grid, imputed, request, lambda: record(facts))
+    _write_all(case, put, grid, imputed, imputer, request, lambda: record(facts))
     log.info(
         "%s: %d of %d slices acquired, %.1f s",
         case.scan.name,
@@ -201,25 +213,45 @@ def _write_all(
     put: Write,
     grid: FineGrid,
     imputed: Imputation,
+    imputer: Imputer,
     request: Request,
     record: Callable[[], dict[str, Any]],
 ) -> None:
     case.record.unlink(missing_ok=True)  # from here until the end the case is unfinished
     _remove_stale(case, imputed, request)
 
-    def write(label: str, data: Float32[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"]) -> None:
+    def write(label: str, data: Image | UInt8[np.ndarray, "i j k"]) -> None:
         path = case.file(label)
         put(path, data)
         content = CONTENTS[label.rstrip("0123456789")]
         write_json(_sidecar(path), {"Description": content, **record()})
 
     if imputed.draw is not None:
-        for number in range(1, request.samples + 1):
-            write(f"draw{number:03d}", imputed.draw(number))
+        _write_draws(case, imputed.draw, imputer, request.samples, write)
     if imputed.std is not None:
         write("std", imputed.std)
     write("observed", grid.volume.observed.astype(np.uint8))
     write("mean", imputed.mean)
+
+
+def _write_draws(
+    case: Case,
+    draw: Callable[[int], Image],
+    imputer: Imputer,
+    samples: int,
+    write: Callable[[str, Image], None],
+) -> None:
+    """Writes draws one by one, as only one fits into memory; one that fails takes all back."""
+    labels = [f"draw{number:03d}" for number in range(1, samples + 1)]
+    try:
+        for number, label in enumerate(labels, start=1):
+            image = draw(number)
+            _require_finite(image, f"draw {number}", case, imputer)
+            write(label, image)
+    except VolumeError:
+        for label in labels:
+            _remove(case.file(label))
+        raise
 
 
 def _remove_stale(case: Case, imputed: Imputation, request: Request) -> None:
@@ -230,8 +262,27 @@ def _remove_stale(case: Case, imputed: Imputation, request: Request) -> None:
         stale.append(path)
         number += 1
     for path in stale:
-        path.unlink(missing_ok=True)
-        _sidecar(path).unlink(missing_ok=True)
+        _remove(path)
+
+
+def _remove(image: Path) -> None:
+    image.unlink(missing_ok=True)
+    _sidecar(image).unlink(missing_ok=True)
+
+
+def _no_draws(imputer: Imputer) -> ConfigError:
+    return ConfigError(
+        f"{imputer.name} gives no draws",
+        hint="leave --samples out or pass --model cross-plane-ridge",
+    )
+
+
+def _require_finite(image: Image, what: str, case: Case, imputer: Imputer) -> None:
+    if not np.isfinite(image).all():
+        raise VolumeError(
+            f"{case.scan}: the {what} of {imputer.name} is not finite everywhere",
+            hint="report this; --model linear works meanwhile",
+        )
 
 
 def _facts(

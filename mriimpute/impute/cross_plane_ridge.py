@@ -11,22 +11,25 @@ t = distances inside a gap.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
+from mriimpute.config import parse
 from mriimpute.data.stack import intensity_range, pixel_steps
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.impute._contract import Imputation, Imputer
 from mriimpute.impute.interpolate import interpolated
-from mriimpute.impute.noise import Texture, unit_noise
+from mriimpute.impute.noise import Texture, texture, unit_noise
 from mriimpute.impute.variogram import spread_by_distance
 from mriimpute.inference.cross_plane import (
     Config,
     Moments,
     hidden_lines,
     moments_of_slices,
+    unpacked,
 )
 from mriimpute.inference.cross_plane_filters import Filters
 from mriimpute.volume import Volume
@@ -78,6 +81,29 @@ class CrossPlaneRidge(Imputer):
     ) -> None:
         self.config = Config() if config is None else config
         self.moments = dict(moments or {})
+
+    @classmethod
+    def from_checkpoint(
+        cls, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]
+    ) -> "CrossPlaneRidge":
+        """Returns the imputer of a model file, as read by `mriimpute.checkpoint.load`.
+
+        Raises:
+            ConfigError: If a setting is unknown or ill-typed.
+            KeyError: If an entry is missing.
+            ValueError: If the sums do not fit the settings.
+        """
+        config = parse(Config, metadata["model"], where="model")
+        moments = unpacked(arrays)
+        for gap, sums in moments.items():
+            expected = Moments.empty(config, gap).arrays()
+            for name, array in sums.arrays().items():
+                if array.shape != expected[name].shape:
+                    raise ValueError(
+                        f"gap{gap}.{name} must have shape {expected[name].shape}, "
+                        f"got {array.shape}"
+                    )
+        return cls(config, moments)
 
     def impute(
         self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
@@ -207,11 +233,5 @@ def _texture(filters: Filters, slices: Slices, scale: float, steps: tuple[int, i
             error = (hidden - mean) / np.sqrt(variance)
             within += np.einsum("tnc,snc->ts", error, error, dtype=np.float64)
             beside += float((error[..., 1:] * error[..., :-1]).sum(dtype=np.float64))
-    if not within.any():  # slices too small to hide a line in, or constant: white noise
-        return Texture(0.0, np.eye(size))
-
-    deviation = np.sqrt(np.maximum(np.diag(within), 1e-30))
-    along = float(np.clip(beside / np.trace(within), 0.0, 0.95))
-    # A share of white noise keeps the matrix positive definite whatever the rounding.
-    correlation = 0.999 * within / np.outer(deviation, deviation) + 0.001 * np.eye(size)
-    return Texture(along, correlation)
+    # Slices too small to hide a line in, or constant: white noise.
+    return texture(within, beside) or Texture(0.0, np.eye(size))

@@ -28,6 +28,8 @@ Kind = Literal["linear", "pchip", "cubic"]
 class Interpolation(Imputer):
     """Interpolates along grid lines. It gives no draws and does not know how sure it is."""
 
+    gives_draws = False
+
     def __init__(self, kind: Kind) -> None:
         self.name = kind
         self.kind = kind

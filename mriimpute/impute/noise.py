@@ -14,7 +14,7 @@ from scipy import ndimage, optimize
 from mriimpute.geometry import Stack
 from mriimpute.seeds import numpy_stream
 
-__all__ = ["Texture", "unit_noise"]
+__all__ = ["Texture", "texture", "unit_noise"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +28,22 @@ class Texture:
 
     along: float
     within: Float[np.ndarray, "t t"]
+
+
+def texture(within: Float[np.ndarray, "t t"], beside: float) -> Texture | None:
+    """Returns the texture of errors; None where there are none.
+
+    Args:
+        within: Sums of products of errors at two distances inside a gap.
+        beside: Sum of products of neighbours, over all distances.
+    """
+    if not within.any():
+        return None
+    deviation = np.sqrt(np.maximum(np.diag(within), 1e-30))
+    along = float(np.clip(beside / np.trace(within), 0.0, 0.95))
+    # A share of white noise keeps the matrix positive definite whatever the rounding.
+    correlation = 0.999 * within / np.outer(deviation, deviation) + 0.001 * np.eye(len(within))
+    return Texture(along, correlation)
 
 
 def unit_noise(

@@ -1,13 +1,15 @@
 """Imputation with a model of patches.
 
 Patches overlap. With tent weights w_p and, per patch, the mean f_p and the variance v_p of f(z)
-over draws of z from q(z | y_O), a voxel gets
+over draws of z from q(z | y_O), and the mean s_p^2 of the variance of the voxel given z, a voxel
+gets
 
     mean      m   = sum w_p f_p / sum w_p                                        (Eq. 8)
-    variance  std^2 = v + u + sigma^2
+    variance  std^2 = v + u + s^2
               v   = sum w_p v_p / sum w_p                 within patches
               u   = sum w_p (f_p - m)^2 / sum w_p         between patches: where they disagree
-    draw n    y_n = m + r (b_n - m) + sqrt(u + sigma^2) noise_n                  (Eq. 5)
+              s^2 = sum w_p s_p^2 / sum w_p               noise: sigma^2 where all voxels share it
+    draw n    y_n = m + r (b_n - m) + sqrt(u + s^2) noise_n                      (Eq. 5)
               b_n = sum w_p f(z_pn) / sum w_p,    r = sum w_p / sqrt(sum w_p^2)
 
 Averaging independent draws of overlapping patches shrinks their variance; r undoes this: draws
@@ -15,11 +17,17 @@ spread as far as `std` says where overlapping patches agree about v.
 
 Latent draws come in pairs, z = loc +- L noise: where f is affine the mean is exact.
 
+A model with importance weights has its draws weighed patch by patch, over what the patch observes:
+moments are self-normalised sums, and a draw is one of so many, taken in proportion to its weight.
+
 References:
     Dalca et al., Unsupervised Data Imputation via Variational Inference of Deep Subspaces, 2019,
     Eq. 5 and 8.
+    Mattei & Frellsen, MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets,
+    2019, Eq. 12 and 13.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -34,12 +42,14 @@ from mriimpute.data import Normalisation, in_space, normalisation
 from mriimpute.geometry import find_stack
 from mriimpute.impute._contract import Imputation, Imputer
 from mriimpute.impute.lattice import Blend, Box, Lattice, Place
-from mriimpute.models import Model
-from mriimpute.nn.density import Density
+from mriimpute.inference.importance import effective_sample_size, log_weights, resample
+from mriimpute.models import Model, Recovery
 from mriimpute.seeds import numpy_stream, stream
 from mriimpute.volume import Volume
 
 __all__ = ["PatchImputer"]
+
+log = logging.getLogger(__name__)
 
 BATCH = 16
 """Patches that the network sees at once. Always so many: a result may depend on it."""
@@ -48,7 +58,7 @@ PAIRS = 4
 """Pairs of latent draws behind the mean and the variance."""
 
 CACHED = 1024
-"""Groups of patches whose posterior is kept from one draw to the next."""
+"""Groups of patches whose recovery is kept from one draw to the next."""
 
 Image = Float32[np.ndarray, "i j k"]
 
@@ -89,13 +99,13 @@ class PatchImputer(Imputer):
         norm = normalisation(volume)
         kept = volume.observed if keep_observed else np.zeros_like(volume.observed)
         work = _Work(self, volume, norm, seed, case, tile)
-        mean, within, between, ratio = work.moments()
-        pixel = between + np.float32(float(self.model.sigma) ** 2)
+        mean, within, between, ratio, noise = work.moments()
+        pixel = between + noise
         std = np.sqrt(within + pixel) * np.float32(norm.scale)
 
         def draw(number: int) -> Image:
-            noise = numpy_stream(seed, "impute", case, "draw", number, "noise")
-            white = noise.standard_normal(mean.shape, np.float32)
+            generator = numpy_stream(seed, "impute", case, "draw", number, "noise")
+            white = generator.standard_normal(mean.shape, np.float32)
             y = mean + ratio * (work.latent_draw(number) - mean) + np.sqrt(pixel) * white
             return np.where(kept, volume.data, norm.undo(y))
 
@@ -127,25 +137,30 @@ class _Work:
         self.lattice = Lattice(volume.shape, extent, BATCH)
         self.groups = self.lattice.groups()
         self.seed, self.case, self.tile = seed, case, tile
-        self._posteriors: dict[int, Density] = {}
+        self._recoveries: dict[int, Recovery] = {}
 
-    def moments(self) -> tuple[Image, Image, Image, Image]:
-        """Returns m, v, u and r of every voxel."""
-        out = np.empty((4, *self.lattice.shape), np.float32)
+    def moments(self) -> tuple[Image, Image, Image, Image, Image]:
+        """Returns m, v, u, r and s^2 of every voxel."""
+        out = np.empty((5, *self.lattice.shape), np.float32)
         tent, one = self.lattice.tent, np.ones(self.lattice.extent)
+        sizes: dict[int, float] = {}
         for region in self.lattice.regions(self.tile):
-            blend = Blend(self.lattice, region, sums=5)
+            blend = Blend(self.lattice, region, sums=6)
             for index, group in self._touching(region):
-                f, v = self._statistics(index)
+                f, v, s, sizes[index] = self._statistics(index)
                 for n, place in enumerate(group):
-                    blend.add(place, tent * np.stack([one, f[n], f[n] ** 2, v[n], tent]))
+                    terms = [one, f[n], f[n] ** 2, v[n], tent, s[n]]
+                    blend.add(place, tent * np.stack(terms))
 
-            weight, first, second, within, squares = blend.total
+            weight, first, second, within, squares, noise = blend.total
             m = first / weight
             u = np.maximum(second / weight - m**2, 0.0)
             r = weight / np.sqrt(squares)
-            out[(slice(None), *region.slices)] = m, within / weight, u, r
-        return out[0], out[1], out[2], out[3]
+            out[(slice(None), *region.slices)] = m, within / weight, u, r, noise / weight
+        if self.model.weights > 1:
+            mean = sum(sizes.values()) / len(sizes)
+            log.info("%s: %.1f draws count per patch, in the mean", self.case, mean)
+        return out[0], out[1], out[2], out[3], out[4]
 
     def latent_draw(self, number: int) -> Image:
         """Returns b_n, the blend of one draw per patch."""
@@ -154,8 +169,7 @@ class _Work:
         for region in self.lattice.regions(self.tile):
             blend = Blend(self.lattice, region, sums=2)
             for index, group in self._touching(region):
-                noise = self._noise(index, 1, self.case, "draw", number)
-                f = self._decoded(index, noise)[0]
+                f = self._drawn(index, number)
                 for n, place in enumerate(group):
                     blend.add(place, np.stack([tent, tent * f[n]]))
             out[region.slices] = blend.total[1] / blend.total[0]
@@ -169,38 +183,90 @@ class _Work:
 
     def _statistics(
         self, index: int
-    ) -> tuple[Float64[np.ndarray, "b x y z"], Float64[np.ndarray, "b x y z"]]:
-        """Returns the mean and the variance of f(z), for each patch of a group."""
-        half = self._noise(index, PAIRS, "mean")
-        f = self._decoded(index, torch.stack([half, -half], dim=1).flatten(0, 1))
-        return f.mean(axis=0, dtype=np.float64), f.var(axis=0, dtype=np.float64)
+    ) -> tuple[
+        Float64[np.ndarray, "b x y z"],
+        Float64[np.ndarray, "b x y z"],
+        Float64[np.ndarray, "b x y z"],
+        float,
+    ]:
+        """Returns the mean and the variance of f(z), and the mean variance of voxels given z.
+
+        For each patch of a group; and how many draws count per patch, in the mean.
+        """
+        half = self._noise(index, max(PAIRS, -(-self.model.weights // 2)), "mean")
+        noise = torch.stack([half, -half], dim=1).flatten(0, 1)
+        z = self._latent(index, noise)
+        f, scale = self._decoded(index, z)
+        square = np.square(scale, dtype=np.float64)
+        if self.model.weights == 1:
+            within = f.var(axis=0, dtype=np.float64)
+            return f.mean(axis=0, dtype=np.float64), within, square.mean(axis=0), float(len(z))
+
+        weights = self._log_weights(index, z)
+        shares = torch.softmax(weights.double(), dim=0).cpu().numpy()
+        mean, second, spread = (
+            np.einsum("sb,sbxyz->bxyz", shares, part)
+            for part in (f, np.square(f, dtype=np.float64), square)
+        )
+        size = effective_sample_size(weights)[: len(self.groups[index])].mean()
+        return mean, np.maximum(second - mean**2, 0.0), spread, float(size)
+
+    def _drawn(self, index: int, number: int) -> Float32[np.ndarray, "b x y z"]:
+        """Returns f(z) for one draw of z for each patch of a group."""
+        purpose = (self.case, "draw", number)
+        z = self._latent(index, self._noise(index, self.model.weights, *purpose))
+        if self.model.weights > 1:
+            uniform = torch.zeros(1, BATCH)
+            for n, place in enumerate(self.groups[index]):
+                generator = stream(self.seed, "impute", *purpose, "choice", *place)
+                uniform[:, n] = torch.rand(1, generator=generator)
+            which = resample(self._log_weights(index, z), uniform.to(self.device))
+            z = z.gather(0, which[..., None].expand(-1, -1, z.shape[-1]))
+        return self._decoded(index, z)[0][0]
+
+    def _latent(self, index: int, noise: Float[Tensor, "s b m"]) -> Float[Tensor, "s b m"]:
+        return self._recovery(index).latent.transport(noise.to(self.device))
 
     def _decoded(
-        self, index: int, noise: Float[Tensor, "s b m"]
-    ) -> Float32[np.ndarray, "s b x y z"]:
-        """Returns f(z) for draws of z made of `noise`."""
-        z = self._posterior(index).transport(noise.to(self.device))
-        # Two draws at once bound the memory.
+        self, index: int, z: Float[Tensor, "s b m"]
+    ) -> tuple[Float32[np.ndarray, "s b x y z"], Float32[np.ndarray, "s b x y z"]]:
+        """Returns f(z) and the standard deviations of voxels given z."""
+        voxels = self._recovery(index).voxels
+        locs, scales = [], []
         with torch.inference_mode():
-            f = torch.cat([self.model.decode(part) for part in z.split(2)]).float().cpu().numpy()
-        return f.reshape(len(noise), BATCH, *self.lattice.extent)
+            for part in z.split(2):  # two draws at once bound the memory
+                p = voxels(part)
+                locs.append(p.loc.float().cpu().numpy())
+                scales.append(p.scale.float().expand_as(p.loc).cpu().numpy())
+        shape = (len(z), BATCH, *self.lattice.extent)
+        return np.concatenate(locs).reshape(shape), np.concatenate(scales).reshape(shape)
 
-    def _posterior(self, index: int) -> Density:
-        if index in self._posteriors:
-            return self._posteriors[index]
+    def _log_weights(self, index: int, z: Float[Tensor, "s b m"]) -> Float[Tensor, "s b"]:
+        y, q = self._batch(index), self._recovery(index).latent
+        observed = y.isfinite()
+        with torch.inference_mode():
+            return torch.cat([log_weights(self.model, q, p, y, observed) for p in z.split(2)])
+
+    def _recovery(self, index: int) -> Recovery:
+        if index in self._recoveries:
+            return self._recoveries[index]
+        y = self._batch(index)
+        with torch.inference_mode():
+            recovery = self.model.recovery(y, y.isfinite())
+        if len(self._recoveries) < CACHED:
+            self._recoveries[index] = recovery
+        return recovery
+
+    def _batch(self, index: int) -> Float[Tensor, "b 1 *grid"]:
+        """Returns the patches of a group, NaN where unobserved and in places without a patch."""
         group = self.groups[index]
         y = np.full((BATCH, *self.lattice.extent), np.nan, np.float32)
         y[: len(group)] = self.lattice.cut(self.y, group)
-        batch = torch.from_numpy(y.reshape(BATCH, 1, *self.patch)).to(self.device)
-        with torch.inference_mode():
-            q = self.model.posterior(batch, batch.isfinite())
-        if len(self._posteriors) < CACHED:
-            self._posteriors[index] = q
-        return q
+        return torch.from_numpy(y.reshape(BATCH, 1, *self.patch)).to(self.device)
 
     def _noise(self, index: int, draws: int, *purpose: str | int) -> Float[Tensor, "s b m"]:
         """Returns latent noise that depends on the place of each patch, not on its group."""
-        noise = torch.zeros(draws, BATCH, self._posterior(index).loc.shape[-1])
+        noise = torch.zeros(draws, BATCH, self._recovery(index).latent.loc.shape[-1])
         for n, place in enumerate(self.groups[index]):
             generator = stream(self.seed, "impute", *purpose, *place)
             noise[:, n] = torch.randn(draws, noise.shape[-1], generator=generator)

@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import get_args
 
-from mriimpute.config import parse
 from mriimpute.errors import ConfigError
 from mriimpute.files import sha256
 from mriimpute.impute._contract import Imputer
 from mriimpute.impute.cross_plane_ridge import CrossPlaneRidge
 from mriimpute.impute.interpolate import Interpolation, Kind
-from mriimpute.inference.cross_plane import Config, unpacked
 
-__all__ = ["METHODS", "identity", "load_imputer"]
+__all__ = ["METHODS", "identity", "load_imputer", "model_file"]
 
 METHODS = (*get_args(Kind), CrossPlaneRidge.name)
 
@@ -33,7 +31,7 @@ def load_imputer(name: str, *, device: str) -> Imputer:
     if name == CrossPlaneRidge.name:
         return CrossPlaneRidge()
 
-    return _trained(_file(name), device)
+    return _trained(model_file(name), device)
 
 
 def identity(name: str) -> str:
@@ -42,26 +40,37 @@ def identity(name: str) -> str:
     Raises:
         ConfigError: If there is neither a method nor a run of that name.
     """
-    return name if name in METHODS else f"sha256:{sha256(_file(name))}"
+    return name if name in METHODS else f"sha256:{sha256(model_file(name))}"
 
 
-def _file(name: str) -> Path:
+def model_file(name: str | Path) -> Path:
+    """Returns the model file that a run folder, or a path to the file itself, stands for.
+
+    Raises:
+        ConfigError: If there is neither.
+    """
     path = Path(name)
     if not path.exists():
         raise ConfigError(
-            f"no model is called {name!r}", hint=f"use a run folder or one of {list(METHODS)}"
+            f"no model is called {str(name)!r}", hint=f"use a run folder or one of {list(METHODS)}"
         )
     return path / "model.safetensors" if path.is_dir() else path
 
 
 def _trained(path: Path, device: str) -> Imputer:
-    from mriimpute.checkpoint import load  # loads torch
+    from mriimpute.checkpoint import load, understood  # loads torch
 
     tensors, metadata = load(path)
-    if metadata["name"] == CrossPlaneRidge.name:
-        config = parse(Config, metadata["model"], where="model")
-        return CrossPlaneRidge(config, unpacked({key: t.numpy() for key, t in tensors.items()}))
+    with understood(path):
+        if metadata["name"] == CrossPlaneRidge.name:
+            arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
+            return CrossPlaneRidge.from_checkpoint(arrays, metadata)
 
-    from mriimpute.impute.patches import PatchImputer
+        if metadata["name"] == "cross-plane":
+            from mriimpute.impute.cross_plane import CrossPlane
 
-    return PatchImputer.from_checkpoint(tensors, metadata, device=device)
+            return CrossPlane.from_checkpoint(tensors, metadata, device=device)
+
+        from mriimpute.impute.patches import PatchImputer
+
+        return PatchImputer.from_checkpoint(tensors, metadata, device=device)

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mriimpute.models import Model
+from mriimpute.models import Likelihood, Model
 
-__all__ = ["negative_elbo", "negative_log_likelihood"]
+__all__ = ["negative_elbo", "negative_log_density", "negative_log_likelihood"]
 
 
 def negative_elbo(
@@ -52,9 +52,17 @@ def negative_log_likelihood(
     observed: Bool[Tensor, "b 1 *grid"],
 ) -> Float[Tensor, "s b"]:
     """Returns -log p(y_O | z) = 1/2 sum_O ((y - f(z))^2 / sigma^2 + log(2 pi sigma^2))."""
-    sigma = model.sigma
-    # Gated before squaring: the gradient of a square is a product, and 0 * NaN is NaN.
-    residual = torch.where(observed, y - model.decode(z).to(sigma), 0.0)
-    white = (residual / sigma).square().flatten(2).sum(-1)
-    count = observed.flatten(1).sum(-1)
-    return 0.5 * (white + count * (math.log(2 * math.pi) + 2 * sigma.log()))
+    return negative_log_density(model.likelihood(z), y, observed)
+
+
+def negative_log_density(
+    p: Likelihood, y: Float[Tensor, "b 1 *grid"], where: Bool[Tensor, "b 1 *grid"]
+) -> Float[Tensor, "s b"]:
+    """Returns -log p(y) of the voxels in `where`, whatever the others hold."""
+    loc, scale = p.loc.to(p.scale), p.scale
+    # Gated before dividing and squaring: the gradient of either is a product, and 0 * NaN is NaN.
+    white = torch.where(where, y - loc, 0.0) / scale
+    volume = torch.where(where, scale.log(), 0.0)
+    nats = (0.5 * white.square() + volume).flatten(2).sum(-1)
+    count = where.flatten(1).sum(-1).to(nats)  # a count times a number is in single precision
+    return nats + 0.5 * math.log(2 * math.pi) * count

@@ -7,28 +7,55 @@ M, for each voxel j over the patches that observe it, with z~ = [z; 1]:
                        [W_j, mu_j] = (sum y_ij <z~_i>^T) (sum <z~_i z~_i^T> + kappa I)^-1
                        sigma^2 = mean over observed (i, j) of <(y_ij - [W_j, mu_j] z~_i)^2>
 
-Everything is a sum over patches, so one pass in batches is enough and patches are not kept.
+X, the parameters expanded by a prior N(m, S) of z, and reduced to N(0, I) again:
+                       m = mean_i <z_i>,    S = mean_i <z_i z_i^T> - m m^T = L L^T
+                       mu <- mu + W m,      W <- W L
+
+Without the last step EM crawls where there is little noise, as mu and the scale of W change only
+by as much as the posterior of z leaves open. Everything is a sum over patches, so one pass in
+batches is enough and patches are not kept.
 
 Axes: b = batch, grid = voxels of a patch, j = voxels in a row, e = latent dimensions + 1.
 
 References:
     Ilin & Raiko, Practical Approaches to Principal Component Analysis in the Presence of Missing
     Values, 2010. Dalca et al., 2019, section 3.5.1 names this fit of its Eq. 13.
+    Liu, Rubin & Wu, Parameter Expansion to Accelerate EM: The PX-EM Algorithm, 1998.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mriimpute.inference.evidence import negative_log_evidence
 from mriimpute.models.ppca import Ppca
 from mriimpute.nn.density import FullGaussian
 
-__all__ = ["em_step"]
+__all__ = ["em_step", "fit_em"]
 
-Batch = tuple[Float[Tensor, "b 1 *grid"], Bool[Tensor, "b 1 *grid"]]
+Batch = tuple[Float[Tensor, "_ 1 ..."], Bool[Tensor, "_ 1 ..."]]  # not all of one size
+
+
+def fit_em(model: Ppca, batches: Sequence[Batch], *, iterations: int, kappa: float) -> list[float]:
+    """Improves `model` by iterations of `em_step` and returns the evidence before and after each.
+
+    Args:
+        model: Where to start, and what is changed.
+        batches: As in `em_step`; read twice per iteration.
+        iterations: How many; the list is one longer.
+        kappa: As in `em_step`.
+
+    Returns:
+        Mean log p(y_O) over patches, in nats.
+    """
+    evidence = [_mean_log_evidence(model, batches)]
+    for _ in range(iterations):
+        em_step(model, batches, kappa=kappa)
+        evidence.append(_mean_log_evidence(model, batches))
+    return evidence
 
 
 @torch.no_grad()
@@ -48,9 +75,10 @@ def em_step(model: Ppca, batches: Iterable[Batch], *, kappa: float) -> None:
         sums.add(model.posterior(y, observed), y.flatten(1), observed.flatten(1))
 
     rows = sums.rows(kappa)
+    model.noise.assign(sums.variance(rows) ** 0.5)
+    rows = rows @ sums.expansion()
     model.w.copy_(rows[:, :-1])
     model.mu.copy_(rows[:, -1])
-    model.noise.assign(sums.variance(rows) ** 0.5)
 
 
 @dataclass(slots=True)
@@ -62,18 +90,21 @@ class Sums:
         cross: sum_i o_ij y_ij <z~>.
         square: sum_ij o_ij y_ij^2.
         count: sum_ij o_ij.
+        latent: sum_i <z~ z~^T>.
     """
 
     second: Float[Tensor, "j e e"]
     cross: Float[Tensor, "j e"]
     square: float
     count: int
+    latent: Float[Tensor, "e e"]
 
     @classmethod
     def zero(cls, model: Ppca) -> "Sums":
         voxels, latents = model.w.shape
         blank = torch.zeros(voxels, latents + 1, dtype=torch.float64, device=model.w.device)
-        return cls(blank[..., None].repeat(1, 1, latents + 1), blank, 0.0, 0)
+        second = blank[..., None].repeat(1, 1, latents + 1)
+        return cls(second, blank, 0.0, 0, torch.zeros_like(second[0]))
 
     def add(self, q: FullGaussian, y: Float[Tensor, "b j"], observed: Bool[Tensor, "b j"]) -> None:
         one = torch.ones(len(y), 1, dtype=torch.float64, device=y.device)
@@ -87,6 +118,7 @@ class Sums:
         self.cross += y.mT @ mean
         self.square += float(y.square().sum())
         self.count += int(observed.sum())
+        self.latent += moment.sum(0)
 
     def rows(self, kappa: float) -> Float[Tensor, "j e"]:
         eye = torch.eye(self.cross.shape[-1], dtype=torch.float64, device=self.cross.device)
@@ -94,7 +126,21 @@ class Sums:
         ridge = max(kappa, torch.finfo(torch.float64).tiny)
         return torch.linalg.solve(self.second + ridge * eye, self.cross)
 
+    def expansion(self) -> Float[Tensor, "e e"]:
+        """Returns what turns [W, mu] into [W L, mu + W m]: [[L, m], [0, 1]]."""
+        second = self.latent / self.latent[-1, -1]
+        mean = second[:-1, -1]
+        turned = torch.eye(len(second), dtype=second.dtype, device=second.device)
+        turned[:-1, :-1] = torch.linalg.cholesky(second[:-1, :-1] - torch.outer(mean, mean))
+        turned[:-1, -1] = mean
+        return turned
+
     def variance(self, rows: Float[Tensor, "j e"]) -> float:
         explained = 2 * (rows * self.cross).sum()
         spread = torch.einsum("je,jef,jf->", rows, self.second, rows)
         return max(float(self.square - explained + spread), 0.0) / max(self.count, 1)
+
+
+@torch.no_grad()
+def _mean_log_evidence(model: Ppca, batches: Iterable[Batch]) -> float:
+    return -torch.cat([negative_log_evidence(model, *batch) for batch in batches]).mean().item()

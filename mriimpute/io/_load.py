@@ -16,7 +16,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from mriimpute.errors import GeometryError, VolumeError
 
-__all__ = ["ENDINGS", "image_dtype", "load", "voxels"]
+__all__ = ["ENDINGS", "has_ending", "image_dtype", "load", "voxels"]
 
 ENDINGS = (".nii.gz", ".nii", ".mgz", ".mgh")
 
@@ -26,6 +26,11 @@ UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zl
 
 # gzip cannot shrink more than 1032-fold: a file claiming more is damaged, not large.
 GREATEST_RATIO = 1100
+
+
+def has_ending(path: Path, endings: tuple[str, ...] = ENDINGS) -> bool:
+    """Tells whether a file name ends in one of `endings`, in small or in capital letters."""
+    return path.name.lower().endswith(endings)
 
 
 def load(path: Path) -> tuple[Any, list[str]]:
@@ -39,7 +44,7 @@ def load(path: Path) -> tuple[Any, list[str]]:
         raise VolumeError(f"{path} does not exist", hint="check the path")
     if path.is_dir():
         raise VolumeError(f"{path} is a folder", hint="pass a file")
-    if not path.name.endswith(ENDINGS):
+    if not has_ending(path):
         raise VolumeError(
             f"{path} is not a NIfTI or MGZ file", hint=f"pass a file ending in {_listed()}"
         )
@@ -144,12 +149,12 @@ def _heard() -> Iterator[list[str]]:
 
 
 def _capacity(path: Path) -> int:
-    return path.stat().st_size * (GREATEST_RATIO if path.name.endswith(COMPRESSED) else 1)
+    return path.stat().st_size * (GREATEST_RATIO if has_ending(path, COMPRESSED) else 1)
 
 
 def _read_to_the_end(path: Path) -> None:
     """Makes gzip compare its checksum, which stands behind the last voxel: nibabel stops there."""
-    if path.name.endswith(COMPRESSED):
+    if has_ending(path, COMPRESSED):
         with gzip.open(path) as file:
             while file.read(1 << 20):
                 pass

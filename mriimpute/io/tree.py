@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from mriimpute.errors import VolumeError
-from mriimpute.io._load import ENDINGS
+from mriimpute.io._load import ENDINGS, has_ending
 
-__all__ = ["ENDINGS", "find_scans", "is_label", "stem", "subject"]
+__all__ = ["ENDINGS", "find_scans", "has_ending", "is_label", "stem", "subject"]
 
 SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw", "T2star", "inplaneT1", "inplaneT2")
 
@@ -38,7 +38,7 @@ def find_scans(source: Path) -> list[Path]:
     scans = [
         path
         for path in found
-        if path.name.endswith(ENDINGS)
+        if has_ending(path)
         and "_desc-" not in path.name
         and not is_label(path)
         and path.name[0] != "."
@@ -55,15 +55,15 @@ def is_label(path: Path) -> bool:
 
 
 def stem(path: Path) -> str:
-    """Returns the file name without its image ending.
+    """Returns the file name without its image ending, which may be in capitals.
 
     Example:
         >>> stem(Path("scan.v2.nii.gz"))
         'scan.v2'
     """
     for ending in ENDINGS:
-        if path.name.endswith(ending):
-            return path.name.removesuffix(ending)
+        if has_ending(path, (ending,)):
+            return path.name[: -len(ending)]
     return path.stem
 
 

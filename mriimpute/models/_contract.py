@@ -4,6 +4,8 @@ Axes: b = batch, s = draws, m = latent dimensions, grid = voxels of a patch, two
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
@@ -11,7 +13,37 @@ from torch import Tensor, nn
 
 from mriimpute.nn.density import Density
 
-__all__ = ["Model", "ModelConfig"]
+__all__ = ["Likelihood", "Model", "ModelConfig", "Recovery"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Likelihood:
+    """Independent Gaussians over the voxels of patches.
+
+    Attributes:
+        loc: Their means.
+        scale: Their standard deviations; a single number stands for all voxels.
+    """
+
+    loc: Float[Tensor, "s b 1 *grid"]
+    scale: Float[Tensor, "s b 1 *grid"] | Float[Tensor, ""]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recovery:
+    """What imputation draws from: z ~ latent, then the voxels ~ voxels(z).
+
+    References:
+        Tonolini et al., Tomographic Auto-Encoder, 2021, section 2: q(x | y) as the integral of
+        q(z | y) q(x | z, y).
+
+    Attributes:
+        latent: q(z | y_O).
+        voxels: Takes draws of z to the density of the voxels given each.
+    """
+
+    latent: Density
+    voxels: Callable[[Float[Tensor, "s b m"]], Likelihood]
 
 
 class Model(nn.Module, ABC):
@@ -25,9 +57,12 @@ class Model(nn.Module, ABC):
 
     Attributes:
         patch: Voxels of a patch along each axis.
+        weights: Draws of q weighed against each other for each draw of imputation; with 1, draws
+            of q are taken as they are.
     """
 
     patch: tuple[int, ...]
+    weights: int = 1
 
     @property
     @abstractmethod
@@ -43,6 +78,16 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def decode(self, z: Float[Tensor, "s b m"]) -> Float[Tensor, "s b 1 *grid"]:
         """Returns f(z)."""
+
+    def likelihood(self, z: Float[Tensor, "s b m"]) -> Likelihood:
+        """Returns p(y | z); a model may have a noise level per voxel."""
+        return Likelihood(self.decode(z), self.sigma)
+
+    def recovery(
+        self, y: Float[Tensor, "b 1 *grid"], observed: Bool[Tensor, "b 1 *grid"]
+    ) -> Recovery:
+        """Returns what patches are completed from; here q(z | y_O) and p(y | z)."""
+        return Recovery(self.posterior(y, observed), self.likelihood)
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""An encoder of sparse grids and a decoder of dense ones, both made of residual blocks.
+"""Encoders of sparse and of dense grids and a decoder of dense ones, made of residual blocks.
 
 Axes: b = batch, c = channel, grid = voxels, two or three axes; coarse = 2^levels times coarser.
 """
@@ -13,7 +13,17 @@ from mriimpute.nn._axes import conv_layer, max_pool
 from mriimpute.nn.convolution import ObservedConv
 from mriimpute.nn.pyramid import Window, pool, pyramid
 
-__all__ = ["Decoder", "Encoder", "ObservedResidual", "Residual", "coarse_grid", "level_widths"]
+__all__ = [
+    "Decoder",
+    "DenseEncoder",
+    "Encoder",
+    "ObservedResidual",
+    "Residual",
+    "coarse_grid",
+    "level_widths",
+]
+
+WIDEST = 1024
 
 
 def coarse_grid(patch: tuple[int, ...], levels: int, *, block: int = 1) -> tuple[int, ...]:
@@ -39,14 +49,14 @@ def coarse_grid(patch: tuple[int, ...], levels: int, *, block: int = 1) -> tuple
     return tuple(size // 2**levels for size in patch)
 
 
-def level_widths(channels: int, levels: int) -> tuple[int, ...]:
-    """Returns the channels of each level, finest first, twice as many on each.
+def level_widths(channels: int, levels: int, *, widest: int = WIDEST) -> tuple[int, ...]:
+    """Returns the channels of each level, finest first, twice as many on each up to `widest`.
 
     Example:
-        >>> level_widths(8, 3)
-        (8, 16, 32)
+        >>> level_widths(8, 4), level_widths(8, 4, widest=32)
+        ((8, 16, 32, 64), (8, 16, 32, 32))
     """
-    return tuple(channels * 2**level for level in range(levels))
+    return tuple(min(channels * 2**level, widest) for level in range(levels))
 
 
 class Encoder(nn.Module):
@@ -72,6 +82,29 @@ class Encoder(nn.Module):
             # Plain pooling is exact: features are >= 0, and 0 where nothing is covered.
             y = max_pool(block(y, windows), 2)
         return y, pool(levels[-1][-1].covered)
+
+
+class DenseEncoder(nn.Module):
+    """The same with ordinary convolutions, for grids without gaps or with filled ones.
+
+    Args:
+        axes: Axes of the grid, 2 or 3.
+        in_channels: Of the input.
+        channels: Of the output of each block, finest first.
+    """
+
+    def __init__(self, axes: int, in_channels: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            Residual(fine, coarse, axes=axes)
+            for fine, coarse in pairwise((in_channels, *channels))
+        )
+
+    def forward(self, x: Float[Tensor, "b c_in *grid"]) -> Float[Tensor, "b c *coarse"]:
+        """Returns features."""
+        for block in self.blocks:
+            x = max_pool(block(x), 2)
+        return x
 
 
 class Decoder(nn.Module):

@@ -48,7 +48,11 @@ class ObservedLinear(nn.Module):
         self, y: Float[Tensor, "b c p"], observed: Bool[Tensor, "b 1 p"]
     ) -> Float[Tensor, "b d"]:
         """Returns r; zero where nothing is observed."""
-        return self.subspaces(y[:, None], observed[:, None]).solve()[:, 0]
+        return self.regression(y, observed).solve()[:, 0]
+
+    def regression(self, y: Float[Tensor, "b c p"], observed: Bool[Tensor, "b 1 p"]) -> Regression:
+        """Returns the problem that `forward` solves, of a single block."""
+        return self.subspaces(y[:, None], observed[:, None])
 
     def decode(self, r: Float[Tensor, "b d"]) -> Float[Tensor, "b c p"]:
         """Returns W r + mu."""

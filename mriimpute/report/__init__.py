@@ -1,6 +1,7 @@
 """Records to tables and figures for people; the only importer of matplotlib."""
 
 from mriimpute.report.figure import write_figure
+from mriimpute.report.reproduction import write_panels
 from mriimpute.report.table import Table, table_of
 
-__all__ = ["Table", "table_of", "write_figure"]
+__all__ = ["Table", "table_of", "write_figure", "write_panels"]

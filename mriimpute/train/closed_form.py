@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mriimpute.checkpoint import understood
 from mriimpute.config import parse
 from mriimpute.data import fine_volume, observed_beside
 from mriimpute.data.stack import intensity_range, pixel_steps, slices_of
@@ -52,10 +53,9 @@ def accumulate(
     done = 0
     if saved := folder.saved(identity):
         tensors, numbers = saved
-        moments, done = (
-            unpacked({key: tensor.numpy() for key, tensor in tensors.items()}),
-            int(numbers["step"]),
-        )
+        with understood(folder.checkpoint):
+            moments = unpacked({key: tensor.numpy() for key, tensor in tensors.items()})
+            done = int(numbers["step"])
     if done == len(scans):
         log.info("%s is finished: %d scans", folder.path, done)
         return True

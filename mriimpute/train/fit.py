@@ -2,17 +2,20 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mriimpute.data import cohort, observed_beside
+from mriimpute.errors import MriImputeError
 from mriimpute.files import sha256
 from mriimpute.progress import Track
 from mriimpute.train.closed_form import accumulate
+from mriimpute.train.cross_plane import learn_lines
 from mriimpute.train.folder import RunFolder
 from mriimpute.train.loop import learn
-from mriimpute.train.settings import CLOSED_FORM, read, resolve
+from mriimpute.train.reading import readable
+from mriimpute.train.settings import CLOSED_FORM, LineSettings, read, resolve
 from mriimpute.train.stop import Stop
 
 __all__ = ["train"]
@@ -30,6 +33,7 @@ def train(
     max_minutes: float | None,
     track: Track,
     overwrite: bool = False,
+    on_failure: Callable[[Path, MriImputeError], None] | None = None,
 ) -> Path:
     """Fits a model to the sparse scans of a cohort and returns the file that `impute` loads.
 
@@ -45,21 +49,35 @@ def train(
         max_minutes: Stop after so long, with a model of what was learnt; None for no limit.
         track: Shows progress.
         overwrite: Begin anew where the folder holds a run.
+        on_failure: Told of every scan that cannot be read, before training starts without it.
+            None: the first one is an error.
 
     Raises:
         ConfigError: If settings are wrong, or the folder holds a run with other ones.
         TrainingError: If the loss or its gradient is not finite.
+        VolumeError: If a scan cannot be read and `on_failure` is None, or none can.
         KeyboardInterrupt: After a Ctrl-C, once the checkpoint is written.
     """
     chosen = read(settings, seed=seed)
-    scans = cohort(source)
+    found = cohort(source)
     complete = resolve(settings, seed=seed)
     folder = RunFolder(run)
     folder.open(complete, overwrite=overwrite)
-    identity = {**complete, "cohort": fingerprint(scans.train), "scans": len(scans.train)}
+    scans, left_out = readable(found, on_failure=on_failure, track=track)
+    folder.note_unreadable([path.name for path in left_out])
+    identity = {
+        **complete,
+        "cohort": fingerprint(scans.train),
+        "scans": len(scans.train),
+        "scans_left_out": len(left_out),
+    }
 
     with Stop(max_minutes) as stop:
-        if chosen.name == CLOSED_FORM:
+        if isinstance(chosen, LineSettings):
+            done = learn_lines(
+                scans, folder, chosen, identity, device=device, stop=stop, track=track
+            )
+        elif chosen.name == CLOSED_FORM:
             done = accumulate(scans.train, folder, chosen, identity, stop=stop, track=track)
         else:
             done = learn(scans, folder, chosen, identity, device=device, stop=stop, track=track)

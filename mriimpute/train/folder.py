@@ -1,7 +1,7 @@
-"""A run folder: settings, journal, checkpoint, model."""
+"""A run folder: settings, journal, checkpoint, model, and which scans could not be read."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mriimpute import config
-from mriimpute.checkpoint import load, save
+from mriimpute.checkpoint import load, save, understood
 from mriimpute.errors import ConfigError, OutputError
-from mriimpute.files import atomic
+from mriimpute.files import atomic, write_json
 
 __all__ = ["RunFolder"]
 
@@ -31,6 +31,7 @@ class RunFolder:
         self.journal = path / "journal.jsonl"
         self.checkpoint = path / "checkpoint.safetensors"
         self.model = path / "model.safetensors"
+        self.unreadable = path / "unreadable.json"
 
     def open(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
         """Makes the folder ready to start, or to go on with the same settings.
@@ -44,7 +45,7 @@ class RunFolder:
             OutputError: If it holds something else, or cannot be written.
         """
         if overwrite:
-            for file in (self.checkpoint, self.model, self.journal, self.settings):
+            for file in self._files():
                 file.unlink(missing_ok=True)
         if self.settings.is_file() and self.checkpoint.is_file():
             self._compare(settings)
@@ -71,12 +72,14 @@ class RunFolder:
         if not self.checkpoint.is_file():
             return None
         tensors, document = load(self.checkpoint, kind="state")
-        if document["cohort"] != identity["cohort"]:
+        with understood(self.checkpoint):
+            cohort, state = document["cohort"], document["state"]
+        if cohort != identity["cohort"]:
             raise ConfigError(
                 f"{self.path} was begun with other scans",
                 hint="choose another folder with -o, or pass --overwrite to begin anew",
             )
-        return tensors, document["state"]
+        return tensors, state
 
     def save(
         self,
@@ -95,6 +98,16 @@ class RunFolder:
         """
         save(self.model, model, {**identity, "step": numbers["step"]})
         save(self.checkpoint, state, {**identity, "state": dict(numbers)}, kind="state")
+
+    def note_unreadable(self, names: Sequence[str]) -> None:
+        """Writes which scans of the cohort were left out, or removes the note where none is.
+
+        It is no part of the model file, which may leave the house: a name may be a patient's.
+        """
+        if names:
+            write_json(self.unreadable, {"scans": list(names)})
+        else:
+            self.unreadable.unlink(missing_ok=True)
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Adds one line to the journal."""
@@ -120,6 +133,9 @@ class RunFolder:
             kept.append(line + "\n")
         with atomic(self.journal) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
+
+    def _files(self) -> tuple[Path, ...]:
+        return self.checkpoint, self.model, self.journal, self.unreadable, self.settings
 
     def _compare(self, settings: Mapping[str, Any]) -> None:
         before, now = _flat(config.read_toml(self.settings)), _flat(settings)

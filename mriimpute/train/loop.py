@@ -10,15 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mriimpute.data import Cohort, Patches, SparseScan, draw_patches, read_sparse
-from mriimpute.errors import ConfigError, TrainingError
-from mriimpute.inference.elbo import negative_elbo
-from mriimpute.inference.evidence import negative_log_evidence
+from mriimpute.errors import TrainingError
 from mriimpute.models import Model
-from mriimpute.models.ppca import Ppca
 from mriimpute.progress import Track
 from mriimpute.seeds import numpy_stream, stream
 from mriimpute.train.folder import RunFolder
-from mriimpute.train.schedule import beta, rate
+from mriimpute.train.objective import objective
+from mriimpute.train.schedule import rate, weight
 from mriimpute.train.settings import Settings
 from mriimpute.train.state import State
 from mriimpute.train.stop import Stop
@@ -53,7 +51,7 @@ def learn(
     config = settings.train
     state = State(settings, device)
     if saved := folder.saved(identity):
-        state.load(*saved, where=str(folder.checkpoint))
+        state.resume(*saved, where=str(folder.checkpoint))
     if state.step >= config.steps:
         log.info("%s is finished: %d patches", folder.path, state.patches)
         return True
@@ -78,7 +76,7 @@ def learn(
             generator=numpy_stream(settings.seed, "patches", step),
         )
         generator = stream(settings.seed, "train", step, device=device)
-        nats, voxels = _nats(state.model, patches, settings, beta(config, step), generator)
+        nats, voxels = _nats(state.model, patches, settings, weight(config, step), generator)
         (nats / max(voxels, 1)).backward()
         value = float(nats.detach())
         norm = float(state.descend(rate(config, step)))
@@ -106,25 +104,30 @@ def learn(
                     "val_loss": _watch(state.average, watched, settings, device),
                     "sigma": float(state.average.sigma),
                     "rate": rate(config, step),
-                    "beta": beta(config, step),
+                    "weight": weight(config, step),
                     "seconds": round(seconds, 3),
                     "patches_per_second": round((state.patches - first) / seconds, 2),
                 }
             )
             state.nats, state.voxels = 0.0, 0
 
-        # Save.
-        if last or stop.wanted or time.monotonic() - saved_at > 60 * config.save_minutes:
+        # Save. A stop that is asked for after this line waits for the next step.
+        stopping = stop.wanted
+        if last or stopping or time.monotonic() - saved_at > 60 * config.save_minutes:
             folder.save(state.average.state_dict(), state.tensors(), identity, state.numbers())
             saved_at = time.monotonic()
-        if stop.wanted:
+        if stopping:
             break
 
     return state.step >= config.steps
 
 
 def _nats(
-    model: Model, patches: Patches, settings: Settings, weight: float, generator: torch.Generator
+    model: Model,
+    patches: Patches,
+    settings: Settings,
+    prior_weight: float,
+    generator: torch.Generator,
 ) -> tuple[Float[Tensor, ""], int]:
     """Returns the objective summed over patches, and how many voxels it explains."""
     config, device = settings.train, generator.device
@@ -132,18 +135,7 @@ def _nats(
     observed = torch.from_numpy(patches.observed).to(device)
     mixed = device.type == "cuda" and config.precision == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-        match config.objective:
-            case "elbo":
-                nats = negative_elbo(
-                    model, y, observed, draws=config.draws, beta=weight, generator=generator
-                )
-            case "evidence":
-                if not isinstance(model, Ppca):
-                    raise ConfigError(
-                        f"the evidence of {settings.name} has no closed form",
-                        hint="use --set train.objective=elbo",
-                    )
-                nats = negative_log_evidence(model, y, observed)
+        nats = objective(model, y, observed, config, weight=prior_weight, generator=generator)
 
     return nats.sum(), int(patches.observed.sum())
 

@@ -1,16 +1,16 @@
-"""Learning rate and KL weight as pure functions of the position in the run.
+"""Learning rate and weight of the prior as pure functions of the position in the run.
 
 Nothing here knows when a run was stopped, so a resumed run takes the same steps.
 """
 
 import math
 
-from mriimpute.train.settings import TrainConfig
+from mriimpute.train.settings import Course, TrainConfig
 
-__all__ = ["beta", "rate"]
+__all__ = ["rate", "weight"]
 
 
-def rate(config: TrainConfig, step: int) -> float:
+def rate(config: Course, step: int) -> float:
     """Returns the learning rate of a step: a linear rise, then a cosine.
 
     Example:
@@ -26,13 +26,19 @@ def rate(config: TrainConfig, step: int) -> float:
     return config.rate * share
 
 
-def beta(config: TrainConfig, step: int) -> float:
-    """Returns the weight of the KL term at a step: a linear rise from 0 to 1.
+def weight(config: TrainConfig, step: int) -> float:
+    """Returns the weight of the prior at a step: 0, then a linear rise to 1.
+
+    It multiplies the KL term of a variational bound; a tomographic objective makes its gamma of
+    it.
 
     Example:
-        >>> config = TrainConfig(patches=1000, batch=10, beta_warm_up=0.2)
-        >>> beta(config, 0), beta(config, 10), beta(config, 50)
-        (0.0, 0.5, 1.0)
+        >>> config = TrainConfig(patches=1000, batch=10, warm_up_start=0.1, warm_up_end=0.3)
+        >>> [weight(config, step) for step in (5, 10, 20, 50)]
+        [0.0, 0.0, 0.5, 1.0]
     """
-    rise = round(config.beta_warm_up * config.steps)
-    return min(1.0, step / rise) if rise else 1.0
+    start = round(config.warm_up_start * config.steps)
+    end = round(config.warm_up_end * config.steps)
+    if step >= end:
+        return 1.0
+    return max(0, step - start) / (end - start)

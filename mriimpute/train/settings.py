@@ -10,29 +10,42 @@ from typing import Any, Literal
 
 from mriimpute import config, models
 from mriimpute.data import PatchConfig
+from mriimpute.data.lines import LineConfig
 from mriimpute.errors import ConfigError
-from mriimpute.inference.cross_plane import Config as CrossPlaneConfig
+from mriimpute.inference.cross_plane import Config as RidgeConfig
+from mriimpute.inference.cross_plane_network import Config as NetworkConfig
+from mriimpute.inference.cross_plane_network import Loss
 
-__all__ = ["CLOSED_FORM", "Settings", "TrainConfig", "names", "preset", "read", "resolve"]
+__all__ = [
+    "CLOSED_FORM",
+    "CROSS_PLANE",
+    "Course",
+    "LineCourse",
+    "LineSettings",
+    "Settings",
+    "TrainConfig",
+    "names",
+    "preset",
+    "read",
+    "resolve",
+]
 
 CLOSED_FORM = "cross-plane-ridge"
+CROSS_PLANE = "cross-plane"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """How long and how fast a model learns.
+class Course:
+    """How long and how fast a network learns, whatever it minimises.
 
     Attributes:
-        objective: "elbo" (variational) or "evidence" (for models with an exact posterior).
         patches: Patches to learn from, over the whole run.
         batch: Patches per step; at least 2.
-        draws: Latent draws per patch in the variational bound.
         rate: Learning rate after its warm-up.
         final_rate: Learning rate at the end, as a share of `rate`; in between it is a cosine.
         rate_warm_up: Share of the run over which the learning rate rises.
-        beta_warm_up: Share of the run over which the weight of the KL term rises from 0 to 1.
         weight_decay: Of weight matrices and kernels; biases and scalars are left alone.
-        clip: Largest norm of the gradient of the loss per observed voxel.
+        clip: Largest norm of the gradient of the loss.
         average: Decay per step of the moving average of the parameters, which is what is kept.
         precision: Of matrix products on CUDA; the CPU always uses float32.
         report: Patches from one line of the journal to the next.
@@ -40,14 +53,11 @@ class TrainConfig:
         save_minutes: Time from one checkpoint to the next. It changes no result.
     """
 
-    objective: Literal["elbo", "evidence"] = "elbo"
     patches: int = 20_000
     batch: int = 16
-    draws: int = 1
     rate: float = 1e-3
     final_rate: float = 0.01
     rate_warm_up: float = 0.02
-    beta_warm_up: float = 0.15
     weight_decay: float = 1e-4
     clip: float = 1.0
     average: float = 0.995
@@ -60,13 +70,13 @@ class TrainConfig:
         if self.batch < 2:
             # At batch 1 torch takes a convolution on the CPU that is ten times slower.
             raise ValueError(f"batch must be at least 2, got {self.batch}")
-        for name in ("patches", "draws", "report", "val_patches"):
+        for name in ("patches", "report", "val_patches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("rate", "clip", "save_minutes"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("final_rate", "rate_warm_up", "beta_warm_up", "average"):
+        for name in ("final_rate", "rate_warm_up", "average"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in 0 to 1, got {getattr(self, name)}")
 
@@ -74,6 +84,48 @@ class TrainConfig:
     def steps(self) -> int:
         """Steps of the whole run."""
         return -(-self.patches // self.batch)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig(Course):
+    """How a patch model learns. The gradient of its loss is per observed voxel.
+
+    Attributes:
+        objective: "elbo" (variational bound), "evidence" (for models with an exact posterior),
+            "importance" (importance weighted bound, `miwae`) or "tomographic" (`tae`).
+        draws: Latent draws per patch; of an importance weighted bound, its weights.
+        warm_up_start: Share of the run after which the weight of the prior begins to rise.
+        warm_up_end: Share of the run after which it is 1.
+    """
+
+    objective: Literal["elbo", "evidence", "importance", "tomographic"] = "elbo"
+    draws: int = 1
+    warm_up_start: float = 0.0
+    warm_up_end: float = 0.15
+
+    def __post_init__(self) -> None:
+        Course.__post_init__(self)  # super() fails in a class with slots
+        if self.draws < 1:
+            raise ValueError(f"draws must be at least 1, got {self.draws}")
+        for name in ("warm_up_start", "warm_up_end"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in 0 to 1, got {getattr(self, name)}")
+        if self.warm_up_start > self.warm_up_end:
+            raise ValueError(
+                f"warm_up_start must be at most warm_up_end, got {self.warm_up_start} and "
+                f"{self.warm_up_end}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LineCourse(Course):
+    """How the cross-plane network learns.
+
+    Attributes:
+        loss: Of the mean, "squared" or "charbonnier".
+    """
+
+    loss: Loss = "squared"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,9 +152,28 @@ class Settings:
         return tuple(self.model["patch"])
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LineSettings:
+    """Everything that decides what the cross-plane network learns, next to the cohort.
+
+    Attributes:
+        name: Of the model.
+        seed: Of the run.
+        model: Size of the network, complete; its `Config` reads it.
+        lines: How lines are hidden.
+        train: How long and how fast it learns; crops of slices are its patches.
+    """
+
+    name: str
+    seed: int
+    model: dict[str, Any]
+    lines: LineConfig = field(default_factory=LineConfig)
+    train: LineCourse = field(default_factory=LineCourse)
+
+
 def names() -> list[str]:
     """Returns the names of everything that can be trained."""
-    return sorted([CLOSED_FORM, *models.available()])
+    return sorted([CLOSED_FORM, CROSS_PLANE, *models.available()])
 
 
 def preset(name: str) -> dict[str, Any]:
@@ -126,13 +197,11 @@ def resolve(settings: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
     """
     chosen = read(settings, seed=seed)
     complete: dict[str, Any] = {"name": chosen.name, "seed": chosen.seed, "model": chosen.model}
-    if chosen.name != CLOSED_FORM:
-        complete["patches"] = dataclasses.asdict(chosen.patches)
-        complete["train"] = dataclasses.asdict(chosen.train)
+    complete |= {key: dataclasses.asdict(getattr(chosen, key)) for key in _tables(chosen.name)}
     return tomllib.loads(config.dump(complete))
 
 
-def read(settings: Mapping[str, Any], *, seed: int) -> Settings:
+def read(settings: Mapping[str, Any], *, seed: int) -> Settings | LineSettings:
     """Returns `settings` parsed and complete.
 
     Raises:
@@ -142,22 +211,42 @@ def read(settings: Mapping[str, Any], *, seed: int) -> Settings:
     if name not in names():
         raise ConfigError(f"no model is called {name!r}", hint=f"use one of {names()}")
 
-    tables = ("name", "seed", "model", *(("patches", "train") if name != CLOSED_FORM else ()))
+    known = ["name", "seed", "model", *_tables(name)]
     for key in settings:
-        if key not in tables:
-            raise ConfigError(f"{name} has no setting {key!r}", hint=f"known: {list(tables)}")
+        if key not in known:
+            raise ConfigError(f"{name} has no setting {key!r}", hint=f"known: {known}")
     if settings.get("seed", seed) != seed:
         raise ConfigError(
             f"the settings say seed {settings['seed']}, the command {seed}",
             hint=f"pass --seed {settings['seed']}",
         )
+    model = _model(name, _table(settings, "model"))
+    if name == CROSS_PLANE:
+        return LineSettings(
+            name=name,
+            seed=seed,
+            model=model,
+            lines=config.parse(LineConfig, _table(settings, "lines"), where="lines"),
+            train=config.parse(LineCourse, _table(settings, "train"), where="train"),
+        )
     return Settings(
         name=name,
         seed=seed,
-        model=_model(name, _table(settings, "model")),
+        model=model,
         patches=config.parse(PatchConfig, _table(settings, "patches"), where="patches"),
         train=config.parse(TrainConfig, _table(settings, "train"), where="train"),
     )
+
+
+def _tables(name: str) -> tuple[str, ...]:
+    """Returns which tables of settings a model has, next to that of its own."""
+    match name:
+        case "cross-plane-ridge":
+            return ()
+        case "cross-plane":
+            return "lines", "train"
+        case _:
+            return "patches", "train"
 
 
 def _table(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -168,9 +257,6 @@ def _table(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _model(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
-    kind: Any = (
-        CrossPlaneConfig
-        if name == CLOSED_FORM
-        else import_module(f"mriimpute.models.{name.replace('-', '_')}").Config
-    )
+    kinds: dict[str, Any] = {CLOSED_FORM: RidgeConfig, CROSS_PLANE: NetworkConfig}
+    kind = kinds.get(name) or import_module(f"mriimpute.models.{name.replace('-', '_')}").Config
     return dataclasses.asdict(config.parse(kind, table, where="model"))

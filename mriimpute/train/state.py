@@ -1,42 +1,37 @@
-"""What a training run is at one moment: everything that the next step depends on."""
+"""What a training run of a patch model is at one moment."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.optim import AdamW
+from torch import Tensor
 
 from mriimpute import models
-from mriimpute.checkpoint import restore
-from mriimpute.errors import ConfigError
-from mriimpute.train.settings import Settings, TrainConfig
+from mriimpute.errors import CheckpointError, ConfigError
+from mriimpute.models import Model
+from mriimpute.train.descent import Descent
+from mriimpute.train.settings import Settings
 
 __all__ = ["State"]
 
-PARTS = ("model", "average", "optimiser")
 
-
-class State:
-    """A model under training, its moving average, the optimiser and the position in the run.
+class State(Descent[Model]):
+    """A model under training, and the loss since the last line of the journal.
 
     Args:
         settings: Of the run.
         device: Torch device.
+        fused: See `Descent`.
+
+    Raises:
+        ConfigError: If the model cannot be built from its settings.
     """
 
-    def __init__(self, settings: Settings, device: str) -> None:
-        self.config = settings.train
-        self.device = torch.device(device)
+    def __init__(self, settings: Settings, device: str, *, fused: bool = False) -> None:
         try:
             model = models.build(settings.name, settings.model, seed=settings.seed)
         except ValueError as error:
             raise ConfigError(f"model: {error}", hint="change the value") from error
-        self.model = model.to(device)
-        self.average = copy.deepcopy(self.model).eval().requires_grad_(requires_grad=False)
-        self.optimiser = _optimiser(self.model, self.config)
-        self.step = 0
+        super().__init__(model, settings.train, device, fused=fused)
         self.nats = 0.0
         self.voxels = 0
 
@@ -45,77 +40,23 @@ class State:
         """Patches learnt from so far."""
         return self.step * self.config.batch
 
-    def descend(self, rate: float) -> Tensor:
-        """Moves the parameters along their gradients, and the average after them.
-
-        Args:
-            rate: Learning rate.
-
-        Returns:
-            The norm of the gradient. Where it is not finite, nothing was moved.
-        """
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        if norm.isfinite():
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
-            self.optimiser.step()
-            self.step += 1
-            self._follow()
-        self.optimiser.zero_grad(set_to_none=True)
-        return norm
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Returns all tensors by name, to be stored."""
-        named = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        named |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for index, entries in self.optimiser.state_dict()["state"].items():
-            named |= {f"optimiser.{index}.{key}": value for key, value in entries.items()}
-        return named
-
     def numbers(self) -> dict[str, Any]:
         """Returns the plain values, to be stored."""
         return {"step": self.step, "nats": self.nats, "voxels": self.voxels}
 
-    def load(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: str) -> None:
+    def resume(
+        self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: str
+    ) -> None:
         """Becomes the state that `tensors` and `numbers` came from.
 
         Raises:
             CheckpointError: If they do not fit the model.
         """
-        model, average, optimiser = (_part(tensors, name) for name in PARTS)
-        restore(self.model, model, where=where)
-        restore(self.average, average, where=where)
-        entries: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in optimiser.items():
-            index, _, key = name.partition(".")
-            entries.setdefault(int(index), {})[key] = tensor
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": entries, "param_groups": groups})
-        self.step, self.nats = int(numbers["step"]), float(numbers["nats"])
-        self.voxels = int(numbers["voxels"])
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        # Young averages forget faster, or they would remember the initial parameters.
-        decay = min(self.config.average, self.step / (self.step + 10))
-        own, followed = self.model.state_dict(), self.average.state_dict()
-        for name, value in followed.items():
-            if value.is_floating_point():
-                value.lerp_(own[name], 1 - decay)
-            else:
-                value.copy_(own[name])
-
-
-def _optimiser(model: nn.Module, config: TrainConfig) -> AdamW:
-    kernels = [p for p in model.parameters() if p.ndim >= 2]
-    others = [p for p in model.parameters() if p.ndim < 2]
-    groups = [
-        {"params": kernels, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return AdamW([g for g in groups if g["params"]], lr=config.rate, betas=(0.9, 0.99))
-
-
-def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    prefix = f"{name}."
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        try:
+            step, nats, voxels = (numbers[key] for key in ("step", "nats", "voxels"))
+            self.nats, self.voxels = float(nats), int(voxels)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{where} does not say where the run was", hint="begin anew with --overwrite"
+            ) from error
+        self.load(tensors, int(step), where=where)

@@ -1,6 +1,7 @@
 """Tests for `mriimpute evaluate`."""
 
 import csv
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -55,6 +56,47 @@ def test_table_shows_what_the_csv_holds(sim: Path) -> None:
     with (sim.parent / "out" / "metrics.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert f"{float(row['psnr_db']):.2f}" in stdout.splitlines()[-1].split()
+
+
+def copied(sim: Path, subject: str) -> None:
+    for part in ("cohort", "truth"):
+        for path in (sim / part / "sub-1" / "anat").iterdir():
+            other = sim / part / subject / "anat" / path.name.replace("sub-1", subject)
+            other.parent.mkdir(parents=True, exist_ok=True)
+            other.write_bytes(path.read_bytes())
+    with (sim / "participants.tsv").open("a") as table:
+        table.write(f"{subject}\ttest\n")
+
+
+def test_subjects_that_cannot_be_scored_are_named_and_the_others_are_scored(sim: Path) -> None:
+    for subject in ("sub-0", "sub-2", "sub-3"):
+        copied(sim, subject)
+    (sim / "truth/sub-0/anat/sub-0_T1w.nii.gz").write_bytes(b"no image")
+    (sim / "truth/sub-2/anat/sub-2_T1w.nii.gz").unlink()
+    (sim / "cohort/sub-3/anat/sub-3_T1w.nii.gz").write_bytes(b"no image")
+
+    code, stdout, stderr = call(sim, "--methods", "linear,pchip", "-o", sim.parent / "out")
+
+    assert code == 1
+    assert [line.split()[0] for line in stdout.splitlines()[2:]] == ["linear", "pchip"]
+    errors = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 3
+    assert stderr.splitlines()[-1] == "left out: 3: sub-2, sub-0_T1w, sub-3_T1w"
+    summary = json.loads((sim.parent / "out" / "summary.json").read_text())
+    assert (summary["subjects"], summary["left_out"]) == (1, ["sub-2", "sub-0_T1w", "sub-3_T1w"])
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_without_a_readable_subject_there_is_no_table(sim: Path, others: int) -> None:
+    (sim / "cohort/sub-1/anat/sub-1_T1w.nii.gz").write_bytes(b"no image")
+    for number in range(others):
+        copied(sim, f"sub-{2 + number}")
+
+    code, stdout, stderr = call(sim, "--methods", "linear")
+
+    assert (code, stdout) == (1, "")
+    assert stderr.count("error: ") == (3 if others else 1)
+    assert ("none of the 2 test scans can be read" in stderr) == bool(others)
 
 
 def test_unknown_method_is_two_lines_and_status_1(sim: Path) -> None:

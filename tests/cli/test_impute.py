@@ -14,7 +14,11 @@ from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app
 from mriimpute.geometry import rotation
+from mriimpute.impute import Imputation
+from mriimpute.impute.cross_plane_ridge import CrossPlaneRidge
+from mriimpute.impute.interpolate import Interpolation
 from mriimpute.simulate.template import mni152
+from mriimpute.volume import Volume
 
 OBLIQUE = nib.affines.from_matvec(
     rotation((12.0, -7.0, 5.0)) @ np.diag([-1.0, 1.0, -6.0]), [10.0, -20.0, 30.0]
@@ -198,6 +202,80 @@ def test_an_interpolator_writes_a_mean_and_refuses_draws(tmp_path: Path) -> None
     assert plain.exit_code == 0, plain.stderr
     assert not list((tmp_path / "out").glob("*std*"))
     assert_two_lines(drawn, "pchip gives no draws", "cross-plane-ridge")
+
+
+def test_draws_of_a_method_without_any_are_refused_before_work_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = [save_scan(tmp_path / f"{name}.nii.gz") for name in "ab"]
+    monkeypatch.setattr(Interpolation, "impute", lambda *_, **__: pytest.fail("imputed"))
+
+    result = call(*scans, "--model", "linear", "--samples", 1, "-o", tmp_path / "out", "-q")
+
+    assert_two_lines(result, "linear gives no draws")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("broken", ["mean", "std", "draw 2"])
+def test_values_that_are_not_finite_are_an_error_and_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def impute(imputer: CrossPlaneRidge, volume: Volume, **_: object) -> Imputation:
+        good = np.where(volume.observed, volume.data, 0)
+        bad = np.where(volume.observed, volume.data, np.float32(np.inf))
+        return Imputation(
+            mean=bad if broken == "mean" else good,
+            std=bad if broken == "std" else good,
+            draw=lambda number: bad if broken == f"draw {number}" else good,
+        )
+
+    scan = save_scan(tmp_path / "scan.nii.gz")
+    monkeypatch.setattr(CrossPlaneRidge, "impute", impute)
+
+    result = call(scan, "--samples", 3, "-o", tmp_path / "out", "-q")
+
+    assert_two_lines(result, f"the {broken} of cross-plane-ridge is not finite", "scan.nii.gz")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_one_observed_voxel_gives_a_mean_but_no_claim_about_its_spread(tmp_path: Path) -> None:
+    data = np.full((8, 8, 8), np.nan, np.float32)
+    data[3, 4, 5] = 7
+    scan = tmp_path / "scan.nii.gz"
+    nib.save(nib.Nifti1Image(data, np.eye(4)), scan)
+
+    linear = call(scan, "--model", "linear", "-o", tmp_path / "linear")
+    ridge = call(scan, "-o", tmp_path / "ridge", "-q")
+
+    assert linear.exit_code == 0, linear.stderr
+    mean = np.asarray(nib.load(tmp_path / "linear" / "scan_desc-mean.nii.gz").dataobj)
+    assert (mean == 7).all()
+    problem, hint = ridge.stderr.splitlines()[-2:]
+    assert ridge.exit_code == 1
+    assert problem.startswith(f"error: {scan}: a single voxel is observed")
+    assert "--model linear" in hint
+
+
+@pytest.mark.parametrize("ending", [".NII", ".NII.GZ"])
+def test_an_ending_in_capitals_is_an_ending(tmp_path: Path, ending: str) -> None:
+    scan = save_scan(tmp_path / f"scan{ending.lower()}").rename(tmp_path / f"HEAD{ending}")
+
+    result = call(tmp_path, "--model", "linear", "-o", tmp_path / "out")
+
+    assert result.exit_code == 0, result.stderr
+    after = nib.load(tmp_path / "out" / "HEAD_desc-mean.nii.gz")
+    before = nib.Nifti1Image.from_bytes(
+        gzip.decompress(scan.read_bytes()) if ending.endswith("GZ") else scan.read_bytes()
+    )
+    expected = before.get_fdata().astype(np.float32)
+    assert_array_equal(np.asarray(after.dataobj)[:, :, ::6], expected)
+
+
+def test_an_ending_in_capitals_does_not_hide_a_damaged_file(tmp_path: Path) -> None:
+    scan = save_scan(tmp_path / "scan.nii.gz").rename(tmp_path / "SCAN.NII.GZ")
+    scan.write_bytes(scan.read_bytes()[:-6])
+
+    assert_two_lines(call(scan, "-o", tmp_path / "out", "-q"), "damaged or cut short")
 
 
 def test_an_existing_result_is_not_replaced(tmp_path: Path) -> None:

@@ -100,6 +100,25 @@ def test_ctrl_c_keeps_what_was_learnt_and_exits_with_130(
     assert "going on after 4 of 40 patches" in resumed.stderr
 
 
+@pytest.mark.parametrize("options", [["--device=cpu"], TINY])
+def test_broken_scan_is_named_and_the_others_are_learnt_from(
+    cohort: Path, tmp_path: Path, options: list[str]
+) -> None:
+    (cohort / "bad.nii.gz").write_bytes(b"no image")
+
+    first, again = (run(cohort, "-o", tmp_path / "run", *options) for _ in range(2))
+
+    assert (first.exit_code, again.exit_code) == (1, 1), first.stderr
+    error, hint = first.stderr.splitlines()[:2]
+    assert error.startswith("error: ")
+    assert "bad.nii.gz" in error
+    assert hint.startswith("hint: ")
+    assert first.stderr.splitlines()[-1] == "left out: 1 scans: bad.nii.gz"
+    assert first.stdout == f"{tmp_path / 'run'}\n"
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+    assert "is finished" in again.stderr
+
+
 def test_unknown_model_names_the_known_ones(cohort: Path) -> None:
     result = run(cohort, "--model", "unet")
 

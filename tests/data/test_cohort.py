@@ -82,6 +82,8 @@ def test_table_that_contradicts_itself_is_refused(tmp_path: Path, rows: str, mes
     [
         ("sub-a_T1w.nii.gz", "sub-a_desc-observed_mask.nii.gz"),
         ("head.nii", "head_desc-observed.nii"),
+        ("head.NII", "head_desc-observed.NII"),
+        ("head.NII", "head_desc-observed.nii"),
     ],
 )
 def test_observed_image_beside_a_scan_belongs_to_it_and_is_no_scan(

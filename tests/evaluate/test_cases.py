@@ -111,6 +111,19 @@ def test_missing_truth_is_refused(sim: Path) -> None:
         find_cases(sim)
 
 
+def test_subject_without_prefix_in_the_table_is_found(sim: Path) -> None:
+    (sim / "participants.tsv").write_text("participant_id\tsplit\n1\ttrain\n2\ttest\n")
+
+    assert [case.subject for case in find_cases(sim)] == ["sub-2"]
+
+
+def test_table_that_contradicts_itself_is_refused(sim: Path) -> None:
+    (sim / "participants.tsv").write_text("participant_id\tsplit\nsub-2\ttest\nsub-2\ttrain\n")
+
+    with pytest.raises(VolumeError, match="sub-2 is in test and in train"):
+        find_cases(sim)
+
+
 def test_truth_without_light_is_refused(sim: Path) -> None:
     (case,) = find_cases(sim)
     image = nib.load(case.truth)

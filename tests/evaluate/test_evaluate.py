@@ -224,6 +224,35 @@ def test_values_that_are_not_finite_stop_the_evaluation(sim: Path, sampler: Samp
         run_of(sim)
 
 
+def test_scan_that_breaks_after_one_method_was_scored_stops_the_next(sim: Path) -> None:
+    evaluate(sim, sim.parent / "report", methods=["linear"], on_failure=lambda *_: None)
+    find_cases(sim)[0].truth.write_bytes(b"no image")
+
+    with pytest.raises(VolumeError, match="cannot be read"):
+        evaluate(
+            sim, sim.parent / "report", methods=["pchip", "linear"], on_failure=lambda *_: None
+        )
+
+
+def test_scan_that_method_is_to_be_fitted_on_may_be_broken(
+    tmp_path: Path, write: Callable[..., None]
+) -> None:
+    write(tmp_path / "sim", {"sub-1": "train", "sub-2": "train", "sub-3": "test"})
+    scan = tmp_path / "sim" / "cohort" / "sub-1" / "anat" / "sub-1_T1w.nii.gz"
+    scan.write_bytes(b"no image")
+    told: list[str] = []
+
+    summary = evaluate(
+        tmp_path / "sim",
+        tmp_path / "report",
+        methods=["cross-plane-ridge"],
+        on_failure=lambda name, _: told.append(name),
+    )
+
+    assert told == list(summary.left_out) == ["sub-1_T1w"]
+    assert len(summary.rows) == 1
+
+
 def test_two_models_of_one_kind_keep_their_own_names(sim: Path, sampler: Sampler) -> None:
     other = sim.parent / "second" / "run"
     other.mkdir(parents=True)

@@ -6,19 +6,34 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from torch import Tensor
 
 from mriimpute import models
 from mriimpute.errors import CheckpointError
 from mriimpute.impute.lattice import Lattice
 from mriimpute.impute.patches import PatchImputer
 from mriimpute.models import Model
-from mriimpute.models.ppca import Config
+from mriimpute.models.mvae import Mvae
+from mriimpute.models.ppca import Config, Ppca
+from mriimpute.nn.density import FullGaussian
 from mriimpute.seeds import numpy_stream, stream
 from mriimpute.volume import Volume
 
 SMALL = {
     "ppca": {"patch": [4, 5, 6], "latents": 3},
+    "mvae": {"patch": [4, 5, 6], "hidden": 6, "latents": 3},
+    "miwae": {"patch": [4, 5, 6], "hidden": 6, "latents": 3, "weights": 5},
+    "tae": {
+        "patch": [4, 4, 6],
+        "architecture": "conv",
+        "levels": 1,
+        "channels": 3,
+        "latents": 2,
+        "prior_levels": 1,
+        "skip": True,
+    },
 }
+every_model = pytest.mark.parametrize("name", SMALL)
 
 
 def trained(name: str = "ppca") -> Model:
@@ -31,8 +46,12 @@ def trained(name: str = "ppca") -> Model:
     return model
 
 
+def imputer_of(model: Model) -> PatchImputer:
+    return PatchImputer(model, "a model", patch=model.patch, device="cpu")
+
+
 def imputer(name: str = "ppca") -> PatchImputer:
-    return PatchImputer(trained(name), name, patch=SMALL[name]["patch"], device="cpu")
+    return imputer_of(trained(name))
 
 
 def stack(shape: tuple[int, int, int] = (9, 10, 13), gap: int = 3) -> Volume:
@@ -42,16 +61,17 @@ def stack(shape: tuple[int, int, int] = (9, 10, 13), gap: int = 3) -> Volume:
     return Volume(np.where(observed, data, np.float32(np.nan)), observed, np.eye(4))
 
 
-def draws_of(volume: Volume, count: int, **options: object) -> np.ndarray:
-    made = imputer().impute(volume, seed=0, case="a", tile=64)
+def draws_of(volume: Volume, count: int, name: str = "ppca") -> np.ndarray:
+    made = imputer(name).impute(volume, seed=0, case="a", tile=64)
     assert made.draw is not None
     return np.stack([made.draw(n) for n in range(1, count + 1)])
 
 
-def test_acquired_voxels_come_back_bit_for_bit() -> None:
+@every_model
+def test_acquired_voxels_come_back_bit_for_bit(name: str) -> None:
     volume = stack()
 
-    made = imputer().impute(volume, seed=0, case="a", tile=64)
+    made = imputer(name).impute(volume, seed=0, case="a", tile=64)
 
     assert made.draw is not None
     assert made.std is not None
@@ -72,11 +92,14 @@ def test_acquired_voxels_are_predicted_too_where_wanted() -> None:
     assert (made.mean != volume.data)[volume.observed].all()
 
 
-@pytest.mark.parametrize("tile", [1000, 7, 3])
-def test_tile_changes_no_bit(tile: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "tile"),
+    [("ppca", 1000), ("ppca", 7), ("ppca", 3), ("mvae", 7), ("miwae", 7), ("tae", 7)],
+)
+def test_tile_changes_no_bit(name: str, tile: int) -> None:
     volume = stack()
-    whole = imputer().impute(volume, seed=0, case="a", tile=64)
-    parts = imputer().impute(volume, seed=0, case="a", tile=tile)
+    whole = imputer(name).impute(volume, seed=0, case="a", tile=64)
+    parts = imputer(name).impute(volume, seed=0, case="a", tile=tile)
 
     assert whole.std is not None
     assert parts.std is not None
@@ -87,9 +110,10 @@ def test_tile_changes_no_bit(tile: int) -> None:
     assert_array_equal(parts.draw(7), whole.draw(7))
 
 
-def test_draw_seven_is_the_same_whatever_else_is_drawn() -> None:
-    first = imputer().impute(stack(), seed=0, case="a", tile=64)
-    second = imputer().impute(stack(), seed=0, case="a", tile=64)
+@every_model
+def test_draw_seven_is_the_same_whatever_else_is_drawn(name: str) -> None:
+    first = imputer(name).impute(stack(), seed=0, case="a", tile=64)
+    second = imputer(name).impute(stack(), seed=0, case="a", tile=64)
 
     assert first.draw is not None
     assert second.draw is not None
@@ -110,11 +134,12 @@ def test_another_seed_or_case_draws_otherwise(seed: int, case: str) -> None:
     assert (first.draw(1) != second.draw(1))[~stack().observed].all()
 
 
-def test_values_of_unobserved_voxels_do_not_matter() -> None:
+@every_model
+def test_values_of_unobserved_voxels_do_not_matter(name: str) -> None:
     volume = stack()
     wild = Volume(np.where(volume.observed, volume.data, 1e6), volume.observed, volume.affine)
 
-    made, made_wild = (imputer().impute(v, seed=0, case="a", tile=64) for v in (volume, wild))
+    made, made_wild = (imputer(name).impute(v, seed=0, case="a", tile=64) for v in (volume, wild))
 
     assert_array_equal(made.mean, made_wild.mean)
 
@@ -156,10 +181,11 @@ def test_patch_alone_gives_the_exact_posterior() -> None:
     assert_allclose(made.mean[~volume.observed], expected[~volume.observed], rtol=1e-4, atol=0.01)
 
 
-def test_draws_spread_as_far_as_the_standard_deviation_says() -> None:
+@pytest.mark.parametrize("name", ["ppca", "mvae"])
+def test_draws_spread_as_far_as_the_standard_deviation_says(name: str) -> None:
     volume = stack()
-    made = imputer().impute(volume, seed=0, case="a", tile=64)
-    draws = draws_of(volume, 200)
+    made = imputer(name).impute(volume, seed=0, case="a", tile=64)
+    draws = draws_of(volume, 200, name)
 
     assert made.std is not None
     missing = ~volume.observed
@@ -167,6 +193,57 @@ def test_draws_spread_as_far_as_the_standard_deviation_says() -> None:
     assert 0.85 < ratio < 1.15
     bias = (draws.mean(axis=0) - made.mean)[missing] / made.std[missing]
     assert np.abs(bias).mean() < 0.1
+
+
+def test_weights_make_up_for_a_poor_encoder(caplog: pytest.LogCaptureFixture) -> None:
+    """An encoder that sees nothing gives the prior; weighing its draws brings the mean back."""
+
+    class Blind(Ppca):
+        weights = 2000
+
+        def posterior(self, y: Tensor, observed: Tensor) -> FullGaussian:
+            return super().posterior(y, torch.zeros_like(observed))
+
+    exact = trained()
+    blind = Blind(Config(patch=(4, 5, 6), latents=3))
+    blind.load_state_dict(exact.state_dict())
+    blind.noise.assign(1.0)
+    exact.noise.assign(1.0)  # type: ignore[operator, union-attr]
+    volume = stack((4, 5, 6))
+
+    with caplog.at_level("INFO"):
+        wanted, made = (
+            imputer_of(model).impute(volume, seed=0, case="a", tile=64) for model in (exact, blind)
+        )
+
+    assert wanted.std is not None
+    assert made.std is not None
+    missing = ~volume.observed
+    difference = np.abs(made.mean - wanted.mean)[missing]
+    assert (difference < 0.1 * wanted.std[missing]).all()
+    assert_allclose(made.std[missing], wanted.std[missing], rtol=0.15)
+    (line,) = caplog.messages
+    assert line.startswith("a: ")
+    assert line.endswith("draws count per patch, in the mean")
+
+
+def test_noise_of_each_voxel_is_its_own() -> None:
+    """With no spread of z, the standard deviation is that of each voxel given z."""
+    model = trained("mvae")
+    assert isinstance(model, Mvae)
+    for part in (model.encoder.loc, model.encoder.log_scale):
+        for parameter in part.parameters():
+            parameter.data.zero_()
+    model.encoder.log_scale.get_parameter("bias").data.fill_(-1e6)
+    volume = stack((4, 5, 6))
+
+    made = imputer_of(model).impute(volume, seed=0, case="a", tile=64)
+
+    low, high = np.percentile(volume.data[volume.observed], [0.5, 99.5])
+    scale = model.clean(torch.zeros(1, 1, 3)).scale.detach().numpy().reshape(4, 5, 6)
+    assert made.std is not None
+    missing = ~volume.observed
+    assert_allclose(made.std[missing], (scale * (high - low))[missing], rtol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (4, 5, 6), (3, 12, 7)])

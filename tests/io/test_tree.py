@@ -27,6 +27,15 @@ def test_a_folder_stands_for_its_images_in_order(tmp_path: Path) -> None:
     assert [path.name for path in find_scans(tmp_path)] == ["a.mgz", "b.nii.gz", "c.nii"]
 
 
+def test_endings_in_capitals_are_those_of_images(tmp_path: Path) -> None:
+    filled(tmp_path, "b.NII.GZ", "a.NII", "c.MGZ", "a.TXT")
+
+    scans = find_scans(tmp_path)
+
+    assert [path.name for path in scans] == ["a.NII", "b.NII.GZ", "c.MGZ"]
+    assert [stem(path) for path in scans] == ["a", "b", "c"]
+
+
 def test_half_written_files_are_not_scans(tmp_path: Path) -> None:
     filled(tmp_path, "a.nii", ".123.partial.b.nii")
 

@@ -5,8 +5,9 @@ import torch
 from torch.testing import assert_close
 
 from mriimpute import models
-from mriimpute.inference.elbo import negative_elbo
 from mriimpute.seeds import stream
+from mriimpute.train.objective import objective
+from mriimpute.train.settings import TrainConfig, preset
 
 
 @pytest.mark.gpu
@@ -16,11 +17,12 @@ def test_half_precision_gives_the_loss_of_single_precision(name: str) -> None:
     y = torch.rand(2, 1, *model.patch, generator=stream(0, "y")).cuda()
     observed = torch.rand(y.shape, generator=stream(0, "observed")).cuda() < 0.3
     y = torch.where(observed, y, torch.nan)
+    config = TrainConfig(objective=preset(name)["train"]["objective"], draws=2)
 
     def loss(*, half: bool) -> torch.Tensor:
         draws = stream(0, "draws", device="cuda")
         with torch.autocast("cuda", torch.bfloat16, enabled=half):
-            return negative_elbo(model, y, observed, draws=1, beta=1.0, generator=draws)
+            return objective(model, y, observed, config, weight=1.0, generator=draws)
 
     mixed = loss(half=True)
     mixed.sum().backward()

@@ -12,6 +12,8 @@ from mriimpute import models
 from mriimpute.errors import ConfigError
 from mriimpute.inference.elbo import negative_elbo
 from mriimpute.seeds import stream
+from mriimpute.train.objective import objective
+from mriimpute.train.settings import TrainConfig, preset
 
 assert_same = partial(assert_close, rtol=0, atol=0, equal_nan=True)
 GRID = (12, 12, 12)
@@ -19,7 +21,22 @@ GRID = (12, 12, 12)
 SMALL: dict[str, dict[str, object]] = {
     "ppca": {"patch": GRID, "latents": 6},
     "conv-sparse": {"patch": GRID, "levels": 2, "channels": 4, "latents": 3},
+    "conv-zero": {"patch": GRID, "levels": 2, "channels": 4, "latents": 3},
+    "conv-mean": {"patch": GRID, "levels": 2, "channels": 4, "latents": 3},
+    "conv-interp": {"patch": GRID, "levels": 2, "channels": 4, "latents": 3},
+    "conv-interp-wmask": {"patch": GRID, "levels": 2, "channels": 4, "latents": 3},
+    "conv-fc-sparse": {"patch": GRID, "levels": 2, "channels": 4, "latents": 6},
     "local-sparse": {"patch": GRID, "levels": 1, "channels": 4, "latents": 6},
+    "mvae": {"patch": GRID, "hidden": 12, "latents": 3},
+    "miwae": {"patch": GRID, "architecture": "conv", "channels": 4, "latents": 3},
+    "tae": {
+        "patch": GRID,
+        "architecture": "conv",
+        "channels": 4,
+        "latents": 3,
+        "prior_channels": 3,
+        "skip": True,
+    },
 }
 every_model = pytest.mark.parametrize("name", models.available())
 
@@ -34,6 +51,13 @@ def randomised(model: models.Model, generator: torch.Generator) -> models.Model:
         noise = torch.randn(parameter.shape, generator=generator)
         parameter.data += 0.1 * noise
     return model
+
+
+def own_loss(name: str, model: models.Model, y: Tensor, observed: Tensor) -> Tensor:
+    """Returns what training minimises by default."""
+    config = TrainConfig(objective=preset(name)["train"]["objective"], draws=2)
+    generator = stream(0, "draws", device=y.device)
+    return objective(model, y, observed, config, weight=1.0, generator=generator)
 
 
 def sparse(
@@ -56,8 +80,7 @@ def test_unobserved_values_reach_neither_posterior_nor_gradient(
     observed[0] = False
 
     def run(y: Tensor) -> list[Tensor]:
-        draws = stream(0, "draws")
-        loss = negative_elbo(model, y, observed, draws=2, beta=1.0, generator=draws)
+        loss = own_loss(name, model, y, observed)
         gradients = torch.autograd.grad(loss.sum(), list(model.parameters()))
         return [model.posterior(y, observed).loc, loss, *gradients]
 
@@ -184,8 +207,13 @@ def test_unknown_setting_is_refused(name: str) -> None:
         ("ppca", {"patch": [3, 3], "latents": 9}),
         ("conv-sparse", {"patch": [22, 24, 24]}),
         ("conv-sparse", {"patch": [24]}),
+        ("conv-interp", {"patch": [22, 24, 24]}),
+        ("conv-fc-sparse", {"patch": [22, 24, 24]}),
         ("local-sparse", {"patch": [20, 24, 24]}),
         ("local-sparse", {"patch": [24]}),
+        ("mvae", {"patch": [24]}),
+        ("miwae", {"patch": [22, 24], "architecture": "conv"}),
+        ("tae", {"patch": [20, 24], "architecture": "conv", "prior_levels": 3}),
     ],
 )
 def test_impossible_patch_is_refused(name: str, settings: dict[str, object]) -> None:

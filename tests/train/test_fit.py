@@ -217,7 +217,7 @@ def test_loss_that_is_not_finite_stops_the_run_and_names_step_and_scans(
         exact = (model.mu[0] * 0).sqrt() + 1 if culprit == "gradient" else model.mu[0] / 0 * 0
         return exact.expand(len(y))
 
-    monkeypatch.setattr("mriimpute.train.loop.negative_log_evidence", broken)
+    monkeypatch.setattr("mriimpute.train.objective.negative_log_evidence", broken)
 
     with pytest.raises(TrainingError, match=r"at step 0, with patches of sub-\d_T1w.nii.gz"):
         fit(sim, tmp_path / "run", settings)

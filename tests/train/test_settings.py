@@ -9,7 +9,7 @@ import pytest
 from mriimpute.config import dump, merge
 from mriimpute.errors import ConfigError
 from mriimpute.train import TrainConfig, names, preset, resolve
-from mriimpute.train.schedule import beta, rate
+from mriimpute.train.schedule import rate, weight
 from mriimpute.train.stop import Stop
 
 
@@ -69,9 +69,9 @@ def test_learning_rate_rises_then_falls_to_its_final_share() -> None:
 
 
 def test_runs_without_warm_up_start_at_full_weight() -> None:
-    config = TrainConfig(beta_warm_up=0.0, rate_warm_up=0.0)
+    config = TrainConfig(warm_up_end=0.0, rate_warm_up=0.0)
 
-    assert beta(config, 0) == 1.0
+    assert weight(config, 0) == 1.0
     assert rate(config, 0) == config.rate
 
 

@@ -1,0 +1,234 @@
+"""Lines hidden inside acquired slices: what teaches a network to see between slices.
+
+Inside a slice every distance is observed, in two directions. Keep every gap-th line of a slice and
+the hidden ones are known. Nothing outside of the acquired slices is ever looked at.
+
+Axes: s = slices, x and y = inside a slice, b = batch, n = kept lines, m = n - 1 intervals,
+t = hidden lines of an interval, w = pixels of a line, p = pixels across the lines.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from mriimpute.data.slices import SliceScan, gaps_of
+
+__all__ = [
+    "LineConfig",
+    "Lines",
+    "draw_lines",
+    "hide",
+    "whole_slices",
+]
+
+ATTEMPTS = 64
+"""Pixels looked at in search of one in the foreground."""
+
+FEWEST = 3
+"""Lines that a slice must have room for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LineConfig:
+    """How lines are hidden.
+
+    Attributes:
+        gaps: Distances between kept lines that the model is to know, in voxels.
+        own_gap: Share of batches with a gap that the scans themselves have.
+        edge: Pixels of a crop along each axis, about.
+        short: Share of batches with two to four lines: stacks have ends and uneven gaps.
+        foreground: Share of crops that surely hold a pixel of the head.
+        gamma: Largest log of the power that intensities are raised to.
+        contrast: Share of crops whose intensities go through a random curve.
+    """
+
+    gaps: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8)
+    own_gap: float = 0.6
+    edge: int = 64
+    short: float = 0.05
+    foreground: float = 0.9
+    gamma: float = 0.3
+    contrast: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.gaps or min(self.gaps) < 2:
+            raise ValueError(f"gaps must be at least 2, got {self.gaps}")
+        if self.edge < 8:
+            raise ValueError(f"edge must be at least 8, got {self.edge}")
+        for name in ("own_gap", "short", "foreground", "contrast"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in 0 to 1, got {getattr(self, name)}")
+        if self.gamma < 0:
+            raise ValueError(f"gamma must be at least 0, got {self.gamma}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lines:
+    """Images of which every gap-th line was kept.
+
+    Attributes:
+        kept: Normalised intensities of the lines.
+        hidden: Those between them.
+        gap: From one line to the next, in voxels.
+        gap_mm: The same in mm, of each image.
+        along_mm: Size of the pixels of a line, of each image.
+        names: The scan of each image.
+        foreground: Intensity that separates the head from the air, of each image.
+    """
+
+    kept: Float32[np.ndarray, "b n w"]
+    hidden: Float32[np.ndarray, "b t m w"]
+    gap: int
+    gap_mm: Float32[np.ndarray, " b"]
+    along_mm: Float32[np.ndarray, " b"]
+    names: tuple[str, ...]
+    foreground: Float32[np.ndarray, " b"]
+
+
+def hide(
+    image: Float32[np.ndarray, "p w"], gap: int, step: int
+) -> tuple[Float32[np.ndarray, "n w"], Float32[np.ndarray, "t m w"]]:
+    """Returns the lines of an image that are kept, and those between them that are hidden.
+
+    Args:
+        image: Lines along its first axis; the first is kept.
+        gap: From one kept line to the next, in voxels.
+        step: Pixels of a voxel.
+    """
+    period = gap * step
+    kept = image[::period]
+    intervals = len(kept) - 1
+    inside = image[: intervals * period].reshape(intervals, period, -1)
+    return kept, np.moveaxis(inside[:, step::step], 1, 0)
+
+
+def draw_lines(
+    scans: Sequence[SliceScan], batch: int, *, config: LineConfig, generator: np.random.Generator
+) -> Lines:
+    """Returns crops of random slices, in one of both directions, flipped at random.
+
+    Args:
+        scans: At least one.
+        batch: Number of crops.
+        config: How to draw.
+        generator: All randomness.
+
+    Raises:
+        ValueError: If no slice has room for the lines of any gap.
+    """
+    chosen = [scans[n] for n in generator.integers(len(scans), size=batch)]
+    turned = generator.random(batch) < 0.5
+    known = gaps_of(chosen) if generator.random() < config.own_gap else config.gaps
+    rooms = [_room(scan, turn) for scan, turn in zip(chosen, turned.tolist(), strict=True)]
+    longest = min(across for across, _ in rooms)  # in voxels
+    fitting = [gap for gap in known if (FEWEST - 1) * gap < longest] or [2]
+    gap = int(generator.choice(fitting))
+    most = max(2, 1 + min(config.edge, longest - 1) // gap)
+    lines = int(generator.integers(2, 5)) if generator.random() < config.short else most
+    lines = min(lines, most)
+    width = min(config.edge, *(along for _, along in rooms))
+
+    crops = [
+        _crop(scan, turn, gap, (lines, width), config, generator)
+        for scan, turn in zip(chosen, turned.tolist(), strict=True)
+    ]
+    return _gathered(crops, gap, chosen, turned.tolist())
+
+
+def whole_slices(
+    scans: Sequence[SliceScan], gap: int, count: int, *, generator: np.random.Generator
+) -> list[Lines]:
+    """Returns whole slices of the scans in turn, one at a time, as they are.
+
+    Args:
+        scans: To be looked at.
+        gap: Between kept lines, in voxels.
+        count: Number of slices, at most: those without room for the lines are left out.
+        generator: Chooses slices and the first line.
+    """
+    found = []
+    for number in range(count):
+        scan, turn = scans[number % len(scans)], bool(number // len(scans) % 2)
+        across, width = _room(scan, turn)
+        start = int(generator.integers(gap))
+        place = _place(scan, 1.0, generator)[0]
+        step = scan.steps[turn]
+        if across - start <= gap * (FEWEST - 1):
+            continue
+        image = scan.slices[place].T if turn else scan.slices[place]
+        kept, hidden = hide(image[start * step :].astype(np.float32), gap, step)
+        found.append(_gathered([(kept[:, :width], hidden[..., :width])], gap, [scan], [turn]))
+    return found
+
+
+def _room(scan: SliceScan, turn: bool) -> tuple[int, int]:
+    """Returns how many voxels there are across the lines, and how many pixels along them."""
+    across, along = scan.slices.shape[1:][:: -1 if turn else 1]
+    return (across - 1) // scan.steps[turn] + 1, along
+
+
+def _crop(
+    scan: SliceScan,
+    turn: bool,
+    gap: int,
+    size: tuple[int, int],
+    config: LineConfig,
+    generator: np.random.Generator,
+) -> tuple[Float32[np.ndarray, "n w"], Float32[np.ndarray, "t m w"]]:
+    lines, width = size
+    step = scan.steps[turn]
+    extent = np.array([(lines - 1) * gap * step + 1, width])
+    number, *pixel = _place(scan, config.foreground, generator)
+    image, pixel = (scan.slices[number].T, pixel[::-1]) if turn else (scan.slices[number], pixel)
+    room = np.array(image.shape) - extent
+    start = np.clip(np.array(pixel) - generator.integers(extent), 0, np.maximum(room, 0))
+    (top, left), (height, _) = start.tolist(), extent.tolist()
+    crop = image[top : top + height, left : left + width].astype(np.float32)
+    for axis in (0, 1):
+        if generator.random() < 0.5:
+            crop = np.flip(crop, axis)
+    return hide(_recoloured(crop, config, generator), gap, step)
+
+
+def _place(
+    scan: SliceScan, foreground: float, generator: np.random.Generator
+) -> tuple[int, int, int]:
+    """Returns a slice and a pixel of it, in the head for a share of `foreground`."""
+    picks = generator.integers(scan.slices.shape, size=(ATTEMPTS, 3))
+    inside = scan.slices[tuple(picks.T)] > scan.foreground
+    wanted = generator.random() < foreground
+    number, x, y = picks[np.argmax(inside) if wanted and inside.any() else 0].tolist()
+    return number, x, y
+
+
+def _recoloured(
+    crop: Float32[np.ndarray, "p w"], config: LineConfig, generator: np.random.Generator
+) -> Float32[np.ndarray, "p w"]:
+    """Returns a crop as another scanner, or another contrast, might show it."""
+    power, gain = np.exp(generator.uniform(-1, 1, 2) * [config.gamma, 0.2])
+    knots = generator.random(6)
+    if generator.random() < config.contrast:
+        curve = np.interp(crop, np.linspace(0, 1, 7), [0.0, *knots])
+        return (curve + np.maximum(crop - 1, 0) + np.minimum(crop, 0)).astype(np.float32)
+    return (gain * np.sign(crop) * np.abs(crop) ** power).astype(np.float32)
+
+
+def _gathered(
+    crops: Sequence[tuple[Float32[np.ndarray, "n w"], Float32[np.ndarray, "t m w"]]],
+    gap: int,
+    scans: Sequence[SliceScan],
+    turned: Sequence[bool],
+) -> Lines:
+    across = [scan.steps[t] * scan.pixel_mm[t] for scan, t in zip(scans, turned, strict=True)]
+    along = [scan.pixel_mm[not t] for scan, t in zip(scans, turned, strict=True)]
+    return Lines(
+        kept=np.stack([kept for kept, _ in crops]),
+        hidden=np.stack([hidden for _, hidden in crops]),
+        gap=gap,
+        gap_mm=np.array(across, np.float32) * np.float32(gap),
+        along_mm=np.array(along, np.float32),
+        names=tuple(scan.name for scan in scans),
+        foreground=np.array([scan.foreground for scan in scans], np.float32),
+    )

@@ -1,0 +1,85 @@
+"""The acquired slices of a scan, to learn from what lies inside them.
+
+Axes: s = slices, x and y = inside a slice.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float16
+
+from mriimpute.data.cohort import observed_beside
+from mriimpute.data.foreground import foreground_level
+from mriimpute.data.grid import fine_volume
+from mriimpute.data.normalise import normalisation
+from mriimpute.data.stack import pixel_steps, slices_of
+from mriimpute.geometry import find_stack
+from mriimpute.io import read_scan
+from mriimpute.volume import Volume
+
+__all__ = ["SliceScan", "acquired_slices", "gaps_of", "read_slices"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SliceScan:
+    """The acquired slices of a scan that have no holes.
+
+    Attributes:
+        name: Of the file.
+        slices: Normalised intensities.
+        gaps: Distances between slices that the scan has, in voxels of the fine grid; above 1.
+        steps: Pixels along x and y that are as long as one voxel of the fine grid.
+        pixel_mm: Their size.
+        foreground: Intensity that separates the head from the air around it.
+    """
+
+    name: str
+    slices: Float16[np.ndarray, "s x y"]
+    gaps: tuple[int, ...]
+    steps: tuple[int, int]
+    pixel_mm: tuple[float, float]
+    foreground: float
+
+
+def read_slices(path: Path) -> SliceScan | None:
+    """Returns the slices of the scan at `path`, or None where there is nothing to learn from.
+
+    Raises:
+        VolumeError: If it cannot be read or nothing is missing in it.
+    """
+    scan = read_scan(path, observed=observed_beside(path))
+    slices = acquired_slices(fine_volume(scan).volume, path.name)
+    if slices is None:
+        log.warning("%s is no stack of slices without holes and is left out", path.name)
+    return slices
+
+
+def acquired_slices(volume: Volume, name: str) -> SliceScan | None:
+    """Returns the slices of `volume`, or None where it is no stack of slices without holes."""
+    stack = find_stack(volume.observed)
+    if stack is None:
+        return None
+    slices = slices_of(volume, stack)
+    whole = slices[np.isfinite(slices).all(axis=(1, 2))]
+    if not len(whole):
+        return None
+    normalised = normalisation(volume).apply(whole)
+    first, second = (mm for axis, mm in enumerate(volume.spacing_mm) if axis != stack.axis)
+    return SliceScan(
+        name=name,
+        slices=normalised.astype(np.float16),
+        gaps=tuple(sorted({gap for gap in stack.gaps if gap > 1})),
+        steps=pixel_steps(volume, stack.axis),
+        pixel_mm=(first, second),
+        foreground=foreground_level(normalised.ravel()),
+    )
+
+
+def gaps_of(scans: Sequence[SliceScan]) -> list[int]:
+    """Returns the gaps that the scans have."""
+    return sorted({gap for scan in scans for gap in scan.gaps})

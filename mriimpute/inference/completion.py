@@ -1,0 +1,100 @@
+"""Completion of patches: conditional mean and multiple imputation.
+
+Draws z_k of q(z | y_O) and the density of the voxels given each make
+
+    mean      E[x | y_O] ~ sum_k v_k f(z_k)                                   (Dalca Eq. 4 and 8)
+    draws     k ~ v,  x ~ p(x | z_k)                                          (Dalca Eq. 5)
+
+with v = 1/K, or with self-normalised importance weights (Mattei & Frellsen, Eq. 12 and 13) for
+models that want some. Observed voxels are completed like the others: keeping them is up to the
+caller.
+
+Axes: b = batch, s = draws, m = latent dimensions, grid = voxels of a patch.
+
+References:
+    Dalca et al., Unsupervised Data Imputation via Variational Inference of Deep Subspaces, 2019.
+    Mattei & Frellsen, MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets,
+    2019.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mriimpute.inference.importance import effective_sample_size, log_weights, resample
+from mriimpute.models import Model
+
+__all__ = ["Completion", "complete"]
+
+CHUNK = 32
+"""Draws decoded at once: they bound the memory, and change nothing else."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Completion:
+    """Completed patches.
+
+    Attributes:
+        mean: The conditional mean.
+        draws: Posterior draws, with the spread of each voxel given z.
+        latent_draws: The same draws without it: the mean given z.
+        ess: Effective sample size behind the mean; None where draws were not weighed.
+    """
+
+    mean: Float[Tensor, "b 1 *grid"]
+    draws: Float[Tensor, "s b 1 *grid"]
+    latent_draws: Float[Tensor, "s b 1 *grid"]
+    ess: Float[Tensor, " b"] | None
+
+
+@torch.no_grad()
+def complete(
+    model: Model,
+    y: Float[Tensor, "b 1 *grid"],
+    observed: Bool[Tensor, "b 1 *grid"],
+    *,
+    samples: int,
+    generator: torch.Generator,
+) -> Completion:
+    """Returns completed patches.
+
+    Args:
+        model: Its `recovery` is drawn from; its `weights` times `samples` draws of z are weighed.
+        y: Unobserved voxels may be NaN.
+        observed: Which voxels to condition on.
+        samples: How many draws to return.
+        generator: Gives the draws, on the device of the model.
+    """
+    recovery = model.recovery(y, observed)
+    z = recovery.latent.sample(samples * model.weights, generator)
+    ess = None
+    chosen = z
+    shares = torch.full(z.shape[:2], 1 / len(z), dtype=z.dtype, device=z.device)
+
+    if model.weights > 1:
+        q = recovery.latent
+        parts = [log_weights(model, q, part, y, observed) for part in z.split(CHUNK)]
+        weights = torch.cat(parts)
+        ess, shares = effective_sample_size(weights), torch.softmax(weights, dim=0)
+        uniform = torch.rand((samples, len(y)), generator=generator, device=z.device)
+        which = resample(weights, uniform)
+        chosen = z.gather(0, which[..., None].expand(-1, -1, z.shape[-1]))
+
+    latent, scales = [], []
+    for part in chosen.split(CHUNK):
+        p = recovery.voxels(part)
+        latent.append(p.loc.to(z))
+        scales.append(p.scale.to(z).expand_as(p.loc))
+    latent_draws, scale = torch.cat(latent), torch.cat(scales)
+    white = torch.randn(scale.shape, generator=generator, dtype=z.dtype, device=z.device)
+
+    mean = latent_draws.mean(0)
+    if model.weights > 1:
+        mean = torch.zeros_like(mean)
+        for part, share in zip(z.split(CHUNK), shares.split(CHUNK), strict=True):
+            loc = recovery.voxels(part).loc.to(z)
+            mean += (share.view(*share.shape, *(1,) * (loc.ndim - 2)) * loc).sum(0)
+
+    return Completion(mean, latent_draws + scale * white, latent_draws, ess)

@@ -1,0 +1,228 @@
+"""The cross-plane network: how it sees millimetres, what it minimises, what it predicts.
+
+On lines hidden inside acquired slices, with x the hidden pixels, f the mean and sigma the spread,
+
+    loss = sum c(f - x) / sum c(linear - x)  +  nats per pixel of  N(x; sg(f), sigma^2)
+
+where sg stops gradients and c(e) is e^2, or sqrt(e^2 + 0.02^2), which minds large errors less
+(Charbonnier et al., 1994). The first term is relative to linear interpolation, so that batches
+with wide and with narrow gaps weigh the same. The second one fits the spread alone: spread and
+mean have no parameter in common, see `mriimpute.nn.lines`.
+
+The order of the lines says nothing: predictions are averaged over both orders, which makes them
+symmetric.
+
+Axes: b = images, n = lines, m = n - 1 intervals, w = pixels of a line, q = conditions,
+t = offsets inside an interval.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from mriimpute.nn.lines import LineNetwork
+from mriimpute.seeds import fixed
+
+__all__ = [
+    "FLIPS",
+    "Config",
+    "Loss",
+    "Terms",
+    "build",
+    "conditions",
+    "objective",
+    "offsets_of",
+    "predict",
+]
+
+CONDITIONS = 3
+BATCH = 8
+"""Images that are predicted at once. Always so many: a result may depend on it."""
+
+ROUND = 0.02
+"""Errors that are small to the Charbonnier loss, as a share of the range of intensities."""
+
+Loss = Literal["squared", "charbonnier"]
+Flip = tuple[bool, bool]
+FLIPS: tuple[Flip, ...] = ((False, False), (True, False))
+"""Of the order of lines and of the pixels along them: the order of slices must not matter."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Size of the network.
+
+    Attributes:
+        channels: Of the trunk.
+        blocks: Residual blocks of the trunk.
+        hidden: Channels of the head.
+    """
+
+    channels: int = 48
+    blocks: int = 8
+    hidden: int = 48
+
+    def __post_init__(self) -> None:
+        for name, least in (("channels", 1), ("blocks", 0), ("hidden", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terms:
+    """The loss of a batch, whose gradient is that of the sum.
+
+    Attributes:
+        relative: Cost of the errors as a share of that of linear interpolation.
+        nats: Of the hidden pixels, each, given the mean.
+    """
+
+    relative: Float[Tensor, ""]
+    nats: Float[Tensor, ""]
+
+
+def build(config: Config, *, seed: int) -> LineNetwork:
+    """Returns the network with initial parameters that depend on the seed alone."""
+    with fixed(seed, "parameters"):
+        return LineNetwork(
+            conditions=CONDITIONS,
+            channels=config.channels,
+            blocks=config.blocks,
+            hidden=config.hidden,
+        )
+
+
+def conditions(
+    gap: int, gap_mm: Float32[np.ndarray, " b"], along_mm: Float32[np.ndarray, " b"]
+) -> Float32[np.ndarray, "b q"]:
+    """Returns what the network is told about an image: logs of sizes, about in [-1, 1].
+
+    Args:
+        gap: From one line to the next, in voxels.
+        gap_mm: The same in mm.
+        along_mm: Size of the pixels of a line.
+    """
+    count = np.full(len(gap_mm), math.log(gap / 4), np.float32)
+    return np.stack([np.log(gap_mm / 6), np.log(along_mm / 1.5), count], axis=1)
+
+
+def offsets_of(gap: int, device: torch.device | str = "cpu") -> Float[Tensor, " t"]:
+    """Returns where the hidden lines of an interval lie, as shares of it.
+
+    Example:
+        >>> offsets_of(4).tolist()
+        [0.25, 0.5, 0.75]
+    """
+    return torch.arange(1, gap, device=device, dtype=torch.float32) / gap
+
+
+def objective(
+    network: LineNetwork,
+    kept: Float[Tensor, "b n w"],
+    hidden: Float[Tensor, "b t m w"],
+    told: Float[Tensor, "b q"],
+    *,
+    loss: Loss = "squared",
+) -> Terms:
+    """Returns what training minimises.
+
+    Args:
+        network: Under training.
+        kept: Lines that it sees.
+        hidden: Lines that it does not.
+        told: The conditions.
+        loss: Of the mean.
+    """
+    offsets = offsets_of(hidden.shape[1] + 1, kept.device)
+    mean, log_sigma = network(kept[:, None], told, offsets)
+    before, after = kept[:, None, :-1], kept[:, None, 1:]
+    linear = before + offsets[:, None, None] * (after - before)
+
+    mean, log_sigma = mean.float(), log_sigma.float()
+    # A floor: where lines are constant, linear interpolation misses nothing.
+    scale = _cost(linear - hidden, loss).mean() + 1e-6
+    miss = mean - hidden
+    white = miss.detach().square() * (-2 * log_sigma).exp()
+    nats = 0.5 * white + log_sigma + 0.5 * math.log(2 * math.pi)
+    return Terms(_cost(miss, loss).mean() / scale, nats.mean())
+
+
+def predict(
+    network: LineNetwork,
+    kept: Float32[np.ndarray, "b n w"],
+    gap: int,
+    *,
+    gap_mm: float,
+    along_mm: float,
+    flips: Sequence[Flip] = FLIPS,
+    batch: int = BATCH,
+) -> tuple[Float32[np.ndarray, "b t m w"], Float32[np.ndarray, "b t m w"]]:
+    """Returns the mean and the standard deviation between the lines of images.
+
+    Args:
+        network: Trained.
+        kept: Finite normalised intensities.
+        gap: From one line to the next, in voxels.
+        gap_mm: The same in mm.
+        along_mm: Size of the pixels of a line.
+        flips: To average over.
+        batch: Images at once; it may change the last bits of a result.
+    """
+    count, lines, width = kept.shape
+    mean = np.empty((count, gap - 1, lines - 1, width), np.float32)
+    std = np.empty_like(mean)
+    size = np.ones(batch * len(flips), np.float32)
+    told = conditions(gap, size * np.float32(gap_mm), size * np.float32(along_mm))
+    for start in range(0, count, batch):
+        shown = np.zeros((batch, lines, width), np.float32)
+        here = slice(start, min(start + batch, count))
+        filled = slice(0, here.stop - here.start)
+        shown[filled] = kept[here]
+        f, sigma = _averaged(network, shown, told, gap, flips)
+        mean[here], std[here] = f[filled], sigma[filled]
+    return mean, std
+
+
+def _cost(error: Float[Tensor, "b t m w"], loss: Loss) -> Float[Tensor, "b t m w"]:
+    match loss:
+        case "squared":
+            return error.square()
+        case "charbonnier":
+            return (error.square() + ROUND**2).sqrt()
+        case _ as unknown:
+            assert_never(unknown)
+
+
+@torch.inference_mode()
+def _averaged(
+    network: LineNetwork,
+    batch: Float32[np.ndarray, "b n w"],
+    told: Float32[np.ndarray, "f q"],
+    gap: int,
+    flips: Sequence[Flip],
+) -> tuple[Float32[np.ndarray, "b t m w"], Float32[np.ndarray, "b t m w"]]:
+    device = next(network.parameters()).device
+    lines = torch.from_numpy(batch).to(device)[:, None]
+    shown = torch.cat([lines.flip(_axes(flip, 2)) for flip in flips])
+    shown = shown.contiguous(memory_format=torch.channels_last)
+    mean, log_sigma = network(shown, torch.from_numpy(told).to(device), offsets_of(gap, device))
+
+    means, variances = [], []
+    parts = zip(flips, mean.chunk(len(flips)), log_sigma.chunk(len(flips)), strict=True)
+    for flip, f, s in parts:
+        # Where the order of lines was flipped, so is the order of offsets between them.
+        axes = _axes(flip, 2) + ([1] if flip[0] else [])
+        means.append(f.flip(axes))
+        variances.append((2 * s).exp().flip(axes))
+    f, sigma = torch.stack(means).mean(dim=0), torch.stack(variances).mean(dim=0).sqrt()
+    return f.float().cpu().numpy(), sigma.float().cpu().numpy()
+
+
+def _axes(flip: Flip, first: int) -> list[int]:
+    return [first + n for n, wanted in enumerate(flip) if wanted]

@@ -1,0 +1,155 @@
+"""A network that fills the space between parallel lines of an image.
+
+Its trunk works on the grid of the lines alone, which is `gap` times smaller than the image, and
+only a small head is run for each missing offset between two lines:
+
+    h = trunk(y, c)                        features of each pixel of each line
+    g = joint(h_l, h_l+1)                  features of each interval
+    x(t) = (1 - t) y_l + t y_l+1 + mean(g, t, c)
+    sigma(t) = exp(spread(g', t, c))
+
+c are conditions of the image, such as its spacing, and t in (0, 1) is the offset. They enter by
+feature-wise modulation, so one network serves every spacing. The spread sees the features of the
+trunk and sends no gradient back to it: the mean is learnt as if there were no spread.
+
+Axes: b = batch, c = channels, n = lines, m = n - 1 intervals between them, w = pixels of a line,
+q = conditions of an image, o = numbers that describe an offset, t = offsets inside an interval.
+
+References:
+    Perez et al., FiLM: Visual Reasoning with a General Conditioning Layer, 2018, Eq. 2;
+    Lim et al., Enhanced Deep Residual Networks for Single Image Super-Resolution, 2017 (residual
+    blocks without normalisation).
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mriimpute.nn.bounds import soft_bound
+
+__all__ = ["LineNetwork", "Modulation"]
+
+OFFSET_FEATURES = 4
+LOG_SIGMA = (math.log(1e-3), 0.0)
+"""Bounds of the log spread: the range of intensities is 1."""
+
+
+class Modulation(nn.Module):
+    """Scales and shifts channels by affine functions of the conditions; at first it does not.
+
+    Args:
+        conditions: How many there are.
+        channels: Of the features.
+    """
+
+    def __init__(self, conditions: int, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(conditions, 2 * channels)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(
+        self, h: Float[Tensor, "b c n w"], conditions: Float[Tensor, "b q"]
+    ) -> Float[Tensor, "b c n w"]:
+        """Returns (1 + gamma) h + beta."""
+        gamma, beta = self.linear(conditions)[..., None, None].chunk(2, dim=1)
+        return torch.addcmul(beta, h, 1 + gamma)
+
+
+class LineNetwork(nn.Module):
+    """Mean and spread of the pixels between lines.
+
+    Args:
+        conditions: Numbers that describe an image.
+        channels: Of the trunk.
+        blocks: Residual blocks of the trunk.
+        hidden: Channels of the head of the mean; that of the spread has half as many.
+    """
+
+    def __init__(self, *, conditions: int, channels: int, blocks: int, hidden: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, channels, 3, padding=1)
+        self.blocks = nn.ModuleList(_Block(channels, conditions) for _ in range(blocks))
+        self.mean = _Head(channels, hidden, conditions)
+        self.spread = _Head(channels, hidden // 2, conditions)
+        nn.init.constant_(self.spread.last.get_parameter("bias"), -3.0)
+
+    def forward(
+        self,
+        lines: Float[Tensor, "b 1 n w"],
+        conditions: Float[Tensor, "b q"],
+        offsets: Float[Tensor, " t"],
+    ) -> tuple[Float[Tensor, "b t m w"], Float[Tensor, "b t m w"]]:
+        """Returns the mean and log sigma between the lines.
+
+        Args:
+            lines: Finite intensities in about [0, 1]; at least two lines.
+            conditions: Of each image, about in [-1, 1].
+            offsets: Where to predict, as shares of the way from one line to the next.
+        """
+        # Convolutions pad with zeros; a channel of ones tells them from dark pixels.
+        h = self.stem(torch.cat([lines, torch.ones_like(lines)], dim=1))
+        for block in self.blocks:
+            h = block(h, conditions)
+
+        before, after = lines[:, :, :-1], lines[:, :, 1:]
+        linear = before + offsets[:, None, None] * (after - before)
+        mean = linear + self.mean(h, conditions, offsets)
+        return mean, soft_bound(self.spread(h.detach(), conditions, offsets), *LOG_SIGMA)
+
+
+class _Block(nn.Module):
+    """Two convolutions around a modulated ReLU, added to the input."""
+
+    def __init__(self, channels: int, conditions: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.modulation = Modulation(conditions, channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)  # the block starts as the identity
+
+    def forward(
+        self, x: Float[Tensor, "b c n w"], conditions: Float[Tensor, "b q"]
+    ) -> Float[Tensor, "b c n w"]:
+        h = functional.relu(self.modulation(self.first(x), conditions))
+        return x + self.second(h)
+
+
+class _Head(nn.Module):
+    """One number for each offset inside each interval; 0, before it has learnt."""
+
+    def __init__(self, channels: int, hidden: int, conditions: int) -> None:
+        super().__init__()
+        self.joint = nn.Conv2d(channels, hidden, (2, 3), padding=(0, 1))
+        self.embedding = nn.Linear(conditions + OFFSET_FEATURES, 32)
+        self.modulation = Modulation(32, hidden)
+        self.middle = nn.Conv2d(hidden, hidden, 3, padding=1)
+        self.last = nn.Conv2d(hidden, 1, 1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.get_parameter("bias"))
+
+    def forward(
+        self,
+        h: Float[Tensor, "b c n w"],
+        conditions: Float[Tensor, "b q"],
+        offsets: Float[Tensor, " t"],
+    ) -> Float[Tensor, "b t m w"]:
+        count = len(offsets)
+        place = _described(offsets).repeat(len(conditions), 1)
+        where = torch.cat([conditions.repeat_interleave(count, dim=0), place], dim=1)
+        embedded = functional.relu(self.embedding(where))
+
+        joint = self.joint(h).repeat_interleave(count, dim=0)
+        g = functional.relu(self.modulation(joint, embedded))
+        g = functional.relu(self.middle(g))
+        return self.last(g).unflatten(0, (-1, count)).squeeze(2)
+
+
+def _described(offsets: Float[Tensor, " t"]) -> Float[Tensor, "t o"]:
+    """Returns numbers by which a linear layer tells offsets apart."""
+    t = offsets
+    waves = (torch.sin(math.pi * t), torch.cos(2 * math.pi * t))
+    return torch.stack([2 * t - 1, 4 * t * (1 - t), *waves], dim=1)

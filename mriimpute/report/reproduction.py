@@ -1,0 +1,187 @@
+"""The panels of a reproduced figure.
+
+The colours are those of Okabe and Ito, which colour-blind eyes tell apart; each series has a
+marker or a hatch besides, so it can be told on grey paper, too, and the same look in all panels.
+
+Axes: (h, w) = rows and columns of an image.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mriimpute.files import atomic
+from mriimpute.reproduce._contract import Bars, Conclusion, Images, Lines, Plot
+
+__all__ = ["write_panels"]
+
+DPI = 150
+COLUMNS = 3  # panels side by side
+PANEL_INCH = (4.2, 3.3)
+IMAGE_INCH = 1.05
+LEGEND_COLUMNS = 2  # above bars
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#8C6D1F")
+# One fewer than colours, so that the ninth series has the look of no other.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++")
+MISSING = "#9BC4E2"  # no grey, so never taken for an intensity
+
+
+class Look(NamedTuple):
+    """How a series is drawn."""
+
+    colour: str
+    marker: str
+    hatch: str
+
+
+def write_panels(path: Path, title: str, conclusion: Conclusion) -> None:
+    """Writes all plots of a conclusion as one PNG, atomically.
+
+    Args:
+        path: Of the PNG.
+        title: Stands above the panels.
+        conclusion: Gives the plots, in order.
+    """
+    figure = _draw(title, conclusion.plots)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": "mriimpute"})
+
+
+def _draw(title: str, plots: Sequence[Plot]) -> Any:
+    from matplotlib.figure import Figure  # not pyplot: no global state, no display
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    rows = list(_rows(plots))
+    sizes = [_size_inch(row) for row in rows]
+    width, height = max(w for w, _ in sizes), sum(h for _, h in sizes)
+    figure = Figure(figsize=(width, height + 0.5), facecolor="white")
+    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
+    figure.suptitle(title, fontsize=11)
+    bands = figure.subfigures(len(rows), 1, height_ratios=[h for _, h in sizes], squeeze=False)
+    looks = _looks(plots)
+    for band, row in zip(bands[:, 0], rows, strict=True):
+        if isinstance(row[0], Images):
+            _show_images(band, row[0])
+            continue
+        axes = band.subplots(1, max(len(row), _across(rows)), squeeze=False)[0]
+        for axis in axes[len(row) :]:
+            axis.set_axis_off()
+        for axis, plot in zip(axes, row, strict=False):
+            _show(axis, plot, looks)
+    return figure
+
+
+def _rows(plots: Sequence[Plot]) -> Iterator[list[Plot]]:
+    """Yields what stands side by side: up to three charts, or one block of images."""
+    row: list[Plot] = []
+    for plot in plots:
+        if row and (isinstance(plot, Images) or len(row) == COLUMNS):
+            yield row
+            row = []
+        if isinstance(plot, Images):
+            yield [plot]
+        else:
+            row.append(plot)
+    if row:
+        yield row
+
+
+def _across(rows: Sequence[Sequence[Plot]]) -> int:
+    return max(len(row) for row in rows if not isinstance(row[0], Images))
+
+
+def _size_inch(row: Sequence[Plot]) -> tuple[float, float]:
+    first = row[0]
+    if not isinstance(first, Images):
+        return PANEL_INCH[0] * len(row), PANEL_INCH[1]
+    h, w = first.rows[0][0].shape
+    return IMAGE_INCH * len(first.columns) * max(w / h, 1.0), IMAGE_INCH * len(first.rows) + 0.6
+
+
+def _looks(plots: Sequence[Plot]) -> Mapping[str, Look]:
+    names = [name for plot in plots if not isinstance(plot, Images) for name in plot.series]
+    looks = map(Look, cycle(COLOURS), cycle(MARKERS), cycle(HATCHES))
+    return dict(zip(dict.fromkeys(names), looks, strict=False))
+
+
+def _show(axis: Any, plot: Plot, looks: Mapping[str, Look]) -> None:
+    match plot:
+        case Lines():
+            _show_lines(axis, plot, looks)
+        case Bars():
+            _show_bars(axis, plot, looks)
+    axis.set_title(plot.title, fontsize=10)
+    axis.tick_params(which="both", labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="y", which="major", color="0.9", linewidth=0.8)
+    axis.set_axisbelow(True)
+    if not isinstance(plot, Images) and len(plot.series) > 1:
+        axis.legend(**_legend(plot))
+
+
+def _legend(plot: Lines | Bars) -> dict[str, Any]:
+    style: dict[str, Any] = {"fontsize": 8, "framealpha": 0.85, "handlelength": 2.2}
+    if isinstance(plot, Bars):
+        style |= {"loc": "upper center", "ncols": LEGEND_COLUMNS}  # in the room above the bars
+    return style
+
+
+def _show_lines(axis: Any, plot: Lines, looks: Mapping[str, Look]) -> None:
+    for name, (x, y, spread) in plot.series.items():
+        look = looks[name]
+        every = max(1, len(x) // 8)  # markers tell series apart; one per point would hide them
+        style = {"marker": look.marker, "markersize": 4.5, "markevery": every, "linewidth": 1.5}
+        axis.plot(x, y, color=look.colour, label=name, **style)
+        if spread is not None:
+            low, high = np.subtract(y, spread), np.add(y, spread)
+            axis.fill_between(x, low, high, color=look.colour, alpha=0.2, linewidth=0)
+    axis.set_xlabel(plot.x_label, fontsize=9)
+    axis.set_ylabel(plot.y_label, fontsize=9)
+    if plot.log_x:
+        axis.set_xscale("log")
+    if plot.log_y:
+        axis.set_yscale("log")
+
+
+def _show_bars(axis: Any, plot: Bars, looks: Mapping[str, Look]) -> None:
+    places, width = np.arange(len(plot.groups)), 0.8 / len(plot.series)
+    for n, (name, heights) in enumerate(plot.series.items()):
+        look = looks[name]
+        axis.bar(
+            places + (n - (len(plot.series) - 1) / 2) * width,
+            heights,
+            width,
+            yerr=plot.spread.get(name),
+            color=look.colour,
+            hatch=look.hatch,
+            edgecolor="white",
+            error_kw={"linewidth": 1.0, "capsize": 2},
+            label=name,
+        )
+    axis.margins(y=0.1 + 0.09 * -(-len(plot.series) // LEGEND_COLUMNS))
+    axis.set_xticks(places, plot.groups, fontsize=8)
+    axis.set_ylabel(plot.y_label, fontsize=9)
+
+
+def _show_images(band: Any, plot: Images) -> None:
+    from matplotlib import colormaps
+
+    band.suptitle(plot.title, fontsize=10)
+    cmap = colormaps["gray"].with_extremes(bad=MISSING)
+    axes = band.subplots(len(plot.rows), len(plot.columns), squeeze=False)
+    for line, images in zip(axes, plot.rows, strict=True):
+        for axis, image in zip(line, images, strict=True):
+            axis.set_axis_off()
+            axis.imshow(
+                np.ma.masked_invalid(image),
+                cmap=cmap,
+                vmin=plot.vmin,
+                vmax=plot.vmax,
+                interpolation="nearest",  # what is shown is what was computed
+            )
+    for axis, name in zip(axes[0], plot.columns, strict=True):
+        axis.set_title(name, fontsize=8)

@@ -1,0 +1,177 @@
+"""The data of the experiments, found by their standard names below a folder; never downloaded.
+
+Axes: n = images, (h, w) = rows and columns, c = channels, t = time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from mriimpute.errors import ConfigError
+from mriimpute.io import find_scans
+from mriimpute.reproduce._idx import read_idx
+from mriimpute.reproduce._scans import Part, middle_slices, random_patches
+
+__all__ = ["Data", "ImageSet", "Labelled", "Split"]
+
+ImageSet = Literal["mnist", "fashion"]
+Split = Literal["train", "test"]
+PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
+KINDS = ("images-idx3", "labels-idx1")
+ACTIVITY = "*inertial*.npz"
+
+
+class Labelled(NamedTuple):
+    """Images in 0 to 1, and what they show."""
+
+    images: Float32[np.ndarray, "n h w"]
+    labels: Int64[np.ndarray, " n"]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Reads what an experiment asks for.
+
+    Every method raises `ConfigError` if a file is missing or damaged.
+
+    Attributes:
+        root: Folder below which the files lie, at any depth.
+        scans: Folder or BIDS tree of scans; None where there is none.
+    """
+
+    root: Path
+    scans: Path | None = None
+
+    def files(self, name: str) -> list[Path]:
+        """Returns the files of "mnist", "fashion", "activity", "depth" or "scans", sorted."""
+        match name:
+            case "mnist" | "fashion":
+                parts = [(PREFIX[part], kind) for part in PREFIX for kind in KINDS]
+                return [self._idx(name, f"{prefix}-{kind}-ubyte.gz") for prefix, kind in parts]
+            case "activity":
+                return [_first(self._found(ACTIVITY), self.root, f"{ACTIVITY} (UCI HAR)")]
+            case "depth":
+                holding = [path for path in self._found("*.npz") if "depth" in _names(path)]
+                return [_first(holding, self.root, "*.npz with an array `depth`")]
+            case "scans":
+                return find_scans(self._scans())
+            case _:
+                raise ValueError(f"no data is called {name!r}")
+
+    def images(self, name: ImageSet, part: Split) -> Labelled:
+        """Returns MNIST or Fashion-MNIST, from the idx.gz files under their usual names.
+
+        Both use the same file names: those of Fashion-MNIST lie below a folder with "fashion"
+        in its name, those of MNIST do not.
+        """
+        paths = [self._idx(name, f"{PREFIX[part]}-{kind}-ubyte.gz") for kind in KINDS]
+        images, labels = read_idx(paths[0], axes=3), read_idx(paths[1], axes=1)
+        if len(images) != len(labels):
+            raise ConfigError(
+                f"{name} has {len(images)} images to {part}, but {len(labels)} labels",
+                hint="fetch both files again",
+            )
+        return Labelled(images.astype(np.float32) / np.float32(255), labels.astype(np.int64))
+
+    def activity(self, part: Split) -> Float32[np.ndarray, "n c t"]:
+        """Returns the windows of UCI HAR: 9 inertial channels of 128 samples.
+
+        Each channel is shifted and divided by its range over the training windows, which
+        therefore lie in 0 to 1; test windows may lie a little outside.
+        """
+        (path,) = self.files("activity")
+        stored = _read_npz(path, ("halves", "index", "is_test"))
+        halves, index = stored["halves"].astype(np.float32), stored["index"]
+        windows = np.concatenate([halves[index[:, 0]], halves[index[:, 1]]], axis=2)
+        is_test = stored["is_test"].astype(bool)
+        train = windows[~is_test]
+        low, high = (bound(train, axis=(0, 2))[:, None] for bound in (np.min, np.max))
+        chosen = windows[is_test] if part == "test" else train
+        return (chosen - low) / np.maximum(high - low, np.float32(1e-6))
+
+    def depth(self) -> Float32[np.ndarray, "n h w"]:
+        """Returns depth maps in metres, in the order of the recording; NaN where a hole is.
+
+        They are the array `depth` of an .npz file, in mm if integers, 0 where missing.
+        """
+        (path,) = self.files("depth")
+        depth = _read_npz(path, ("depth",))["depth"]
+        metres = depth.astype(np.float32)
+        if np.issubdtype(depth.dtype, np.integer):
+            metres *= np.float32(1e-3)
+        return np.where(metres > 0, metres, np.float32(np.nan))
+
+    def coronal(
+        self,
+        part: Part,
+        *,
+        size: tuple[int, int] = (128, 96),
+        seed: int = 0,
+        around: int = 0,
+        step: int = 1,
+    ) -> Float32[np.ndarray, "n h w"]:
+        """Returns the middle coronal slice of every scan of a part, and some beside it.
+
+        Scans are split 50/30/20 by subject. See `mriimpute.reproduce._scans.middle_slices`.
+        """
+        return middle_slices(self._scans(), part, size, seed=seed, around=around, step=step)
+
+    def patches(
+        self, part: Part, *, count: int, size: int = 64, seed: int = 0
+    ) -> Float32[np.ndarray, "n h w"]:
+        """Returns square patches at random places of the coronal slices of a part.
+
+        Scans are split 50/30/20 by subject. See `mriimpute.reproduce._scans`.
+        """
+        return random_patches(self._scans(), part, count=count, size=size, seed=seed)
+
+    def _scans(self) -> Path:
+        if self.scans is None:
+            raise ConfigError("this experiment needs scans", hint="pass --scans DIR")
+        return self.scans
+
+    def _idx(self, name: ImageSet, file: str) -> Path:
+        of_clothing = name == "fashion"
+        found = [
+            path
+            for path in self._found(file)
+            if ("fashion" in str(path.parent.relative_to(self.root)).lower()) == of_clothing
+        ]
+        place = 'a folder with "fashion" in its name' if of_clothing else "a folder for MNIST"
+        return _first(found, self.root, f"{file} in {place}")
+
+    def _found(self, pattern: str) -> list[Path]:
+        return sorted(self.root.rglob(pattern))
+
+
+def _first(paths: Sequence[Path], root: Path, wanted: str) -> Path:
+    if not paths:
+        raise ConfigError(
+            f"{root} holds no {wanted}",
+            hint="pass the folder of the data with --data; nothing is downloaded",
+        )
+    return paths[0]
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        # Opened here: np.load leaves the file of a damaged archive open.
+        with path.open("rb") as file, np.load(file) as stored:
+            return list(stored.files)
+    except (OSError, EOFError, ValueError, BadZipFile):
+        return []
+
+
+def _read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    try:
+        with path.open("rb") as file, np.load(file) as stored:
+            return {name: stored[name] for name in names}
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+        raise ConfigError(
+            f"{path} is damaged, or does not hold {', '.join(names)}", hint="fetch the file again"
+        ) from error

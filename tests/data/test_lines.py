@@ -1,0 +1,128 @@
+"""Tests for mriimpute.data.lines."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from mriimpute.data.lines import LineConfig, draw_lines, hide, whole_slices
+from mriimpute.data.slices import SliceScan, acquired_slices
+from mriimpute.volume import Volume
+
+PLAIN = LineConfig(edge=12, gamma=0.0, contrast=0.0, short=0.0)
+
+
+def stack(rng: np.random.Generator, step: int = 3, holes: bool = False) -> Volume:
+    data = rng.random((20, 16, 10)).astype(np.float32)
+    observed = np.zeros(data.shape, bool)
+    observed[..., ::step] = True
+    if holes:
+        observed[0, 0, 0] = False
+    return Volume(np.where(observed, data, np.float32(np.nan)), observed, np.diag([1, 2, 1, 1.0]))
+
+
+def scan(rng: np.random.Generator, **changes: Any) -> SliceScan:
+    """One whose pixels say where they lie."""
+    slices = np.arange(3 * 20 * 16).reshape(3, 20, 16) / 1024
+    facts = {"gaps": (3,), "steps": (1, 1), "pixel_mm": (1.0, 2.0), "foreground": 0.0}
+    return SliceScan("a", slices.astype(np.float16), **{**facts, **changes})
+
+
+def test_hidden_lines_and_kept_ones_make_up_the_image(rng: np.random.Generator) -> None:
+    image = rng.random((11, 5)).astype(np.float32)
+
+    kept, hidden = hide(image, gap=3, step=1)
+
+    assert_array_equal(kept, image[[0, 3, 6, 9]])
+    for line in range(10):
+        number, offset = divmod(line, 3)
+        assert_array_equal(image[line], hidden[offset - 1, number] if offset else kept[number])
+
+
+def test_lines_of_small_pixels_are_as_far_apart_as_slices() -> None:
+    image = np.arange(13, dtype=np.float32)[:, None]
+
+    kept, hidden = hide(image, gap=3, step=2)
+
+    assert_array_equal(kept[:, 0], [0, 6, 12])
+    assert_array_equal(hidden[..., 0], [[2, 8], [4, 10]])
+
+
+def test_slices_with_holes_are_left_out(rng: np.random.Generator) -> None:
+    slices = acquired_slices(stack(rng, holes=True), "a")
+
+    assert slices is not None
+    assert slices.slices.shape == (3, 20, 16)
+    assert slices.gaps == (3,)
+    assert slices.pixel_mm == (1.0, 2.0)
+
+
+def test_a_pattern_that_is_no_stack_has_no_slices(rng: np.random.Generator) -> None:
+    data = rng.random((6, 6, 6)).astype(np.float32)
+
+    assert acquired_slices(Volume(data, rng.random(data.shape) < 0.5, np.eye(4)), "a") is None
+
+
+def test_crops_lie_inside_one_slice_as_they_were_acquired(rng: np.random.Generator) -> None:
+    one = scan(rng)
+
+    lines = draw_lines([one], 8, config=PLAIN, generator=rng)
+
+    for kept, along in zip(lines.kept, lines.along_mm, strict=True):
+        gain = float(np.exp(0.2))
+        ratio = np.abs(np.diff(kept, axis=1)).mean() / np.abs(np.diff(kept, axis=0)).mean()
+        across = 16.0 if along == 2.0 else 1 / 16  # how intensities grow along x and y
+        assert ratio == pytest.approx(1 / (across * lines.gap), rel=0.1)
+        assert kept.max() <= gain * float(one.slices.max())
+
+
+def test_same_stream_draws_the_same_crops(rng: np.random.Generator) -> None:
+    scans = [scan(rng), scan(rng, gaps=(2,))]
+
+    first, second = (
+        draw_lines(scans, 6, config=LineConfig(), generator=np.random.default_rng(4))
+        for _ in range(2)
+    )
+
+    assert first.gap == second.gap
+    assert_array_equal(first.kept, second.kept)
+    assert_array_equal(first.hidden, second.hidden)
+
+
+def test_scans_learn_about_their_own_gap_and_about_others(rng: np.random.Generator) -> None:
+    config = LineConfig(gaps=(2, 5), own_gap=0.5, edge=12)
+
+    gaps = {draw_lines([scan(rng)], 2, config=config, generator=rng).gap for _ in range(40)}
+
+    assert gaps == {2, 3, 5}
+
+
+def test_a_gap_wider_than_the_slices_is_never_drawn(rng: np.random.Generator) -> None:
+    config = LineConfig(gaps=(2, 9), own_gap=0.0)
+
+    gaps = {draw_lines([scan(rng)], 2, config=config, generator=rng).gap for _ in range(20)}
+
+    assert gaps == {2}
+
+
+def test_conditions_follow_the_direction(rng: np.random.Generator) -> None:
+    both = whole_slices([scan(rng)], 3, 2, generator=rng)
+
+    assert [float(lines.gap_mm[0]) for lines in both] == [3.0, 6.0]
+    assert [float(lines.along_mm[0]) for lines in both] == [2.0, 1.0]
+    assert [lines.kept.shape[2] for lines in both] == [16, 20]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gaps": (1, 2)}, "gaps must be at least 2"),
+        ({"edge": 4}, "edge must be at least 8"),
+        ({"own_gap": 1.5}, "own_gap must be in 0 to 1"),
+        ({"gamma": -1.0}, "gamma must be at least 0"),
+    ],
+)
+def test_impossible_settings_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LineConfig(**changes)

@@ -1,0 +1,52 @@
+"""Tests for mriimpute.report.reproduction."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mriimpute.report import write_panels
+from mriimpute.report.reproduction import COLOURS, _looks, _rows
+from mriimpute.reproduce._contract import Bars, Conclusion, Images, Lines, Plot
+
+LINES = Lines(
+    "l", "x", "y", {"a": ([1, 2], [3, 4], [0.1, 0.2]), "b": ([1], [2], None)}, log_y=True
+)
+BARS = Bars("b", "y", ["g", "h"], {"b": [1, float("nan")], "c": [2, 3]}, {"b": [0.1, 0.1]})
+HOLES = np.where(np.eye(4) > 0, np.nan, 0.5)
+IMAGES = Images("i", ["truth", "ours"], [[HOLES, HOLES], [HOLES, HOLES]])
+
+
+@pytest.mark.parametrize("plots", [[IMAGES], [LINES] * 4, [LINES, BARS, IMAGES, LINES]])
+def test_every_kind_of_panel_becomes_a_picture(tmp_path: Path, plots: list[Plot]) -> None:
+    write_panels(tmp_path / "figure.png", "title", Conclusion([], plots, []))
+
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_same_panels_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        write_panels(tmp_path / name, "title", Conclusion([], [BARS], []))
+
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_series_looks_the_same_in_all_panels_and_unlike_any_other() -> None:
+    looks = _looks([LINES, BARS, IMAGES])
+
+    assert list(looks) == ["a", "b", "c"]
+    assert len({look.colour for look in looks.values()}) == 3
+    assert len({look.marker for look in looks.values()}) == 3
+
+
+def test_more_series_than_colours_still_have_a_look() -> None:
+    names = [str(n) for n in range(len(COLOURS) + 3)]
+    many = Lines("l", "x", "y", {name: ([1], [1], None) for name in names})
+
+    assert list(_looks([many])) == names
+
+
+def test_charts_stand_three_side_by_side_and_images_alone() -> None:
+    rows = [len(row) for row in _rows([LINES, BARS, LINES, LINES, IMAGES, BARS])]
+
+    assert rows == [3, 1, 1, 1]
