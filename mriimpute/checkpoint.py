@@ -170,9 +170,13 @@ def _plain(tensor: Tensor | NDArray[Any]) -> Tensor:
 
 def _document(header: Mapping[str, str], path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(header[KEY])
+        document = json.loads(header[KEY], parse_constant=_refuse_constant)
         return {**document, "format": int(document["format"])}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} was not written by mriimpute", hint="pass a run folder of mriimpute train"
         ) from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is never written")  # by `_text`, nor does it come back from there

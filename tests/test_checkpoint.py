@@ -49,6 +49,16 @@ def test_same_content_has_same_bytes(path: Path) -> None:
     assert path.read_bytes() == first
 
 
+@pytest.mark.parametrize(
+    "header", ['{"format": Infinity}', '{"format": 2, "loss": NaN}', "[" * 100_000, "[1]", "{"]
+)
+def test_header_that_save_never_writes_is_refused(path: Path, header: str) -> None:
+    save_file({"w": torch.ones(2)}, path, {"mriimpute": header})
+
+    with pytest.raises(CheckpointError, match="was not written by mriimpute"):
+        load(path)
+
+
 @pytest.mark.parametrize("size", [0, 5, 100, -1])
 def test_damaged_file_is_refused(path: Path, size: int) -> None:
     save(path, TENSORS, {})

@@ -8,12 +8,12 @@ import typer
 from mriimpute.cli.app import command
 from mriimpute.cli.output import show_table
 from mriimpute.cli.run import Run
-from mriimpute.reproduce import titles
+from mriimpute.reproduce import listing
 
 __all__ = ["reproduce"]
 
 Name = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="See above.")]
-Root = Annotated[Path, typer.Option(metavar="DIR", help="Where idx.gz and npz files lie.")]
+Root = Annotated[Path | None, typer.Option(metavar="DIR", help="Below it lie the data files.")]
 Scans = Annotated[Path | None, typer.Option(metavar="DIR", help="Full scans, where needed.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Default: EXPERIMENT_BUDGET.")]
 Size = Annotated[Literal["smoke", "cpu", "paper"], typer.Option(help="Seconds; minutes; a GPU.")]
@@ -23,7 +23,7 @@ Jobs = Annotated[int, typer.Option(min=1, help="Processes, with one thread each.
 def reproduce(
     run: Run,
     experiment: Name,
-    data: Root,
+    data: Root = None,
     scans: Scans = None,
     out: Out = None,
     budget: Size = "cpu",
@@ -40,6 +40,7 @@ def reproduce(
     options |= {"track": run.track, "command": run.command_line}
     found = perform(experiment, Data(data, scans), folder, budget=budget, jobs=jobs, **options)
     write_panels(folder / "figure.png", found.title, found.conclusion)
+    typer.echo(f"{found.title}\n{found.source}\n")
     for table in found.conclusion.tables:
         rows = [[text(cell) for cell in row] for row in table.rows]
         show_table(table.columns, rows, title=table.title)
@@ -49,10 +50,23 @@ def reproduce(
     typer.echo(str(folder))
 
 
-LIST = "\n".join(f"- {name}: {title}" for name, title in titles().items())
+LIST = "\n".join(
+    f"- **{name}**: {entry.title}. *{entry.source}.* Reads {', '.join(entry.data)}"
+    for name, entry in listing().items()
+)
+FILES = """- mnist, fashion: {train,t10k}-{images-idx3,labels-idx1}-ubyte.gz, as published;
+  those of Fashion-MNIST below a folder with "fashion" in its name
+- activity: `*inertial*.npz`, windows of UCI HAR: halves (m, 9, 64), index (n, 2), is_test (n)
+- depth: `*.npz` with depth (n, h, w) in mm (integers) or metres, 0 where a hole is
+- scans: --scans, full scans of five subjects or more; a label map or mask beside a scan,
+  `*_dseg` or `*_mask`, says where its brain is"""
 reproduce.__doc__ = f"""Repeat an experiment of the papers; the same command goes on after a stop.
 
 {LIST}
+
+Data, anywhere below --data; nothing is downloaded:
+
+{FILES}
 
 Example: mriimpute reproduce fig4 --data data/ --budget smoke
 """

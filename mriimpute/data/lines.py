@@ -151,7 +151,7 @@ def whole_slices(
     found = []
     for number in range(count):
         scan, turn = scans[number % len(scans)], bool(number // len(scans) % 2)
-        across, width = _room(scan, turn)
+        across, _ = _room(scan, turn)
         start = int(generator.integers(gap))
         place = _place(scan, 1.0, generator)[0]
         step = scan.steps[turn]
@@ -159,7 +159,7 @@ def whole_slices(
             continue
         image = scan.slices[place].T if turn else scan.slices[place]
         kept, hidden = hide(image[start * step :].astype(np.float32), gap, step)
-        found.append(_gathered([(kept[:, :width], hidden[..., :width])], gap, [scan], [turn]))
+        found.append(_gathered([(kept, hidden)], gap, [scan], [turn]))
     return found
 
 

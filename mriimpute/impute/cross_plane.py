@@ -1,9 +1,8 @@
 """`cross-plane`: imputes a slice stack with a network that learnt inside slices.
 
 Two planes cross the slices at each voxel, and in each the acquired slices are lines. The network
-fills the space between the lines of every such image; the two predictions of a voxel are averaged
-by precision. How much their errors have in common is read off from how far they disagree, which
-needs no truth: E (a - b)^2 = va + vb - 2 rho sqrt(va vb).
+fills the space between the lines of every such image; the two predictions of a voxel are fused as
+in `mriimpute.impute.fusion`.
 
 Axes: p = along the slice axis, x and y = inside a slice, s = acquired slices of a run of equal
 gaps, m = s - 1 gaps, t = distances inside a gap.
@@ -27,8 +26,9 @@ from mriimpute.data.lines import hide
 from mriimpute.data.slices import SliceScan, acquired_slices
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.impute._contract import Imputation, Imputer
+from mriimpute.impute.fusion import Fused, correlation, fused
 from mriimpute.impute.interpolate import interpolated
-from mriimpute.impute.noise import Texture, texture, unit_noise
+from mriimpute.impute.noise import Texture, texture, textured
 from mriimpute.impute.variogram import spread_by_distance
 from mriimpute.inference.cross_plane_network import Config, build, predict
 from mriimpute.nn.lines import LineNetwork
@@ -56,24 +56,6 @@ class _Run:
 
     positions: tuple[int, ...]
     gap: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Fused:
-    """The two predictions of a run, fused.
-
-    Attributes:
-        mean: Precision-weighted.
-        alone: Variance of the mean if the errors of the planes were independent.
-        shared: What each unit of their correlation adds to it.
-        moments: Per distance, the mean squared difference of the planes, the mean sum of their
-            variances, and the mean of 2 sqrt(va vb).
-    """
-
-    mean: Planes
-    alone: Planes
-    shared: Planes
-    moments: NDArray[np.float64]
 
 
 class CrossPlane(Imputer):
@@ -128,7 +110,7 @@ class CrossPlane(Imputer):
             log.warning("this is no slice stack: missing voxels are interpolated")
             std = spread_by_distance(volume, ~volume.observed)
             whole = Stack(2, tuple(range(volume.shape[2])))
-            return _imputation(volume, filled, std, whole, {}, seed, case)
+            return textured(volume, filled, std, whole, {}, seed, case)
 
         norm = normalisation(volume)
         slabs = norm.apply(np.moveaxis(filled, stack.axis, 0))
@@ -143,7 +125,7 @@ class CrossPlane(Imputer):
         for gap in {gap for gap in stack.gaps if gap > 1}:
             known = self._texture(scan, gap) if scan and gap in self.factors else None
             textures[gap] = known or Texture(0.0, np.eye(gap - 1))
-        return _imputation(volume, filled, std, stack, textures, seed, case)
+        return textured(volume, filled, std, stack, textures, seed, case)
 
     def _runs(self, stack: Stack) -> list[_Run]:
         """Returns the runs of gaps that the network knows."""
@@ -164,19 +146,18 @@ class CrossPlane(Imputer):
         """Returns the means and the variances; the latter are 0 where nothing was predicted."""
         sizes = (spacing_mm[axis], *(mm for n, mm in enumerate(spacing_mm) if n != axis))
         mean, variance = slabs.copy(), np.zeros_like(slabs)
-        fused = [self._fused(slabs[list(run.positions)], run.gap, sizes) for run in runs]
+        found = [self._fused(slabs[list(run.positions)], run.gap, sizes) for run in runs]
         for gap in {run.gap for run in runs}:
-            alike = [(run, f) for run, f in zip(runs, fused, strict=True) if run.gap == gap]
+            alike = [(run, f) for run, f in zip(runs, found, strict=True) if run.gap == gap]
             weights = [len(run.positions) - 1 for run, _ in alike]
-            apart, sums, products = np.average([f.moments for _, f in alike], 0, weights)
-            common = np.clip((sums - apart) / np.maximum(products, 1e-30), 0.0, 1.0)
+            common = correlation(np.average([f.moments for _, f in alike], 0, weights))
             for run, f in alike:
-                total = f.alone + common.astype(np.float32)[:, None, None] * f.shared
+                total = f.alone + common[:, None, None] * f.shared
                 _write(mean, run, f.mean)
                 _write(variance, run, total)
         return mean, variance
 
-    def _fused(self, slices: Slabs, gap: int, sizes_mm: tuple[float, ...]) -> _Fused:
+    def _fused(self, slices: Slabs, gap: int, sizes_mm: tuple[float, ...]) -> Fused:
         """Returns what both planes say about the gaps between slices.
 
         Args:
@@ -189,17 +170,7 @@ class CrossPlane(Imputer):
         b, vb = self._plane(slices.transpose(1, 0, 2), gap, across_mm, y_mm)
         a, va = a.transpose(2, 1, 3, 0), va.transpose(2, 1, 3, 0)
         b, vb = b.transpose(2, 1, 0, 3), vb.transpose(2, 1, 0, 3)
-
-        total = va + vb
-        share = vb / total
-        product = share * va
-        measured = (np.square(a - b), total, 2 * np.sqrt(va * vb))
-        return _Fused(
-            mean=share * a + (1 - share) * b,
-            alone=product,
-            shared=2 * product * np.sqrt(share * (1 - share)),
-            moments=np.stack([x.mean(axis=(0, 2, 3), dtype=np.float64) for x in measured]),
-        )
+        return fused(a, va, b, vb, distances=1)
 
     def _plane(
         self, lines: Float32[np.ndarray, "b n w"], gap: int, across_mm: float, along_mm: float
@@ -233,25 +204,6 @@ class CrossPlane(Imputer):
             within += np.einsum("btmw,bsmw->ts", error, error, dtype=np.float64)
             beside += float((error[..., 1:] * error[..., :-1]).sum(dtype=np.float64))
         return texture(within, beside)
-
-
-def _imputation(
-    volume: Volume,
-    filled: Float32[np.ndarray, "i j k"],
-    std: Float32[np.ndarray, "i j k"],
-    stack: Stack,
-    textures: dict[int, Texture],
-    seed: int,
-    case: str,
-) -> Imputation:
-    mean = np.where(volume.observed, volume.data, filled)
-    std = np.where(volume.observed, np.float32(0), std)
-
-    def draw(number: int) -> Float32[np.ndarray, "i j k"]:
-        noise = unit_noise(mean.shape, stack, textures, seed=seed, case=case, draw=number)
-        return np.where(volume.observed, volume.data, mean + std * noise)
-
-    return Imputation(mean=mean, std=std, draw=draw)
 
 
 def _write(slabs: Slabs, run: _Run, planes: Planes) -> None:

@@ -1,8 +1,7 @@
 """`cross-plane-ridge`: imputes a slice stack with filters learnt inside its slices.
 
-Two planes cross the slices at each voxel. Each gives a mean and a variance; they are averaged by
-precision. How much their errors have in common is read off from how far they disagree, which
-needs no truth: E (a - b)^2 = va + vb - 2 rho sqrt(va vb).
+Two planes cross the slices at each voxel. Each gives a mean and a variance; they are fused as in
+`mriimpute.impute.fusion`.
 
 Axes: p = along the slice axis, s = acquired slices, x and y = inside a slice,
 t = distances inside a gap.
@@ -10,7 +9,6 @@ t = distances inside a gap.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,8 +19,9 @@ from mriimpute.config import parse
 from mriimpute.data.stack import intensity_range, pixel_steps
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.impute._contract import Imputation, Imputer
+from mriimpute.impute.fusion import Fused, correlation, fused
 from mriimpute.impute.interpolate import interpolated
-from mriimpute.impute.noise import Texture, texture, unit_noise
+from mriimpute.impute.noise import Texture, texture, textured
 from mriimpute.impute.variogram import spread_by_distance
 from mriimpute.inference.cross_plane import (
     Config,
@@ -42,27 +41,6 @@ Slabs = Float32[np.ndarray, "p x y"]
 Slices = Float32[np.ndarray, "s x y"]
 
 PROBES = 12  # slices on which the texture of errors is measured
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Planes:
-    """The two predictions of one gap, fused.
-
-    Attributes:
-        mean: Precision-weighted.
-        alone: Variance of the mean if the errors of the planes were independent.
-        shared: What each unit of their correlation adds to it.
-        disagreement: Mean squared difference of the planes, per distance.
-        variances: Mean sum of their variances, per distance.
-        geometric: Mean of 2 sqrt(va vb), per distance.
-    """
-
-    mean: Float32[np.ndarray, "t x y"]
-    alone: Float32[np.ndarray, "t x y"]
-    shared: Float32[np.ndarray, "t x y"]
-    disagreement: NDArray[np.float64]
-    variances: NDArray[np.float64]
-    geometric: NDArray[np.float64]
 
 
 class CrossPlaneRidge(Imputer):
@@ -115,7 +93,7 @@ class CrossPlaneRidge(Imputer):
             log.warning("this is no slice stack: missing voxels are interpolated linearly")
             std = spread_by_distance(volume, ~volume.observed)
             whole = Stack(2, tuple(range(volume.shape[2])))
-            return self._imputation(volume, filled, std, whole, {}, seed, case)
+            return textured(volume, filled, std, whole, {}, seed, case)
 
         scale = intensity_range(volume)
         slabs = np.moveaxis(filled, stack.axis, 0)
@@ -132,7 +110,7 @@ class CrossPlaneRidge(Imputer):
         rest = ~volume.observed & (std == 0)
         std = std + spread_by_distance(volume, rest)
 
-        return self._imputation(volume, filled, std, stack, textures, seed, case)
+        return textured(volume, filled, std, stack, textures, seed, case)
 
     def _filters(self, gap: int, slices: Slices, scale: float, steps: tuple[int, int]) -> Filters:
         if gap in self.moments and (known := Filters(self.moments[gap], self.config)).informed:
@@ -145,25 +123,6 @@ class CrossPlaneRidge(Imputer):
             )
         own = moments_of_slices(slices, gap, scale, self.config, steps=steps)
         return Filters(own, self.config)
-
-    def _imputation(
-        self,
-        volume: Volume,
-        filled: Float32[np.ndarray, "i j k"],
-        std: Float32[np.ndarray, "i j k"],
-        stack: Stack,
-        textures: dict[int, Texture],
-        seed: int,
-        case: str,
-    ) -> Imputation:
-        mean = np.where(volume.observed, volume.data, filled)
-        std = np.where(volume.observed, np.float32(0), std)
-
-        def draw(number: int) -> Float32[np.ndarray, "i j k"]:
-            noise = unit_noise(mean.shape, stack, textures, seed=seed, case=case, draw=number)
-            return np.where(volume.observed, volume.data, mean + std * noise)
-
-        return Imputation(mean=mean, std=std, draw=draw)
 
 
 def _sizes(stack: Stack) -> list[int]:
@@ -185,18 +144,16 @@ def _fill(
         gap = stack.gaps[index]
         planes = _both_planes(filters[gap], slices, stack, index, scale)
         slabs[where], alone[where], shared[where] = planes.mean, planes.alone, planes.shared
-        sums[gap] += planes.disagreement, planes.variances, planes.geometric
+        sums[gap] += planes.moments
 
     for index, where in inside.items():
-        disagreement, variances, geometric = sums[stack.gaps[index]]
-        common = np.clip((variances - disagreement) / np.maximum(geometric, 1e-30), 0.0, 1.0)
-        alone[where] += common.astype(np.float32)[:, None, None] * shared[where]
+        alone[where] += correlation(sums[stack.gaps[index]])[:, None, None] * shared[where]
     return alone
 
 
 def _both_planes(
     filters: Filters, slices: Slices, stack: Stack, index: int, scale: float
-) -> _Planes:
+) -> Fused:
     """Returns the fused prediction between acquired slices `index` and `index + 1`."""
     gaps, last = stack.gaps, len(slices) - 1
     has_outer = (
@@ -209,18 +166,7 @@ def _both_planes(
         np.ascontiguousarray(lines.transpose(0, 2, 1)), scale, has_outer=has_outer
     )
     b, vb = b.transpose(0, 2, 1), vb.transpose(0, 2, 1)
-
-    total = va + vb
-    share = vb / total
-    product = share * va
-    return _Planes(
-        mean=share * a + (1 - share) * b,
-        alone=product,
-        shared=2 * product * np.sqrt(share * (1 - share)),
-        disagreement=np.square(a - b).mean(axis=(1, 2), dtype=np.float64),
-        variances=total.mean(axis=(1, 2), dtype=np.float64),
-        geometric=2 * np.sqrt(va * vb).mean(axis=(1, 2), dtype=np.float64),
-    )
+    return fused(a, va, b, vb, distances=0)
 
 
 def _texture(filters: Filters, slices: Slices, scale: float, steps: tuple[int, int]) -> Texture:

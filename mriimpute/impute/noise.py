@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
 from mriimpute.geometry import Stack
+from mriimpute.impute._contract import Imputation
 from mriimpute.seeds import numpy_stream
+from mriimpute.volume import Volume
 
-__all__ = ["Texture", "texture", "unit_noise"]
+__all__ = ["Texture", "texture", "textured", "unit_noise"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +46,36 @@ def texture(within: Float[np.ndarray, "t t"], beside: float) -> Texture | None:
     # A share of white noise keeps the matrix positive definite whatever the rounding.
     correlation = 0.999 * within / np.outer(deviation, deviation) + 0.001 * np.eye(len(within))
     return Texture(along, correlation)
+
+
+def textured(
+    volume: Volume,
+    filled: Float32[np.ndarray, "i j k"],
+    std: Float32[np.ndarray, "i j k"],
+    stack: Stack,
+    textures: dict[int, Texture],
+    seed: int,
+    case: str,
+) -> Imputation:
+    """Returns an imputation whose draws scatter about the mean by the spread, as textures say.
+
+    Args:
+        volume: Its observed voxels are kept.
+        filled: The mean elsewhere.
+        std: The spread elsewhere.
+        stack: Where slices were acquired.
+        textures: By size of the gap.
+        seed: Of the run.
+        case: Name of the scan.
+    """
+    mean = np.where(volume.observed, volume.data, filled)
+    std = np.where(volume.observed, np.float32(0), std)
+
+    def draw(number: int) -> Float32[np.ndarray, "i j k"]:
+        noise = unit_noise(mean.shape, stack, textures, seed=seed, case=case, draw=number)
+        return np.where(volume.observed, volume.data, mean + std * noise)
+
+    return Imputation(mean=mean, std=std, draw=draw)
 
 
 def unit_noise(

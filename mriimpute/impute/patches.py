@@ -28,7 +28,7 @@ References:
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -69,13 +69,11 @@ class PatchImputer(Imputer):
     Args:
         model: Trained.
         name: Of the model.
-        patch: Voxels of a patch along each of its two or three axes.
         device: Where it computes.
     """
 
-    def __init__(self, model: Model, name: str, *, patch: Sequence[int], device: str) -> None:
+    def __init__(self, model: Model, name: str, *, device: str) -> None:
         self.name = name
-        self.patch = tuple(patch)
         self.model = model.to(device).eval().requires_grad_(requires_grad=False)
         self.device = device
 
@@ -90,7 +88,7 @@ class PatchImputer(Imputer):
         """
         model = models.build(metadata["name"], metadata["model"], seed=0)
         restore(model, tensors, where="the model file")
-        return cls(model, metadata["name"], patch=metadata["model"]["patch"], device=device)
+        return cls(model, metadata["name"], device=device)
 
     def impute(
         self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
@@ -131,8 +129,8 @@ class _Work:
         if tile < 1:
             raise ValueError(f"tile must be at least 1, got {tile}")
         stack = find_stack(volume.observed)
-        extent = in_space(imputer.patch, stack.axis if stack else 2)
-        self.model, self.patch, self.device = imputer.model, imputer.patch, imputer.device
+        self.model, self.device = imputer.model, imputer.device
+        extent = in_space(self.model.patch, stack.axis if stack else 2)
         self.y = norm.apply(np.where(volume.observed, volume.data, np.float32(np.nan)))
         self.lattice = Lattice(volume.shape, extent, BATCH)
         self.groups = self.lattice.groups()
@@ -262,7 +260,7 @@ class _Work:
         group = self.groups[index]
         y = np.full((BATCH, *self.lattice.extent), np.nan, np.float32)
         y[: len(group)] = self.lattice.cut(self.y, group)
-        return torch.from_numpy(y.reshape(BATCH, 1, *self.patch)).to(self.device)
+        return torch.from_numpy(y.reshape(BATCH, 1, *self.model.patch)).to(self.device)
 
     def _noise(self, index: int, draws: int, *purpose: str | int) -> Float[Tensor, "s b m"]:
         """Returns latent noise that depends on the place of each patch, not on its group."""

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mriimpute.inference.importance import effective_sample_size, log_weights, resample
-from mriimpute.models import Model
+from mriimpute.models import Model, Recovery
 
 __all__ = ["Completion", "complete"]
 
@@ -69,32 +69,39 @@ def complete(
     """
     recovery = model.recovery(y, observed)
     z = recovery.latent.sample(samples * model.weights, generator)
-    ess = None
-    chosen = z
-    shares = torch.full(z.shape[:2], 1 / len(z), dtype=z.dtype, device=z.device)
+    if model.weights == 1:
+        loc, scale = _voxels(recovery, z)
+        return Completion(loc.mean(0), loc + scale * _white(loc, generator), loc, None)
 
-    if model.weights > 1:
-        q = recovery.latent
-        parts = [log_weights(model, q, part, y, observed) for part in z.split(CHUNK)]
-        weights = torch.cat(parts)
-        ess, shares = effective_sample_size(weights), torch.softmax(weights, dim=0)
-        uniform = torch.rand((samples, len(y)), generator=generator, device=z.device)
-        which = resample(weights, uniform)
-        chosen = z.gather(0, which[..., None].expand(-1, -1, z.shape[-1]))
+    parts = [log_weights(model, recovery.latent, p, y, observed) for p in z.split(CHUNK)]
+    weights = torch.cat(parts)
+    uniform = torch.rand((samples, len(y)), generator=generator, device=z.device)
+    chosen = resample(weights, uniform)[..., None].expand(-1, -1, z.shape[-1])
+    loc, scale = _voxels(recovery, z.gather(0, chosen))
+    draws = loc + scale * _white(loc, generator)
+    return Completion(_mean(recovery, z, weights), draws, loc, effective_sample_size(weights))
 
-    latent, scales = [], []
-    for part in chosen.split(CHUNK):
-        p = recovery.voxels(part)
-        latent.append(p.loc.to(z))
-        scales.append(p.scale.to(z).expand_as(p.loc))
-    latent_draws, scale = torch.cat(latent), torch.cat(scales)
-    white = torch.randn(scale.shape, generator=generator, dtype=z.dtype, device=z.device)
 
-    mean = latent_draws.mean(0)
-    if model.weights > 1:
-        mean = torch.zeros_like(mean)
-        for part, share in zip(z.split(CHUNK), shares.split(CHUNK), strict=True):
-            loc = recovery.voxels(part).loc.to(z)
-            mean += (share.view(*share.shape, *(1,) * (loc.ndim - 2)) * loc).sum(0)
+def _voxels(
+    recovery: Recovery, z: Float[Tensor, "s b m"]
+) -> tuple[Float[Tensor, "s b 1 *grid"], Float[Tensor, "s b 1 *grid"]]:
+    """Returns the means and the standard deviations of the voxels given each draw."""
+    parts = [recovery.voxels(part) for part in z.split(CHUNK)]
+    scales = [p.scale.to(z).expand_as(p.loc) for p in parts]
+    return torch.cat([p.loc.to(z) for p in parts]), torch.cat(scales)
 
-    return Completion(mean, latent_draws + scale * white, latent_draws, ess)
+
+def _mean(
+    recovery: Recovery, z: Float[Tensor, "s b m"], log_weights: Float[Tensor, "s b"]
+) -> Float[Tensor, "b 1 *grid"]:
+    """Returns sum_k v_k f(z_k), without keeping all f(z_k)."""
+    shares = torch.softmax(log_weights, dim=0)
+    total = torch.zeros((), dtype=z.dtype, device=z.device)
+    for part, share in zip(z.split(CHUNK), shares.split(CHUNK), strict=True):
+        loc = recovery.voxels(part).loc.to(z)
+        total = total + (share.view(*share.shape, *(1,) * (loc.ndim - 2)) * loc).sum(0)
+    return total
+
+
+def _white(like: Float[Tensor, "*n"], generator: torch.Generator) -> Float[Tensor, "*n"]:
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)

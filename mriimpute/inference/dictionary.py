@@ -166,8 +166,9 @@ def _first_atoms(
 ) -> Float[Tensor, "p k"]:
     """Returns draws from the leading directions of the images.
 
-    Two steps of subspace iteration with the covariance of the voxels observed together. Its
-    diagonal, which holds the noise and outweighs the rest where little is observed, is left out.
+    Two steps of subspace iteration with the covariance of the voxels observed together. Two
+    voxels are observed together more rarely than each is alone: the diagonal, which also holds
+    the noise, is scaled down to what the rest is made of.
     """
     share = observed.to(centred).mean().clamp_min(1e-6)
     diagonal = centred.square().sum(0)[:, None]

@@ -86,5 +86,6 @@ def resample(
         uniform: Numbers in [0, 1), one per draw wanted.
     """
     upper = torch.softmax(log_weights.double(), dim=0).cumsum(0)
-    chosen = torch.searchsorted(upper.mT.contiguous(), uniform.double().mT.contiguous())
+    sums, wanted = upper.mT.contiguous(), uniform.double().mT.contiguous()
+    chosen = torch.searchsorted(sums, wanted, right=True)  # else 0 took a draw without weight
     return chosen.mT.clamp(max=len(log_weights) - 1)  # rounding may leave the last sum below 1

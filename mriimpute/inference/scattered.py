@@ -80,5 +80,5 @@ def _median(windows: Float[np.ndarray, "h w n m"]) -> Float[np.ndarray, "h w"]:
     values = np.sort(windows.reshape(*windows.shape[:2], -1), axis=-1)
     count = np.sum(~np.isnan(values), axis=-1, keepdims=True)
     low = np.take_along_axis(values, np.maximum(count - 1, 0) // 2, axis=-1)
-    high = np.take_along_axis(values, count // 2 % values.shape[-1], axis=-1)
+    high = np.take_along_axis(values, count // 2, axis=-1)
     return ((low + high) / 2)[..., 0].astype(windows.dtype)

@@ -86,6 +86,8 @@ class Config:
         self.prior_networks()
         if self.sigma <= 0:
             raise ValueError(f"sigma must be above 0, got {self.sigma}")
+        if not 0 <= self.floor < self.scale:
+            raise ValueError(f"scale must be above floor >= 0, got {self.scale} and {self.floor}")
         if not 0 <= self.gamma <= 1:
             raise ValueError(f"gamma must be in 0 to 1, got {self.gamma}")
         if self.strength < 0:

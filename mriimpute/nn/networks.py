@@ -26,10 +26,10 @@ from mriimpute.nn.density import DiagonalGaussian
 __all__ = [
     "Architecture",
     "Conv",
-    "Decoder",
     "Dense",
-    "Encoder",
+    "GaussianEncoder",
     "Networks",
+    "VoxelDecoder",
     "VoxelScale",
     "fields",
     "networks",
@@ -77,7 +77,7 @@ class VoxelScale(nn.Module):
         return self.level.floor + (self.level.log_excess + soft_bound(h, *LOG_EXCESS)).exp()
 
 
-class Encoder(nn.Module):
+class GaussianEncoder(nn.Module):
     """A network from grids to a Gaussian over vectors of latent variables.
 
     Args:
@@ -103,7 +103,7 @@ class Encoder(nn.Module):
         return DiagonalGaussian(loc, soft_bound(log_scale, *LOG_SCALE).exp())
 
 
-class Decoder(nn.Module):
+class VoxelDecoder(nn.Module):
     """A network from latent variables, and grids that are known, to two numbers per voxel."""
 
     def forward(
@@ -132,14 +132,14 @@ class Dense:
         """Numbers in a latent vector."""
         return self.latents
 
-    def encoder(self, channels: int, *, scale: float = NARROW) -> Encoder:
+    def encoder(self, channels: int, *, scale: float = NARROW) -> GaussianEncoder:
         """Returns an encoder of `channels` grids, with the scale that it starts with."""
         inputs = channels * math.prod(self.patch)
         body = nn.Sequential(nn.Flatten(), *_hidden(inputs, self.hidden))
         loc, log_scale = (nn.Linear(self.hidden, self.latents) for _ in range(2))
-        return Encoder(body, loc, log_scale, scale)
+        return GaussianEncoder(body, loc, log_scale, scale)
 
-    def decoder(self, channels: int = 0) -> Decoder:
+    def decoder(self, channels: int = 0) -> VoxelDecoder:
         """Returns a decoder that sees `channels` known grids."""
         return _DenseDecoder(self, channels)
 
@@ -165,16 +165,16 @@ class Conv:
         """Numbers in a latent vector: all latent images."""
         return self.latents * math.prod(coarse_grid(self.patch, self.levels))
 
-    def encoder(self, channels: int, *, scale: float = NARROW) -> Encoder:
+    def encoder(self, channels: int, *, scale: float = NARROW) -> GaussianEncoder:
         """Returns an encoder of `channels` grids, with the scale that it starts with."""
         axes, width = len(self.patch), self.channels
         layers: list[nn.Module] = []
         for level in range(self.levels):
             layers += [_halving(axes, width if level else channels, width), nn.ELU()]
         loc, log_scale = (conv_layer(axes, width, self.latents, 1) for _ in range(2))
-        return Encoder(nn.Sequential(*layers), loc, log_scale, scale)
+        return GaussianEncoder(nn.Sequential(*layers), loc, log_scale, scale)
 
-    def decoder(self, channels: int = 0) -> Decoder:
+    def decoder(self, channels: int = 0) -> VoxelDecoder:
         """Returns a decoder that sees `channels` known grids."""
         return _ConvDecoder(self, channels)
 
@@ -206,7 +206,7 @@ def networks(
     return Conv(patch=patch, latents=latents, levels=levels, channels=channels)
 
 
-class _DenseDecoder(Decoder):
+class _DenseDecoder(VoxelDecoder):
     def __init__(self, shape: Dense, channels: int) -> None:
         super().__init__()
         voxels = math.prod(shape.patch)
@@ -225,7 +225,7 @@ class _DenseDecoder(Decoder):
         return loc.unflatten(-1, self.grid), log_scale.unflatten(-1, self.grid)
 
 
-class _ConvDecoder(Decoder):
+class _ConvDecoder(VoxelDecoder):
     """Mirrors the encoder; known grids join at half of the size, where the paper has them."""
 
     def __init__(self, shape: Conv, channels: int) -> None:

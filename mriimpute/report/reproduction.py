@@ -1,6 +1,6 @@
 """The panels of a reproduced figure.
 
-The colours are those of Okabe and Ito, which colour-blind eyes tell apart; each series has a
+The first colours are those of Okabe and Ito, which colour-blind eyes tell apart; each series has a
 marker or a hatch besides, so it can be told on grey paper, too, and the same look in all panels.
 
 Axes: (h, w) = rows and columns of an image.
@@ -23,8 +23,11 @@ COLUMNS = 3  # panels side by side
 PANEL_INCH = (4.2, 3.3)
 IMAGE_INCH = 1.05
 LEGEND_COLUMNS = 2  # above bars
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#8C6D1F")
-# One fewer than colours, so that the ninth series has the look of no other.
+COLOURS = (
+    *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"),
+    *("#56B4E9", "#000000", "#8C6D1F", "#999999", "#5B2A86"),
+)  # the first seven are Okabe and Ito's
+# No divisor of the number of colours: a series beyond the tenth has the look of no other, too.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++")
 MISSING = "#9BC4E2"  # no grey, so never taken for an intensity

@@ -3,12 +3,25 @@
 A file that begins with an underscore is what they share. Importing this package loads nothing.
 """
 
-import re
+import ast
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["available", "titles"]
+__all__ = ["Entry", "available", "listing"]
 
-TITLE = re.compile(r'^TITLE(?:: \w+)? = "(.+)"$', re.MULTILINE)
+
+class Entry(NamedTuple):
+    """What an experiment says about itself.
+
+    Attributes:
+        title: What it is about.
+        source: The figure or table of which paper.
+        data: Names of the data that it reads.
+    """
+
+    title: str
+    source: str
+    data: tuple[str, ...]
 
 
 def available() -> list[str]:
@@ -16,13 +29,23 @@ def available() -> list[str]:
     return sorted(path.stem.replace("_", "-") for path in _files())
 
 
-def titles() -> dict[str, str]:
-    """Returns the name of each experiment and its title, read from the source, not imported."""
-    found = {
-        path.stem.replace("_", "-"): TITLE.search(path.read_text("utf-8")) for path in _files()
-    }
-    return {name: match[1] if match else "" for name, match in sorted(found.items())}
+def listing() -> dict[str, Entry]:
+    """Returns all experiments by name, read from the source, not imported."""
+    found = {path.stem.replace("_", "-"): _entry(path) for path in _files()}
+    return dict(sorted(found.items()))
 
 
 def _files() -> list[Path]:
     return list(Path(__file__).parent.glob("[!_]*.py"))
+
+
+def _entry(path: Path) -> Entry:
+    written = {}
+    for line in ast.parse(path.read_text("utf-8")).body:
+        match line:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=ast.expr() as value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ) if name in ("TITLE", "SOURCE", "DATA"):
+                written[name] = ast.literal_eval(value)
+    return Entry(written["TITLE"], written["SOURCE"], written["DATA"])

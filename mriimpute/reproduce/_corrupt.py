@@ -14,6 +14,7 @@ __all__ = [
     "hide",
     "lines",
     "pad",
+    "pad_to",
     "permuted",
     "random_missing",
     "window",
@@ -150,10 +151,17 @@ def pad(sparse: Sparse, multiple: int) -> Sparse:
 
     The border of the truth is NaN, too: `crop` before scoring.
     """
-    extra = [-edge % multiple for edge in sparse.grid]
+    full = tuple(-(-edge // multiple) * multiple for edge in sparse.grid)
+    return Sparse(pad_to(sparse.y, full), pad_to(sparse.truth, full))
+
+
+def pad_to(
+    images: Float32[np.ndarray, "n 1 h w"], grid: tuple[int, ...]
+) -> Float32[np.ndarray, "n 1 h2 w2"]:
+    """Returns images with a border of NaN, in the middle of a larger grid."""
+    extra = [full - edge for edge, full in zip(images.shape[2:], grid, strict=True)]
     widths = [(0, 0), (0, 0), *((more // 2, more - more // 2) for more in extra)]
-    y, truth = (np.pad(a, widths, constant_values=np.nan) for a in (sparse.y, sparse.truth))
-    return Sparse(y, truth)
+    return np.pad(images, widths, constant_values=np.nan)
 
 
 def crop(

@@ -13,8 +13,7 @@ References:
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -29,59 +28,16 @@ from mriimpute.inference.em import fit_em
 from mriimpute.inference.scattered import linear_fill
 from mriimpute.models import Model
 from mriimpute.models.ppca import Ppca
-from mriimpute.reproduce._corrupt import Sparse, crop, pad
+from mriimpute.reproduce._corrupt import Sparse, crop, pad, pad_to
+from mriimpute.reproduce._efforts import Method
 from mriimpute.reproduce._fit import fit
 from mriimpute.reproduce._score import mse, score_mean
 from mriimpute.seeds import stream
 from mriimpute.train.settings import TrainConfig
 
-__all__ = [
-    "BASELINES",
-    "LABELS",
-    "METHODS",
-    "NETWORKS",
-    "Effort",
-    "Imputed",
-    "Method",
-    "Splits",
-    "complete_all",
-    "impute",
-    "network_schedule",
-    "pad_to",
-    "score",
-    "settings_of",
-    "subspace_schedule",
-    "train_network",
-]
+__all__ = ["Imputed", "Splits", "complete_all", "impute", "score", "train_network"]
 
 Images: TypeAlias = Float32[np.ndarray, "n 1 h w"]
-
-Baseline = Literal["interpolation", "subspace-sgd", "subspace-em", "dictionary"]
-Network = Literal[
-    "conv-zero", "conv-mean", "conv-interp", "conv-interp-wmask", "conv-sparse", "conv-fc-sparse"
-]
-Method = Literal[
-    "interpolation",
-    "subspace-sgd",
-    "subspace-em",
-    "dictionary",
-    "conv-zero",
-    "conv-mean",
-    "conv-interp",
-    "conv-interp-wmask",
-    "conv-sparse",
-    "conv-fc-sparse",
-]
-BASELINES: tuple[Baseline, ...] = get_args(Baseline)
-NETWORKS: tuple[Network, ...] = get_args(Network)
-METHODS: tuple[Method, ...] = get_args(Method)
-LABELS: dict[Method, str] = {
-    "interpolation": "linear interp.",
-    "subspace-sgd": "subspace (SGD)",
-    "subspace-em": "subspace (EM)",
-    "dictionary": "L0 dictionary",
-    **{name: name for name in NETWORKS},
-}
 
 BATCH = 16  # images completed at once
 
@@ -99,96 +55,6 @@ class Imputed(NamedTuple):
 
     mean: Images
     numbers: dict[str, Any]
-
-
-def network_schedule(images: int, batch: int, rate: float, average: float) -> TrainConfig:
-    """Returns how a network learns.
-
-    The weight of the prior rises over the first third: at once, with weights that know nothing
-    yet, posteriors would collapse to it.
-
-    Args:
-        images: That it sees, over all epochs.
-        batch: Images per step.
-        rate: Learning rate after its warm-up.
-        average: Decay per step of the moving average of the weights.
-    """
-    return TrainConfig(
-        patches=images,
-        batch=batch,
-        rate=rate,
-        average=average,
-        warm_up_end=0.3,
-        report=max(batch, images // 4),
-        val_patches=4 * batch,
-    )
-
-
-def subspace_schedule(images: int, batch: int) -> TrainConfig:
-    """Returns how a linear subspace learns, by descent on its exact evidence."""
-    return TrainConfig(
-        objective="evidence", patches=images, batch=batch, rate=1e-2, average=0.98, report=images
-    )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Effort:
-    """How large the models are, and how long they learn.
-
-    Attributes:
-        encoding: Latent dimensions of conv-fc-sparse.
-        local: Latent dimensions per voxel of the coarsest grid, of the other networks.
-        levels: Residual blocks, each with a pooling or an upsampling by two.
-        channels: Features of the first level; each further level has twice as many.
-        widest: Where this doubling ends.
-        sigma: Noise level of the networks before training.
-        network: How the networks learn; "patches" are images.
-        linear: Latent dimensions of the linear subspace.
-        subspace: How the linear subspace learns by descent.
-        em_iterations: Of the linear subspace by EM.
-        kappa: Its ridge on the rows of [W, mu].
-        dictionary: Settings of the L0 dictionary.
-        draws: Of the conditional mean of the networks (K of Eq. 8).
-    """
-
-    encoding: int = 10
-    local: int = 10
-    levels: int = 5
-    channels: int = 16
-    widest: int = 256
-    sigma: float = 0.1
-    network: TrainConfig = field(default_factory=TrainConfig)
-    linear: int = 10
-    subspace: TrainConfig = field(default_factory=TrainConfig)
-    em_iterations: int = 20
-    kappa: float = 1.0
-    dictionary: DictionaryConfig = field(default_factory=DictionaryConfig)
-    draws: int = 20
-
-
-def settings_of(method: Method, effort: Effort) -> dict[str, Any]:
-    """Returns all that decides what a method learns, and nothing else, as plain values."""
-    match method:
-        case "interpolation":
-            return {}
-        case "subspace-sgd":
-            return {"model": {"latents": effort.linear}, "train": asdict(effort.subspace)}
-        case "subspace-em":
-            return {
-                "model": {"latents": effort.linear},
-                "iterations": effort.em_iterations,
-                "kappa": effort.kappa,
-            }
-        case "dictionary":
-            return asdict(effort.dictionary)
-    model = {
-        "levels": effort.levels,
-        "channels": effort.channels,
-        "widest": effort.widest,
-        "latents": effort.encoding if method == "conv-fc-sparse" else effort.local,
-        "sigma": effort.sigma,
-    }
-    return {"model": model, "train": asdict(effort.network), "draws": effort.draws}
 
 
 def impute(
@@ -267,13 +133,6 @@ def complete_all(model: Model, test: Sparse, draws: int, *, seed: int) -> Images
     return crop(np.concatenate(parts), test.grid)
 
 
-def pad_to(y: Images, patch: tuple[int, ...]) -> Float32[np.ndarray, "n 1 h2 w2"]:
-    """Returns images with an unobserved border, as `mriimpute.reproduce._corrupt.pad` adds it."""
-    extra = [full - edge for edge, full in zip(y.shape[2:], patch, strict=True)]
-    widths = [(0, 0), (0, 0), *((more // 2, more - more // 2) for more in extra)]
-    return np.pad(y, widths, constant_values=np.nan)
-
-
 def _interpolated(test: Sparse) -> Images:
     pairs = zip(test.y[:, 0], test.observed[:, 0], strict=True)
     return np.stack([linear_fill(y, observed)[None] for y, observed in pairs])
@@ -342,6 +201,7 @@ def _by_dictionary(settings: Mapping[str, Any], splits: Splits, seed: int, devic
 
 
 def _standard_error(truth: Images, mean: Images, region: np.ndarray) -> float:
+    region = region & np.isfinite(truth)
     square = np.where(region, np.square(mean - truth, dtype=np.float64), 0.0).sum((1, 2, 3))
     count = region.sum((1, 2, 3))
     each = square[count > 0] / count[count > 0]

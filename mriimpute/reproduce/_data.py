@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -15,6 +14,7 @@ from jaxtyping import Float32, Int64
 from mriimpute.errors import ConfigError
 from mriimpute.io import find_scans
 from mriimpute.reproduce._idx import read_idx
+from mriimpute.reproduce._npz import DAMAGES, read_names, read_npz
 from mriimpute.reproduce._scans import Part, middle_slices, random_patches
 
 __all__ = ["Data", "ImageSet", "Labelled", "Split"]
@@ -24,6 +24,9 @@ Split = Literal["train", "test"]
 PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
 KINDS = ("images-idx3", "labels-idx1")
 ACTIVITY = "*inertial*.npz"
+HALF = (9, 64)  # channels and samples of half a window of it
+WHERE = "pass the folder of the data with --data; nothing is downloaded"
+LEAST_MAPS = 3  # of depth: fewer cannot be split by time
 
 
 class Labelled(NamedTuple):
@@ -40,11 +43,11 @@ class Data:
     Every method raises `ConfigError` if a file is missing or damaged.
 
     Attributes:
-        root: Folder below which the files lie, at any depth.
+        root: Folder below which the files lie, at any depth; None where there is none.
         scans: Folder or BIDS tree of scans; None where there is none.
     """
 
-    root: Path
+    root: Path | None
     scans: Path | None = None
 
     def files(self, name: str) -> list[Path]:
@@ -54,10 +57,10 @@ class Data:
                 parts = [(PREFIX[part], kind) for part in PREFIX for kind in KINDS]
                 return [self._idx(name, f"{prefix}-{kind}-ubyte.gz") for prefix, kind in parts]
             case "activity":
-                return [_first(self._found(ACTIVITY), self.root, f"{ACTIVITY} (UCI HAR)")]
+                return [self._first(self._found(ACTIVITY), f"{ACTIVITY} (UCI HAR)")]
             case "depth":
-                holding = [path for path in self._found("*.npz") if "depth" in _names(path)]
-                return [_first(holding, self.root, "*.npz with an array `depth`")]
+                holding = [path for path in self._found("*.npz") if "depth" in read_names(path)]
+                return [self._first(holding, "*.npz with an array `depth`")]
             case "scans":
                 return find_scans(self._scans())
             case _:
@@ -81,14 +84,26 @@ class Data:
     def activity(self, part: Split) -> Float32[np.ndarray, "n c t"]:
         """Returns the windows of UCI HAR: 9 inertial channels of 128 samples.
 
+        Windows overlap by half, so the file holds `halves` (m, 9, 64), the two of each window as
+        `index` (n, 2), and `is_test` (n). Test windows are of other people, and share no half.
+
         Each channel is shifted and divided by its range over the training windows, which
         therefore lie in 0 to 1; test windows may lie a little outside.
         """
         (path,) = self.files("activity")
-        stored = _read_npz(path, ("halves", "index", "is_test"))
-        halves, index = stored["halves"].astype(np.float32), stored["index"]
+        stored = _read(path, ("halves", "index", "is_test"))
+        halves, index, is_test = stored.values()
+        if not (
+            halves.shape[1:] == HALF
+            and halves.dtype.kind == "f"
+            and index.shape == (len(is_test), 2)
+            and index.dtype.kind in "iu"
+            and 0 <= index.min(initial=0) <= index.max(initial=0) < len(halves)
+        ):
+            raise _refused(path, "does not hold windows of 9 channels of 2 x 64 samples")
+        halves = halves.astype(np.float32)
         windows = np.concatenate([halves[index[:, 0]], halves[index[:, 1]]], axis=2)
-        is_test = stored["is_test"].astype(bool)
+        is_test = is_test.astype(bool)
         train = windows[~is_test]
         low, high = (bound(train, axis=(0, 2))[:, None] for bound in (np.min, np.max))
         chosen = windows[is_test] if part == "test" else train
@@ -100,7 +115,9 @@ class Data:
         They are the array `depth` of an .npz file, in mm if integers, 0 where missing.
         """
         (path,) = self.files("depth")
-        depth = _read_npz(path, ("depth",))["depth"]
+        depth = _read(path, ("depth",))["depth"]
+        if depth.ndim != 3 or depth.dtype.kind not in "iuf" or len(depth) < LEAST_MAPS:
+            raise _refused(path, f"does not hold {LEAST_MAPS} or more depth maps (n, h, w)")
         metres = depth.astype(np.float32)
         if np.issubdtype(depth.dtype, np.integer):
             metres *= np.float32(1e-3)
@@ -140,38 +157,33 @@ class Data:
         found = [
             path
             for path in self._found(file)
-            if ("fashion" in str(path.parent.relative_to(self.root)).lower()) == of_clothing
+            if ("fashion" in str(path.parent.relative_to(self._root())).lower()) == of_clothing
         ]
         place = 'a folder with "fashion" in its name' if of_clothing else "a folder for MNIST"
-        return _first(found, self.root, f"{file} in {place}")
+        return self._first(found, f"{file} in {place}")
 
     def _found(self, pattern: str) -> list[Path]:
-        return sorted(self.root.rglob(pattern))
+        return sorted(self._root().rglob(pattern))
+
+    def _first(self, paths: Sequence[Path], wanted: str) -> Path:
+        if not paths:
+            raise ConfigError(f"{self._root()} holds no {wanted}", hint=WHERE)
+        return paths[0]
+
+    def _root(self) -> Path:
+        if self.root is None:
+            raise ConfigError("this experiment needs data", hint=WHERE)
+        if not self.root.is_dir():
+            raise ConfigError(f"{self.root} is no folder", hint=WHERE)
+        return self.root
 
 
-def _first(paths: Sequence[Path], root: Path, wanted: str) -> Path:
-    if not paths:
-        raise ConfigError(
-            f"{root} holds no {wanted}",
-            hint="pass the folder of the data with --data; nothing is downloaded",
-        )
-    return paths[0]
-
-
-def _names(path: Path) -> list[str]:
+def _read(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     try:
-        # Opened here: np.load leaves the file of a damaged archive open.
-        with path.open("rb") as file, np.load(file) as stored:
-            return list(stored.files)
-    except (OSError, EOFError, ValueError, BadZipFile):
-        return []
+        return read_npz(path, names)
+    except DAMAGES as error:
+        raise _refused(path, f"is damaged, or does not hold {', '.join(names)}") from error
 
 
-def _read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as file, np.load(file) as stored:
-            return {name: stored[name] for name in names}
-    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
-        raise ConfigError(
-            f"{path} is damaged, or does not hold {', '.join(names)}", hint="fetch the file again"
-        ) from error
+def _refused(path: Path, problem: str) -> ConfigError:
+    return ConfigError(f"{path} {problem}", hint="fetch the file again")

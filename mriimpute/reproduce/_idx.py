@@ -39,6 +39,8 @@ def read_idx(path: Path, *, axes: int) -> UInt8[np.ndarray, "..."]:
         raise _refused(path, f"is no idx file of bytes along {axes} axes")
 
     sizes = struct.unpack(f">{axes}I", content[4:start])
+    if 0 in sizes:
+        raise _refused(path, "is empty")
     if len(content) - start != math.prod(sizes):
         raise _refused(path, f"should hold {math.prod(sizes)} bytes, has {len(content) - start}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)

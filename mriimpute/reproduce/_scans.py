@@ -1,8 +1,9 @@
 """Coronal slices of scans, for the experiments in two dimensions.
 
 Each scan becomes numbers in 0 to 1: voxels outside of the brain are 0 where a label map or a
-brain mask lies beside the scan, and 1 is the 99.5th percentile of what is left. Scans are not
-registered; a slice is centred on the brain instead, or on the grid where no brain is known.
+brain mask lies beside the scan, and 1 is the 99.5th percentile of what is left. A voxel that the
+scan itself lacks is NaN: never observed, never scored. Scans are not registered; a slice is
+centred on the brain instead, or on the grid where no brain is known.
 
 Axes: n = images, (h, w) = rows from superior to inferior, columns from the patient's right to
 the left; (i, j, k) = voxels towards right, anterior, superior; j = coronal slices.
@@ -112,9 +113,11 @@ def _read(path: Path) -> tuple[Float32[np.ndarray, "j h w"], Bool[np.ndarray, "j
         if tissue.shape != data.shape:
             raise ConfigError(f"{brain} lies on another grid than {path}", hint="resample it")
         data = np.where(tissue, data, 0.0)
-    bright = float(np.percentile(data[tissue], BRIGHT)) if tissue.any() else 1.0
+    known = tissue & volume.observed
+    bright = float(np.percentile(data[known], BRIGHT)) if known.any() else 1.0
     scaled = np.clip(data / max(bright, 1e-6), 0.0, 1.0).astype(np.float32)
-    return _slices(scaled), _slices(tissue)
+    lacking = ~volume.observed if brain is None else ~volume.observed & tissue
+    return _slices(np.where(lacking, np.float32(np.nan), scaled)), _slices(tissue)
 
 
 def _brain(path: Path) -> Path | None:

@@ -6,19 +6,20 @@ OUT/tasks/KEY.npz     arrays
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 
-from mriimpute.files import atomic
+from mriimpute.errors import OutputError
+from mriimpute.files import atomic, refuse_existing, writable_folder
 from mriimpute.reproduce._contract import Outcome
+from mriimpute.reproduce._npz import DAMAGES, read_npz
 
-__all__ = ["Finished", "TaskStore"]
+__all__ = ["Finished", "TaskStore", "claim"]
 
-DAMAGES = (OSError, EOFError, KeyError, ValueError, TypeError, BadZipFile)
+SHOWN = ("record.json", "table.md", "table.tsv", "table_[0-9].tsv", "figure.png")
 
 
 class Finished(NamedTuple):
@@ -45,9 +46,7 @@ class TaskStore:
             stored = json.loads(path.read_text(encoding="utf-8"))
             if stored["identity"] != plain(identity):
                 return None
-            # Opened here: np.load leaves the file of a damaged archive open.
-            with path.with_suffix(".npz").open("rb") as file, np.load(file) as stored_arrays:
-                arrays = {name: stored_arrays[name] for name in stored_arrays.files}
+            arrays = read_npz(path.with_suffix(".npz"))
             return Finished(Outcome(stored["numbers"], arrays), float(stored["seconds"]))
         except DAMAGES:
             return None  # it is done anew, which replaces it
@@ -57,17 +56,83 @@ class TaskStore:
     ) -> None:
         """Writes an outcome, its numbers last: they are what tells that it is complete."""
         path = self._path(key)
-        path.unlink(missing_ok=True)  # or it would vouch for the arrays of another run
         with atomic(path.with_suffix(".npz")) as temporary:
+            path.unlink(missing_ok=True)  # or it would vouch for the arrays of another run
             np.savez_compressed(temporary, **outcome.arrays)  # type: ignore[arg-type]
         content = {"identity": identity, "seconds": round(seconds, 3), "numbers": outcome.numbers}
         with atomic(path) as temporary:
             # Not write_json: a number may be infinite or NaN, and must come back as it was.
             temporary.write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")
 
+    def begun(self) -> Iterator[tuple[Path, tuple[str, int]]]:
+        """Yields the files of numbers that can be read, with the experiment and seed of each."""
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                identity = json.loads(path.read_text(encoding="utf-8"))["identity"]
+                yield path, (str(identity["experiment"]), int(identity["seed"]))
+            except DAMAGES:
+                continue
+
+    def forget(self) -> None:
+        """Removes the tasks and what they showed, and nothing else that lies beside them."""
+        tasks = [path for path, _ in self.begun()]
+        shown = [p for name in SHOWN for p in self.folder.parent.glob(name)] if tasks else []
+        for path in (*tasks, *(path.with_suffix(".npz") for path in tasks), *shown):
+            path.unlink(missing_ok=True)
+
     def _path(self, key: tuple[str, ...]) -> Path:
         name = "__".join(re.sub(r"[^\w.@#+=-]", "-", word) for word in key)
         return self.folder / f"{name}.json"
+
+
+def claim(out: Path, experiment: str, budget: str, seed: int, *, overwrite: bool) -> None:
+    """Makes a folder ready for a reproduction, to begin it or to go on with it.
+
+    Args:
+        out: The folder.
+        experiment: Its name.
+        budget: Its size.
+        seed: Of its draws.
+        overwrite: Forget the tasks of the reproduction that it holds, whichever that is.
+
+    Raises:
+        OutputError: If it holds something else, or another reproduction, or cannot be written.
+    """
+    store = TaskStore(out)
+    held = {found for _, found in store.begun()}
+    if overwrite:
+        store.forget()
+    elif not held and not _is_bare(out):
+        refuse_existing(out, overwrite=False)
+    elif other := sorted(held - {(experiment, seed)}):
+        raise _other(out, f"{other[0][0]} with seed {other[0][1]}")
+    elif (before := _budget(out)) not in (None, budget):
+        raise _other(out, f"{experiment} at budget {before}")
+    writable_folder(store.folder)
+
+
+def _is_bare(out: Path) -> bool:
+    """Returns whether a run was stopped here before its first task was kept."""
+    tasks = out / "tasks"
+    return (
+        tasks.is_dir()
+        and [path.name for path in out.iterdir()] == ["tasks"]
+        and {path.suffix for path in tasks.iterdir()} <= {".npz"}
+    )
+
+
+def _budget(out: Path) -> str | None:
+    try:
+        return str(json.loads((out / "record.json").read_text("utf-8"))["settings"]["budget"])
+    except DAMAGES:
+        return None
+
+
+def _other(out: Path, held: str) -> OutputError:
+    return OutputError(
+        f"{out} holds {held}",
+        hint="choose another folder with -o, or pass --overwrite to replace it",
+    )
 
 
 def plain(value: Any) -> Any:

@@ -42,6 +42,7 @@ __all__ = [
     "DataName",
     "Effort",
     "Variant",
+    "brief",
     "clean_images",
     "corrupted",
     "learn",
@@ -94,6 +95,17 @@ class Effort:
     draws: int = 40
 
 
+def brief(steps: int) -> Effort:
+    """Returns an effort for a CPU: few steps, of which the prior of `tae` waits longer.
+
+    The prior learns from samples of the posterior. Where it gains weight before these are good,
+    both settle on poor ones: with 5,000 steps for MNIST at 50 %, the objective itself ends better
+    for a warm-up of 30 to 80 % of the run (0.860 nats per observed pixel) than for the paper's
+    10 to 20 % (0.889).
+    """
+    return Effort(steps=steps, gamma_start=0.3, gamma_end=0.8)
+
+
 PAPER = Effort(
     steps=500_000,
     batch=20,
@@ -137,7 +149,11 @@ class Case:
 
 
 def task(case: Case, *key: str) -> Task:
-    """Returns the task of `run` for a case."""
+    """Returns the task of `run` for a case, without what only `tae` depends on for the others."""
+    if case.model != "tae":
+        plain = Effort(steps=case.effort.steps)
+        warm_up = {name: getattr(plain, name) for name in ("gamma_start", "gamma_end")}
+        case = dataclasses.replace(case, effort=dataclasses.replace(case.effort, **warm_up))
     return Task(key=key, settings=dataclasses.asdict(case))
 
 

@@ -28,20 +28,19 @@ from mriimpute.reproduce._contract import (
     Table,
     Task,
 )
-from mriimpute.reproduce._dalca import (
+from mriimpute.reproduce._dalca import impute, score
+from mriimpute.reproduce._dalca_data import PARTS, Slices, sparse_slices
+from mriimpute.reproduce._data import Data
+from mriimpute.reproduce._efforts import (
     LABELS,
     METHODS,
     NETWORKS,
     Effort,
     Method,
-    impute,
     network_schedule,
-    score,
     settings_of,
     subspace_schedule,
 )
-from mriimpute.reproduce._dalca_data import PARTS, Slices, sparse_slices
-from mriimpute.reproduce._data import Data
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 

@@ -14,7 +14,7 @@ from mriimpute.reproduce._contract import (
 )
 from mriimpute.reproduce._data import Data
 from mriimpute.reproduce._recovery import average
-from mriimpute.reproduce._tonolini import PAPER, SMOKE, Case, Effort, run, task
+from mriimpute.reproduce._tonolini import PAPER, SMOKE, Case, Effort, brief, run, task
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 
@@ -42,9 +42,7 @@ class Plan:
 
 PLANS: dict[Budget, Plan] = {
     "smoke": Plan(localisations=(4.0, 16.0), strengths=(0.5, 2.0), effort=SMOKE),
-    "cpu": Plan(
-        localisations=(4.0, 16.0, 64.0), strengths=(0.5, 2.0, 8.0), effort=Effort(steps=2500)
-    ),
+    "cpu": Plan(localisations=(4.0, 16.0, 64.0), strengths=(0.5, 2.0, 8.0), effort=brief(1500)),
     "paper": Plan(
         localisations=(1.0, 2.0, 4.0, 8.0, 10.0, 16.0, 32.0, 64.0),
         strengths=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0),

@@ -26,6 +26,7 @@ from mriimpute.reproduce._tonolini import (
     Case,
     Effort,
     Variant,
+    brief,
     run,
     task,
 )
@@ -107,7 +108,7 @@ PLANS: dict[Budget, Plan] = {
     "cpu": Plan(
         levels={"noisy": (0.1, 0.3, 0.8), "exact": (0.1, 0.8), "noise": (0.1, 0.3)},
         repeated=False,
-        effort=Effort(steps=2500),
+        effort=brief(1500),
     ),
     "paper": Plan(
         levels={

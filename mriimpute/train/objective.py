@@ -52,7 +52,9 @@ def objective(
                 return negative_log_evidence(model, y, observed)
         case "tomographic":
             if isinstance(model, Tae):
-                return negative_tomographic(model, y, observed, weight=weight, generator=generator)
+                return negative_tomographic(
+                    model, y, observed, draws=draws, weight=weight, generator=generator
+                )
         case _ as unknown:
             assert_never(unknown)
     raise ConfigError(

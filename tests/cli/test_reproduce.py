@@ -10,9 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mriimpute.cli import app
-from mriimpute.reproduce import available, titles
-
-WRITTEN = {"table.tsv", "table.md", "record.json", "figure.png"}
+from mriimpute.reproduce import available, listing
 
 
 @pytest.fixture
@@ -48,6 +46,7 @@ def test_smoke_run_writes_tables_record_and_figure(data: Path) -> None:
     assert record["settings"]["experiment"] == "fig4"
     assert record["command"].startswith("mriimpute reproduce fig4")
     lines = stdout.splitlines()
+    assert lines[:2] == [record["title"], record["source"]]
     assert lines[-1] == str(out)
     for claim in record["claims"]:
         assert f"{'yes' if claim['holds'] else 'NO'}: {claim['text']}" in stdout
@@ -63,11 +62,20 @@ def test_smoke_run_writes_tables_record_and_figure(data: Path) -> None:
 def test_help_lists_every_experiment_with_its_title() -> None:
     words = " ".join(call("--help")[1].split())
 
-    for name, title in titles().items():
-        assert name in words
-        assert title
-        assert title.split()[0] in words
-    assert "fig4" in available()
+    for name, entry in listing().items():
+        assert f"{name}: {entry.title}" in words
+        assert entry.source in words
+        assert f"Reads {', '.join(entry.data)}" in words
+    assert list(listing()) == available()
+
+
+def test_help_says_which_files_hold_the_data() -> None:
+    words = " ".join(call("--help")[1].split())
+
+    for name in {name for entry in listing().values() for name in entry.data}:
+        assert f"{name}:" in words or f"{name}, " in words
+    for file in ("-ubyte.gz", "*inertial*.npz", "is_test", "depth (n, h, w)", "*_dseg"):
+        assert file in words
 
 
 def test_missing_data_are_two_lines_and_status_1(tmp_path: Path) -> None:
@@ -79,6 +87,14 @@ def test_missing_data_are_two_lines_and_status_1(tmp_path: Path) -> None:
     error, hint = stderr.splitlines()[-2:]
     assert error.startswith(f"error: {tmp_path} holds no train-images-idx3-ubyte.gz")
     assert "--data" in hint
+
+
+def test_experiment_of_scans_alone_asks_for_no_other_data() -> None:
+    code, _, stderr = call("fig7", "--device", "cpu")
+
+    assert code == 1
+    assert "needs scans" in stderr
+    assert "--scans" in stderr
 
 
 def test_unknown_experiment_is_two_lines_and_status_1(tmp_path: Path) -> None:

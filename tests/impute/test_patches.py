@@ -9,9 +9,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch import Tensor
 
 from mriimpute import models
+from mriimpute.data import normalisation
 from mriimpute.errors import CheckpointError
 from mriimpute.impute.lattice import Lattice
-from mriimpute.impute.patches import PatchImputer
+from mriimpute.impute.patches import PatchImputer, _Work
 from mriimpute.models import Model
 from mriimpute.models.mvae import Mvae
 from mriimpute.models.ppca import Config, Ppca
@@ -47,7 +48,7 @@ def trained(name: str = "ppca") -> Model:
 
 
 def imputer_of(model: Model) -> PatchImputer:
-    return PatchImputer(model, "a model", patch=model.patch, device="cpu")
+    return PatchImputer(model, "a model", device="cpu")
 
 
 def imputer(name: str = "ppca") -> PatchImputer:
@@ -145,11 +146,12 @@ def test_values_of_unobserved_voxels_do_not_matter(name: str) -> None:
 
 
 @pytest.mark.parametrize(("a", "b"), [(1000.0, 0.0), (0.5, -300.0)])
-def test_gain_and_offset_pass_through(a: float, b: float) -> None:
+@every_model
+def test_gain_and_offset_pass_through(name: str, a: float, b: float) -> None:
     volume = stack()
     changed = Volume((a * volume.data + b).astype(np.float32), volume.observed, volume.affine)
 
-    first, second = (imputer().impute(v, seed=0, case="a", tile=64) for v in (volume, changed))
+    first, second = (imputer(name).impute(v, seed=0, case="a", tile=64) for v in (volume, changed))
 
     assert first.draw is not None
     assert second.draw is not None
@@ -164,9 +166,7 @@ def test_patch_alone_gives_the_exact_posterior() -> None:
     """On a grid of one patch the Gaussian subspace can be solved by hand."""
     model = trained()
     volume = stack((4, 5, 6))
-    made = PatchImputer(model, "ppca", patch=model.patch, device="cpu").impute(
-        volume, seed=0, case="a", tile=64
-    )
+    made = imputer_of(model).impute(volume, seed=0, case="a", tile=64)
 
     low, high = np.percentile(volume.data[volume.observed], [0.5, 99.5])
     o = volume.observed.ravel()
@@ -195,20 +195,26 @@ def test_draws_spread_as_far_as_the_standard_deviation_says(name: str) -> None:
     assert np.abs(bias).mean() < 0.1
 
 
-def test_weights_make_up_for_a_poor_encoder(caplog: pytest.LogCaptureFixture) -> None:
-    """An encoder that sees nothing gives the prior; weighing its draws brings the mean back."""
+class Blind(Ppca):
+    """An encoder that sees nothing gives the prior; weighing its draws makes up for that."""
 
-    class Blind(Ppca):
-        weights = 2000
+    weights = 2000
 
-        def posterior(self, y: Tensor, observed: Tensor) -> FullGaussian:
-            return super().posterior(y, torch.zeros_like(observed))
+    def posterior(self, y: Tensor, observed: Tensor) -> FullGaussian:
+        return super().posterior(y, torch.zeros_like(observed))
 
+
+def blind_and_exact(sigma: float) -> tuple[Model, Model]:
+    """Returns one subspace, without and with its exact posterior."""
     exact = trained()
+    exact.noise.assign(sigma)  # type: ignore[operator, union-attr]
     blind = Blind(Config(patch=(4, 5, 6), latents=3))
     blind.load_state_dict(exact.state_dict())
-    blind.noise.assign(1.0)
-    exact.noise.assign(1.0)  # type: ignore[operator, union-attr]
+    return blind, exact
+
+
+def test_weights_make_up_for_a_poor_encoder(caplog: pytest.LogCaptureFixture) -> None:
+    blind, exact = blind_and_exact(1.0)
     volume = stack((4, 5, 6))
 
     with caplog.at_level("INFO"):
@@ -225,6 +231,27 @@ def test_weights_make_up_for_a_poor_encoder(caplog: pytest.LogCaptureFixture) ->
     (line,) = caplog.messages
     assert line.startswith("a: ")
     assert line.endswith("draws count per patch, in the mean")
+
+
+def test_weighed_draws_are_draws_of_the_exact_posterior() -> None:
+    """By the latent draws alone: noise of voxels would hide where they are."""
+    blind, exact = blind_and_exact(0.5)
+    blind.weights = 60
+    volume = stack((4, 5, 6))
+    missing = ~volume.observed
+
+    def drawn(model: Model) -> np.ndarray:
+        norm = normalisation(volume)
+        work = _Work(imputer_of(model), volume, norm, 0, "a", 64)
+        return np.stack([work.latent_draw(n)[missing] for n in range(1, 121)])
+
+    wanted, made = drawn(exact), drawn(blind)
+
+    spread = wanted.std(axis=0)
+    prior = trained().w.detach().norm(dim=1).view(4, 5, 6).numpy()[missing]  # type: ignore[operator, union-attr]
+    assert (prior > 2 * spread).mean() > 0.9  # what draws without weights would spread
+    assert np.abs(made.mean(axis=0) - wanted.mean(axis=0)).mean() < 0.15 * spread.mean()
+    assert_allclose(made.std(axis=0), spread, rtol=0.3)
 
 
 def test_noise_of_each_voxel_is_its_own() -> None:
@@ -270,9 +297,7 @@ def test_patch_without_an_observed_voxel_takes_the_prior() -> None:
 def test_patch_of_two_axes_is_imputed_across_the_slices() -> None:
     model = Config(patch=(4, 6), latents=3).build()
 
-    made = PatchImputer(model, "ppca", patch=model.patch, device="cpu").impute(
-        stack(), seed=0, case="a", tile=5
-    )
+    made = imputer_of(model).impute(stack(), seed=0, case="a", tile=5)
 
     assert np.isfinite(made.mean).all()
 

@@ -136,3 +136,9 @@ def test_largest_uniform_number_takes_a_draw_that_exists() -> None:
     uniform = torch.tensor([[0.0], [1 - 2**-24]])
 
     assert resample(weights, uniform).tolist() == [[0], [6]]
+
+
+def test_smallest_uniform_number_takes_no_draw_without_weight() -> None:
+    weights = torch.tensor([[-torch.inf], [-1e4], [0.0], [0.0]])
+
+    assert resample(weights, torch.zeros(1, 1)).tolist() == [[2]]

@@ -118,6 +118,38 @@ def test_decoding_keeps_draws_rows_and_grid_apart(name: str, generator: torch.Ge
 
 
 @every_model
+def test_densities_of_voxels_are_centred_on_what_is_decoded(
+    name: str, generator: torch.Generator
+) -> None:
+    model = randomised(build(name), generator)
+    y, observed = sparse(generator)
+    blind = torch.zeros_like(observed)
+
+    z = model.posterior(y, observed).sample(2, generator)
+    p, recovered = model.likelihood(z), model.recovery(y, blind).voxels(z)
+
+    assert_close(p.loc, model.decode(z))
+    assert_close(recovered.loc, model.decode(z))
+    assert (p.scale > 0).all()
+    assert (recovered.scale <= p.scale).all()  # noise that is known to be noise is left out
+
+
+@every_model
+def test_recovery_draws_its_latent_variables_from_the_posterior(
+    name: str, generator: torch.Generator
+) -> None:
+    model = randomised(build(name), generator).eval()
+    y, observed = sparse(generator)
+
+    recovery = model.recovery(y, observed)
+
+    z = recovery.latent.sample(2, stream(0, "z"))
+    assert_same(z, model.posterior(y, observed).sample(2, stream(0, "z")))
+    blank = torch.where(observed, y, torch.nan)
+    assert_same(recovery.voxels(z).loc, model.recovery(blank, observed).voxels(z).loc)
+
+
+@every_model
 def test_what_is_observed_moves_the_posterior(name: str, generator: torch.Generator) -> None:
     model = randomised(build(name), generator)
     y, observed = sparse(generator)
@@ -163,8 +195,7 @@ def test_few_steps_reduce_the_loss(name: str, generator: torch.Generator) -> Non
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
 
     def loss() -> Tensor:
-        draws = stream(0, "loss")
-        return negative_elbo(model, y, observed, draws=1, beta=1.0, generator=draws).mean()
+        return own_loss(name, model, y, observed).mean()
 
     before = loss().detach()
     for _ in range(15):
@@ -219,6 +250,20 @@ def test_unknown_setting_is_refused(name: str) -> None:
 def test_impossible_patch_is_refused(name: str, settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=r"must (be|have)"):
         models.build(name, settings, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"scale": 0.01}, "scale must be above floor >= 0, got 0.01 and 0.02"),
+        ({"sigma": 0.0}, "sigma must be above 0"),
+        ({"gamma": 1.5}, "gamma must be in 0 to 1"),
+        ({"strength": -1.0}, "strength must be at least 0"),
+    ],
+)
+def test_error_names_the_setting_that_is_wrong(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        models.build("tae", wrong, seed=0)
 
 
 def test_unknown_model_names_the_known_ones() -> None:

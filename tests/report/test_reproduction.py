@@ -8,6 +8,7 @@ import pytest
 from mriimpute.report import write_panels
 from mriimpute.report.reproduction import COLOURS, _looks, _rows
 from mriimpute.reproduce._contract import Bars, Conclusion, Images, Lines, Plot
+from mriimpute.reproduce._efforts import METHODS
 
 LINES = Lines(
     "l", "x", "y", {"a": ([1, 2], [3, 4], [0.1, 0.2]), "b": ([1], [2], None)}, log_y=True
@@ -43,7 +44,15 @@ def test_more_series_than_colours_still_have_a_look() -> None:
     names = [str(n) for n in range(len(COLOURS) + 3)]
     many = Lines("l", "x", "y", {name: ([1], [1], None) for name in names})
 
-    assert list(_looks([many])) == names
+    looks = _looks([many])
+    assert list(looks) == names
+    assert len(set(looks.values())) == len(names)
+
+
+def test_the_ten_methods_of_a_figure_have_ten_colours() -> None:
+    bars = Bars("b", "y", ["g"], {name: [1.0] for name in METHODS})
+
+    assert len({look.colour for look in _looks([bars]).values()}) == len(METHODS) == 10
 
 
 def test_charts_stand_three_side_by_side_and_images_alone() -> None:

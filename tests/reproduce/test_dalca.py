@@ -11,21 +11,8 @@ import pytest
 from mriimpute.inference.dictionary import DictionaryConfig
 from mriimpute.reproduce import fig5, fig7, fig8
 from mriimpute.reproduce._contract import Images, Outcome, Task
-from mriimpute.reproduce._corrupt import Sparse, random_missing
-from mriimpute.reproduce._dalca import (
-    BASELINES,
-    METHODS,
-    NETWORKS,
-    Effort,
-    Method,
-    Splits,
-    impute,
-    network_schedule,
-    pad_to,
-    score,
-    settings_of,
-    subspace_schedule,
-)
+from mriimpute.reproduce._corrupt import Sparse, pad_to, random_missing
+from mriimpute.reproduce._dalca import Splits, impute, score
 from mriimpute.reproduce._dalca_data import (
     NAMES,
     Corpus,
@@ -37,6 +24,16 @@ from mriimpute.reproduce._dalca_data import (
     sparse_images,
 )
 from mriimpute.reproduce._data import Data
+from mriimpute.reproduce._efforts import (
+    BASELINES,
+    METHODS,
+    NETWORKS,
+    Effort,
+    Method,
+    network_schedule,
+    settings_of,
+    subspace_schedule,
+)
 from mriimpute.reproduce._scans import middle_slices
 
 TINY = Effort(
@@ -138,6 +135,20 @@ def test_observed_pixels_and_background_count_only_where_they_should() -> None:
     assert scores["mse_missing"] == pytest.approx(1 / 3)
     assert scores["mse_tissue"] == 0
     assert scores["sem_all"] == 0
+
+
+def test_pixels_without_truth_count_in_no_error_and_no_standard_error() -> None:
+    truth = np.full((3, 1, 2, 2), 0.5, np.float32)
+    truth[:, 0, 0, 0] = np.nan
+    y = np.full_like(truth, np.nan)
+    offset = np.arange(3, dtype=np.float32)[:, None, None, None]
+    mean = np.full_like(truth, 0.5) + offset
+
+    scores = score(Sparse(y, truth), mean)
+
+    for region in ("all", "missing", "tissue"):
+        assert scores[f"mse_{region}"] == pytest.approx(5 / 3)
+        assert scores[f"sem_{region}"] == pytest.approx(np.std([0, 1, 4], ddof=1) / 3**0.5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -247,6 +258,57 @@ def test_a_network_that_loses_to_the_subspace_is_not_hidden() -> None:
     }
 
     assert verdicts == {"conv-zero": True, "conv-mean": False, "conv-fc-sparse": False}
+
+
+GOOD = dict.fromkeys(BASELINES, 0.2) | dict.fromkeys(NETWORKS, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("claim", "errors", "holds"),
+    [
+        (1, {}, True),
+        (1, {"dictionary": 0.05}, False),
+        (1, {"conv-zero": 0.3}, True),  # the exception that the paper makes
+        (2, {"conv-sparse": 0.05}, True),
+        (2, {"conv-fc-sparse": 0.05}, True),
+        (2, {"conv-interp-wmask": 0.05}, False),
+        (3, {}, True),
+        (3, {"interpolation": 0.05}, True),  # no linear model
+        (3, {"conv-mean": 0.25}, False),
+        (4, {"subspace-sgd": 0.21}, True),
+        (4, {"subspace-sgd": 0.23}, False),
+        (4, {"subspace-em": 0.23}, False),
+    ],
+)
+def test_claims_of_figure_5_follow_the_errors(
+    claim: int, errors: dict[str, float], holds: bool
+) -> None:
+    assert fig5.conclude(made_up(GOOD | errors), "smoke").claims[claim].holds == holds
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ({}, [True, True]),
+        ({"interpolation": 0.05}, [False, True]),
+        ({"subspace-sgd": 0.05}, [True, False]),
+        ({"conv-mean": 0.3}, [False, False]),
+    ],
+)
+def test_all_six_variants_means_all_six(errors: dict[str, float], expected: list[bool]) -> None:
+    image = np.zeros((1, 2, 2), np.float32)
+    names = ("mse_tissue", "mse_all", "sem_tissue")
+    outcomes = {
+        ("3", method): Outcome(
+            dict.fromkeys(names, (GOOD | errors)[method]),
+            {"mean": image, "truth": image, "y": image},
+        )
+        for method in METHODS
+    }
+
+    claims = fig7.conclude(outcomes, "smoke").claims
+
+    assert [claim.holds for claim in claims] == expected
 
 
 @pytest.mark.parametrize(("last", "holds"), [(0.5, True), (0.21, False), (0.05, False)])

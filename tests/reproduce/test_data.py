@@ -4,6 +4,7 @@ import gzip
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -27,6 +28,7 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "too short for sizes": (lambda content: packed(HEADER), "is no idx file"),
     "integers": (lambda content: packed(bytes([0, 0, 12, 3]) + bytes(12)), "is no idx file"),
     "labels": (lambda content: packed(bytes([0, 0, 8, 1]) + bytes(12)), "is no idx file"),
+    "no image": (lambda content: packed(HEADER + bytes(1)), "is empty"),
     "a pixel missing": (lambda content: packed(gzip.decompress(content)[:-1]), "should hold"),
     "a pixel too many": (lambda content: packed(gzip.decompress(content) + b"0"), "should hold"),
 }
@@ -114,6 +116,63 @@ def test_damaged_npz_is_refused(root: Path) -> None:
     assert caught.value.hint == "fetch the file again"
 
 
+def test_npz_whose_stream_is_damaged_is_refused(root: Path) -> None:
+    path = root / "har_inertial.npz"
+    with np.load(path) as stored:
+        np.savez_compressed(path, **stored)
+    content = path.read_bytes()
+    path.write_bytes(content[:60] + b"\xff" * 20 + content[80:])
+
+    with pytest.raises(ConfigError, match="is damaged"):
+        Data(root).activity("train")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"halves": np.zeros((9, 3, 64), np.float16)},
+        {"halves": np.zeros((9, 9, 64), "U1")},
+        {"index": np.full((8, 2), 9)},
+        {"index": np.zeros((8, 3), np.int64)},
+        {"is_test": np.zeros(3, bool)},
+    ],
+)
+def test_npz_of_anything_but_windows_is_refused(root: Path, wrong: dict[str, np.ndarray]) -> None:
+    path = root / "har_inertial.npz"
+    with np.load(path) as stored:
+        np.savez(path, **{**stored, **wrong})
+
+    with pytest.raises(ConfigError, match="does not hold windows"):
+        Data(root).activity("train")
+
+
+@pytest.mark.parametrize(
+    "depth", [np.ones((6, 10)), np.ones((2, 6, 10)), np.full((9, 6, 10), "far")]
+)
+def test_npz_of_anything_but_maps_is_refused(root: Path, depth: np.ndarray) -> None:
+    np.savez(root / "frames.npz", depth=depth)
+
+    with pytest.raises(ConfigError, match="does not hold 3 or more depth maps"):
+        Data(root).depth()
+
+
+def test_npz_that_is_no_archive_is_passed_over(root: Path) -> None:
+    with (root / "a.npz").open("wb") as file:
+        np.save(file, np.ones(3))
+
+    assert Data(root).files("depth") == [root / "frames.npz"]
+
+
+@pytest.mark.parametrize("name", ["nowhere", "file", None])
+def test_folder_that_is_none_is_told_from_one_without_the_data(
+    tmp_path: Path, name: str | None
+) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(ConfigError, match="needs data" if name is None else "is no folder"):
+        Data(tmp_path / name if name else None).images("mnist", "train")
+
+
 def test_depth_is_in_metres_and_nan_in_holes(root: Path) -> None:
     depth = Data(root).depth()
 
@@ -171,3 +230,19 @@ def test_scans_are_asked_for_when_they_are_needed(root: Path) -> None:
         Data(root).coronal("train")
 
     assert "--scans" in caught.value.hint
+
+
+def test_voxels_that_a_scan_lacks_are_neither_observed_nor_background(
+    root: Path, scans: Path
+) -> None:
+    for path in scans.rglob("*_T1w.nii.gz"):
+        image = nib.load(path)
+        head = image.get_fdata().astype(np.float32)
+        head[3] = np.nan  # through the brain
+        head[9] = np.nan  # beside it
+        nib.Nifti1Image(head, image.affine).to_filename(path)
+
+    slices = Data(root, scans).coronal("train", size=(16, 12))
+
+    assert np.isnan(slices).sum() == 10 * len(slices)  # one column of brain
+    assert np.nanmin(slices[:, 3:13, 3:9]) > 0

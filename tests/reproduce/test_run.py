@@ -1,6 +1,7 @@
 """Tests for mriimpute.reproduce._run, _store and _tables, on an experiment made up for them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from mriimpute.errors import ConfigError, OutputError, TrainingError
-from mriimpute.reproduce import _run, available
+from mriimpute.reproduce import _pool, _run, available
 from mriimpute.reproduce._contract import Budget, Claim, Conclusion, Outcome, Outcomes, Table, Task
 from mriimpute.reproduce._data import Data
 from mriimpute.seeds import numpy_stream
@@ -48,7 +49,8 @@ class MadeUp:
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUp:
     module = MadeUp()
-    monkeypatch.setattr(_run, "experiment", lambda name: module)
+    for place in (_run, _pool):
+        monkeypatch.setattr(place, "experiment", lambda name: module)
     return module
 
 
@@ -130,16 +132,59 @@ def test_task_with_other_settings_is_done_anew(
     assert record["tasks"][1]["numbers"]["square"] == 100.0
 
 
-@pytest.mark.parametrize("options", [{"seed": 1}, {"overwrite": True}])
-def test_another_seed_or_overwriting_does_everything_anew(
-    made_up: MadeUp, root: Path, tmp_path: Path, options: dict[str, Any]
+@pytest.mark.parametrize("other", [{"seed": 1}, {"budget": "smoke"}])
+def test_another_seed_or_budget_replaces_a_result_only_when_told_so(
+    made_up: MadeUp, root: Path, tmp_path: Path, other: dict[str, Any]
 ) -> None:
-    run(root, tmp_path / "out")
+    out = tmp_path / "out"
+    first = run(root, out)
     made_up.performed.clear()
 
-    run(root, tmp_path / "out", **options)
+    with pytest.raises(OutputError, match="holds squares") as caught:
+        run(root, out, **other)
 
+    assert made_up.performed == []
+    assert json.loads((out / "record.json").read_text()) == first
+    assert "--overwrite" in caught.value.hint
+    run(root, out, **other, overwrite=True)
     assert len(made_up.performed) == 3
+
+
+def test_overwriting_leaves_nothing_of_the_old_result_and_all_of_everything_else(
+    made_up: MadeUp, root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(root, out)
+    mine = [out / "notes.txt", out / "tasks" / "groceries.json", out / "tasks" / "a.txt"]
+    for path in mine:
+        path.write_text("{}")
+    made_up.broken = "0"
+
+    with pytest.raises(TrainingError):
+        run(root, out, overwrite=True)
+
+    assert {path for path in out.rglob("*") if path.is_file()} == set(mine)
+
+
+def test_folder_tasks_of_something_else_is_refused(
+    made_up: MadeUp, root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "groceries.json").write_text("{}")
+
+    with pytest.raises(OutputError, match="exists"):
+        run(root, tmp_path)
+
+
+def test_run_stopped_before_its_first_task_goes_on(
+    made_up: MadeUp, root: Path, tmp_path: Path
+) -> None:
+    made_up.broken = "0"
+    with pytest.raises(TrainingError):
+        run(root, tmp_path / "out")
+    made_up.broken = ""
+
+    assert len(run(root, tmp_path / "out")["tasks"]) == 3
 
 
 def test_other_data_do_everything_anew(made_up: MadeUp, root: Path, tmp_path: Path) -> None:
@@ -153,14 +198,25 @@ def test_other_data_do_everything_anew(made_up: MadeUp, root: Path, tmp_path: Pa
     assert len(made_up.performed) == 3
 
 
-@pytest.mark.parametrize("ending", ["json", "npz"])
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda content: content[:40],
+    "no zip": lambda content: b"12" + content[2:],
+    "no deflate": lambda content: content[:50] + b"\xff" * 20 + content[70:],
+    "unknown packing": lambda content: content.replace(b"\x08\x00", b"\x63\x00"),
+}
+
+
+@pytest.mark.parametrize(
+    ("ending", "damage"),
+    [("json", "cut"), ("json", "no deflate"), *(("npz", damage) for damage in DAMAGES)],
+)
 def test_damaged_outcome_is_done_anew(
-    made_up: MadeUp, root: Path, tmp_path: Path, ending: str
+    made_up: MadeUp, root: Path, tmp_path: Path, ending: str, damage: str
 ) -> None:
     run(root, tmp_path / "out")
     made_up.performed.clear()
     path = tmp_path / "out" / "tasks" / f"square__2.{ending}"
-    path.write_bytes(path.read_bytes()[:40])
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
 
     run(root, tmp_path / "out")
 
@@ -186,14 +242,14 @@ def test_missing_data_stop_before_the_first_task(made_up: MadeUp, tmp_path: Path
 
 def test_unknown_experiment_is_refused_with_the_list() -> None:
     with pytest.raises(ConfigError, match="'fig99'") as caught:
-        _run.experiment("fig99")
+        _pool.experiment("fig99")
 
     assert "fig4" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", available())
 def test_every_experiment_keeps_the_contract(name: str) -> None:
-    module = _run.experiment(name)
+    module = _pool.experiment(name)
 
     for budget in ("smoke", "cpu", "paper"):
         tasks = module.tasks(budget, 0)

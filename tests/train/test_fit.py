@@ -89,10 +89,26 @@ def test_stopped_run_ends_with_the_bytes_of_one_that_never_stopped(
     assert checkpoints[0] == checkpoints[1]
 
 
-def test_variational_run_is_resumed_to_the_same_bytes(
-    sim: Path, tmp_path: Path, settings: Settings, stop_after: StopAfter
+@pytest.mark.parametrize(
+    ("name", "objective", "model"),
+    [
+        ("ppca", "elbo", {"latents": 3}),
+        # One that gathers a mean beside its parameters, and one with parameters that are fixed.
+        ("conv-mean", "elbo", {"levels": 1, "channels": 2, "latents": 2}),
+        ("tae", "tomographic", {"hidden": 4, "prior_hidden": 3, "learn_noise": False}),
+    ],
+)
+def test_run_with_draws_is_resumed_to_the_same_bytes(
+    sim: Path,
+    tmp_path: Path,
+    settings: Settings,
+    stop_after: StopAfter,
+    name: str,
+    objective: str,
+    model: Settings,
 ) -> None:
-    settings["train"] |= {"objective": "elbo"}
+    settings |= {"name": name, "model": {"patch": [4, 4, 4], **model}}
+    settings["train"] |= {"objective": objective}
     whole = fit(sim, tmp_path / "whole", settings)
 
     stop_after(8)

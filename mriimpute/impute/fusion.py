@@ -1,0 +1,80 @@
+"""Two predictions of one voxel, from the two planes that cross the slices there, made into one.
+
+They are averaged by precision. With rho the correlation of their errors,
+
+    mean      m = (vb a + va b) / (va + vb)
+    variance  v = va vb / (va + vb) + rho 2 (va vb)^(3/2) / (va + vb)^2
+
+How far the planes disagree tells rho without any truth: E (a - b)^2 = va + vb - 2 rho sqrt(va vb).
+
+Axes: voxels = any, t = distances inside a gap.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+__all__ = ["Fused", "correlation", "fused"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fused:
+    """Two predictions made into one.
+
+    Attributes:
+        mean: Precision-weighted.
+        alone: Variance of the mean if the errors of the planes were independent.
+        shared: What each unit of their correlation adds to it.
+        moments: Per distance, the means of (a - b)^2, of va + vb and of 2 sqrt(va vb).
+    """
+
+    mean: Float32[np.ndarray, "*voxels"]
+    alone: Float32[np.ndarray, "*voxels"]
+    shared: Float32[np.ndarray, "*voxels"]
+    moments: Float64[np.ndarray, "3 t"]
+
+
+def fused(
+    a: Float32[np.ndarray, "*voxels"],
+    va: Float32[np.ndarray, "*voxels"],
+    b: Float32[np.ndarray, "*voxels"],
+    vb: Float32[np.ndarray, "*voxels"],
+    *,
+    distances: int,
+) -> Fused:
+    """Returns one prediction made of two.
+
+    Args:
+        a: Means in one plane.
+        va: Their variances, positive.
+        b: Means in the other.
+        vb: Their variances, positive.
+        distances: The axis of the distances inside a gap; moments are means over all others.
+    """
+    total = va + vb
+    share = vb / total
+    product = share * va
+    measured = (np.square(a - b), total, 2 * np.sqrt(va * vb))
+    others = tuple(axis for axis in range(a.ndim) if axis != distances)
+    return Fused(
+        mean=share * a + (1 - share) * b,
+        alone=product,
+        shared=2 * product * np.sqrt(share * (1 - share)),
+        moments=np.stack([x.mean(axis=others, dtype=np.float64) for x in measured]),
+    )
+
+
+def correlation(moments: Float64[np.ndarray, "3 t"]) -> Float32[np.ndarray, " t"]:
+    """Returns rho per distance, in [0, 1].
+
+    Args:
+        moments: Those of `Fused`, averaged over voxels that have it in common, or added up.
+
+    Example:
+        >>> correlation(np.array([[2.0, 1.0, 9.0], [2.0, 2.0, 2.0], [2.0, 2.0, 2.0]])).tolist()
+        [0.0, 0.5, 0.0]
+    """
+    apart, sums, products = moments
+    rho = np.clip((sums - apart) / np.maximum(products, 1e-30), 0.0, 1.0)
+    return rho.astype(np.float32)
