@@ -90,7 +90,7 @@ PLANS: dict[Budget, Plan] = {
     "cpu": Plan(
         missing=(50, 75, 90, 95),
         every=(2, 3, 4, 6),
-        counts=(3000, 128, 5),
+        counts=(3000, 128, 3),
         slices=Slices(every=6, size=(80, 80), around=3, step=2),
         slices_scored=3,
         flat=Effort(

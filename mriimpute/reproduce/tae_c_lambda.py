@@ -42,7 +42,7 @@ class Plan:
 
 PLANS: dict[Budget, Plan] = {
     "smoke": Plan(localisations=(4.0, 16.0), strengths=(0.5, 2.0), effort=SMOKE),
-    "cpu": Plan(localisations=(4.0, 16.0, 64.0), strengths=(0.5, 2.0, 8.0), effort=brief(1500)),
+    "cpu": Plan(localisations=(4.0, 16.0, 64.0), strengths=(0.5, 2.0, 8.0), effort=brief(1000)),
     "paper": Plan(
         localisations=(1.0, 2.0, 4.0, 8.0, 10.0, 16.0, 32.0, 64.0),
         strengths=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0),

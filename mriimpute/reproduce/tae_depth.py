@@ -80,7 +80,7 @@ class Trial:
 
 PLANS: dict[Budget, Trial] = {
     "smoke": Trial(method="median", stride=4, tested=4, steps=20, batch=4, levels=2),
-    "cpu": Trial(method="median", stride=2, tested=20, steps=1000, batch=8, levels=3),
+    "cpu": Trial(method="median", stride=2, tested=20, steps=800, batch=8, levels=3),
     "paper": Trial(
         method="median",
         stride=1,

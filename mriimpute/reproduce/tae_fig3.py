@@ -108,7 +108,7 @@ PLANS: dict[Budget, Plan] = {
     "cpu": Plan(
         levels={"noisy": (0.1, 0.3, 0.8), "exact": (0.1, 0.8), "noise": (0.1, 0.3)},
         repeated=False,
-        effort=brief(1500),
+        effort=brief(1000),
     ),
     "paper": Plan(
         levels={

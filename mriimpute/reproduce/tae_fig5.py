@@ -107,7 +107,7 @@ PLANS: dict[Budget, Plan] = {
     "cpu": Plan(
         missing=(0.2, 0.5, 0.8, 0.9),
         repeats=1,
-        effort=brief(2000),
+        effort=brief(1500),
         classifier=ClassifierConfig(steps=1000, runs=20),
     ),
     "paper": Plan(

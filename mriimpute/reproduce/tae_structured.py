@@ -36,7 +36,7 @@ MODELS: tuple[Variant, ...] = ("mvae", "mvae-denoised", "tae")
 PUBLISHED: dict[Variant, float] = {"mvae": 428.0, "tae": 638.0}
 WINDOW = 10  # pixels
 
-EFFORTS: dict[Budget, Effort] = {"smoke": SMOKE, "cpu": brief(6000), "paper": PAPER}
+EFFORTS: dict[Budget, Effort] = {"smoke": SMOKE, "cpu": brief(4000), "paper": PAPER}
 
 
 def tasks(budget: Budget, seed: int) -> list[Task]:
