@@ -28,6 +28,7 @@ from mriimpute.inference.em import fit_em
 from mriimpute.inference.scattered import linear_fill
 from mriimpute.models import Model
 from mriimpute.models.ppca import Ppca
+from mriimpute.reproduce._contract import Outcome
 from mriimpute.reproduce._corrupt import Sparse, crop, pad, pad_to
 from mriimpute.reproduce._efforts import Method
 from mriimpute.reproduce._fit import fit
@@ -35,7 +36,7 @@ from mriimpute.reproduce._score import mse, score_mean
 from mriimpute.seeds import stream
 from mriimpute.train.settings import TrainConfig
 
-__all__ = ["Imputed", "Splits", "complete_all", "impute", "score", "train_network"]
+__all__ = ["Imputed", "Splits", "complete_all", "impute", "judged", "score", "train_network"]
 
 Images: TypeAlias = Float32[np.ndarray, "n 1 h w"]
 
@@ -82,6 +83,38 @@ def impute(
             draws = int(settings["draws"])
             found = Imputed(complete_all(model, splits.test, draws, seed=seed), numbers)
     return Imputed(found.mean, found.numbers | {"seconds": round(time.monotonic() - begun, 3)})
+
+
+def judged(
+    method: str,
+    settings: Mapping[str, Any],
+    splits: Splits,
+    *,
+    examples: int,
+    seed: int,
+    device: str,
+) -> Outcome:
+    """Returns the scores of a method, and the first test images for the figure.
+
+    Args:
+        method: One of `METHODS`.
+        settings: As `settings_of` returns them.
+        splits: The data set.
+        examples: How many images.
+        seed: Of parameters, order and draws.
+        device: "cpu" or "cuda:N".
+    """
+    found = impute(method, settings, splits, seed=seed, device=device)
+    counts = {f"images_{part}": len(sparse) for part, sparse in splits._asdict().items()}
+    test, shown = splits.test, slice(examples)
+    return Outcome(
+        found.numbers | counts | score(test, found.mean),
+        {
+            "mean": found.mean[shown, 0],
+            "truth": test.truth[shown, 0],
+            "y": test.y[shown, 0],
+        },
+    )
 
 
 def score(test: Sparse, mean: Images) -> dict[str, float]:

@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from mriimpute.config import parse
 from mriimpute.inference.dictionary import DictionaryConfig
 from mriimpute.reproduce._contract import Budget, Conclusion, Outcome, Outcomes, Task
-from mriimpute.reproduce._dalca import impute, score
-from mriimpute.reproduce._dalca_data import NAMES, PARTS, Corpus, sparse_images
+from mriimpute.reproduce._dalca import judged
+from mriimpute.reproduce._dalca_data import NAMES, Corpus, sparse_images
 from mriimpute.reproduce._data import Data
 from mriimpute.reproduce._efforts import (
     METHODS,
@@ -158,15 +158,13 @@ def perform(task: Task, data: Data, *, seed: int, device: str) -> Outcome:
     """Fits one method to one data set, and scores what it makes of the test images."""
     settings = task.settings
     splits = sparse_images(data, parse(Corpus, settings["corpus"], where="corpus"), seed)
-    found = impute(settings["method"], settings["effort"], splits, seed=seed, device=device)
-    counts = {f"images_{part}": len(s) for part, s in zip(PARTS, splits, strict=True)}
-    return Outcome(
-        found.numbers | counts | score(splits.test, found.mean),
-        {
-            "mean": found.mean[:EXAMPLES, 0],
-            "truth": splits.test.truth[:EXAMPLES, 0],
-            "y": splits.test.y[:EXAMPLES, 0],
-        },
+    return judged(
+        settings["method"],
+        settings["effort"],
+        splits,
+        examples=EXAMPLES,
+        seed=seed,
+        device=device,
     )
 
 

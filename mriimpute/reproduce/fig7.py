@@ -28,8 +28,8 @@ from mriimpute.reproduce._contract import (
     Table,
     Task,
 )
-from mriimpute.reproduce._dalca import impute, score
-from mriimpute.reproduce._dalca_data import PARTS, Slices, sparse_slices
+from mriimpute.reproduce._dalca import judged
+from mriimpute.reproduce._dalca_data import Slices, sparse_slices
 from mriimpute.reproduce._data import Data
 from mriimpute.reproduce._efforts import (
     LABELS,
@@ -140,15 +140,13 @@ def perform(task: Task, data: Data, *, seed: int, device: str) -> Outcome:
     """Fits one method to the slices, and scores what it makes of the test subjects."""
     settings = task.settings
     splits = sparse_slices(data, parse(Slices, settings["slices"], where="slices"), seed)
-    found = impute(settings["method"], settings["effort"], splits, seed=seed, device=device)
-    counts = {f"images_{part}": len(s) for part, s in zip(PARTS, splits, strict=True)}
-    return Outcome(
-        found.numbers | counts | score(splits.test, found.mean),
-        {
-            "mean": found.mean[:EXAMPLES, 0],
-            "truth": splits.test.truth[:EXAMPLES, 0],
-            "y": splits.test.y[:EXAMPLES, 0],
-        },
+    return judged(
+        settings["method"],
+        settings["effort"],
+        splits,
+        examples=EXAMPLES,
+        seed=seed,
+        device=device,
     )
 
 
