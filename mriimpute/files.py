@@ -23,6 +23,7 @@ __all__ = [
     "read_tsv",
     "refuse_existing",
     "sha256",
+    "shipped",
     "writable_folder",
     "write_json",
     "write_tsv",
@@ -168,6 +169,11 @@ def write_tsv(path: Path, rows: Sequence[Mapping[str, Any]], *, delimiter: str =
     writer.writerows(rows)
     with atomic(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def shipped(name: str) -> Path:
+    """Returns the file of the weights that the package brings for a model."""
+    return Path(__file__).with_name("weights") / f"{name}.safetensors"
 
 
 def sha256(path: Path) -> str:

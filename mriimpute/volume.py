@@ -20,11 +20,14 @@ class Volume:
         data: Intensities. An unobserved voxel may hold anything, NaN included.
         observed: True where the scanner measured.
         affine: From voxel indices (i, j, k, 1) to millimetres right, anterior, superior.
+        thickness_mm: Full width at half maximum of the slice profile that observed voxels are
+            averages over; 0: point samples.
     """
 
     data: Float32[np.ndarray, "i j k"]
     observed: Bool[np.ndarray, "i j k"]
     affine: Float64[np.ndarray, "4 4"]
+    thickness_mm: float = 0.0
 
     def __post_init__(self) -> None:
         if self.data.shape != self.observed.shape:

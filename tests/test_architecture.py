@@ -15,7 +15,7 @@ ROOT = Path(mriimpute.__file__).parent
 
 LAYERS = [
     {"errors", "seeds", "progress"},
-    {"config", "files", "device"},
+    {"config", "files", "device", "workers"},
     {"provenance", "volume", "geometry"},
     {"io", "metrics"},
     {"simulate"},

@@ -57,8 +57,9 @@ def _simulate(run: Run, full: Path, sim: Path) -> None:
 
 
 def _train(run: Run, cohort: Path, model: Path) -> None:
-    _say("train", cohort, "-o", model)
-    train(run, cohort, model)
+    # The default model takes minutes.
+    _say("train", cohort, "--model", "cross-plane-ridge", "-o", model)
+    train(run, cohort, model, model="cross-plane-ridge")
 
 
 def _impute(run: Run, cohort: Path, model: Path, out: Path) -> None:

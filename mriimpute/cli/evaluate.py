@@ -1,7 +1,7 @@
 """`mriimpute evaluate`: imputed against truth, methods side by side."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,18 +30,25 @@ def evaluate(
         typer.Option(
             metavar="A,B,C",
             help="Those that need fitting are fitted on the train split, in the report folder; "
-            "cross-plane-ridge@scan learns from each scan alone.",
+            "cross-plane-ridge@scan learns from each scan alone, cross-plane@package has learnt "
+            "before, cross-plane@adapt goes on learning from each scan.",
         ),
-    ] = "linear,pchip,cubic,cross-plane-ridge",
+    ] = "linear,pchip,cubic,cross-plane@package",
+    split: Annotated[
+        Literal["train", "val", "test", "all"],
+        typer.Option(
+            help="Whom to score. Others than test: only for scans no model has learnt from."
+        ),
+    ] = "test",
     samples: Annotated[int, typer.Option(min=2, max=999, help="Draws to score per scan.")] = 20,
 ) -> None:
-    """Score imputed test scans against truth: table, CSV, JSON and a figure.
+    """Score imputed scans against truth: table, CSV, JSON and a figure.
 
     The same command goes on after a stop. Example: mriimpute evaluate sim --model run
     """
     from mriimpute import evaluate as library
     from mriimpute.files import located
-    from mriimpute.report import table_of, write_figure
+    from mriimpute.report import table_of, write_comparison, write_figure
 
     source = located(sim)
     report = out or source.with_name(f"{source.name}_report")
@@ -57,6 +64,7 @@ def evaluate(
         report,
         methods=[name.strip() for name in methods.split(",") if name.strip()],
         models=model or [],
+        split=split,
         samples=samples,
         seed=run.seed,
         device=run.device,
@@ -65,6 +73,7 @@ def evaluate(
         on_failure=leave_out,
     )
     write_figure(report / "figure.png", summary)
+    write_comparison(report / "methods.png", summary)
     table = table_of(summary)
     show_table(table.headers, table.rows, title=table.title)
     if failed:

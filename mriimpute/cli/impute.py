@@ -27,9 +27,10 @@ def impute(
     model: Annotated[
         str,
         typer.Option(
-            help="A run folder of `train`, or a method: cross-plane-ridge, linear, pchip, cubic."
+            help="A run folder of `train`, cross-plane (weights come with the package), or a "
+            "method without weights: cross-plane-ridge, linear, pchip, cubic."
         ),
-    ] = "cross-plane-ridge",
+    ] = "cross-plane",
     samples: Annotated[int, typer.Option(min=0, max=999, help="Posterior draws to write.")] = 0,
     spacing: Annotated[
         float | None,
@@ -45,6 +46,14 @@ def impute(
     keep_observed: Annotated[
         bool, typer.Option(help="Acquired voxels come back bit for bit.")
     ] = True,
+    thickness: Annotated[
+        float,
+        typer.Option(min=0, metavar="MM", help="Slice profile (FWHM); 0: point samples."),
+    ] = 0.0,
+    adapt: Annotated[
+        bool,
+        typer.Option("--adapt", help="Learn from the scan's own slices first; slower."),
+    ] = False,
     space: Annotated[
         Literal["native", "template"],
         typer.Option(help="template: the common 1 mm grid, by an affine; voxels are resampled."),
@@ -65,9 +74,7 @@ def impute(
     from mriimpute.impute import METHODS, identity, load_imputer
     from mriimpute.impute.case import Request, impute_case, is_done, plan, require_draws
 
-    # Only networks compute on a device, and asking for it loads torch.
-    device = "cpu" if model in METHODS and run.wanted_device == "auto" else run.device
-    imputer = load_imputer(model, device=device)
+    cases = plan(scans, out, split=split, space=space)
     request = Request(
         model=identity(model),
         samples=samples,
@@ -76,9 +83,13 @@ def impute(
         observed=observed,
         tile=tile,
         keep_observed=keep_observed,
+        thickness_mm=thickness,
+        adapt=adapt,
     )
+    # Only networks compute on a device, and asking for it loads torch.
+    device = "cpu" if model in METHODS and run.wanted_device == "auto" else run.device
+    imputer = load_imputer(model, device=device, adapt=adapt)
     require_draws(imputer, request)
-    cases = plan(scans, out, split=split, space=space)
     left = [case for case in cases if run.overwrite or not is_done(case, request)]
     if left and len(left) < len(cases):
         typer.echo(f"{len(cases) - len(left)} of {len(cases)} were done before", err=True)

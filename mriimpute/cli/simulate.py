@@ -38,7 +38,8 @@ def simulate(
     ] = "1",
     keep_every: Annotated[int, typer.Option(min=2, help="Of so many slices one is kept.")] = 6,
     plane: Annotated[
-        Literal["axial", "coronal", "sagittal"], typer.Option(help="Of the slices.")
+        Literal["axial", "coronal", "sagittal", "random"],
+        typer.Option(help="Of the slices; random: drawn for each scan."),
     ] = "axial",
     angle: Annotated[
         float, typer.Option(min=0, max=180, help="Greatest random turn about each axis, degrees.")

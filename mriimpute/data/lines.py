@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32
+from scipy import ndimage
 
 from mriimpute.data.slices import SliceScan, gaps_of
 
 __all__ = [
     "LineConfig",
     "Lines",
+    "blurred",
     "draw_lines",
     "hide",
     "whole_slices",
@@ -29,6 +31,14 @@ ATTEMPTS = 64
 FEWEST = 3
 """Lines that a slice must have room for."""
 
+ALIKE = 1.5
+"""Scans share a batch where their voxels differ by no more than this ratio."""
+
+THINNEST = 0.3
+"""Of the profiles of thick slices, as a share of the gap."""
+
+SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LineConfig:
@@ -36,28 +46,43 @@ class LineConfig:
 
     Attributes:
         gaps: Distances between kept lines that the model is to know, in voxels.
+        gap_mm: Least and greatest such distance, in mm. A gap that a scan has itself is taken
+            whatever it is.
         own_gap: Share of batches with a gap that the scans themselves have.
-        edge: Pixels of a crop along each axis, about.
+        lines: Kept lines of a crop, at most.
+        edge: Pixels of a line in a crop, at most.
         short: Share of batches with two to four lines: stacks have ends and uneven gaps.
         foreground: Share of crops that surely hold a pixel of the head.
+        thick: Share of batches whose lines are averages over a slice profile.
+        scales: Each scan is also learnt from with pixels so many times as long, up to 2 mm.
         gamma: Largest log of the power that intensities are raised to.
         contrast: Share of crops whose intensities go through a random curve.
     """
 
-    gaps: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8)
-    own_gap: float = 0.6
+    gaps: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+    gap_mm: tuple[float, float] = (2.5, 9.0)
+    own_gap: float = 0.5
+    lines: int = 20
     edge: int = 64
     short: float = 0.05
     foreground: float = 0.9
+    thick: float = 0.2
+    scales: tuple[float, ...] = (1.0, 1.4, 2.0)
     gamma: float = 0.3
-    contrast: float = 0.1
+    contrast: float = 0.15
 
     def __post_init__(self) -> None:
         if not self.gaps or min(self.gaps) < 2:
             raise ValueError(f"gaps must be at least 2, got {self.gaps}")
         if self.edge < 8:
             raise ValueError(f"edge must be at least 8, got {self.edge}")
-        for name in ("own_gap", "short", "foreground", "contrast"):
+        if not 0 < self.gap_mm[0] <= self.gap_mm[1]:
+            raise ValueError(f"gap_mm must be the least and the greatest gap, got {self.gap_mm}")
+        if self.lines < 2:
+            raise ValueError(f"lines must be at least 2, got {self.lines}")
+        if not self.scales or min(self.scales) < 1:
+            raise ValueError(f"scales must be at least 1, got {self.scales}")
+        for name in ("own_gap", "short", "foreground", "thick", "contrast"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in 0 to 1, got {getattr(self, name)}")
         if self.gamma < 0:
@@ -74,6 +99,8 @@ class Lines:
         gap: From one line to the next, in voxels.
         gap_mm: The same in mm, of each image.
         along_mm: Size of the pixels of a line, of each image.
+        thickness: Full width at half maximum of the profile that lines are averages over, as a
+            share of the gap, of each image; 0: point samples.
         names: The scan of each image.
         foreground: Intensity that separates the head from the air, of each image.
     """
@@ -83,12 +110,26 @@ class Lines:
     gap: int
     gap_mm: Float32[np.ndarray, " b"]
     along_mm: Float32[np.ndarray, " b"]
+    thickness: Float32[np.ndarray, " b"]
     names: tuple[str, ...]
     foreground: Float32[np.ndarray, " b"]
 
 
+def blurred(image: Float32[np.ndarray, "p w"], pixels: float) -> Float32[np.ndarray, "p w"]:
+    """Returns an image whose lines are averages over a Gaussian slice profile.
+
+    Args:
+        image: Lines along its first axis.
+        pixels: Full width at half maximum of the profile; 0: as it is.
+    """
+    if pixels == 0:
+        return image
+    sigma = pixels * SIGMA_PER_FWHM
+    return ndimage.gaussian_filter1d(image, sigma, axis=0, mode="nearest").astype(np.float32)
+
+
 def hide(
-    image: Float32[np.ndarray, "p w"], gap: int, step: int
+    image: Float32[np.ndarray, "p w"], gap: int, step: int, thickness: float = 0.0
 ) -> tuple[Float32[np.ndarray, "n w"], Float32[np.ndarray, "t m w"]]:
     """Returns the lines of an image that are kept, and those between them that are hidden.
 
@@ -96,9 +137,10 @@ def hide(
         image: Lines along its first axis; the first is kept.
         gap: From one kept line to the next, in voxels.
         step: Pixels of a voxel.
+        thickness: Of the slice profile that kept lines are averages over, as a share of the gap.
     """
     period = gap * step
-    kept = image[::period]
+    kept = blurred(image, thickness * period)[::period]
     intervals = len(kept) - 1
     inside = image[: intervals * period].reshape(intervals, period, -1)
     return kept, np.moveaxis(inside[:, step::step], 1, 0)
@@ -107,7 +149,7 @@ def hide(
 def draw_lines(
     scans: Sequence[SliceScan], batch: int, *, config: LineConfig, generator: np.random.Generator
 ) -> Lines:
-    """Returns crops of random slices, in one of both directions, flipped at random.
+    """Returns crops of random slices, in one of their directions, flipped at random.
 
     Args:
         scans: At least one.
@@ -118,23 +160,40 @@ def draw_lines(
     Raises:
         ValueError: If no slice has room for the lines of any gap.
     """
-    chosen = [scans[n] for n in generator.integers(len(scans), size=batch)]
-    turned = generator.random(batch) < 0.5
-    known = gaps_of(chosen) if generator.random() < config.own_gap else config.gaps
-    rooms = [_room(scan, turn) for scan, turn in zip(chosen, turned.tolist(), strict=True)]
+    first = scans[int(generator.integers(len(scans)))]
+    alike = [scan for scan in scans if 1 / ALIKE < scan.voxel_mm / first.voxel_mm < ALIKE]
+    chosen = [first, *(alike[n] for n in generator.integers(len(alike), size=batch - 1))]
+    last = (generator.random(batch) < 0.5).tolist()
+    turned = [scan.directions[-1 if n else 0] for scan, n in zip(chosen, last, strict=True)]
+    rooms = [_room(scan, turn) for scan, turn in zip(chosen, turned, strict=True)]
+    gap = _gap(chosen, min(across for across, _ in rooms), config, generator)
+
     longest = min(across for across, _ in rooms)  # in voxels
-    fitting = [gap for gap in known if (FEWEST - 1) * gap < longest] or [2]
-    gap = int(generator.choice(fitting))
-    most = max(2, 1 + min(config.edge, longest - 1) // gap)
+    most = max(2, min(config.lines, 1 + (longest - 1) // gap))
     lines = int(generator.integers(2, 5)) if generator.random() < config.short else most
-    lines = min(lines, most)
-    width = min(config.edge, *(along for _, along in rooms))
+    size = min(lines, most), min(config.edge, *(along for _, along in rooms))
+    thickness = generator.uniform(THINNEST, 1) if generator.random() < config.thick else 0.0
 
     crops = [
-        _crop(scan, turn, gap, (lines, width), config, generator)
-        for scan, turn in zip(chosen, turned.tolist(), strict=True)
+        _crop(scan, turn, gap, size, thickness, config, generator)
+        for scan, turn in zip(chosen, turned, strict=True)
     ]
-    return _gathered(crops, gap, chosen, turned.tolist())
+    return _gathered(crops, gap, thickness, chosen, turned)
+
+
+def _gap(
+    chosen: Sequence[SliceScan], longest: int, config: LineConfig, generator: np.random.Generator
+) -> int:
+    """Returns a random gap in voxels for which slices of `longest` voxels have room."""
+    voxel_mm = chosen[0].voxel_mm
+    low, high = config.gap_mm
+    if generator.random() < config.own_gap:
+        known = gaps_of(chosen)
+    else:
+        wanted = generator.uniform(low, high) / voxel_mm
+        known = [min(config.gaps, key=lambda gap: abs(gap - wanted))]
+    fitting = [gap for gap in known if (FEWEST - 1) * gap < longest] or [2]
+    return int(generator.choice(fitting))
 
 
 def whole_slices(
@@ -143,14 +202,15 @@ def whole_slices(
     """Returns whole slices of the scans in turn, one at a time, as they are.
 
     Args:
-        scans: To be looked at.
+        scans: To be looked at; at least one.
         gap: Between kept lines, in voxels.
         count: Number of slices, at most: those without room for the lines are left out.
         generator: Chooses slices and the first line.
     """
     found = []
     for number in range(count):
-        scan, turn = scans[number % len(scans)], bool(number // len(scans) % 2)
+        scan = scans[number % len(scans)]
+        turn = scan.directions[number // len(scans) % len(scan.directions)]
         across, _ = _room(scan, turn)
         start = int(generator.integers(gap))
         place = _place(scan, 1.0, generator)[0]
@@ -159,7 +219,7 @@ def whole_slices(
             continue
         image = scan.slices[place].T if turn else scan.slices[place]
         kept, hidden = hide(image[start * step :].astype(np.float32), gap, step)
-        found.append(_gathered([(kept, hidden)], gap, [scan], [turn]))
+        found.append(_gathered([(kept, hidden)], gap, 0.0, [scan], [turn]))
     return found
 
 
@@ -174,6 +234,7 @@ def _crop(
     turn: bool,
     gap: int,
     size: tuple[int, int],
+    thickness: float,
     config: LineConfig,
     generator: np.random.Generator,
 ) -> tuple[Float32[np.ndarray, "n w"], Float32[np.ndarray, "t m w"]]:
@@ -189,7 +250,7 @@ def _crop(
     for axis in (0, 1):
         if generator.random() < 0.5:
             crop = np.flip(crop, axis)
-    return hide(_recoloured(crop, config, generator), gap, step)
+    return hide(_recoloured(crop, config, generator), gap, step, thickness)
 
 
 def _place(
@@ -218,6 +279,7 @@ def _recoloured(
 def _gathered(
     crops: Sequence[tuple[Float32[np.ndarray, "n w"], Float32[np.ndarray, "t m w"]]],
     gap: int,
+    thickness: float,
     scans: Sequence[SliceScan],
     turned: Sequence[bool],
 ) -> Lines:
@@ -229,6 +291,7 @@ def _gathered(
         gap=gap,
         gap_mm=np.array(across, np.float32) * np.float32(gap),
         along_mm=np.array(along, np.float32),
+        thickness=np.full(len(crops), thickness, np.float32),
         names=tuple(scan.name for scan in scans),
         foreground=np.array([scan.foreground for scan in scans], np.float32),
     )

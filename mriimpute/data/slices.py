@@ -3,6 +3,7 @@
 Axes: s = slices, x and y = inside a slice.
 """
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float16
+from scipy import ndimage
 
 from mriimpute.data.cohort import observed_beside
 from mriimpute.data.foreground import foreground_level
@@ -20,7 +22,7 @@ from mriimpute.geometry import find_stack
 from mriimpute.io import read_scan
 from mriimpute.volume import Volume
 
-__all__ = ["SliceScan", "acquired_slices", "gaps_of", "read_slices"]
+__all__ = ["SliceScan", "acquired_slices", "coarser", "gaps_of", "read_slices"]
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,8 @@ class SliceScan:
         steps: Pixels along x and y that are as long as one voxel of the fine grid.
         pixel_mm: Their size.
         foreground: Intensity that separates the head from the air around it.
+        directions: In which lines may be hidden: False, lines follow each other along x and run
+            along y; True, the other way round.
     """
 
     name: str
@@ -44,6 +48,12 @@ class SliceScan:
     steps: tuple[int, int]
     pixel_mm: tuple[float, float]
     foreground: float
+    directions: tuple[bool, ...] = (False, True)
+
+    @property
+    def voxel_mm(self) -> float:
+        """Side of a voxel of the fine grid."""
+        return self.steps[0] * self.pixel_mm[0]
 
 
 def read_slices(path: Path) -> SliceScan | None:
@@ -77,6 +87,27 @@ def acquired_slices(volume: Volume, name: str) -> SliceScan | None:
         steps=pixel_steps(volume, stack.axis),
         pixel_mm=(first, second),
         foreground=foreground_level(normalised.ravel()),
+    )
+
+
+def coarser(scan: SliceScan, scale: float) -> SliceScan:
+    """Returns the scan as one with pixels `scale` times as long would have been acquired.
+
+    Pixels are averages over their area. The gaps stay as they are in voxels: they count as its
+    own, although no scanner chose them.
+    """
+    if scale == 1:
+        return scan
+    smooth = (0, 0.4 * scale, 0.4 * scale)  # pixels
+    slices = ndimage.gaussian_filter(scan.slices.astype(np.float32), smooth, mode="nearest")
+    shape = [int((size - 1) / scale) + 1 for size in slices.shape[1:]]
+    places = np.meshgrid(*(scale * np.arange(size) for size in shape), indexing="ij")
+    sampled = [ndimage.map_coordinates(s, places, order=3, mode="nearest") for s in slices]
+    first, second = scan.pixel_mm
+    return dataclasses.replace(
+        scan,
+        slices=np.stack(sampled).astype(np.float16),
+        pixel_mm=(first * scale, second * scale),
     )
 
 

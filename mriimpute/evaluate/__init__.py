@@ -1,9 +1,21 @@
 """Imputed scans against truth: the only package that opens truth."""
 
 from mriimpute.evaluate.contenders import DEFAULT_METHODS
-from mriimpute.evaluate.panels import Panel
+from mriimpute.evaluate.panels import Panel, View
+from mriimpute.evaluate.regions import Region
 from mriimpute.evaluate.run import evaluate
 from mriimpute.evaluate.scores import Row
-from mriimpute.evaluate.summary import Estimate, Standing, Summary
+from mriimpute.evaluate.summary import Estimate, LabelStanding, Standing, Summary
 
-__all__ = ["DEFAULT_METHODS", "Estimate", "Panel", "Row", "Standing", "Summary", "evaluate"]
+__all__ = [
+    "DEFAULT_METHODS",
+    "Estimate",
+    "LabelStanding",
+    "Panel",
+    "Region",
+    "Row",
+    "Standing",
+    "Summary",
+    "View",
+    "evaluate",
+]

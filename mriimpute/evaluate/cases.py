@@ -1,28 +1,33 @@
-"""The test subjects of a simulation, and what is asked about each of them.
+"""The subjects of a simulation to test on, and what is asked about each of them.
 
-Truth is opened here and nowhere else, for subjects of the test split only.
+Truth is opened here and nowhere else, for subjects of the split to score only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 from scipy import ndimage
 
 from mriimpute.data import fine_volume, observed_beside
-from mriimpute.data.cohort import subjects_of
+from mriimpute.data.cohort import Split, subjects_of
 from mriimpute.errors import ConfigError, GeometryError, MriImputeError, VolumeError
 from mriimpute.files import sha256
 from mriimpute.geometry import Stack, find_stack, grids_agree, transform
 from mriimpute.io import find_scans, read_scan, stem
 from mriimpute.volume import Volume
 
-__all__ = ["Case", "Exam", "OnFailure", "find_cases", "read_exam"]
+__all__ = ["Case", "Exam", "OnFailure", "ScoredSplit", "find_cases", "read_exam"]
 
 OnFailure = Callable[[str, MriImputeError], None]
 """Told of a subject or scan that is left out, and why."""
+
+ScoredSplit = Split | Literal["all"]
+"""Whom to score. Others than the test subjects only if no model has learnt from their scans."""
 
 TOLERANCE_MM = 0.01  # float32 headers round a corner by 1e-5 mm; a real shift is far larger
 DATA_RANGE_PERCENTILE = 99.5
@@ -39,6 +44,7 @@ class Case:
         scan: The sparse scan.
         truth: The same grid with every slice.
         brain: The brain on the grid of `truth`, non-zero inside.
+        labels: A map of its structures on that grid; None where there is none.
     """
 
     subject: str
@@ -46,6 +52,7 @@ class Case:
     scan: Path
     truth: Path
     brain: Path
+    labels: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,6 +68,7 @@ class Exam:
         brain: Inside of the brain.
         region: What counts: missing voxels of the brain, between the first and the last slice.
         data_range: 99.5th percentile of the truth inside the brain.
+        labels: Which structure each voxel belongs to, zero: none; None without a label map.
     """
 
     case: Case
@@ -71,6 +79,7 @@ class Exam:
     brain: Bool[np.ndarray, "i j k"]
     region: Bool[np.ndarray, "i j k"]
     data_range: float
+    labels: Int[np.ndarray, "i j k"] | None = None
 
     def distances(self) -> Int[np.ndarray, " n"]:
         """Returns the voxels from each voxel of the region to the nearest slice, or measurement.
@@ -91,6 +100,27 @@ class Exam:
         """
         return None if self.stack is None else self._neighbours(self.stack)[0]
 
+    def carried_labels(self) -> Int[np.ndarray, " n"] | None:
+        """Returns for each voxel of the region the label of the nearest measurement.
+
+        On a stack this is the nearest slice along its axis, of two equally near ones the first.
+        None without a label map.
+        """
+        if self.labels is None:
+            return None
+        if self.stack is None:
+            nearest = ndimage.distance_transform_edt(
+                ~self.volume.observed, return_distances=False, return_indices=True
+            )
+            return self.labels[tuple(nearest)][self.region]
+
+        places = list(np.nonzero(self.region))
+        before, after = self._neighbours(self.stack)
+        places[self.stack.axis] = places[self.stack.axis] + np.where(
+            before <= after, -before, after
+        )
+        return self.labels[tuple(places)]
+
     def _neighbours(self, stack: Stack) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
         positions = np.array(stack.positions)
         index = np.nonzero(self.region)[stack.axis]
@@ -99,17 +129,20 @@ class Exam:
         return index - before, after - index
 
 
-def find_cases(sim: Path, *, on_failure: OnFailure | None = None) -> list[Case]:
-    """Returns the scans of the test split of a simulation, sorted; opens none of them.
+def find_cases(
+    sim: Path, *, split: ScoredSplit = "test", on_failure: OnFailure | None = None
+) -> list[Case]:
+    """Returns the scans of one split of a simulation, sorted by subject; opens none of them.
 
     Args:
         sim: What `mriimpute simulate` wrote.
+        split: Whose scans.
         on_failure: Told of each subject whose scan or truth is missing; None: that is an error.
 
     Raises:
-        ConfigError: If `sim` is no simulation folder, or has no test subject.
-        VolumeError: If the scan or the truth of a test subject is missing and `on_failure` is
-            None, or those of all subjects are.
+        ConfigError: If `sim` is no simulation folder, or has no subject in the split.
+        VolumeError: If the scan or the truth of a subject is missing and `on_failure` is None,
+            or those of all subjects are.
     """
     table = sim / "participants.tsv"
     if not (sim / "cohort").is_dir() or not table.is_file():
@@ -117,11 +150,12 @@ def find_cases(sim: Path, *, on_failure: OnFailure | None = None) -> list[Case]:
             f"{sim} is not a simulation: it must hold cohort/, truth/ and participants.tsv",
             hint="pass the folder that `mriimpute simulate SOURCE -o SIM` wrote",
         )
-    subjects = subjects_of(table, "test")
+    parts = get_args(Split) if split == "all" else (split,)
+    subjects = sorted(name for part in parts for name in subjects_of(table, part))
     if not subjects:
         raise ConfigError(
-            f"{table} has no subject whose split is 'test'",
-            hint="simulate more subjects, so that 20 % of them are at least one",
+            f"{table} has no subject whose split is {' or '.join(map(repr, parts))}",
+            hint="simulate more subjects: 20 % of them are to test on",
         )
 
     cases = []
@@ -133,7 +167,7 @@ def find_cases(sim: Path, *, on_failure: OnFailure | None = None) -> list[Case]:
                 raise
             on_failure(subject, error)
     if not cases:
-        raise VolumeError(f"{sim} has no test subject with a scan and its truth", hint=AGAIN)
+        raise VolumeError(f"{sim} has no {split} subject with a scan and its truth", hint=AGAIN)
     return cases
 
 
@@ -144,11 +178,8 @@ def read_exam(case: Case) -> Exam:
         GeometryError: If truth and scan do not lie on one grid, up to whole voxels.
         VolumeError: If a file cannot be read, or nothing is missing inside the brain.
     """
-    truth, brain = read_scan(case.truth).volume, read_scan(case.brain).volume
-    if brain.shape != truth.shape or not grids_agree(
-        brain.affine, truth.affine, truth.shape, tolerance_mm=TOLERANCE_MM
-    ):
-        raise GeometryError(f"{case.brain} and {case.truth} lie on different grids", hint=AGAIN)
+    truth = read_scan(case.truth).volume
+    brain, labels = _beside(case.brain, case, truth), _labels(case, truth)
     inside = (brain.data > 0) & truth.observed
     if not inside.any():
         raise VolumeError(f"{case.brain} marks no voxel of {case.truth}", hint=AGAIN)
@@ -175,21 +206,59 @@ def read_exam(case: Case) -> Exam:
         brain=inside[part],
         region=region,
         data_range=data_range,
+        labels=None if labels is None else labels[part],
     )
+
+
+def _beside(path: Path, case: Case, truth: Volume) -> Volume:
+    """Returns an image that must lie on the grid of the truth."""
+    volume = read_scan(path).volume
+    if volume.shape != truth.shape or not grids_agree(
+        volume.affine, truth.affine, truth.shape, tolerance_mm=TOLERANCE_MM
+    ):
+        raise GeometryError(f"{path} and {case.truth} lie on different grids", hint=AGAIN)
+    return volume
+
+
+def _labels(case: Case, truth: Volume) -> Int[np.ndarray, "i j k"] | None:
+    if case.labels is None:
+        return None
+    volume = _beside(case.labels, case, truth)
+    return np.rint(np.where(volume.observed, volume.data, 0)).astype(np.int64)
 
 
 def _cases(sim: Path, subject: str) -> list[Case]:
     folder = sim / "truth" / subject / "anat"
+    scans = find_scans(sim / "cohort" / subject / "anat")
+    starts = [stem(scan).rpartition("_")[0] for scan in scans]
     cases = []
-    for scan in find_scans(sim / "cohort" / subject / "anat"):
-        name = stem(scan)
+    for scan, start in zip(scans, starts, strict=True):
         truth = folder / scan.name
-        brain = folder / f"{name.rpartition('_')[0]}_desc-brain_mask.nii.gz"
+        brain = folder / f"{start}_desc-brain_mask.nii.gz"
         for path in (truth, brain):
             if not path.is_file():
                 raise VolumeError(f"{path} does not exist: {subject} has no truth", hint=AGAIN)
-        cases.append(Case(subject=subject, name=name, scan=scan, truth=truth, brain=brain))
+        cases.append(
+            Case(
+                subject=subject,
+                name=stem(scan),
+                scan=scan,
+                truth=truth,
+                brain=brain,
+                labels=_label_map(folder, start, starts),
+            )
+        )
     return cases
+
+
+def _label_map(folder: Path, start: str, starts: Sequence[str]) -> Path | None:
+    """Returns the first label map of a scan, by name.
+
+    `sub-1_ses-2_dseg` starts as files of `sub-1` do, but belongs to the scan `sub-1_ses-2`.
+    """
+    others = tuple(f"{other}_" for other in starts if other.startswith(f"{start}_"))
+    found = sorted(folder.glob(f"{escape(start)}_*dseg.nii.gz"))
+    return next((path for path in found if not path.name.startswith(others)), None)
 
 
 def _part(case: Case, fine: Volume, truth: Volume) -> tuple[slice, slice, slice]:

@@ -1,7 +1,8 @@
 """The methods that are compared: by name, from a run folder, or fitted for the occasion.
 
 `cross-plane-ridge` is fitted on the train split like every model; `cross-plane-ridge@scan` is the
-same method that learns from each scan alone, as `mriimpute impute` without `--model` does.
+same method that learns from each scan alone. `cross-plane@package` are the weights that come with
+the package, as `mriimpute impute` takes them, and `cross-plane@adapt` the same with `--adapt`.
 """
 
 from collections import Counter
@@ -11,16 +12,17 @@ from pathlib import Path
 
 from mriimpute import __version__
 from mriimpute.errors import ConfigError, MriImputeError
-from mriimpute.evaluate.cases import OnFailure
+from mriimpute.evaluate.cases import OnFailure, ScoredSplit
 from mriimpute.files import sha256
-from mriimpute.impute import METHODS, Imputer, load_imputer, model_file
+from mriimpute.impute import DEFAULT, METHODS, Imputer, load_imputer, model_file
 from mriimpute.io import stem
 from mriimpute.progress import Track
 
-__all__ = ["DEFAULT_METHODS", "Contender", "gather", "require_known"]
+__all__ = ["DEFAULT_METHODS", "Contender", "gather", "require_known", "require_unseen"]
 
-DEFAULT_METHODS = ("linear", "pchip", "cubic", "cross-plane-ridge")
 SCAN = "@scan"
+PACKAGE, ADAPT = (f"{DEFAULT}{ending}" for ending in ("@package", "@adapt"))
+DEFAULT_METHODS = ("linear", "pchip", "cubic", PACKAGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,6 +55,20 @@ def require_known(methods: Sequence[str], models: Sequence[Path]) -> None:
                 f"no method is called {name!r}",
                 hint=f"use some of {known} in --methods; pass a run folder with --model",
             )
+
+
+def require_unseen(methods: Sequence[str], split: ScoredSplit) -> None:
+    """Stops where a method would be fitted on the scans that it is then scored on.
+
+    Raises:
+        ConfigError: If so.
+    """
+    fitted = [name for name in methods if name not in _ready()]
+    if fitted and split in ("train", "all"):
+        raise ConfigError(
+            f"{fitted[0]} would be fitted on the train split, which --split {split} scores",
+            hint="leave it out of --methods; pass a model that learnt elsewhere with --model",
+        )
 
 
 def gather(
@@ -90,7 +106,11 @@ def gather(
     for name in dict.fromkeys(methods):
         if name in supplied:
             continue
-        if name in _ready():
+        if name in (PACKAGE, ADAPT):
+            imputer = load_imputer(DEFAULT, device=device, adapt=name == ADAPT)
+            fingerprint = sha256(model_file(DEFAULT))
+            contenders.append(Contender(name=name, fingerprint=fingerprint, imputer=imputer))
+        elif name in _ready():
             imputer = load_imputer(name.removesuffix(SCAN), device=device)
             contenders.append(Contender(name=name, fingerprint=__version__, imputer=imputer))
         else:
@@ -114,7 +134,8 @@ def _fittable() -> list[str]:
 
 def _ready() -> list[str]:
     """Returns the methods that need no cohort."""
-    return [f"{name}{SCAN}" if name in _fittable() else name for name in METHODS]
+    plain = [f"{name}{SCAN}" if name in _fittable() else name for name in METHODS]
+    return [*plain, PACKAGE, ADAPT]
 
 
 def _fitted(

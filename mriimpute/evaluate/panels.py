@@ -1,112 +1,193 @@
-"""One plane of one scan per method, for the figure: nothing outside of the brain is kept.
+"""Three planes of one scan per method, for the figures: nothing outside of the brain is kept.
 
 A head can be recognised by its face. What lies outside of the brain is blanked here, before
 anything is written, so neither the report nor its data can show one.
 
-Axes: u, v = the two axes of the plane, in the order right, anterior, superior.
+Axes: u, v = the two axes of a plane, in the order right, anterior, superior; s = draws.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int
 
 from mriimpute.evaluate.cases import Exam
 from mriimpute.files import atomic
+from mriimpute.geometry import Stack
 from mriimpute.impute import Imputation
 
-__all__ = ["Panel", "cut", "read_panel", "write_panel"]
+__all__ = ["Panel", "View", "cut", "read_panel", "write_panel"]
 
+NAMES = ("sagittal", "coronal", "axial")
 ENDS = (("L", "R"), ("P", "A"), ("I", "S"))
 MARGIN = 2  # voxels around the brain
+DRAWS = 2  # that a figure shows
+LARGEST_BRAIN_ML = 2200.0
 
 Plane = Float32[np.ndarray, "u v"]
+Image = Float32[np.ndarray, "i j k"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Panel:
-    """What the figure shows of one method. NaN is blank: outside of the brain, or not acquired.
+class View:
+    """One plane. NaN is blank: outside of the brain, or not acquired.
 
     Attributes:
-        scan: Which scan.
+        name: "coronal", "axial" or "sagittal".
         truth: What was there.
         sparse: What was acquired.
         mean: What was imputed.
         std: How sure the method says it is; all NaN where it says nothing.
+        draws: The first two; none where the method gives none.
+        across: Axis of the plane that crosses the acquired slices, 0 or 1; -1: none does.
+        slices: Where they cross it.
         spacing_mm: Between voxels along u and v.
-        data_range: Intensity that counts as the whole range.
         ends: Anatomical letters at the low and high end of u, then of v.
     """
 
-    scan: str
+    name: str
     truth: Plane
     sparse: Plane
     mean: Plane
     std: Plane
+    draws: Float32[np.ndarray, "s u v"]
+    across: int
+    slices: Int[np.ndarray, " m"]
     spacing_mm: tuple[float, float]
-    data_range: float
     ends: tuple[str, str, str, str]
 
 
-def cut(exam: Exam, imputation: Imputation) -> Panel:
-    """Returns the plane that crosses the acquired slices and has the most voxels to score.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Panel:
+    """What the figures show of one method.
 
-    Coronal where that crosses them, else axial: never a plane that shows a profile.
+    Attributes:
+        scan: Which scan.
+        data_range: Intensity that counts as the whole range.
+        views: Planes that see the acquired slices from the side, then the one between two.
     """
-    skipped = 2 if exam.stack is None else exam.stack.axis
-    normal = 1 if skipped != 1 else 2
-    u, v = (axis for axis in range(3) if axis != normal)
-    index = int(np.argmax(exam.region.sum(axis=(u, v))))
-    brain = np.moveaxis(exam.brain, (u, v, normal), (0, 1, 2))[:, :, index]
-    window = _window(brain)
 
-    def plane(image: Float32[np.ndarray, "i j k"] | Bool[np.ndarray, "i j k"]) -> np.ndarray:
-        return np.moveaxis(image, (u, v, normal), (0, 1, 2))[:, :, index][window]
+    scan: str
+    data_range: float
+    views: tuple[View, ...]
 
-    def shown(image: Float32[np.ndarray, "i j k"]) -> Plane:
-        return np.where(brain[window], plane(image), np.nan).astype(np.float32)
 
-    std = imputation.std
+def cut(exam: Exam, imputation: Imputation) -> Panel:
+    """Returns the planes with the most voxels to score; that between slices is far from them.
+
+    The sagittal plane is left out where the brain is larger than any: it is a head's, then, and
+    its profile would be a face.
+    """
+    axis = 2 if exam.stack is None else exam.stack.axis
+    normals = [n for n in (1, 2, 0) if n != axis] + [axis]
+    if exam.brain.sum() * np.prod(exam.volume.spacing_mm) / 1000 > LARGEST_BRAIN_ML:
+        normals.remove(0)
+    images = _images(exam, imputation)
     return Panel(
         scan=exam.case.name,
-        truth=shown(exam.truth),
-        sparse=np.where(plane(exam.volume.observed), shown(exam.volume.data), np.float32(np.nan)),
-        mean=shown(imputation.mean),
-        std=shown(np.full_like(exam.truth, np.nan) if std is None else std),
-        spacing_mm=(exam.volume.spacing_mm[u], exam.volume.spacing_mm[v]),
         data_range=exam.data_range,
-        ends=(*ENDS[u], *ENDS[v]),
+        views=tuple(_view(exam, images, normal) for normal in normals),
     )
 
 
 def write_panel(path: Path, panel: Panel) -> None:
     """Writes a panel, atomically."""
+    arrays = {"scan": np.asarray(panel.scan), "data_range": np.asarray(panel.data_range)}
+    for number, view in enumerate(panel.views):
+        for field in dataclasses.fields(view):
+            arrays[f"{number}_{field.name}"] = np.asarray(getattr(view, field.name))
     with atomic(path) as temporary, temporary.open("wb") as file:
-        arrays = {name: np.asarray(getattr(panel, name)) for name in Panel.__slots__}
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def read_panel(path: Path) -> Panel:
     """Returns the panel at `path`."""
     with np.load(path) as stored:
-        u_mm, v_mm = stored["spacing_mm"].tolist()
-        u_low, u_high, v_low, v_high = stored["ends"].tolist()
+        views: list[View] = []
+        while f"{len(views)}_name" in stored:
+            start = f"{len(views)}_"
+            views.append(_restored({field.name: stored[start + field.name] for field in _FIELDS}))
         return Panel(
             scan=str(stored["scan"]),
-            truth=stored["truth"],
-            sparse=stored["sparse"],
-            mean=stored["mean"],
-            std=stored["std"],
-            spacing_mm=(u_mm, v_mm),
             data_range=float(stored["data_range"]),
-            ends=(u_low, u_high, v_low, v_high),
+            views=tuple(views),
         )
+
+
+_FIELDS = dataclasses.fields(View)
+
+
+def _restored(arrays: dict[str, Any]) -> View:
+    plain = {
+        "name": str(arrays["name"]),
+        "across": int(arrays["across"]),
+        "spacing_mm": tuple(arrays["spacing_mm"].tolist()),
+        "ends": tuple(arrays["ends"].tolist()),
+    }
+    return View(**(arrays | plain))
+
+
+def _images(exam: Exam, imputation: Imputation) -> dict[str, Image]:
+    blank = np.full_like(exam.truth, np.nan)
+    observed = exam.volume.observed
+    draw = imputation.draw
+    shown = {
+        "truth": exam.truth,
+        "sparse": np.where(observed, exam.volume.data, blank),
+        "mean": imputation.mean,
+        "std": blank if imputation.std is None else imputation.std,
+    } | ({f"draw{n}": draw(n) for n in range(1, DRAWS + 1)} if draw else {})
+    return {name: np.where(exam.brain, image, blank) for name, image in shown.items()}
+
+
+def _view(exam: Exam, images: dict[str, Image], normal: int) -> View:
+    u, v = (axis for axis in range(3) if axis != normal)
+    index = _best(exam, normal)
+    window = _window(exam.brain.take(index, axis=normal))
+    planes = {name: image.take(index, axis=normal)[window] for name, image in images.items()}
+    draws = [planes.pop(name) for name in list(planes) if name.startswith("draw")]
+    across, slices = _slices(exam.stack, (u, v), window)
+    return View(
+        name=NAMES[normal],
+        **planes,
+        draws=np.stack(draws) if draws else np.empty((0, *planes["truth"].shape), np.float32),
+        across=across,
+        slices=slices,
+        spacing_mm=(exam.volume.spacing_mm[u], exam.volume.spacing_mm[v]),
+        ends=(*ENDS[u], *ENDS[v]),
+    )
+
+
+def _best(exam: Exam, normal: int) -> int:
+    """Returns the index of the plane with the most voxels to score."""
+    u, v = (axis for axis in range(3) if axis != normal)
+    counts = exam.region.sum(axis=(u, v))
+    if exam.stack is not None and exam.stack.axis == normal:
+        far = np.abs(np.subtract.outer(np.arange(len(counts)), exam.stack.positions)).min(axis=1)
+        farthest = far[counts > 0].max()
+        counts = np.where(far == farthest, counts, 0)
+    return int(np.argmax(counts))
+
+
+def _slices(
+    stack: Stack | None, axes: tuple[int, int], window: tuple[slice, slice]
+) -> tuple[int, Int[np.ndarray, " m"]]:
+    """Returns which axis of a plane crosses the acquired slices, and where in the window."""
+    if stack is None or stack.axis not in axes:
+        return -1, np.empty(0, np.int64)
+    across = axes.index(stack.axis)
+    positions = np.array(stack.positions) - window[across].start
+    length = window[across].stop - window[across].start
+    return across, positions[(positions >= 0) & (positions < length)]
 
 
 def _window(brain: Bool[np.ndarray, "u v"]) -> tuple[slice, slice]:
     edges = []
-    for other in (1, 0):
+    for length, other in zip(brain.shape, (1, 0), strict=True):
         inside = np.flatnonzero(brain.any(axis=other))
-        edges.append(slice(max(0, int(inside[0]) - MARGIN), int(inside[-1]) + 1 + MARGIN))
+        stop = min(length, int(inside[-1]) + 1 + MARGIN)
+        edges.append(slice(max(0, int(inside[0]) - MARGIN), stop))
     return edges[0], edges[1]

@@ -1,4 +1,4 @@
-"""Imputed against truth: every method answers the same question for every test subject."""
+"""Imputed against truth: every method answers the same question for every subject."""
 
 import dataclasses
 import logging
@@ -6,8 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mriimpute.errors import MriImputeError, VolumeError
-from mriimpute.evaluate.cases import Case, Exam, OnFailure, find_cases, read_exam
-from mriimpute.evaluate.contenders import DEFAULT_METHODS, Contender, gather, require_known
+from mriimpute.evaluate.cases import (
+    Case,
+    Exam,
+    OnFailure,
+    ScoredSplit,
+    find_cases,
+    read_exam,
+)
+from mriimpute.evaluate.contenders import (
+    DEFAULT_METHODS,
+    Contender,
+    gather,
+    require_known,
+    require_unseen,
+)
 from mriimpute.evaluate.panels import cut
 from mriimpute.evaluate.scores import Row, examine
 from mriimpute.evaluate.store import Store
@@ -21,7 +34,7 @@ __all__ = ["evaluate"]
 
 log = logging.getLogger(__name__)
 
-DEFINITIONS_VERSION = 1
+DEFINITIONS_VERSION = 2
 """Counts up when a score changes its meaning: rows made before are then not mixed in."""
 
 
@@ -31,6 +44,7 @@ def evaluate(
     *,
     methods: Sequence[str] = DEFAULT_METHODS,
     models: Sequence[Path] = (),
+    split: ScoredSplit = "test",
     samples: int = 20,
     seed: int = 0,
     device: str = "cpu",
@@ -38,7 +52,7 @@ def evaluate(
     overwrite: bool = False,
     on_failure: OnFailure | None = None,
 ) -> Summary:
-    """Scores methods on the test split of a simulation and writes the tables.
+    """Scores methods on the test split of a simulation, or another, and writes the tables.
 
     A call that was stopped goes on from its finished rows when repeated with the same arguments;
     with further methods it only scores those.
@@ -48,6 +62,8 @@ def evaluate(
         out: The report folder.
         methods: Names; those that need fitting are fitted on the train split, without truth.
         models: Run folders or checkpoints.
+        split: Whom to score. "train", "val" and "all" make sense only for scans from which no
+            model has learnt: whether one of `models` has, is not known here.
         samples: Draws to score, at least two.
         seed: Of draws, fitting and the bootstrap.
         device: "cpu" or "cuda:N".
@@ -57,7 +73,8 @@ def evaluate(
             cannot be read and is left out; None: the first one is an error.
 
     Raises:
-        ConfigError: If `sim` is no simulation, has no test subject, or a method is unknown.
+        ConfigError: If `sim` is no simulation, has no subject in the split, or a method is
+            unknown or would be fitted on the scans to score.
         GeometryError: If a scan and its truth do not lie on one grid, and `on_failure` is None.
         OutputError: If `out` holds something else, or results made with other settings.
         VolumeError: If a scan or truth is missing or cannot be read and `on_failure` is None, or
@@ -66,6 +83,7 @@ def evaluate(
     if samples < 2:
         raise ValueError(f"samples must be at least 2, got {samples}")
     require_known(methods, models)
+    require_unseen(methods, split)
     left_out: list[str] = []
 
     def leave_out(name: str, error: MriImputeError) -> None:
@@ -74,8 +92,8 @@ def evaluate(
             on_failure(name, error)
 
     told = leave_out if on_failure else None
-    cases = find_cases(sim, on_failure=told)
-    settings = _settings(sim, samples, seed)
+    cases = find_cases(sim, split=split, on_failure=told)
+    settings = _settings(sim, split, samples, seed)
     store = Store(out, settings, overwrite=overwrite)
     contenders = gather(
         methods,
@@ -100,7 +118,7 @@ def evaluate(
     )
     panels = {contender.name: store.panel(contender.name) for contender in contenders}
     summary = summarise(rows, report=out, panels=panels, seed=seed)
-    summary = dataclasses.replace(summary, left_out=tuple(dict.fromkeys(left_out)))
+    summary = dataclasses.replace(summary, left_out=tuple(dict.fromkeys(left_out)), split=split)
     write_tables(
         summary, settings, {contender.name: contender.fingerprint for contender in contenders}
     )
@@ -145,7 +163,7 @@ def _rows(
         rows.append(row)
     if not rows:
         raise VolumeError(
-            f"none of the {len(cases)} test scans can be read",
+            f"none of the {len(cases)} scans can be read",
             hint="repair the files named above, or simulate again",
         )
     return rows
@@ -166,10 +184,11 @@ def _opened(
         return None
 
 
-def _settings(sim: Path, samples: int, seed: int) -> Mapping[str, str | int]:
+def _settings(sim: Path, split: ScoredSplit, samples: int, seed: int) -> Mapping[str, str | int]:
     record = sim / "simulation.json"
     return {
         "simulation": sha256(record if record.is_file() else sim / "participants.tsv"),
+        "split": split,
         "samples": samples,
         "seed": seed,
         "definitions_version": DEFINITIONS_VERSION,
@@ -179,7 +198,7 @@ def _settings(sim: Path, samples: int, seed: int) -> Mapping[str, str | int]:
 def _say_limits(summary: Summary, samples: int) -> None:
     if not summary.ranked:
         log.warning(
-            "%d test subjects: fewer than %d, so no ranking and no intervals",
+            "%d subjects: fewer than %d, so no ranking and no intervals",
             summary.subjects,
             FEWEST_SUBJECTS,
         )

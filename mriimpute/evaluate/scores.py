@@ -6,9 +6,12 @@ A score that a method does not earn is NaN: an interpolator has no interval to b
 Axes: n = voxels of the region, s = draws.
 """
 
+import dataclasses
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -16,10 +19,19 @@ from jaxtyping import Bool, Float32
 from mriimpute import metrics
 from mriimpute.device import TILE
 from mriimpute.errors import VolumeError
+from mriimpute.evaluate.answer import Answer
+from mriimpute.evaluate.bins import Bin, bins_of
 from mriimpute.evaluate.cases import Exam
+from mriimpute.evaluate.regions import (
+    KINDS,
+    REGION_METRICS,
+    Region,
+    regional_means,
+    score_regions,
+)
 from mriimpute.impute import Imputation, Imputer
 
-__all__ = ["METRICS", "Bin", "Row", "examine"]
+__all__ = ["METRICS", "Row", "examine"]
 
 METRICS = (
     "psnr_db",
@@ -31,35 +43,13 @@ METRICS = (
     "coverage90_std",
     "spread_skill",
     "draw_gap_db",
+    *REGION_METRICS,
     "seconds",
     "seconds_per_draw",
 )
 """The scores of a row, in the order of the tables."""
 
 GAUSSIAN_90 = 1.6448536269514722  # half width of a normal's central 90 %, in standard deviations
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bin:
-    """The scores of the voxels that lie equally far from acquired slices.
-
-    Attributes:
-        kind: "distance" to the nearest acquired slice, or "offset" from the one before it.
-        steps: That many voxels.
-        mm: That far.
-        voxels: How many there are.
-        psnr_db: Of these voxels.
-        mae_percent: Of these voxels.
-        coverage90: Of these voxels.
-    """
-
-    kind: str
-    steps: int
-    mm: float
-    voxels: int
-    psnr_db: float
-    mae_percent: float
-    coverage90: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,20 +68,21 @@ class Row:
     coverage90_std: float
     spread_skill: float
     draw_gap_db: float
+    region_coverage90: float
+    region_error_percent: float
+    region_spread_skill: float
+    region_error_stds: float
+    carried_coverage90: float
+    carried_error_percent: float
+    carried_spread_skill: float
+    carried_error_stds: float
     seconds: float
     seconds_per_draw: float
     draws: int
     voxels: int
     data_range: float
     bins: tuple[Bin, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sampled:
-    draws: Float32[np.ndarray, "s n"]
-    low: Float32[np.ndarray, " n"] | None
-    high: Float32[np.ndarray, " n"] | None
-    seconds: float
+    regions: tuple[Region, ...]
 
 
 def examine(
@@ -112,12 +103,11 @@ def examine(
     begun = time.perf_counter()
     imputation = imputer.impute(exam.volume, seed=seed, case=exam.checksum, tile=TILE)
     seconds = time.perf_counter() - begun
-    truth, mean = exam.truth[exam.region], imputation.mean[exam.region]
-    _require_finite(mean, method, exam)
-    sampled = _sample(imputation, exam, method, samples)
+    answer, seconds_of_draws = _answer(imputation, exam, method, samples)
+    truth, mean = answer.truth, answer.mean
+    regions = _regions(exam, answer)
 
     percent = 100 / exam.data_range
-    mae = metrics.mae(truth, mean)
     row = Row(
         subject=exam.case.subject,
         scan=exam.case.name,
@@ -126,50 +116,44 @@ def examine(
         ssim=metrics.ssim(
             exam.truth, imputation.mean, region=exam.region, data_range=exam.data_range
         ),
-        mae_percent=percent * mae,
+        mae_percent=percent * metrics.mae(truth, mean),
         rmse_percent=percent * metrics.rmse(truth, mean),
-        # A method without draws states a point mass, whose CRPS is the absolute error.
-        crps_percent=percent * (metrics.crps(truth, sampled.draws) if sampled else mae),
-        coverage90=_coverage(truth, sampled),
+        crps_percent=percent * answer.crps(),
+        coverage90=answer.coverage90(),
         coverage90_std=_gaussian_coverage(truth, mean, imputation.std, exam.region),
-        spread_skill=metrics.spread_skill(truth, mean, sampled.draws) if sampled else math.nan,
-        draw_gap_db=metrics.draw_gap_db(truth, mean, sampled.draws) if sampled else math.nan,
+        spread_skill=answer.spread_skill(),
+        draw_gap_db=answer.draw_gap_db(),
         seconds=seconds,
-        seconds_per_draw=sampled.seconds / samples if sampled else math.nan,
-        draws=samples if sampled else 0,
+        seconds_per_draw=seconds_of_draws / samples,
+        draws=0 if answer.draws is None else samples,
         voxels=len(truth),
         data_range=exam.data_range,
-        bins=tuple(_bins(exam, truth, mean, sampled)),
+        bins=bins_of(exam, answer),
+        regions=regions,
+        **_region_scores(regions, exam.data_range),
     )
     return row, imputation
 
 
-def _sample(imputation: Imputation, exam: Exam, method: str, samples: int) -> _Sampled | None:
+def _answer(imputation: Imputation, exam: Exam, method: str, samples: int) -> tuple[Answer, float]:
+    """Returns the answer, and the seconds that its draws took: NaN without draws."""
+    truth, mean = exam.truth[exam.region], imputation.mean[exam.region]
+    _require_finite(mean, method, exam)
     if imputation.draw is None:
-        return None
+        return Answer(truth, mean, None, None), math.nan
 
     begun = time.perf_counter()
-    draws = np.empty((samples, int(exam.region.sum())), np.float32)
+    draws = np.empty((samples, len(truth)), np.float32)
     for index in range(samples):
         draws[index] = imputation.draw(index + 1)[exam.region]
     seconds = time.perf_counter() - begun
     _require_finite(draws, method, exam)
 
     if samples < metrics.COVERAGE_DRAWS:
-        return _Sampled(draws, None, None, seconds)
+        return Answer(truth, mean, draws, None), seconds
     low, high = metrics.interval(draws, share=0.9)
-    return _Sampled(draws, low.astype(np.float32), high.astype(np.float32), seconds)
-
-
-def _coverage(
-    truth: Float32[np.ndarray, " n"],
-    sampled: _Sampled | None,
-    chosen: Bool[np.ndarray, " n"] | None = None,
-) -> float:
-    if sampled is None or sampled.low is None or sampled.high is None:
-        return math.nan
-    here = np.ones(len(truth), bool) if chosen is None else chosen
-    return metrics.coverage(truth[here], sampled.low[here], sampled.high[here])
+    ends = low.astype(np.float32), high.astype(np.float32)
+    return Answer(truth, mean, draws, ends), seconds
 
 
 def _gaussian_coverage(
@@ -184,31 +168,26 @@ def _gaussian_coverage(
     return metrics.coverage(truth, mean - half, mean + half)
 
 
-def _bins(
-    exam: Exam,
-    truth: Float32[np.ndarray, " n"],
-    mean: Float32[np.ndarray, " n"],
-    sampled: _Sampled | None,
-) -> list[Bin]:
-    offsets = exam.offsets()
-    kinds = {"distance": exam.distances()} | ({} if offsets is None else {"offset": offsets})
-    step_mm = exam.volume.spacing_mm[0 if exam.stack is None else exam.stack.axis]
-    bins = []
-    for kind, steps in kinds.items():
-        for step in np.unique(steps).tolist():
-            here = steps == step
-            bins.append(
-                Bin(
-                    kind=kind,
-                    steps=step,
-                    mm=step * step_mm,
-                    voxels=int(here.sum()),
-                    psnr_db=metrics.psnr(truth[here], mean[here], data_range=exam.data_range),
-                    mae_percent=100 * metrics.mae(truth[here], mean[here]) / exam.data_range,
-                    coverage90=_coverage(truth, sampled, here),
-                )
-            )
-    return bins
+def _regions(exam: Exam, answer: Answer) -> tuple[Region, ...]:
+    carried = exam.carried_labels()
+    if exam.labels is None or carried is None:
+        return ()
+    labels = {"region": exam.labels[exam.region], "carried": carried}
+    return tuple(
+        region
+        for kind in KINDS
+        for region in regional_means(kind, labels[kind], answer.truth, answer.mean, answer.draws)
+    )
+
+
+def _region_scores(regions: Sequence[Region], data_range: float) -> dict[str, Any]:
+    return {
+        f"{kind}_{name}": value
+        for kind in KINDS
+        for name, value in dataclasses.asdict(
+            score_regions([region for region in regions if region.kind == kind], data_range)
+        ).items()
+    }
 
 
 def _require_finite(values: Float32[np.ndarray, "*n"], method: str, exam: Exam) -> None:

@@ -2,7 +2,7 @@
 
 REPORT/settings.json              what every row depends on
 REPORT/rows/SCAN_METHOD.json      one finished row
-REPORT/panels/METHOD.npz          one plane of the scan that the figure shows
+REPORT/panels/METHOD.npz          three planes of the scan that the figures show
 """
 
 import dataclasses
@@ -14,9 +14,11 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 from mriimpute.errors import OutputError
+from mriimpute.evaluate.bins import Bin
 from mriimpute.evaluate.contenders import Contender
 from mriimpute.evaluate.panels import Panel, read_panel, write_panel
-from mriimpute.evaluate.scores import Bin, Row
+from mriimpute.evaluate.regions import Region
+from mriimpute.evaluate.scores import Row
 from mriimpute.files import atomic, read_json, refuse_existing, write_json
 
 __all__ = ["Store"]
@@ -65,7 +67,8 @@ class Store:
                 hint="pass --overwrite to score all methods again, or another folder with -o",
             )
         bins = tuple(Bin(**entry) for entry in stored["row"].pop("bins"))
-        return Row(**stored["row"], bins=bins)
+        regions = tuple(Region(**entry) for entry in stored["row"].pop("regions"))
+        return Row(**stored["row"], bins=bins, regions=regions)
 
     def keep(self, row: Row, contender: Contender, panel: Panel | None) -> None:
         """Writes a finished row; its panel, if it has one, before it."""

@@ -2,9 +2,10 @@
 
 from mriimpute.data.grid import FineGrid, fine_volume
 from mriimpute.impute._contract import Imputation, Imputer
-from mriimpute.impute.registry import METHODS, identity, load_imputer, model_file
+from mriimpute.impute.registry import DEFAULT, METHODS, identity, load_imputer, model_file
 
 __all__ = [
+    "DEFAULT",
     "METHODS",
     "FineGrid",
     "Imputation",

@@ -9,7 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ class Request:
             scan, else the geometry and NaN tell.
         tile: Edge of the region worked on at once, in voxels.
         keep_observed: Acquired voxels come back bit for bit.
+        thickness_mm: Full width at half maximum of the slice profile; 0: point samples.
+        adapt: Learn from each scan before it is imputed.
     """
 
     model: str
@@ -63,6 +65,8 @@ class Request:
     observed: Path | None = None
     tile: int = TILE
     keep_observed: bool = True
+    thickness_mm: float = 0.0
+    adapt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,7 @@ def impute_case(
     checksum = sha256(case.scan)
     try:
         imputed = imputer.impute(
-            grid.volume,
+            replace(grid.volume, thickness_mm=request.thickness_mm),
             seed=request.seed,
             case=checksum,
             tile=request.tile,

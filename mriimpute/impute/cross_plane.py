@@ -9,28 +9,28 @@ gaps, m = s - 1 gaps, t = distances inside a gap.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mriimpute.checkpoint import restore
 from mriimpute.config import parse
 from mriimpute.data import normalisation
-from mriimpute.data.lines import hide
 from mriimpute.data.slices import SliceScan, acquired_slices
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.impute._contract import Imputation, Imputer
 from mriimpute.impute.fusion import Fused, correlation, fused
 from mriimpute.impute.interpolate import interpolated
-from mriimpute.impute.noise import Texture, texture, textured
+from mriimpute.impute.lines import Factors, LinePredictor, without_probes
+from mriimpute.impute.noise import textured
 from mriimpute.impute.variogram import spread_by_distance
-from mriimpute.inference.cross_plane_network import Config, build, predict
+from mriimpute.inference.adaptation import adapted
+from mriimpute.inference.cross_plane_network import Config, build
 from mriimpute.nn.lines import LineNetwork
 from mriimpute.volume import Volume
 
@@ -40,9 +40,6 @@ log = logging.getLogger(__name__)
 
 Slabs = Float32[np.ndarray, "p x y"]
 Planes = Float32[np.ndarray, "m t x y"]
-
-PROBES = 8
-"""Slices on which the texture of errors is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +62,27 @@ class CrossPlane(Imputer):
         network: Trained.
         factors: What the spread is multiplied by, per distance, for each gap that it knows.
         device: Where it computes.
+        adapt: Learn from the slices of each scan before it is imputed.
     """
 
     name = "cross-plane"
 
     def __init__(
-        self, network: LineNetwork, factors: Mapping[int, NDArray[np.float32]], *, device: str
+        self, network: LineNetwork, factors: Factors, *, device: str, adapt: bool = False
     ) -> None:
+        self.adapt = adapt
         self.network = network.to(device).eval().requires_grad_(requires_grad=False)
         self.factors = dict(factors)
         self.device = device
 
     @classmethod
     def from_checkpoint(
-        cls, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, device: str
+        cls,
+        tensors: Mapping[str, Tensor],
+        metadata: Mapping[str, Any],
+        *,
+        device: str,
+        adapt: bool = False,
     ) -> "CrossPlane":
         """Returns the imputer of a model file, as read by `mriimpute.checkpoint.load`.
 
@@ -98,7 +102,7 @@ class CrossPlane(Imputer):
         for gap, factor in factors.items():
             if factor.shape != (gap - 1,):
                 raise ValueError(f"factor.{gap} must have shape {(gap - 1,)}, got {factor.shape}")
-        return cls(network, factors, device=device)
+        return cls(network, factors, device=device, adapt=adapt)
 
     def impute(
         self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
@@ -114,96 +118,87 @@ class CrossPlane(Imputer):
 
         norm = normalisation(volume)
         slabs = norm.apply(np.moveaxis(filled, stack.axis, 0))
-        mean, variance = self._filled(slabs, self._runs(stack), volume.spacing_mm, stack.axis)
+        scan = acquired_slices(volume, case)
+        network = self._adapted(scan, stack, volume.thickness_mm, seed, case)
+        general = LinePredictor(network, self.factors, volume.thickness_mm)
+        wanted = {gap for gap in stack.gaps if general.knows(gap)} if scan else set()
+        errors = {gap: general.errors(scan, gap) for gap in wanted} if scan else {}
+        mean, variance = _filled(slabs, stack, volume.spacing_mm, general.corrected(errors))
         ours = np.moveaxis(variance > 0, 0, stack.axis) & ~volume.observed
         filled = np.where(ours, norm.undo(np.moveaxis(mean, 0, stack.axis)), filled)
         std = np.sqrt(np.moveaxis(variance, 0, stack.axis)) * np.float32(norm.scale)
         std = np.where(ours, std, spread_by_distance(volume, ~volume.observed & ~ours))
 
-        scan = acquired_slices(volume, case)
-        textures = {}
-        for gap in {gap for gap in stack.gaps if gap > 1}:
-            known = self._texture(scan, gap) if scan and gap in self.factors else None
-            textures[gap] = known or Texture(0.0, np.eye(gap - 1))
-        return textured(volume, filled, std, stack, textures, seed, case)
+        measured = {gap: sums.coherence() for gap, sums in errors.items()}
+        coherences = {gap: found for gap, found in measured.items() if found}
+        return textured(volume, filled, std, stack, coherences, seed, case)
 
-    def _runs(self, stack: Stack) -> list[_Run]:
-        """Returns the runs of gaps that the network knows."""
-        runs, start = [], 0
-        for gap, group in groupby(stack.gaps):
-            count = len(list(group))
-            if gap in self.factors:
-                runs.append(_Run(stack.positions[start : start + count + 1], gap))
-            start += count
-        if unknown := sorted({*stack.gaps} - {1, *self.factors}):
-            known = sorted(self.factors)
-            log.warning("the model knows gaps of %s voxels, not %s: interpolated", known, unknown)
-        return runs
+    def _adapted(
+        self, scan: SliceScan | None, stack: Stack, thickness_mm: float, seed: int, case: str
+    ) -> LineNetwork:
+        """Returns the network for one scan, which may have learnt from its slices."""
+        gaps = sorted({gap for gap in stack.gaps if gap > 1})
+        if not self.adapt or scan is None or not gaps:
+            return self.network
+        rest = without_probes(scan)
+        if rest is None:
+            log.warning("too few slices to adapt to")
+            return self.network
+        log.info("learning from %d of %d slices", len(rest.slices), len(scan.slices))
+        network = adapted(self.network, rest, gaps, seed=seed, case=case, thick=thickness_mm > 0)
+        return network.eval().requires_grad_(requires_grad=False)
 
-    def _filled(
-        self, slabs: Slabs, runs: Sequence[_Run], spacing_mm: tuple[float, ...], axis: int
-    ) -> tuple[Slabs, Slabs]:
-        """Returns the means and the variances; the latter are 0 where nothing was predicted."""
-        sizes = (spacing_mm[axis], *(mm for n, mm in enumerate(spacing_mm) if n != axis))
-        mean, variance = slabs.copy(), np.zeros_like(slabs)
-        found = [self._fused(slabs[list(run.positions)], run.gap, sizes) for run in runs]
-        for gap in {run.gap for run in runs}:
-            alike = [(run, f) for run, f in zip(runs, found, strict=True) if run.gap == gap]
-            weights = [len(run.positions) - 1 for run, _ in alike]
-            common = correlation(np.average([f.moments for _, f in alike], 0, weights))
-            for run, f in alike:
-                total = f.alone + common[:, None, None] * f.shared
-                _write(mean, run, f.mean)
-                _write(variance, run, total)
-        return mean, variance
 
-    def _fused(self, slices: Slabs, gap: int, sizes_mm: tuple[float, ...]) -> Fused:
-        """Returns what both planes say about the gaps between slices.
+def _runs(stack: Stack, predictor: LinePredictor) -> list[_Run]:
+    """Returns the runs of gaps that the network knows."""
+    runs, start = [], 0
+    for gap, group in groupby(stack.gaps):
+        count = len(list(group))
+        if predictor.knows(gap):
+            runs.append(_Run(stack.positions[start : start + count + 1], gap))
+        start += count
+    if unknown := sorted({gap for gap in stack.gaps if gap > 1 and not predictor.knows(gap)}):
+        known = sorted(predictor.factors)
+        log.warning("the model knows gaps of %s voxels, not %s: interpolated", known, unknown)
+    return runs
 
-        Args:
-            slices: Equally spaced.
-            gap: From one to the next, in voxels.
-            sizes_mm: Of a voxel, across slices and along x and y.
-        """
-        across_mm, x_mm, y_mm = sizes_mm
-        a, va = self._plane(slices.transpose(2, 0, 1), gap, across_mm, x_mm)
-        b, vb = self._plane(slices.transpose(1, 0, 2), gap, across_mm, y_mm)
-        a, va = a.transpose(2, 1, 3, 0), va.transpose(2, 1, 3, 0)
-        b, vb = b.transpose(2, 1, 0, 3), vb.transpose(2, 1, 0, 3)
-        return fused(a, va, b, vb, distances=1)
 
-    def _plane(
-        self, lines: Float32[np.ndarray, "b n w"], gap: int, across_mm: float, along_mm: float
-    ) -> tuple[Float32[np.ndarray, "b t m w"], Float32[np.ndarray, "b t m w"]]:
-        """Returns the mean and the calibrated variance between the lines of images."""
-        mean, std = predict(
-            self.network,
-            np.ascontiguousarray(lines),
-            gap,
-            gap_mm=gap * across_mm,
-            along_mm=along_mm,
-        )
-        return mean, np.square(std * self.factors[gap][:, None, None])
+def _filled(
+    slabs: Slabs, stack: Stack, spacing_mm: tuple[float, ...], predictor: LinePredictor
+) -> tuple[Slabs, Slabs]:
+    """Returns the means and the variances; the latter are 0 where nothing was predicted."""
+    sizes = (spacing_mm[stack.axis], *(mm for n, mm in enumerate(spacing_mm) if n != stack.axis))
+    mean, variance = slabs.copy(), np.zeros_like(slabs)
+    runs = _runs(stack, predictor)
+    found = [_fused(slabs[list(run.positions)], run.gap, sizes, predictor) for run in runs]
+    for gap in {run.gap for run in runs}:
+        alike = [(run, f) for run, f in zip(runs, found, strict=True) if run.gap == gap]
+        weights = [len(run.positions) - 1 for run, _ in alike]
+        common = correlation(np.average([f.moments for _, f in alike], 0, weights))
+        for run, f in alike:
+            total = f.alone + common[:, None, None] * f.shared
+            _write(mean, run, f.mean)
+            _write(variance, run, total)
+    return mean, variance
 
-    def _texture(self, scan: SliceScan, gap: int) -> Texture | None:
-        """Returns how standardised errors on lines hidden in the scan's own slices correlate.
 
-        None where its slices are too small to hide a line in, or constant.
-        """
-        within, beside = np.zeros((gap - 1, gap - 1)), 0.0
-        probes = scan.slices[:: -(-len(scan.slices) // PROBES)].astype(np.float32)
-        for images, turn in ((probes, False), (probes.transpose(0, 2, 1), True)):
-            pairs = [hide(image, gap, scan.steps[turn]) for image in images]
-            kept, hidden = (np.stack(part) for part in zip(*pairs, strict=True))
-            if kept.shape[1] < 2:
-                continue
-            across_mm, along_mm = scan.pixel_mm[:: -1 if turn else 1]
-            across_mm *= scan.steps[turn]
-            mean, variance = self._plane(kept, gap, across_mm, along_mm)
-            error = (hidden - mean) / np.sqrt(variance)
-            within += np.einsum("btmw,bsmw->ts", error, error, dtype=np.float64)
-            beside += float((error[..., 1:] * error[..., :-1]).sum(dtype=np.float64))
-        return texture(within, beside)
+def _fused(
+    slices: Slabs, gap: int, sizes_mm: tuple[float, ...], predictor: LinePredictor
+) -> Fused:
+    """Returns what both planes say about the gaps between slices.
+
+    Args:
+        slices: Equally spaced.
+        gap: From one to the next, in voxels.
+        sizes_mm: Of a voxel, across slices and along x and y.
+        predictor: What sees the lines of a plane.
+    """
+    across, x, y = sizes_mm
+    a, va = predictor.plane(slices.transpose(2, 0, 1), gap, across_mm=across, along_mm=x)
+    b, vb = predictor.plane(slices.transpose(1, 0, 2), gap, across_mm=across, along_mm=y)
+    a, va = a.transpose(2, 1, 3, 0), va.transpose(2, 1, 3, 0)
+    b, vb = b.transpose(2, 1, 0, 3), vb.transpose(2, 1, 0, 3)
+    return fused(a, va, b, vb, distances=1)
 
 
 def _write(slabs: Slabs, run: _Run, planes: Planes) -> None:

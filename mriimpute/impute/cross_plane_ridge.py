@@ -21,7 +21,7 @@ from mriimpute.geometry import Stack, find_stack
 from mriimpute.impute._contract import Imputation, Imputer
 from mriimpute.impute.fusion import Fused, correlation, fused
 from mriimpute.impute.interpolate import interpolated
-from mriimpute.impute.noise import Texture, texture, textured
+from mriimpute.impute.noise import Coherence, ErrorSums, textured, white
 from mriimpute.impute.variogram import spread_by_distance
 from mriimpute.inference.cross_plane import (
     Config,
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 Slabs = Float32[np.ndarray, "p x y"]
 Slices = Float32[np.ndarray, "s x y"]
 
-PROBES = 12  # slices on which the texture of errors is measured
+PROBES = 12  # slices on which the coherence of errors is measured
 
 
 class CrossPlaneRidge(Imputer):
@@ -100,7 +100,7 @@ class CrossPlaneRidge(Imputer):
         slices = slabs[list(stack.positions)]
         steps = pixel_steps(volume, stack.axis)
         filters = {gap: self._filters(gap, slices, scale, steps) for gap in _sizes(stack)}
-        textures = {gap: _texture(f, slices, scale, steps) for gap, f in filters.items()}
+        coherences = {gap: _coherence(f, slices, scale, steps) for gap, f in filters.items()}
 
         learnt = {gap: found for gap, found in filters.items() if found.informed}
         if unknown := sorted(filters.keys() - learnt.keys()):
@@ -110,7 +110,7 @@ class CrossPlaneRidge(Imputer):
         rest = ~volume.observed & (std == 0)
         std = std + spread_by_distance(volume, rest)
 
-        return textured(volume, filled, std, stack, textures, seed, case)
+        return textured(volume, filled, std, stack, coherences, seed, case)
 
     def _filters(self, gap: int, slices: Slices, scale: float, steps: tuple[int, int]) -> Filters:
         if gap in self.moments and (known := Filters(self.moments[gap], self.config)).informed:
@@ -169,15 +169,15 @@ def _both_planes(
     return fused(a, va, b, vb, distances=0)
 
 
-def _texture(filters: Filters, slices: Slices, scale: float, steps: tuple[int, int]) -> Texture:
+def _coherence(
+    filters: Filters, slices: Slices, scale: float, steps: tuple[int, int]
+) -> Coherence:
     """Returns how standardised errors on lines hidden inside the scan's own slices correlate."""
-    size = filters.gap - 1
-    within, beside = np.zeros((size, size)), 0.0
+    sums = ErrorSums(filters.gap)
     for image in slices[:: max(1, len(slices) // PROBES)]:
         for lines, hidden in hidden_lines(image, filters.gap, steps=steps, phases=[0]):
             mean, variance = filters.predict(lines, scale, has_outer=(True, True))
             error = (hidden - mean) / np.sqrt(variance)
-            within += np.einsum("tnc,snc->ts", error, error, dtype=np.float64)
-            beside += float((error[..., 1:] * error[..., :-1]).sum(dtype=np.float64))
+            sums.add(error[None], np.ones_like(error[None], bool))
     # Slices too small to hide a line in, or constant: white noise.
-    return texture(within, beside) or Texture(0.0, np.eye(size))
+    return sums.coherence() or white(filters.gap)

@@ -1,51 +1,111 @@
 """Correlated noise of unit variance: errors of neighbouring voxels are alike, and draws must be.
 
-Axes: p = along the slice axis, x and y = inside a slice, t = distances inside a gap.
+Standardised errors are measured on lines hidden inside the scan's own slices, and their noise is
+a sum of independent Gaussian parts, each with a filter of its own width inside slices:
+
+    C(d; k, t, s) = sum_c r_c(d) B_c(k, t, s)
+
+is the correlation of two pixels d apart along a line, at offsets t and s of two gaps of which the
+second is the k-th after the first, and r_c is what the filter makes of white noise. Narrow parts
+carry edges, wide ones regions that are wrong as a whole; on both sides of an acquired slice errors
+tend to have opposite signs (k = 1). Wider apart, gaps are independent.
+
+Axes: p = along the slice axis, x and y = inside a slice, f = half of the frequencies of y,
+b = images, t = offsets inside a gap, m = gaps, w = pixels of a line, c = parts of the noise,
+k = 0 and 1, l = lags along a line.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Complex64, Float, Float32, Float64
 from numpy.typing import NDArray
-from scipy import ndimage, optimize
+from scipy import fft
 
 from mriimpute.geometry import Stack
 from mriimpute.impute._contract import Imputation
 from mriimpute.seeds import numpy_stream
 from mriimpute.volume import Volume
 
-__all__ = ["Texture", "texture", "textured", "unit_noise"]
+__all__ = ["Coherence", "ErrorSums", "textured", "unit_noise", "white"]
+
+WIDTHS = (0.0, 0.8, 1.8, 5.0)
+"""Of the filters of the parts, in pixels; 0: none."""
+
+LAGS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
+"""Along lines, in pixels, at which the correlation of errors is measured."""
+
+WHITE = 1e-3
+"""Share of white noise that is always there: no variance may vanish."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Texture:
-    """How standardised errors of one gap go together.
+class Coherence:
+    """How standardised errors of equal gaps go together.
 
     Attributes:
-        along: Correlation of neighbouring pixels of a slice, in [0, 1).
-        within: Correlation matrix over the distances inside a gap.
+        parts: B above, for two offsets of one gap and for those of a gap and the next.
     """
 
-    along: float
-    within: Float[np.ndarray, "t t"]
+    parts: Float64[np.ndarray, "c 2 t t"]
 
 
-def texture(within: Float[np.ndarray, "t t"], beside: float) -> Texture | None:
-    """Returns the texture of errors; None where there are none.
+def white(gap: int) -> Coherence:
+    """Returns the coherence of errors that have nothing to do with each other."""
+    parts = np.zeros((len(WIDTHS), 2, gap - 1, gap - 1))
+    parts[0, 0] = np.eye(gap - 1)
+    return Coherence(parts)
+
+
+class ErrorSums:
+    """Sums over standardised errors on lines hidden in slices.
 
     Args:
-        within: Sums of products of errors at two distances inside a gap.
-        beside: Sum of products of neighbours, over all distances.
+        gap: From one kept line to the next, in voxels.
     """
-    if not within.any():
-        return None
-    deviation = np.sqrt(np.maximum(np.diag(within), 1e-30))
-    along = float(np.clip(beside / np.trace(within), 0.0, 0.95))
-    # A share of white noise keeps the matrix positive definite whatever the rounding.
-    correlation = 0.999 * within / np.outer(deviation, deviation) + 0.001 * np.eye(len(within))
-    return Texture(along, correlation)
+
+    def __init__(self, gap: int) -> None:
+        shape = (2, len(LAGS), gap - 1, gap - 1)
+        self.products: Float64[np.ndarray, "2 l t t"] = np.zeros(shape)
+        self.counts: Float64[np.ndarray, "2 l t t"] = np.zeros(shape)
+
+    def add(
+        self, error: Float32[np.ndarray, "b t m w"], counted: Bool[np.ndarray, "b t m w"]
+    ) -> None:
+        """Adds the errors of images where they count."""
+        weight = counted.astype(np.float32)
+        self.products += _products(np.where(counted, error, np.float32(0)))
+        self.counts += _products(weight)
+
+    def fewest(self) -> int:
+        """Returns how many errors there are at an offset, at least."""
+        return int(np.diag(_mirrored(self.counts)[0, 0]).min() / 4)
+
+    def deviation(self) -> Float64[np.ndarray, " t"]:
+        """Returns the root mean square of the errors at each offset; mirrored ones are alike."""
+        return np.sqrt(np.diag(self._mean()[0, 0]))
+
+    def coherence(self) -> Coherence | None:
+        """Returns the coherence; None where there are no errors at some offset.
+
+        Mirrored offsets are alike.
+        """
+        deviation = self.deviation()
+        if not deviation.all():
+            return None
+        correlation = self._mean() / np.outer(deviation, deviation)
+        # Each lag stands for those between it and the next one.
+        weights = np.sqrt(np.gradient(np.array(LAGS, np.float64)))
+        filters = np.array([[_correlation(width, lag) for width in WIDTHS] for lag in LAGS])
+        measured = np.moveaxis(correlation, 1, 0).reshape(len(LAGS), -1)
+        parts, *_ = np.linalg.lstsq(weights[:, None] * filters, weights[:, None] * measured)
+        return Coherence(parts.reshape(len(WIDTHS), *correlation[:, 0].shape))
+
+    def _mean(self) -> Float64[np.ndarray, "2 l t t"]:
+        return _mirrored(self.products) / np.maximum(_mirrored(self.counts), 1)
 
 
 def textured(
@@ -53,26 +113,31 @@ def textured(
     filled: Float32[np.ndarray, "i j k"],
     std: Float32[np.ndarray, "i j k"],
     stack: Stack,
-    textures: dict[int, Texture],
+    coherences: Mapping[int, Coherence],
     seed: int,
     case: str,
 ) -> Imputation:
-    """Returns an imputation whose draws scatter about the mean by the spread, as textures say.
+    """Returns an imputation whose draws scatter about the mean by the spread.
 
     Args:
         volume: Its observed voxels are kept.
         filled: The mean elsewhere.
         std: The spread elsewhere.
         stack: Where slices were acquired.
-        textures: By size of the gap.
+        coherences: By size of the gap; noise is white where there is none.
         seed: Of the run.
         case: Name of the scan.
     """
     mean = np.where(volume.observed, volume.data, filled)
     std = np.where(volume.observed, np.float32(0), std)
 
+    @cache  # only if there is a draw, and once for all
+    def roots() -> Float32[np.ndarray, "c p p"]:
+        return _roots(mean.shape[stack.axis], stack, coherences)
+
     def draw(number: int) -> Float32[np.ndarray, "i j k"]:
-        noise = unit_noise(mean.shape, stack, textures, seed=seed, case=case, draw=number)
+        generator = numpy_stream(seed, "impute", case, "draw", number)
+        noise = _noise(mean.shape, stack.axis, roots(), generator)
         return np.where(volume.observed, volume.data, mean + std * noise)
 
     return Imputation(mean=mean, std=std, draw=draw)
@@ -81,54 +146,136 @@ def textured(
 def unit_noise(
     shape: tuple[int, int, int],
     stack: Stack,
-    textures: dict[int, Texture],
+    coherences: Mapping[int, Coherence],
     *,
     seed: int,
     case: str,
     draw: int,
 ) -> Float32[np.ndarray, "i j k"]:
-    """Returns N(0, 1) noise on the whole grid, correlated inside slices and gaps.
+    """Returns N(0, 1) noise on the whole grid, correlated inside slices and along their axis.
 
     It depends on the seed, the case and the number of the draw, and on nothing else that is
-    drawn. Different gaps are independent.
+    drawn.
 
     Args:
         shape: Of the grid.
         stack: Where slices were acquired.
-        textures: By size of the gap.
+        coherences: By size of the gap; noise is white where there is none.
         seed: Of the run.
         case: Name of the scan.
         draw: Number of the draw.
     """
     generator = numpy_stream(seed, "impute", case, "draw", draw)
-    white = np.moveaxis(generator.standard_normal(shape, np.float32), stack.axis, 0)
-    along = max((texture.along for texture in textures.values()), default=0.0)
-    smooth = _smoothed(white, along)
-    for start, gap in zip(stack.positions, stack.gaps, strict=False):
-        if gap > 1:
-            inside = slice(start + 1, start + gap)
-            root = np.linalg.cholesky(textures[gap].within).astype(np.float32)
-            smooth[inside] = np.einsum("ts,sxy->txy", root, smooth[inside])
-    return np.moveaxis(smooth, 0, stack.axis)
+    roots = _roots(shape[stack.axis], stack, coherences)
+    return _noise(shape, stack.axis, roots, generator)
 
 
-def _smoothed(white: Float32[np.ndarray, "p x y"], along: float) -> NDArray[np.float32]:
-    """Returns `white` filtered inside slices so that neighbours correlate by `along`."""
-    if along < 0.01:
-        return np.array(white)
-    width = optimize.brentq(lambda w: _neighbours(_kernel(w)) - along, 0.1, 20.0)
+def _products(values: Float32[np.ndarray, "b t m w"]) -> Float64[np.ndarray, "2 l t t"]:
+    """Returns sums of products, by gaps apart, by lag and by both offsets."""
+    _, offsets, gaps, width = values.shape
+    found = np.zeros((2, len(LAGS), offsets, offsets))
+    for apart in range(min(2, gaps)):
+        for index, lag in enumerate(lag for lag in LAGS if lag < width):
+            first = values[:, :, : gaps - apart, : width - lag]
+            second = values[:, :, apart:, lag:]
+            found[apart, index] = np.tensordot(first, second, axes=((0, 2, 3), (0, 2, 3)))
+    return found
+
+
+def _mirrored(sums: Float64[np.ndarray, "2 l t t"]) -> Float64[np.ndarray, "2 l t t"]:
+    """Returns sums over a slice and over the same one upside down."""
+    same, following = sums
+    same = same + same.swapaxes(-1, -2)
+    return np.stack(
+        [same + same[:, ::-1, ::-1], following + following[:, ::-1, ::-1].swapaxes(-1, -2)]
+    )
+
+
+def _roots(
+    length: int, stack: Stack, coherences: Mapping[int, Coherence]
+) -> Float32[np.ndarray, "c p p"]:
+    """Returns square roots of the covariances of the parts along the slice axis.
+
+    What was measured is the covariance of nothing, quite: the nearest that is has no negative
+    eigenvalues. It is scaled so that parts keep their shares and their sum has unit variance.
+    """
+    covariances = _covariances(length, stack, coherences)
+    values, vectors = np.linalg.eigh(covariances)
+    positive = np.maximum(values, 0)
+    shares = np.maximum(values.sum(axis=1), 0) / np.maximum(positive.sum(axis=1), 1e-30)
+    roots = vectors * np.sqrt(shares[:, None] * positive)[:, None]
+    variance = np.square(roots).sum(axis=(0, 2))
+    # The symmetric roots: those do not depend on the signs of the eigenvectors.
+    roots = np.matmul(roots, vectors.swapaxes(1, 2)) / np.sqrt(variance)[:, None]
+    return roots.astype(np.float32)
+
+
+def _covariances(
+    length: int, stack: Stack, coherences: Mapping[int, Coherence]
+) -> Float64[np.ndarray, "c p p"]:
+    """Returns what the coherences say about any two positions along the slice axis."""
+    found = np.zeros((len(WIDTHS), length, length))
+    found[0] = np.eye(length)
+    pairs = list(zip(stack.positions, stack.gaps, strict=False))
+    for number, (start, gap) in enumerate(pairs):
+        if gap not in coherences:
+            continue
+        here, following = (slice(at + 1, at + gap) for at in (start, start + gap))
+        same, next_one = np.moveaxis(coherences[gap].parts, 1, 0)
+        found[:, here, here] = same
+        if number + 1 < len(pairs) and pairs[number + 1][1] == gap:
+            found[:, here, following] = next_one
+            found[:, following, here] = next_one.swapaxes(1, 2)
+    found[0] += WHITE * np.eye(length)
+    return found
+
+
+def _noise(
+    shape: tuple[int, ...],
+    axis: int,
+    roots: Float32[np.ndarray, "c p p"],
+    generator: np.random.Generator,
+) -> Float32[np.ndarray, "i j k"]:
+    """Returns the sum of the parts. All are drawn as frequencies, so one transform serves them."""
+    length = shape[axis]
+    x, y = (size for n, size in enumerate(shape) if n != axis)
+    waves: Complex64[np.ndarray, "p x f"] = np.zeros((length, x, y // 2 + 1), np.complex64)
+    for width, root in zip(WIDTHS, roots, strict=True):
+        if root.any():
+            part = root @ generator.standard_normal((length, 2 * waves[0].size), np.float32)
+            waves += part.view(np.complex64).reshape(waves.shape) * _response(width, x, y)
+    # Each of these frequencies is its own mirror image; their imaginary parts are lost below.
+    own = [0, -1] if y % 2 == 0 else [0]
+    waves[..., own] *= np.float32(math.sqrt(2))
+    waves *= np.float32(math.sqrt(x * y / 2))
+    rows = fft.ifft(waves, axis=1, overwrite_x=True)
+    return np.moveaxis(fft.irfft(rows, n=y, axis=2, overwrite_x=True), 0, axis)
+
+
+def _response(width: float, x: int, y: int) -> Float32[np.ndarray, "x f"]:
+    """Returns what a filter of `width` makes of each frequency of a slice that has no borders."""
+    along_x, along_y = _spectrum(width, x), _spectrum(width, y)[: y // 2 + 1]
+    return np.outer(along_x, along_y).astype(np.float32)
+
+
+def _spectrum(width: float, size: int) -> Float64[np.ndarray, " n"]:
+    """Returns the spectrum of the filter, wrapped around `size` pixels and of unit variance."""
     kernel = _kernel(width)
-    rows = ndimage.correlate1d(white, kernel, axis=1, mode="wrap")
-    return ndimage.correlate1d(rows, kernel, axis=2, mode="wrap")
+    wrapped = np.zeros(size)
+    np.add.at(wrapped, (np.arange(len(kernel)) - len(kernel) // 2) % size, kernel)
+    spectrum: NDArray[np.float64] = np.fft.fft(wrapped).real
+    return spectrum / np.sqrt(np.square(spectrum).mean())
 
 
-def _kernel(width: float) -> NDArray[np.float64]:
+def _kernel(width: float) -> Float[np.ndarray, " n"]:
     """Returns a Gaussian of `width` pixels that makes unit variance out of unit variance."""
     reach = math.ceil(4 * width)
-    kernel: NDArray[np.float64] = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / width))
+    places = np.arange(-reach, reach + 1) / max(width, 1e-30)
+    kernel: NDArray[np.float64] = np.exp(-0.5 * np.square(places))
     return kernel / np.sqrt(np.square(kernel).sum())
 
 
-def _neighbours(kernel: NDArray[np.float64]) -> float:
-    """Returns the correlation of neighbouring pixels after filtering white noise."""
-    return float((kernel[1:] * kernel[:-1]).sum())
+def _correlation(width: float, lag: int) -> float:
+    """Returns the correlation of pixels `lag` apart after filtering white noise."""
+    kernel = _kernel(width)
+    return float((kernel[lag:] * kernel[: max(len(kernel) - lag, 0)]).sum())

@@ -4,34 +4,41 @@ from pathlib import Path
 from typing import get_args
 
 from mriimpute.errors import ConfigError
-from mriimpute.files import sha256
+from mriimpute.files import sha256, shipped
 from mriimpute.impute._contract import Imputer
 from mriimpute.impute.cross_plane_ridge import CrossPlaneRidge
 from mriimpute.impute.interpolate import Interpolation, Kind
 
-__all__ = ["METHODS", "identity", "load_imputer", "model_file"]
+__all__ = ["DEFAULT", "METHODS", "identity", "load_imputer", "model_file"]
 
 METHODS = (*get_args(Kind), CrossPlaneRidge.name)
+"""Need no weights."""
+
+DEFAULT = "cross-plane"
+"""Its weights come with the package."""
 
 
-def load_imputer(name: str, *, device: str) -> Imputer:
+def load_imputer(name: str, *, device: str, adapt: bool = False) -> Imputer:
     """Returns the imputer that `name` stands for.
 
     Args:
-        name: One of `METHODS`, a run folder, or a `model.safetensors` inside one.
+        name: One of `METHODS`, `DEFAULT`, a run folder, or a `model.safetensors` inside one.
         device: Where a neural model computes.
+        adapt: Let `cross-plane` learn from each scan before imputing it.
 
     Raises:
-        ConfigError: If there is neither a method nor a run of that name.
+        ConfigError: If there is neither a method nor a run of that name, or it cannot adapt.
         CheckpointError: If the run's weights are missing, damaged or of another version.
     """
+    if name in METHODS and adapt:
+        raise _cannot_adapt(name)
     if name in get_args(Kind):
         kind: Kind = name  # type: ignore[assignment]
         return Interpolation(kind)
     if name == CrossPlaneRidge.name:
         return CrossPlaneRidge()
 
-    return _trained(model_file(name), device)
+    return _trained(model_file(name), device, adapt=adapt)
 
 
 def identity(name: str) -> str:
@@ -44,33 +51,42 @@ def identity(name: str) -> str:
 
 
 def model_file(name: str | Path) -> Path:
-    """Returns the model file that a run folder, or a path to the file itself, stands for.
+    """Returns the model file that a run folder, the file itself, or `DEFAULT` stands for.
 
     Raises:
         ConfigError: If there is neither.
     """
-    path = Path(name)
+    path = shipped(DEFAULT) if str(name) == DEFAULT else Path(name)
     if not path.exists():
+        known = [DEFAULT, *METHODS]
         raise ConfigError(
-            f"no model is called {str(name)!r}", hint=f"use a run folder or one of {list(METHODS)}"
+            f"no model is called {str(name)!r}", hint=f"use a run folder or one of {known}"
         )
     return path / "model.safetensors" if path.is_dir() else path
 
 
-def _trained(path: Path, device: str) -> Imputer:
+def _trained(path: Path, device: str, *, adapt: bool) -> Imputer:
     from mriimpute.checkpoint import load, understood  # loads torch
 
     tensors, metadata = load(path)
     with understood(path):
+        if adapt and metadata["name"] != DEFAULT:
+            raise _cannot_adapt(metadata["name"])
         if metadata["name"] == CrossPlaneRidge.name:
             arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
             return CrossPlaneRidge.from_checkpoint(arrays, metadata)
 
-        if metadata["name"] == "cross-plane":
+        if metadata["name"] == DEFAULT:
             from mriimpute.impute.cross_plane import CrossPlane
 
-            return CrossPlane.from_checkpoint(tensors, metadata, device=device)
+            return CrossPlane.from_checkpoint(tensors, metadata, device=device, adapt=adapt)
 
         from mriimpute.impute.patches import PatchImputer
 
         return PatchImputer.from_checkpoint(tensors, metadata, device=device)
+
+
+def _cannot_adapt(name: str) -> ConfigError:
+    return ConfigError(
+        f"{name} cannot adapt to a scan", hint="leave --adapt out, or use --model cross-plane"
+    )

@@ -41,7 +41,7 @@ __all__ = [
     "predict",
 ]
 
-CONDITIONS = 3
+CONDITIONS = 4
 BATCH = 8
 """Images that are predicted at once. Always so many: a result may depend on it."""
 
@@ -99,7 +99,10 @@ def build(config: Config, *, seed: int) -> LineNetwork:
 
 
 def conditions(
-    gap: int, gap_mm: Float32[np.ndarray, " b"], along_mm: Float32[np.ndarray, " b"]
+    gap: int,
+    gap_mm: Float32[np.ndarray, " b"],
+    along_mm: Float32[np.ndarray, " b"],
+    thickness: Float32[np.ndarray, " b"],
 ) -> Float32[np.ndarray, "b q"]:
     """Returns what the network is told about an image: logs of sizes, about in [-1, 1].
 
@@ -107,9 +110,10 @@ def conditions(
         gap: From one line to the next, in voxels.
         gap_mm: The same in mm.
         along_mm: Size of the pixels of a line.
+        thickness: Of the slice profile, as a share of the gap; 0: point samples.
     """
     count = np.full(len(gap_mm), math.log(gap / 4), np.float32)
-    return np.stack([np.log(gap_mm / 6), np.log(along_mm / 1.5), count], axis=1)
+    return np.stack([np.log(gap_mm / 6), np.log(along_mm / 1.5), count, thickness], axis=1)
 
 
 def offsets_of(gap: int, device: torch.device | str = "cpu") -> Float[Tensor, " t"]:
@@ -160,6 +164,7 @@ def predict(
     *,
     gap_mm: float,
     along_mm: float,
+    thickness: float = 0.0,
     flips: Sequence[Flip] = FLIPS,
     batch: int = BATCH,
 ) -> tuple[Float32[np.ndarray, "b t m w"], Float32[np.ndarray, "b t m w"]]:
@@ -171,6 +176,7 @@ def predict(
         gap: From one line to the next, in voxels.
         gap_mm: The same in mm.
         along_mm: Size of the pixels of a line.
+        thickness: Of the slice profile, as a share of the gap; 0: point samples.
         flips: To average over.
         batch: Images at once; it may change the last bits of a result.
     """
@@ -178,7 +184,8 @@ def predict(
     mean = np.empty((count, gap - 1, lines - 1, width), np.float32)
     std = np.empty_like(mean)
     size = np.ones(batch * len(flips), np.float32)
-    told = conditions(gap, size * np.float32(gap_mm), size * np.float32(along_mm))
+    sizes = [size * np.float32(x) for x in (gap_mm, along_mm, thickness)]
+    told = conditions(gap, *sizes)
     for start in range(0, count, batch):
         shown = np.zeros((batch, lines, width), np.float32)
         here = slice(start, min(start + batch, count))

@@ -1,7 +1,8 @@
 """Records to tables and figures for people; the only importer of matplotlib."""
 
+from mriimpute.report.comparison import write_comparison
 from mriimpute.report.figure import write_figure
 from mriimpute.report.reproduction import write_panels
 from mriimpute.report.table import Table, table_of
 
-__all__ = ["Table", "table_of", "write_figure", "write_panels"]
+__all__ = ["Table", "table_of", "write_comparison", "write_figure", "write_panels"]

@@ -1,143 +1,235 @@
-"""Truth, what was acquired, and each method with its error and its stated uncertainty.
+"""Truth, what was acquired, the best interpolator and the best method, its std and two draws.
 
-All images share one intensity window, all error maps and all uncertainties one scale. The error
-map is blue to red, the uncertainty is cividis: both keep their order for colour-blind eyes.
+One brain and no face: what lies outside of the brain is black. All images share one intensity
+window; marks at the margin say where the acquired slices lie.
 
-Axes: u, v = the axes of the plane that is shown.
+Axes: u, v = the axes of a plane.
 """
 
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float32
 
-from mriimpute.evaluate import Panel, Summary
+from mriimpute import metrics
+from mriimpute.evaluate import Panel, Summary, View
 from mriimpute.files import atomic
+from mriimpute.report._plane import annotate, show
 
 __all__ = ["write_figure"]
 
-WIDTH_INCH = 2.1  # of one column
-DPI = 150
-ERROR_PERCENTILE = 99.0  # of all methods' absolute errors: the end of the error scale
-BAR_MM = 20.0
+COLUMN_INCH = 1.6
+GAP_INCH, TITLE_INCH, MARGIN_INCH, HEAD_INCH, FOOT_INCH = 0.06, 0.2, 0.25, 0.2, 0.6
+DPI = 130
+MARK = 0.025  # length of the mark of a slice, as a share of the plane
+STD_PERCENTILE = 99.5  # end of the colour scale
+COLOURS = 255  # of the file: one fifth of the size, and no step that can be seen
+
+
+class Column(NamedTuple):
+    """One column: its head, and the image that it takes from each view."""
+
+    head: str
+    panel: Panel
+    image: Callable[[View], Float32[np.ndarray, "u v"]]
+    kind: str = "imputed"
 
 
 def write_figure(path: Path, summary: Summary) -> None:
-    """Writes the comparison as a PNG, atomically.
+    """Writes the figure as a PNG, atomically.
 
-    The first row shows truth, acquired slices and what each method made of them; below each
-    method are its error and its standard deviation, in percent of the data range.
+    One row per plane. Above each imputed image stands the PSNR of its missing voxels; the method
+    beside the best interpolator is the one with the highest mean PSNR among the others.
     """
     figure = _draw(summary)
     with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": "mriimpute"})
+        temporary.write_bytes(_png(figure))
+
+
+def _png(figure: Any) -> bytes:
+    from PIL import Image
+
+    drawn, stored = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, dpi=DPI, format="png")
+    with Image.open(drawn) as image:
+        few = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few.save(stored, format="png", optimize=True)
+    return stored.getvalue()
 
 
 def _draw(summary: Summary) -> Any:
     from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
-    panels = summary.panels
-    first = next(iter(panels.values()))
-    limit = _error_limit(panels)
-    figure = Figure(figsize=_size_inch(first, len(panels)), facecolor="white")
-    figure.set_layout_engine("constrained")
-    axes = figure.subplots(3, 2 + len(panels), squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-
-    _show_image(axes[0, 0], first.truth, first, "truth")
-    _show_image(axes[0, 1], first.sparse, first, "acquired")
-    _annotate(axes[0, 0], first)
-    _caption(axes[1, 0], first)
-    psnr_db = {row.method: row.psnr_db for row in summary.rows if row.scan == first.scan}
-    for (name, panel), column in zip(panels.items(), axes.T[2:], strict=True):
-        _show_image(column[0], panel.mean, panel, f"{name}\n{psnr_db[name]:.2f} dB")
-        error = _show_error(column[1], panel, limit)
-        std = _show_std(column[2], panel, limit)
-    figure.colorbar(error, ax=axes[1, -1], label="imputed - truth\n(% of data range)")
-    figure.colorbar(std, ax=axes[2, -1], label="standard deviation\n(% of data range)")
+    columns = _columns(summary)
+    layout = _layout(columns)
+    figure = Figure(figsize=layout.size, facecolor="white")
+    for row in range(len(layout.heights)):
+        for number, column in enumerate(columns):
+            axis = figure.add_axes(layout.place(row, number))
+            _fill(axis, column, row, layout.width_mm, first=number == 0)
+    for number, column in enumerate(columns):
+        left, _, width, _ = layout.place(0, number)
+        x, y = left + width / 2, 1 - layout.share_of_height(HEAD_INCH)
+        figure.text(x, y, column.head, ha="center", va="bottom", fontsize=9)
+        if column.kind == "std":
+            bottom, height = layout.share_of_height(FOOT_INCH - 0.17), layout.share_of_height(0.08)
+            _bar(figure, figure.add_axes((left, bottom, width, height)), column)
+    left, bottom = layout.place(0, 0)[0], layout.share_of_height(0.06)
+    figure.text(left, bottom, _caption(summary, columns), fontsize=7)
     return figure
 
 
-def _size_inch(panel: Panel, methods: int) -> tuple[float, float]:
-    (us, vs), (u_mm, v_mm) = panel.truth.shape, panel.spacing_mm
-    height = WIDTH_INCH * (vs * v_mm) / (us * u_mm)
-    return WIDTH_INCH * (2 + methods) + 1.2, 3 * height + 0.7
+def _layout(columns: Sequence[Column]) -> "_Layout":
+    views = columns[0].panel.views
+    width_mm = max(view.truth.shape[0] * view.spacing_mm[0] for view in views)
+    heights = [COLUMN_INCH * view.truth.shape[1] * view.spacing_mm[1] / width_mm for view in views]
+    width = 2 * MARGIN_INCH + len(columns) * (COLUMN_INCH + GAP_INCH)
+    height = HEAD_INCH + sum(heights) + TITLE_INCH * len(views) + FOOT_INCH
+    return _Layout(size=(width, height), heights=tuple(heights), width_mm=width_mm)
 
 
-def _show_image(axis: Any, plane: Float32[np.ndarray, "u v"], panel: Panel, title: str) -> None:
-    _show(axis, plane, panel, "gray", "black", 0.0, panel.data_range)
-    axis.set_title(title, fontsize=9)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """Where the planes lie in a figure, all to one scale.
+
+    Attributes:
+        size: Of the figure, in inches.
+        heights: Of the rows, in inches.
+        width_mm: What a column shows.
+    """
+
+    size: tuple[float, float]
+    heights: tuple[float, ...]
+    width_mm: float
+
+    def place(self, row: int, column: int) -> tuple[float, float, float, float]:
+        """Returns left, bottom, width and height, as shares of the figure."""
+        left = MARGIN_INCH + column * (COLUMN_INCH + GAP_INCH)
+        above = HEAD_INCH + sum(self.heights[: row + 1]) + TITLE_INCH * (row + 1)
+        return (
+            left / self.size[0],
+            1 - above / self.size[1],
+            COLUMN_INCH / self.size[0],
+            self.heights[row] / self.size[1],
+        )
+
+    def share_of_height(self, inches: float) -> float:
+        """Returns a length as a share of the figure's height."""
+        return inches / self.size[1]
 
 
-def _show_error(axis: Any, panel: Panel, limit: float) -> Any:
-    error = _percent(panel.mean - panel.truth, panel)
-    return _show(axis, error, panel, "RdBu_r", "0.75", -limit, limit)
+def _columns(summary: Summary) -> list[Column]:
+    panels = summary.panels
+    plain, ours = summary.best_interpolator, _ours(summary)
+    first = panels[ours or plain]
+    columns = [
+        Column("truth", first, lambda view: view.truth, "truth"),
+        Column("acquired", first, lambda view: view.sparse, "sparse"),
+    ]
+    if plain:
+        columns.append(Column(plain, panels[plain], lambda view: view.mean))
+    if ours:
+        columns.append(Column(ours, first, lambda view: view.mean))
+    if not np.isnan(first.views[0].std).all():
+        columns.append(Column("standard deviation", first, lambda view: view.std, "std"))
+    if len(first.views[0].draws) > 1:
+        columns.append(Column("a draw", first, lambda view: view.draws[0]))
+        columns.append(Column("another draw", first, lambda view: view.draws[1]))
+    return columns
 
 
-def _show_std(axis: Any, panel: Panel, limit: float) -> Any:
-    if np.isnan(panel.std).all():
+def _ours(summary: Summary) -> str:
+    others = [s for s in summary.standings if s.method != summary.best_interpolator]
+    stating = [s for s in others if not np.isnan(s.scores["draw_gap_db"].mean)] or others
+    best = max(stating, key=lambda s: s.scores["psnr_db"].mean, default=None)
+    return best.method if best else ""
+
+
+def _fill(axis: Any, column: Column, row: int, width_mm: float, *, first: bool) -> None:
+    view = column.panel.views[row]
+    image = column.image(view)
+    if column.kind == "std":
+        percent, limit = 100 / column.panel.data_range, _std_limit(column.panel)
+        show(axis, percent * image, view, colours="inferno", blank="black", window=(0.0, limit))
+    else:
+        window = (0.0, column.panel.data_range)
+        show(axis, image, view, colours="gray", blank="black", window=window)
+    _same_scale(axis, view, width_mm)
+    if column.kind == "imputed":
+        axis.set_title(f"{_psnr_db(view, image, column.panel):.2f} dB", fontsize=8, pad=2)
+    if column.kind in ("truth", "sparse"):
+        _mark_slices(axis, view)
+    if first:
+        axis.set_ylabel(view.name, fontsize=8, labelpad=6)
+        annotate(axis, view)
+    if column.kind == "sparse" and np.isnan(image).all():
         where = {"transform": axis.transAxes, "ha": "center", "va": "center"}
-        axis.text(0.5, 0.5, "states no\nuncertainty", fontsize=8, color="0.4", **where)
-    return _show(axis, _percent(panel.std, panel), panel, "cividis", "0.75", 0.0, limit)
+        axis.text(0.5, 0.5, "between\ntwo slices", fontsize=8, color="0.6", **where)
 
 
-def _show(
-    axis: Any,
-    plane: Float[np.ndarray, "u v"],
-    panel: Panel,
-    colours: str,
-    blank: str,
-    low: float,
-    high: float,
-) -> Any:
-    from matplotlib import colormaps
+def _same_scale(axis: Any, view: View, width_mm: float) -> None:
+    """Gives all planes as many millimetres per inch, the narrow ones a black margin."""
+    middle, half = (view.truth.shape[0] - 1) / 2, width_mm / view.spacing_mm[0] / 2
+    axis.set_xlim(middle - half, middle + half)
+    axis.set_facecolor("black")
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.spines[:].set_visible(False)
 
-    cmap = colormaps[colours].with_extremes(bad=blank)
-    u_mm, v_mm = panel.spacing_mm
-    return axis.imshow(
-        np.ma.masked_invalid(plane.T),
-        cmap=cmap,
-        vmin=low,
-        vmax=high,
-        origin="lower",
-        aspect=v_mm / u_mm,
-        interpolation="nearest",  # what is shown is what was computed
+
+def _mark_slices(axis: Any, view: View) -> None:
+    """Marks the acquired slices at both ends, outside of the image."""
+    style = {"color": "tab:red", "linewidth": 0.8, "clip_on": False}
+    for place in view.slices.tolist():
+        for start, stop in ((-MARK, 0.0), (1.0, 1 + MARK)):
+            if view.across == 1:
+                axis.plot(
+                    [start, stop], [place] * 2, transform=axis.get_yaxis_transform(), **style
+                )
+            else:
+                axis.plot(
+                    [place] * 2, [start, stop], transform=axis.get_xaxis_transform(), **style
+                )
+
+
+def _bar(figure: Any, axis: Any, column: Column) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    scale = ScalarMappable(Normalize(0.0, _std_limit(column.panel)), "inferno")
+    bar = figure.colorbar(scale, cax=axis, orientation="horizontal")
+    bar.ax.tick_params(labelsize=6, length=2, pad=1)
+    bar.set_label("% of data range", fontsize=7, labelpad=1)
+
+
+def _missing(view: View) -> Bool[np.ndarray, "u v"]:
+    return np.isfinite(view.truth) & np.isnan(view.sparse)
+
+
+def _psnr_db(view: View, image: Float32[np.ndarray, "u v"], panel: Panel) -> float:
+    missing = _missing(view)
+    return metrics.psnr(view.truth[missing], image[missing], data_range=panel.data_range)
+
+
+def _std_limit(panel: Panel) -> float:
+    values = np.concatenate([view.std[_missing(view)] for view in panel.views])
+    known = values[np.isfinite(values)]
+    return float(max(100 * np.percentile(known, STD_PERCENTILE) / panel.data_range, 1e-6))
+
+
+def _caption(summary: Summary, columns: Sequence[Column]) -> str:
+    scan = columns[0].panel.scan
+    heads = [column.head for column in columns]
+    whole = ", ".join(
+        f"{row.method} {row.psnr_db:.2f} dB"
+        for row in summary.rows
+        if row.scan == scan and row.method in heads
     )
-
-
-def _annotate(axis: Any, panel: Panel) -> None:
-    """Adds a scale bar and the anatomical letters of the four sides."""
-    us, vs = panel.truth.shape
-    length = BAR_MM / panel.spacing_mm[0]
-    axis.plot([1, 1 + length], [1, 1], color="white", linewidth=2, solid_capstyle="butt")
-    axis.text(1, 2, f"{BAR_MM:.0f} mm", color="white", fontsize=6, va="bottom")
-    left, right, bottom, top = panel.ends
-    style = {"color": "white", "fontsize": 7}
-    axis.text(0, vs / 2, left, ha="left", va="center", **style)
-    axis.text(us - 1, vs / 2, right, ha="right", va="center", **style)
-    axis.text(us / 2, 0, bottom, ha="center", va="bottom", **style)
-    axis.text(us / 2, vs - 1, top, ha="center", va="top", **style)
-
-
-def _caption(axis: Any, panel: Panel) -> None:
-    text = (
-        f"{panel.scan}\nthe first test scan,\nchosen before any score\n\n"
-        "masked to the brain\nimages: 0 to the 99.5th\npercentile of the truth\n"
-        "dB: all missing voxels\nof the brain"
+    return (
+        f"{scan}, the first scan, chosen before any score. Masked to the brain; red: "
+        f"acquired slices.\ndB: PSNR of the missing voxels shown. All of the scan: {whole}."
     )
-    axis.text(0.0, 1.0, text, transform=axis.transAxes, fontsize=7, va="top")
-
-
-def _error_limit(panels: Mapping[str, Panel]) -> float:
-    errors = np.concatenate(
-        [np.abs(_percent(panel.mean - panel.truth, panel)).ravel() for panel in panels.values()]
-    )
-    known = errors[np.isfinite(errors)]
-    return float(max(np.percentile(known, ERROR_PERCENTILE), 1e-6))
-
-
-def _percent(plane: Float32[np.ndarray, "u v"], panel: Panel) -> Float[np.ndarray, "u v"]:
-    return 100 * plane / panel.data_range

@@ -1,9 +1,11 @@
 """The standings of an evaluation as a table of text."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from mriimpute.evaluate import Estimate, Standing, Summary
+from mriimpute.evaluate.regions import REGION_METRICS
 
 __all__ = ["Table", "table_of"]
 
@@ -11,10 +13,14 @@ COLUMNS = (
     ("SSIM", "ssim", 4),
     ("MAE %", "mae_percent", 2),
     ("CRPS %", "crps_percent", 2),
+    ("CRPS ratio", "crps_ratio", 2),
     ("cover 90", "coverage90", 3),
     ("std 90", "coverage90_std", 3),
     ("spread/skill", "spread_skill", 2),
     ("draw gap dB", "draw_gap_db", 2),
+    ("regions 90", "region_coverage90", 3),
+    ("carried 90", "carried_coverage90", 3),
+    ("carried s/s", "carried_spread_skill", 2),
     ("s/scan", "seconds", 1),
 )
 
@@ -34,23 +40,27 @@ def table_of(summary: Summary) -> Table:
     """
     best = summary.best_interpolator
     against = f"dB over {best}" if best else "dB over interpolation"
-    headers = ["method", "PSNR dB", against, *(header for header, _, _ in COLUMNS)]
-    rows = [_row(standing) for standing in summary.standings]
+    labelled = any(row.regions for row in summary.rows)
+    columns = [column for column in COLUMNS if labelled or column[1] not in REGION_METRICS]
+    headers = ["method", "PSNR dB", against, *(header for header, _, _ in columns)]
+    rows = [_row(standing, columns) for standing in summary.standings]
     return Table(headers, rows, _title(summary))
 
 
-def _row(standing: Standing) -> list[str]:
-    scores = standing.scores
+def _row(standing: Standing, columns: Sequence[tuple[str, str, int]]) -> list[str]:
+    means = {metric: estimate.mean for metric, estimate in standing.scores.items()}
+    means["crps_ratio"] = standing.crps_ratio.mean
     return [
         standing.method,
-        _with_interval(scores["psnr_db"], ".2f"),
+        _with_interval(standing.scores["psnr_db"], ".2f"),
         _with_interval(standing.gain_db, "+.2f"),
-        *(_text(scores[metric].mean, f".{digits}f") for _, metric, digits in COLUMNS),
+        *(_text(means[metric], f".{digits}f") for _, metric, digits in columns),
     ]
 
 
 def _title(summary: Summary) -> str:
-    subjects = f"{summary.subjects} test subject{'s' if summary.subjects != 1 else ''}"
+    kind = "" if summary.split == "all" else f"{summary.split} "
+    subjects = f"{summary.subjects} {kind}subject{'s' if summary.subjects != 1 else ''}"
     intervals = (
         "mean [95 % bootstrap interval over subjects], best PSNR first"
         if summary.ranked

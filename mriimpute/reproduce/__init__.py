@@ -1,5 +1,7 @@
 """The experiments of the papers, one per file; the file name, dashes for underscores, is its name.
 
+`supervised` is in no paper: it measures how much is kept without full scans to learn from.
+
 A file that begins with an underscore is what they share. Importing this package loads nothing.
 """
 

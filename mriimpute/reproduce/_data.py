@@ -16,6 +16,7 @@ from mriimpute.io import find_scans
 from mriimpute.reproduce._idx import read_idx
 from mriimpute.reproduce._npz import DAMAGES, read_names, read_npz
 from mriimpute.reproduce._scans import Part, middle_slices, random_patches
+from mriimpute.reproduce._simulation import Simulation
 
 __all__ = ["Data", "ImageSet", "Labelled", "Split"]
 
@@ -44,14 +45,16 @@ class Data:
 
     Attributes:
         root: Folder below which the files lie, at any depth; None where there is none.
-        scans: Folder or BIDS tree of scans; None where there is none.
+        scans: Folder or BIDS tree of scans, or of a simulation; None where there is none.
+        runs: Folder for what a task keeps, to go on with after a stop; None where there is none.
     """
 
     root: Path | None
     scans: Path | None = None
+    runs: Path | None = None
 
     def files(self, name: str) -> list[Path]:
-        """Returns the files of "mnist", "fashion", "activity", "depth" or "scans", sorted."""
+        """Returns the files of what is called `name` in DATA of an experiment, sorted."""
         match name:
             case "mnist" | "fashion":
                 parts = [(PREFIX[part], kind) for part in PREFIX for kind in KINDS]
@@ -63,6 +66,8 @@ class Data:
                 return [self._first(holding, "*.npz with an array `depth`")]
             case "scans":
                 return find_scans(self._scans())
+            case "simulation":
+                return self.simulation().files()
             case _:
                 raise ValueError(f"no data is called {name!r}")
 
@@ -146,6 +151,10 @@ class Data:
         Scans are split 50/30/20 by subject. See `mriimpute.reproduce._scans`.
         """
         return random_patches(self._scans(), part, count=count, size=size, seed=seed)
+
+    def simulation(self) -> Simulation:
+        """Returns what `mriimpute simulate` wrote to the folder of the scans."""
+        return Simulation(self._scans())
 
     def _scans(self) -> Path:
         if self.scans is None:

@@ -2,8 +2,6 @@
 
 import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,6 +19,7 @@ from mriimpute.reproduce import available
 from mriimpute.reproduce._contract import Experiment, Task
 from mriimpute.reproduce._data import Data
 from mriimpute.reproduce._store import Finished, TaskStore
+from mriimpute.workers import begin_worker
 
 __all__ = ["Failure", "Work", "experiment", "results"]
 
@@ -137,17 +136,8 @@ def _attempt(task: Task, work: Work) -> Finished | Failure:
 
 
 def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the parent ends it
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    begin_worker()
     torch.set_num_threads(1)
-
-
-def _end_with_parent() -> None:
-    """Ends this process when its parent was killed: nobody would wait for it any more."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from mriimpute.provenance import provenance
 from mriimpute.reproduce._contract import Budget, Conclusion, Task
 from mriimpute.reproduce._data import Data
 from mriimpute.reproduce._pool import Failure, Work, experiment, results
-from mriimpute.reproduce._store import Finished, TaskStore, claim
+from mriimpute.reproduce._store import RUNS, Finished, TaskStore, claim
 from mriimpute.reproduce._tables import write_tables
 
 __all__ = ["Reproduction", "reproduce"]
@@ -84,7 +84,8 @@ def reproduce(
         raise ValueError(f"the tasks of {name} must have different keys")
 
     checksums = [sha256(path) for path in inputs]
-    work = Work(name=name, data=data, out=out, seed=seed, device=device, checksums=checksums)
+    kept = replace(data, runs=out / RUNS)
+    work = Work(name=name, data=kept, out=out, seed=seed, device=device, checksums=checksums)
     finished = _perform(work, tasks, jobs, track)
     outcomes = {key: entry.outcome for key, entry in finished.items()}
     reproduction = Reproduction(

@@ -2,6 +2,7 @@
 
 OUT/tasks/KEY.json    identity of the task, seconds, numbers
 OUT/tasks/KEY.npz     arrays
+OUT/runs/NAME/        run folder of a task that goes on with its own training
 """
 
 import json
@@ -17,9 +18,12 @@ from mriimpute.files import atomic, refuse_existing, writable_folder
 from mriimpute.reproduce._contract import Outcome
 from mriimpute.reproduce._npz import DAMAGES, read_npz
 
-__all__ = ["Finished", "TaskStore", "claim"]
+__all__ = ["RUNS", "Finished", "TaskStore", "claim"]
 
+RUNS = "runs"
 SHOWN = ("record.json", "table.md", "table.tsv", "table_[0-9].tsv", "figure.png")
+RUN = ("checkpoint.safetensors", "model.safetensors", "journal.jsonl", "unreadable.json")
+SETTINGS = "config.toml"  # what tells a run folder from another one
 
 
 class Finished(NamedTuple):
@@ -74,10 +78,12 @@ class TaskStore:
                 continue
 
     def forget(self) -> None:
-        """Removes the tasks and what they showed, and nothing else that lies beside them."""
+        """Removes the tasks, their runs and what they showed, and nothing else beside them."""
         tasks = [path for path, _ in self.begun()]
         shown = [p for name in SHOWN for p in self.folder.parent.glob(name)] if tasks else []
-        for path in (*tasks, *(path.with_suffix(".npz") for path in tasks), *shown):
+        begun = list((self.folder.parent / RUNS).glob(f"*/{SETTINGS}"))
+        runs = [path.with_name(name) for path in begun for name in (*RUN, SETTINGS)]
+        for path in (*tasks, *(path.with_suffix(".npz") for path in tasks), *shown, *runs):
             path.unlink(missing_ok=True)
 
     def _path(self, key: tuple[str, ...]) -> Path:
@@ -116,7 +122,7 @@ def _is_bare(out: Path) -> bool:
     tasks = out / "tasks"
     return (
         tasks.is_dir()
-        and [path.name for path in out.iterdir()] == ["tasks"]
+        and {path.name for path in out.iterdir()} <= {"tasks", RUNS}
         and {path.suffix for path in tasks.iterdir()} <= {".npz"}
     )
 

@@ -13,7 +13,8 @@ from mriimpute.io.tree import SUFFIXES, has_ending, is_label, stem
 
 __all__ = ["entities", "find_labels", "foreground", "likely_centre", "read_labels"]
 
-# A scan with this share of one exact lowest value had its background set to it.
+# A scan with this share of one exact value had its background set to it. It need not be the
+# lowest: where a stripped brain was resampled, edges overshoot to below it.
 EXACT_BACKGROUND = 1 / 3
 # From the top of the scalp to the lower end of the cerebellum: below it a head has no brain.
 BRAIN_REACH_MM = 178.0
@@ -69,9 +70,9 @@ def foreground(data: Float32[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
     """Returns the largest object in a scan, holes filled: a brain if it is skull-stripped."""
     from skimage.filters import threshold_otsu
 
-    lowest = data.min()
-    stripped = (data == lowest).mean() > EXACT_BACKGROUND
-    bright = data > (lowest if stripped else threshold_otsu(data))
+    values, counts = np.unique(data, return_counts=True)
+    stripped = counts.max() > EXACT_BACKGROUND * data.size
+    bright = data > (values[counts.argmax()] if stripped else threshold_otsu(data))
     pieces, _ = ndimage.label(bright)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0

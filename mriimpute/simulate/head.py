@@ -86,14 +86,14 @@ def simulate_head(case: Case, out: Path, config: SimulationConfig, *, seed: int)
         head.affine,
         grid,
         to_source=head.to_source,
-        normal=turned.affine[:3, config.axis] / head.side_mm,
+        normal=turned.affine[:3, acquisition.axis] / head.side_mm,
         thickness_mm=config.thickness_mm,
         order=config.order,
     )
 
     start = case.entities if native else f"{case.entities}_space-template"
     cohort = out / "cohort" / case.subject / "anat"
-    pattern = (config.axis, acquisition.phase, config.keep_every)
+    pattern = (acquisition.axis, acquisition.phase, config.keep_every)
     if native:
         sparse, affine = truth[kept(grid, *pattern)], skipped_affine(grid, *pattern)
     else:
@@ -170,19 +170,18 @@ def _write_truth(
         if stem(path).endswith("_dseg"):
             name = f"{start}{case.label_ending(path)}.nii.gz"
             write_grid(folder / name, _nearest(labels, head, grid), grid.affine, frame=head.frame)
-    brain = _brain(head, grid, truth).astype(np.uint8)
+    brain = _brain(head, grid).astype(np.uint8)
     name = f"{start}_desc-brain_mask.nii.gz"
     write_grid(folder / name, brain, grid.affine, frame=head.frame)
     write_grid(folder / f"{start}_{case.suffix}.nii.gz", truth, grid.affine, frame=head.frame)
 
 
-def _brain(
-    head: Head, grid: Grid, truth: Float32[np.ndarray, "i j k"]
-) -> Bool[np.ndarray, "i j k"]:
+def _brain(head: Head, grid: Grid) -> Bool[np.ndarray, "i j k"]:
     if head.labels:
         return _nearest(next(iter(head.labels.values())), head, grid) > 0
     if head.template is None:
-        return foreground(truth)
+        # Not that of the truth: around a stripped brain a spline rings, and air is no longer 0.
+        return _nearest(foreground(head.data).astype(np.float32), head, grid) > 0
     # The template's brain may reach out of the source's field of view.
     seen = _nearest(np.ones_like(head.data), head, grid) > 0
     template = head.template
@@ -217,6 +216,7 @@ def _record(case: Case, acquisition: Acquisition, head: Head, turned: Grid) -> d
         "labels": [path.name for path in case.labels],
         "angles_deg": list(acquisition.angles_deg),
         "phase": acquisition.phase,
+        "plane": acquisition.plane,
         "voxel_mm": head.side_mm,
         "shape": list(turned.shape),
         "turned_affine": turned.affine.tolist(),

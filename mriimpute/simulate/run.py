@@ -7,7 +7,6 @@ record of the whole, `simulation.json`, is written first without the scans and l
 import json
 import multiprocessing
 import shutil
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -23,6 +22,7 @@ from mriimpute.provenance import versions
 from mriimpute.simulate.acquisition import SimulationConfig
 from mriimpute.simulate.cases import Case, find_cases, split
 from mriimpute.simulate.head import record_path, simulate_head, template_path
+from mriimpute.workers import begin_worker
 
 __all__ = ["Failure", "SimulationReport", "simulate"]
 
@@ -190,17 +190,13 @@ def _results(
     # Spawned, not forked: the threads of a parent that has loaded torch do not survive a fork.
     context = multiprocessing.get_context("spawn")
     workers = min(jobs, len(cases))
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
         futures = {pool.submit(work, case): case for case in cases}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
-        finally:
+        finally:  # Ctrl-C: each finishes its scan
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _ignore_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the parent lets each finish its scan
 
 
 def _write_tables(out: Path, cases: list[Case], done: dict[str, Any], seed: int) -> dict[str, str]:

@@ -2,21 +2,21 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mriimpute.checkpoint import understood
+from mriimpute.checkpoint import restore, understood
 from mriimpute.config import parse
-from mriimpute.data import Cohort
-from mriimpute.data.lines import Lines, draw_lines, whole_slices
-from mriimpute.data.slices import SliceScan, gaps_of, read_slices
-from mriimpute.errors import TrainingError
-from mriimpute.inference.cross_plane_network import FLIPS, Config, build, conditions, objective
-from mriimpute.inference.line_scores import GapScore, Watched, score, watched
+from mriimpute.data.lines import Lines, draw_lines
+from mriimpute.data.slices import SliceScan, gaps_of
+from mriimpute.errors import ConfigError, TrainingError
+from mriimpute.inference.cross_plane_network import Config, build, conditions, objective
+from mriimpute.inference.line_scores import GapScore, Watched
 from mriimpute.nn.lines import LineNetwork
 from mriimpute.progress import Track
 from mriimpute.seeds import numpy_stream
@@ -25,8 +25,9 @@ from mriimpute.train.folder import RunFolder
 from mriimpute.train.schedule import rate
 from mriimpute.train.settings import LineSettings
 from mriimpute.train.stop import Stop
+from mriimpute.train.weights import Scores, gain_db, kept, scores_of, start_of
 
-__all__ = ["learn_lines"]
+__all__ = ["finished", "learn_lines"]
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,18 @@ SPREAD_WEIGHT = 0.1
 """Of the spread's loss. It shares no parameter with the mean: only the clipping sees both."""
 
 
+def finished(folder: RunFolder, settings: LineSettings, identity: Mapping[str, Any]) -> bool:
+    """Tells whether a folder holds the whole run, without a look at any scan."""
+    saved = folder.saved(identity)
+    if saved is None or saved[1].get("step", 0) < settings.train.steps:
+        return False
+    log.info("%s is finished: %d crops", folder.path, settings.train.steps * settings.train.batch)
+    return True
+
+
 def learn_lines(
-    scans: Cohort,
+    train: Sequence[SliceScan],
+    watch: Mapping[int, Sequence[Watched]],
     folder: RunFolder,
     settings: LineSettings,
     identity: Mapping[str, Any],
@@ -47,7 +58,8 @@ def learn_lines(
     """Trains the network, or goes on training it, and tells whether it is finished.
 
     Args:
-        scans: To learn from and to watch.
+        train: To learn from.
+        watch: To judge by, for each gap; what `read_lines` returns.
         folder: Where the run lives.
         settings: Of the run.
         identity: What the checkpoint and the model file say about the run.
@@ -56,28 +68,33 @@ def learn_lines(
         track: Shows progress.
 
     Raises:
-        TrainingError: If no scan has slices to learn from, or the loss is not finite.
+        ConfigError: If the weights of the package are missing, or of another size.
+        TrainingError: If the loss is not finite.
     """
     # Begin, or go on from the checkpoint.
-    config = settings.train
+    config, own = settings.train, gaps_of(train)
+    start = start_of(settings)
+    identity = {**identity, "start": start.checksum if start else None}
     network = build(parse(Config, settings.model, where="model"), seed=settings.seed)
+    if start:
+        restore(network, start.network, where="the file of weights in the package")
     state = Descent(network, config, device)
     losses: list[list[float]] = []  # since the last report
-    if saved := folder.saved(identity):
-        tensors, numbers = saved
-        with understood(folder.checkpoint):
-            losses = list(numbers["losses"])
-            step = int(numbers["step"])
-        state.load(tensors, step, where=str(folder.checkpoint))
+    before: dict[int, GapScore] = {}  # of the start
+    saved = folder.saved(identity)
+    if saved:
+        losses, before = _resumed(state, *saved, identity, folder)
     if state.step >= config.steps:
-        log.info("%s is finished: %d crops", folder.path, state.step * config.batch)
         return True
-    folder.rewind("patches", state.step * config.batch)
+    folder.rewind("patches", state.step * config.batch if saved else -1)
     if state.step:
         log.info("going on after %d of %d steps", state.step, config.steps)
+    elif start:
+        before = scores_of(state.average, watch)
+        folder.append({"step": 0, "patches": 0, "val_gain_db": _gains(before)})
+        log.info("the weights of the package: %s", _told(before, own))
 
-    train, watch = _read(scans, settings, track)
-    own = gaps_of(train)
+    scores: dict[int, GapScore] = {}
     begun = saved_at = time.monotonic()
     first = state.step
     for step in track(
@@ -98,14 +115,15 @@ def learn_lines(
         if last or state.step % every == 0:
             seconds = time.monotonic() - begun
             relative, nats = np.mean(losses, axis=0).tolist()
-            scores = _scores(state.average, watch, own)
+            scores = scores_of(state.average, watch)
+            log.info("after %d crops: %s", state.step * config.batch, _told(scores, own))
             folder.append(
                 {
                     "step": state.step,
                     "patches": state.step * config.batch,
                     "loss": relative,
                     "nats": nats,
-                    "val_gain_db": {str(g): round(s.gain_db, 4) for g, s in scores.items()},
+                    "val_gain_db": _gains(scores),
                     "rate": rate(config, step),
                     "seconds": round(seconds, 3),
                     "steps_per_second": round((state.step - first) / seconds, 3),
@@ -116,17 +134,58 @@ def learn_lines(
         # Save. Asked once: a wish that comes in between would end the run unsaved.
         stopping = stop.wanted
         if last or stopping or time.monotonic() - saved_at > 60 * config.save_minutes:
-            folder.save(
-                _model(state.average, watch),
-                state.tensors(),
-                identity,
-                {"step": state.step, "losses": losses},
-            )
+            # Who stops a run waits: the factors of the last report are good enough for it.
+            scores = scores or scores_of(state.average, watch)
+            numbers = {
+                "step": state.step,
+                "losses": losses,
+                "start": identity["start"],
+                "before": {str(gap): asdict(scored) for gap, scored in before.items()},
+            }
+            model = kept(state.average, scores, start, before, own)
+            folder.save(model, state.tensors(), identity, numbers)
             saved_at = time.monotonic()
         if stopping:
             break
 
-    return state.step >= config.steps
+    done = state.step >= config.steps
+    if done and start:
+        _compare(gain_db(before, own), gain_db(scores, own))
+    return done
+
+
+def _resumed(
+    state: Descent[LineNetwork],
+    tensors: Mapping[str, Tensor],
+    numbers: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    folder: RunFolder,
+) -> tuple[list[list[float]], dict[int, GapScore]]:
+    """Brings `state` to the checkpoint; returns the losses since the report, and `before`."""
+    with understood(folder.checkpoint):
+        step, losses = int(numbers["step"]), list(numbers["losses"])
+        stored = numbers.get("before", {}).items()
+        before = {int(gap): parse(GapScore, scored) for gap, scored in stored}
+    if numbers.get("start") != identity["start"] and step < state.config.steps:
+        raise ConfigError(
+            f"{folder.path} was begun from other weights of the package",
+            hint="choose another folder with -o, or pass --overwrite to begin anew",
+        )
+    state.load(tensors, step, where=str(folder.checkpoint))
+    return losses, before
+
+
+def _compare(before: float, after: float) -> None:
+    """Tells what tuning gave."""
+    if after >= before:
+        log.info("gain on lines hidden in watched scans: %.2f -> %.2f dB", before, after)
+    else:
+        log.warning(
+            "training made the weights of the package worse on the scans that are watched, "
+            "%.2f -> %.2f dB: they are kept; a lower --set train.rate may help",
+            before,
+            after,
+        )
 
 
 def _step(
@@ -135,7 +194,8 @@ def _step(
     """Takes one step and returns the two terms of the loss."""
     device = next(state.model.parameters()).device
     kept, hidden = (torch.from_numpy(x).to(device) for x in (lines.kept, lines.hidden))
-    told = torch.from_numpy(conditions(lines.gap, lines.gap_mm, lines.along_mm)).to(device)
+    sizes = lines.gap_mm, lines.along_mm, lines.thickness
+    told = torch.from_numpy(conditions(lines.gap, *sizes)).to(device)
     mixed = device.type == "cuda" and settings.train.precision == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
         terms = objective(state.model, kept, hidden, told, loss=settings.train.loss)
@@ -152,41 +212,11 @@ def _step(
     return values
 
 
-def _read(
-    scans: Cohort, settings: LineSettings, track: Track
-) -> tuple[list[SliceScan], dict[int, list[Watched]]]:
-    """Returns the slices to learn from, and those to watch by size of the gap."""
-    paths = (*scans.train, *scans.val)
-    read = [read_slices(path) for path in track(paths, total=len(paths), label="reading")]
-    train = [scan for scan in read[: len(scans.train)] if scan is not None]
-    val = [scan for scan in read[len(scans.train) :] if scan is not None]
-    if not any(min(scan.slices.shape[1:]) > 4 * max(scan.steps) for scan in train):
-        raise TrainingError(
-            "no scan of the cohort is a stack of slices without holes, large enough to hide "
-            "lines in, and with gaps between them",
-            hint="train another --model, which takes any pattern of missing voxels",
-        )
-    if not val:
-        log.warning("no scans to watch: the spread is calibrated on those that were learnt from")
-    watch = {}
-    for gap in sorted({*settings.lines.gaps, *gaps_of(train)}):
-        generator = numpy_stream(settings.seed, "validation", gap)
-        images = whole_slices(val or train, gap, settings.train.val_patches, generator=generator)
-        watch[gap] = watched(images)
-    return train, watch
+def _gains(scores: Scores) -> dict[str, float]:
+    return {str(gap): round(scored.gain_db, 4) for gap, scored in scores.items()}
 
 
-def _scores(
-    network: LineNetwork, watch: Mapping[int, Sequence[Watched]], gaps: Iterable[int]
-) -> dict[int, GapScore]:
-    """Returns the scores of those gaps that slices could be found for."""
-    found = {gap: score(network, watch[gap], flips=FLIPS) for gap in gaps}
-    return {gap: scored for gap, scored in found.items() if scored is not None}
-
-
-def _model(network: LineNetwork, watch: Mapping[int, Sequence[Watched]]) -> dict[str, Tensor]:
-    """Returns what `impute` needs: the network, and the factors of its spread for each gap."""
-    named = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    for gap, scored in _scores(network, watch, watch).items():
-        named[f"factor.{gap}"] = torch.tensor(scored.factor, dtype=torch.float32)
-    return named
+def _told(scores: Scores, own: Sequence[int]) -> str:
+    """Returns the gains in words: that of the scans' own gaps first, then that of each."""
+    each = ", ".join(f"{gap}: {scored.gain_db:+.2f}" for gap, scored in scores.items())
+    return f"{gain_db(scores, own):+.2f} dB over interpolation (by gap in voxels: {each})"

@@ -11,12 +11,14 @@ from mriimpute.errors import MriImputeError
 from mriimpute.files import sha256
 from mriimpute.progress import Track
 from mriimpute.train.closed_form import accumulate
-from mriimpute.train.cross_plane import learn_lines
+from mriimpute.train.cross_plane import finished, learn_lines
 from mriimpute.train.folder import RunFolder
+from mriimpute.train.lines import read_lines
 from mriimpute.train.loop import learn
 from mriimpute.train.reading import readable
 from mriimpute.train.settings import CLOSED_FORM, LineSettings, read, resolve
 from mriimpute.train.stop import Stop
+from mriimpute.train.weights import start_of
 
 __all__ = ["train"]
 
@@ -59,6 +61,8 @@ def train(
         KeyboardInterrupt: After a Ctrl-C, once the checkpoint is written.
     """
     chosen = read(settings, seed=seed)
+    if isinstance(chosen, LineSettings):
+        start_of(chosen)  # it fails now, or after all scans were read
     found = cohort(source)
     complete = resolve(settings, seed=seed)
     folder = RunFolder(run)
@@ -74,9 +78,12 @@ def train(
 
     with Stop(max_minutes) as stop:
         if isinstance(chosen, LineSettings):
-            done = learn_lines(
-                scans, folder, chosen, identity, device=device, stop=stop, track=track
-            )
+            done = finished(folder, chosen, identity)
+            if not done:
+                lines = read_lines(scans, chosen, track)
+                done = learn_lines(
+                    *lines, folder, chosen, identity, device=device, stop=stop, track=track
+                )
         elif chosen.name == CLOSED_FORM:
             done = accumulate(scans.train, folder, chosen, identity, stop=stop, track=track)
         else:

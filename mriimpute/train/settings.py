@@ -19,6 +19,7 @@ from mriimpute.inference.cross_plane_network import Loss
 __all__ = [
     "CLOSED_FORM",
     "CROSS_PLANE",
+    "DEFAULT",
     "Course",
     "LineCourse",
     "LineSettings",
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 CLOSED_FORM = "cross-plane-ridge"
-CROSS_PLANE = "cross-plane"
+CROSS_PLANE = DEFAULT = "cross-plane"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,9 +123,12 @@ class LineCourse(Course):
     """How the cross-plane network learns.
 
     Attributes:
+        start: From the weights of the "package", or from "scratch": random ones, which want a
+            longer course; `--from-scratch` chooses both.
         loss: Of the mean, "squared" or "charbonnier".
     """
 
+    start: Literal["package", "scratch"] = "package"
     loss: Loss = "squared"
 
 
@@ -176,17 +180,20 @@ def names() -> list[str]:
     return sorted([CLOSED_FORM, CROSS_PLANE, *models.available()])
 
 
-def preset(name: str) -> dict[str, Any]:
+def preset(name: str, *, from_scratch: bool = False) -> dict[str, Any]:
     """Returns the settings that the package brings for a model.
+
+    Args:
+        name: Of the model.
+        from_scratch: Learn without the weights of the package. Only `cross-plane` has any.
 
     Raises:
         ConfigError: If there is no such model.
     """
     if name not in names():
         raise ConfigError(f"no model is called {name!r}", hint=f"use one of {names()}")
-    file = files("mriimpute").joinpath("presets", f"{name}.toml")
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    return {"name": name, **tomllib.loads(text)}
+    chosen = {"name": name, **_toml(name)}
+    return config.merge(chosen, _toml(f"{name}-scratch")) if from_scratch else chosen
 
 
 def resolve(settings: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
@@ -236,6 +243,12 @@ def read(settings: Mapping[str, Any], *, seed: int) -> Settings | LineSettings:
         patches=config.parse(PatchConfig, _table(settings, "patches"), where="patches"),
         train=config.parse(TrainConfig, _table(settings, "train"), where="train"),
     )
+
+
+def _toml(name: str) -> dict[str, Any]:
+    """Returns a file of the presets; nothing where there is none."""
+    file = files("mriimpute").joinpath("presets", f"{name}.toml")
+    return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _tables(name: str) -> tuple[str, ...]:

@@ -11,7 +11,10 @@ from typer.testing import CliRunner
 
 from mriimpute.cli import app
 
-REPORT = {"settings.json", "metrics.csv", "distance.csv", "summary.json", "figure.png"}
+REPORT = {"settings.json", "metrics.csv", "distance.csv", "summary.json"} | {
+    "figure.png",
+    "methods.png",
+}
 
 
 @pytest.fixture
@@ -96,7 +99,20 @@ def test_without_a_readable_subject_there_is_no_table(sim: Path, others: int) ->
 
     assert (code, stdout) == (1, "")
     assert stderr.count("error: ") == (3 if others else 1)
-    assert ("none of the 2 test scans can be read" in stderr) == bool(others)
+    assert ("none of the 2 scans can be read" in stderr) == bool(others)
+
+
+def test_every_subject_is_scored_when_asked_for(sim: Path) -> None:
+    copied(sim, "sub-2")
+    table = sim / "participants.tsv"
+    table.write_text("participant_id\tsplit\nsub-1\ttest\nsub-2\ttrain\n")
+    out = sim.parent / "out"
+
+    code, stdout, stderr = call(sim, "--methods", "linear", "--split", "all", "-o", out)
+
+    assert code == 0, stderr
+    assert "2 subjects" in stdout
+    assert json.loads((out / "summary.json").read_text())["settings"]["split"] == "all"
 
 
 def test_unknown_method_is_two_lines_and_status_1(sim: Path) -> None:

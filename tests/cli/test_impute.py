@@ -39,7 +39,8 @@ def save_scan(path: Path, shape: tuple[int, ...] = (14, 12, 5), seed: int = 0) -
 
 
 def call(*words: object) -> Result:
-    return CliRunner().invoke(app, ["impute", *map(str, words)])
+    """Runs the command. On a named device: it says nothing about one that it chose."""
+    return CliRunner().invoke(app, ["impute", "--device=cpu", *map(str, words)])
 
 
 def assert_two_lines(result: Result, *fragments: str) -> None:
@@ -150,7 +151,8 @@ def test_the_sidecar_tells_what_was_done(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "out" / "scan_desc-mean.json").read_text())
     assert record["seed"] == 3
     assert record["device"] == "cpu"
-    assert record["settings"]["method"] == "cross-plane-ridge"
+    assert record["settings"]["method"] == "cross-plane"
+    assert record["settings"]["request"]["model"].startswith("sha256:")
     assert record["settings"]["slice_spacing_mm"] == pytest.approx(6.0, abs=1e-4)
     assert str(tmp_path) not in json.dumps(record)
 
@@ -232,7 +234,8 @@ def test_values_that_are_not_finite_are_an_error_and_leave_nothing(
     scan = save_scan(tmp_path / "scan.nii.gz")
     monkeypatch.setattr(CrossPlaneRidge, "impute", impute)
 
-    result = call(scan, "--samples", 3, "-o", tmp_path / "out", "-q")
+    ridge = ("--model", "cross-plane-ridge")
+    result = call(scan, *ridge, "--samples", 3, "-o", tmp_path / "out", "-q")
 
     assert_two_lines(result, f"the {broken} of cross-plane-ridge is not finite", "scan.nii.gz")
     assert not list((tmp_path / "out").iterdir())

@@ -53,6 +53,16 @@ def test_options_reach_the_record(heads: Path, tmp_path: Path) -> None:
     }
 
 
+def test_a_random_plane_is_recorded_as_asked_and_as_drawn(heads: Path, tmp_path: Path) -> None:
+    code, _, stderr = call(heads, "-o", tmp_path / "sim", *SMALL, "--plane", "random")
+
+    assert code == 0, stderr
+    record = json.loads((tmp_path / "sim" / "simulation.json").read_text())
+    assert record["settings"]["plane"] == "random"
+    drawn = {scan["plane"] for scan in record["scans"].values()}
+    assert drawn <= {"axial", "coronal", "sagittal"}
+
+
 def test_the_same_command_again_finds_everything_done(heads: Path, tmp_path: Path) -> None:
     call(heads, "-o", tmp_path / "sim", *SMALL)
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from mriimpute.checkpoint import load, save
 from mriimpute.cli import app, train  # noqa: F401
+from mriimpute.inference.cross_plane_network import Config, build
 from mriimpute.seeds import numpy_stream
 from mriimpute.train import names
 
@@ -22,6 +24,28 @@ TINY = [
     "--set=train.batch=4",
     "--device=cpu",
 ]
+
+
+LINES = [
+    "--set=model.channels=4",
+    "--set=model.blocks=1",
+    "--set=model.hidden=4",
+    "--set=lines.gaps=[3]",
+    "--set=train.patches=8",
+    "--device=cpu",
+]
+RIDGE = ["--model=cross-plane-ridge", "--device=cpu"]
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a tiny network, in place of those of the package."""
+    size = {"channels": 4, "blocks": 1, "hidden": 4}
+    tensors = build(Config(**size), seed=7).state_dict()
+    path = tmp_path / "weights.safetensors"
+    save(path, {f"network.{k}": v for k, v in tensors.items()}, {"model": size})
+    monkeypatch.setattr("mriimpute.train.weights.shipped", lambda name: path)
+    return path
 
 
 @pytest.fixture
@@ -39,14 +63,33 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, ["train", *map(str, arguments)])
 
 
-def test_cohort_is_all_it_takes(cohort: Path) -> None:
-    result = run(cohort)
+def test_cohort_tunes_the_default_model_beside_itself(cohort: Path, weights: Path) -> None:
+    result = run(cohort, *LINES)
 
-    folder = cohort.with_name("cohort_cross-plane-ridge")
+    folder = cohort.with_name("cohort_cross-plane")
     assert result.exit_code == 0, result.stderr
     assert result.stdout == f"{folder}\n"
     assert f"mriimpute impute SCAN --model {folder}" in result.stderr
-    assert (folder / "model.safetensors").is_file()
+    assert "the weights of the package:" in result.stderr
+    assert load(folder / "model.safetensors")[1]["start"].startswith("sha256:")
+
+
+def test_from_scratch_needs_no_weights(cohort: Path, weights: Path) -> None:
+    weights.unlink()
+
+    refused = run(cohort, *LINES)
+    scratch = run(cohort, *LINES, "--from-scratch")
+
+    assert refused.exit_code == 1
+    assert "pass --from-scratch" in refused.stderr
+    assert scratch.exit_code == 0, scratch.stderr
+
+
+def test_from_scratch_is_laid_under_the_command_line() -> None:
+    result = run("nowhere", "--from-scratch", "--set", "train.rate=0.25", "--dry-run")
+
+    course = tomllib.loads(result.stdout)["train"]
+    assert (course["start"], course["patches"], course["rate"]) == ("scratch", 130_000, 0.25)
 
 
 def test_command_line_is_laid_over_file_and_file_over_preset(cohort: Path, tmp_path: Path) -> None:
@@ -100,7 +143,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_exits_with_130(
     assert "going on after 4 of 40 patches" in resumed.stderr
 
 
-@pytest.mark.parametrize("options", [["--device=cpu"], TINY])
+@pytest.mark.parametrize("options", [RIDGE, TINY])
 def test_broken_scan_is_named_and_the_others_are_learnt_from(
     cohort: Path, tmp_path: Path, options: list[str]
 ) -> None:

@@ -1,16 +1,17 @@
 """Tests for mriimpute.data.lines."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from mriimpute.data.lines import LineConfig, draw_lines, hide, whole_slices
-from mriimpute.data.slices import SliceScan, acquired_slices
+from mriimpute.data.lines import LineConfig, blurred, draw_lines, hide, whole_slices
+from mriimpute.data.slices import SliceScan, acquired_slices, coarser
 from mriimpute.volume import Volume
 
-PLAIN = LineConfig(edge=12, gamma=0.0, contrast=0.0, short=0.0)
+PLAIN = LineConfig(edge=12, gamma=0.0, contrast=0.0, short=0.0, thick=0.0)
 
 
 def stack(rng: np.random.Generator, step: int = 3, holes: bool = False) -> Volume:
@@ -47,6 +48,40 @@ def test_lines_of_small_pixels_are_as_far_apart_as_slices() -> None:
 
     assert_array_equal(kept[:, 0], [0, 6, 12])
     assert_array_equal(hidden[..., 0], [[2, 8], [4, 10]])
+
+
+def test_thick_lines_are_averages_over_the_profile(rng: np.random.Generator) -> None:
+    image = np.zeros((61, 1), np.float32)
+    image[30] = 1
+
+    profile = blurred(image, 9.0)[:, 0]
+
+    half = profile > 0.5 * profile.max()
+    assert half.sum() == 9  # full width at half maximum, in pixels
+    assert profile.sum() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_hidden_lines_stay_sharp_between_thick_ones(rng: np.random.Generator) -> None:
+    image = rng.random((13, 5)).astype(np.float32)
+
+    thin, hidden = hide(image, gap=3, step=1)
+    thick, same = hide(image, gap=3, step=1, thickness=1.0)
+
+    assert_array_equal(same, hidden)
+    assert np.var(thick) < 0.5 * np.var(thin)
+
+
+def test_coarser_pixels_show_the_same_place(rng: np.random.Generator) -> None:
+    x, y = np.meshgrid(np.linspace(0, 1, 41), np.linspace(0, 1, 33), indexing="ij")
+    fine = scan(rng, pixel_mm=(0.5, 0.5))
+    ramp = np.stack([x + 2 * y]).astype(np.float16)
+
+    coarse = coarser(dataclasses.replace(fine, slices=ramp), 2.0)
+
+    assert coarse.pixel_mm == (1.0, 1.0)
+    assert coarse.slices.shape == (1, 21, 17)
+    inner = coarse.slices[0, 3:-3, 3:-3].astype(np.float32)
+    np.testing.assert_allclose(inner, ramp[0, ::2, ::2][3:-3, 3:-3], atol=5e-3)
 
 
 def test_slices_with_holes_are_left_out(rng: np.random.Generator) -> None:
@@ -99,7 +134,7 @@ def test_scans_learn_about_their_own_gap_and_about_others(rng: np.random.Generat
 
 
 def test_a_gap_wider_than_the_slices_is_never_drawn(rng: np.random.Generator) -> None:
-    config = LineConfig(gaps=(2, 9), own_gap=0.0)
+    config = LineConfig(gaps=(2, 12), gap_mm=(9.0, 12.0), own_gap=0.0)
 
     gaps = {draw_lines([scan(rng)], 2, config=config, generator=rng).gap for _ in range(20)}
 
@@ -114,11 +149,38 @@ def test_conditions_follow_the_direction(rng: np.random.Generator) -> None:
     assert [lines.kept.shape[2] for lines in both] == [16, 20]
 
 
+@pytest.mark.parametrize("turn", [False, True])
+def test_lines_take_no_other_direction_than_their_scan_allows(
+    rng: np.random.Generator, turn: bool
+) -> None:
+    one = scan(rng, directions=(turn,))
+
+    drawn = draw_lines([one], 20, config=PLAIN, generator=rng)
+    whole = whole_slices([one], 3, 4, generator=rng)
+
+    along_mm = 1.0 if turn else 2.0
+    assert set(drawn.along_mm.tolist()) == {along_mm}
+    assert {float(lines.along_mm[0]) for lines in whole} == {along_mm}
+    assert len(whole) == 4
+
+
+def test_scans_of_one_and_of_two_directions_share_a_batch(rng: np.random.Generator) -> None:
+    scans = [scan(rng), dataclasses.replace(scan(rng, directions=(False,)), name="b")]
+
+    drawn = [draw_lines(scans, 8, config=PLAIN, generator=rng) for _ in range(5)]
+
+    found = {pair for x in drawn for pair in zip(x.names, x.along_mm.tolist(), strict=True)}
+    assert found == {("a", 1.0), ("a", 2.0), ("b", 2.0)}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"gaps": (1, 2)}, "gaps must be at least 2"),
         ({"edge": 4}, "edge must be at least 8"),
+        ({"lines": 1}, "lines must be at least 2"),
+        ({"gap_mm": (9.0, 3.0)}, "gap_mm must be the least and the greatest gap"),
+        ({"scales": (0.5,)}, "scales must be at least 1"),
         ({"own_gap": 1.5}, "own_gap must be in 0 to 1"),
         ({"gamma": -1.0}, "gamma must be at least 0"),
     ],

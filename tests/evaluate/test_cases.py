@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mriimpute.errors import ConfigError, GeometryError, VolumeError
-from mriimpute.evaluate.cases import find_cases, read_exam
+from mriimpute.evaluate.cases import ScoredSplit, find_cases, read_exam
 from mriimpute.geometry import find_stack
 from mriimpute.volume import Volume
 
@@ -104,6 +104,44 @@ def test_simulation_without_test_subjects_is_refused(tmp_path: Path, write) -> N
         find_cases(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("split", "subjects"),
+    [("train", [1, 4]), ("val", [2]), ("test", [3]), ("all", [1, 2, 3, 4])],
+)
+def test_cases_are_those_of_the_split(
+    split: ScoredSplit,
+    subjects: list[int],
+    tmp_path: Path,
+    write,  # noqa: ANN001
+) -> None:
+    parts = {"sub-4": "train", "sub-2": "val", "sub-3": "test", "sub-1": "train"}
+    write(tmp_path, parts)
+
+    cases = find_cases(tmp_path, split=split)
+
+    assert [case.subject for case in cases] == [f"sub-{n}" for n in subjects]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_scan_of_another_plane_is_examined_along_its_own_axis(sim: Path, axis: int) -> None:
+    (case,) = find_cases(sim)
+    truth = nib.load(case.truth)
+    index = [slice(None)] * 3
+    index[axis] = slice(2, None, 4)
+    affine = truth.affine.copy()
+    affine[:3, 3] += 2 * affine[:3, axis]
+    affine[:3, axis] *= 4
+    nib.Nifti1Image(truth.get_fdata()[tuple(index)], affine).to_filename(case.scan)
+
+    exam = read_exam(case)
+
+    assert exam.stack is not None
+    assert exam.stack.axis == axis
+    assert exam.volume.shape[2] == truth.shape[2]
+    observed = exam.volume.observed
+    assert (exam.volume.data[observed] == exam.truth[observed]).all()
+
+
 def test_missing_truth_is_refused(sim: Path) -> None:
     shutil.rmtree(sim / "truth")
 
@@ -131,3 +169,73 @@ def test_truth_without_light_is_refused(sim: Path) -> None:
 
     with pytest.raises(VolumeError, match="is dark"):
         read_exam(case)
+
+
+def labelled(sim: Path, *, slices: bool = False) -> Path:
+    """Writes a label map whose labels count voxels, or slices, along the slice axis, from 1."""
+    (case,) = find_cases(sim)
+    truth = nib.load(case.truth)
+    labels = np.indices(truth.shape)[2] + 1
+    if slices:
+        labels = labels + 100 * np.indices(truth.shape)[0]
+    path = case.truth.with_name("sub-2_desc-atlas_dseg.nii.gz")
+    nib.Nifti1Image(labels.astype(np.int16), truth.affine).to_filename(path)
+    return path
+
+
+def test_labels_are_carried_from_the_nearest_slice(sim: Path) -> None:
+    labelled(sim, slices=True)
+    exam = read_exam(find_cases(sim)[0])
+
+    carried = exam.carried_labels()
+
+    i, _, k = np.nonzero(exam.region)
+    nearest = 3 * np.rint(k / 3).astype(int)  # slices lie at 0, 3, 6, ... of this grid
+    assert carried is not None
+    assert (carried == 100 * i + nearest + 2).all()  # the grid begins at the second voxel
+
+
+def test_off_a_stack_labels_are_carried_from_the_nearest_measurement(sim: Path) -> None:
+    labelled(sim)
+    exam = read_exam(find_cases(sim)[0])
+    observed = np.zeros(exam.volume.shape, bool)
+    observed[0, 0, 1] = observed[0, 0, 9] = True
+    region = np.zeros(exam.volume.shape, bool)
+    region[0, 0, 3] = region[3, 0, 8] = True
+
+    scattered = dataclasses.replace(
+        exam,
+        volume=Volume(exam.volume.data, observed, exam.volume.affine),
+        stack=None,
+        region=region,
+    )
+
+    carried = scattered.carried_labels()
+    assert carried is not None
+    assert carried.tolist() == [3, 11]
+
+
+def test_scan_without_label_map_carries_no_labels(sim: Path) -> None:
+    assert read_exam(find_cases(sim)[0]).carried_labels() is None
+
+
+def test_label_map_on_another_grid_is_refused(sim: Path) -> None:
+    path = labelled(sim)
+    nib.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4)).to_filename(path)
+
+    with pytest.raises(GeometryError, match="different grids"):
+        read_exam(find_cases(sim)[0])
+
+
+def test_label_map_of_another_session_is_not_taken(sim: Path) -> None:
+    for part in ("cohort", "truth"):
+        for path in list((sim / part / "sub-2" / "anat").iterdir()):
+            other = path.name.replace("sub-2_", "sub-2_ses-2_")
+            shutil.copy(path, path.with_name(other))
+    folder = sim / "truth" / "sub-2" / "anat"
+    labels = folder / "sub-2_ses-2_desc-atlas_dseg.nii.gz"
+    shutil.copy(folder / "sub-2_desc-brain_mask.nii.gz", labels)
+
+    found = {case.name: case.labels for case in find_cases(sim)}
+
+    assert found == {"sub-2_T1w": None, "sub-2_ses-2_T1w": labels}

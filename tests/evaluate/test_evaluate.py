@@ -13,9 +13,9 @@ import pytest
 
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.evaluate import Summary, contenders, evaluate
-from mriimpute.evaluate.cases import find_cases, read_exam
+from mriimpute.evaluate.cases import ScoredSplit, find_cases, read_exam
 from mriimpute.evaluate.contenders import Contender
-from mriimpute.evaluate.panels import cut
+from mriimpute.evaluate.panels import cut, read_panel, write_panel
 from mriimpute.evaluate.scores import examine
 from mriimpute.impute import Imputation, Imputer
 from mriimpute.seeds import numpy_stream
@@ -286,6 +286,27 @@ def test_method_that_needs_fitting_is_fitted_on_the_cohort_without_truth(
     assert asked == [("ppca", sim / "cohort", sim.parent / "runs" / "ppca")]
 
 
+@pytest.mark.parametrize("split", ["train", "all"])
+def test_method_is_not_fitted_on_the_scans_that_it_is_scored_on(
+    sim: Path, split: ScoredSplit
+) -> None:
+    report = sim.parent / "report"
+
+    with pytest.raises(ConfigError, match="ppca would be fitted on the train split"):
+        evaluate(sim, report, methods=["linear", "ppca"], split=split)
+
+    assert not report.exists()
+
+
+def test_rows_of_another_split_are_not_mixed_in(sim: Path) -> None:
+    report = sim.parent / "report"
+    evaluate(sim, report, methods=["linear"])
+    (sim / "participants.tsv").write_text("participant_id\tsplit\nsub-2\tval\n")
+
+    with pytest.raises(OutputError, match="split was test, is val"):
+        evaluate(sim, report, methods=["linear"], split="val")
+
+
 def test_method_that_a_model_supplies_is_not_fitted_again(
     sim: Path, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,13 +356,58 @@ def test_panels_hold_nothing_outside_of_the_brain(sim: Path, sampler: Sampler) -
 
     bright = 1000  # the face is at 5000, the brain below 700
     assert (exam.truth > bright).any()
-    for plane in (panel.truth, panel.sparse, panel.mean, panel.std):
-        assert np.nanmax(plane) < bright
-        assert np.isnan(plane).any()
-    assert (np.isfinite(panel.truth) == np.isfinite(panel.mean)).all()
-    acquired = np.isfinite(panel.sparse)
-    assert 0 < acquired.sum() < np.isfinite(panel.truth).sum()
-    assert (panel.sparse[acquired] == panel.truth[acquired]).all()
+    for view in panel.views:
+        for plane in (view.truth, view.mean, view.std, *view.draws):
+            assert np.nanmax(plane) < bright
+            assert (np.isfinite(plane) == np.isfinite(view.truth)).all()
+        assert np.isnan(view.truth).any()
+        acquired = np.isfinite(view.sparse)
+        assert acquired.sum() < np.isfinite(view.truth).sum()
+        assert (view.sparse[acquired] == view.truth[acquired]).all()
+
+
+def test_panels_see_slices_from_the_side_and_one_place_between_two(
+    sim: Path, sampler: Sampler
+) -> None:
+    exam = read_exam(find_cases(sim)[0])
+
+    panel = cut(exam, sampler.impute(exam.volume, seed=0, case="c", tile=16))
+
+    assert [view.name for view in panel.views] == ["coronal", "sagittal", "axial"]
+    assert [view.across for view in panel.views] == [1, 1, -1]
+    for view in panel.views[:2]:
+        lines = np.flatnonzero(np.isfinite(view.sparse).any(axis=0))
+        assert 1 < len(lines) < view.truth.shape[1]
+        assert set(lines) <= set(view.slices.tolist())
+    assert np.isnan(panel.views[2].sparse).all()
+    assert [len(view.draws) for view in panel.views] == [2, 2, 2]
+
+
+def test_profile_of_what_is_too_large_for_a_brain_is_left_out(sim: Path) -> None:
+    exam = read_exam(find_cases(sim)[0])
+    affine = exam.volume.affine @ np.diag([10.0, 10.0, 10.0, 1.0])  # 20 mm voxels
+    head = dataclasses.replace(exam, volume=Volume(exam.volume.data, exam.volume.observed, affine))
+
+    panel = cut(head, Imputation(mean=exam.truth))
+
+    assert [view.name for view in panel.views] == ["coronal", "axial"]
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_panel_comes_back_as_it_was_written(
+    stated: bool, sim: Path, sampler: Sampler, tmp_path: Path
+) -> None:
+    exam = read_exam(find_cases(sim)[0])
+    answer = sampler.impute(exam.volume, seed=0, case="c", tile=16)
+    panel = cut(exam, answer if stated else Imputation(mean=answer.mean))
+
+    write_panel(tmp_path / "panel.npz", panel)
+    read = read_panel(tmp_path / "panel.npz")
+
+    assert repr(read) == repr(panel)
+    for one, other in zip(read.views, panel.views, strict=True):
+        assert np.array_equal(one.draws, other.draws, equal_nan=True)
+        assert np.array_equal(one.sparse, other.sparse, equal_nan=True)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no panel"])

@@ -21,6 +21,8 @@ from mriimpute.inference.line_scores import score, watched
 from mriimpute.nn.lines import LineNetwork
 
 MM = {"gap_mm": 6.0, "along_mm": 1.0}
+ONE = np.ones(3, np.float32)
+SIX = np.full(3, 6, np.float32)
 
 
 def network(generator: torch.Generator) -> LineNetwork:
@@ -63,7 +65,7 @@ def test_spread_does_not_pull_at_the_mean(
 ) -> None:
     net = network(generator)
     kept, hidden = torch.from_numpy(images(rng)), torch.rand(3, 2, 4, 12, generator=generator)
-    told = torch.from_numpy(conditions(3, np.full(3, 6, np.float32), np.ones(3, np.float32)))
+    told = torch.from_numpy(conditions(3, SIX, ONE, 0 * ONE))
 
     objective(net, kept, hidden, told).nats.backward()
 
@@ -76,7 +78,7 @@ def test_loss_of_linear_interpolation_is_one(
 ) -> None:
     kept, hidden = torch.from_numpy(images(rng)), torch.rand(3, 2, 4, 12, generator=generator)
 
-    terms = objective(build(Config(), seed=0), kept, hidden, torch.zeros(3, 3), loss=loss)
+    terms = objective(build(Config(), seed=0), kept, hidden, torch.zeros(3, 4), loss=loss)
 
     assert float(terms.relative.detach()) == pytest.approx(1.0, abs=1e-4)
 
@@ -86,7 +88,7 @@ def test_nats_are_those_of_a_gaussian(
 ) -> None:
     net, kept = network(generator), images(rng)
     hidden = torch.rand(3, 2, 4, 12, generator=generator)
-    told = torch.from_numpy(conditions(3, np.full(3, 6, np.float32), np.ones(3, np.float32)))
+    told = torch.from_numpy(conditions(3, SIX, ONE, 0 * ONE))
 
     mean, log_sigma = net(torch.from_numpy(kept)[:, None], told, torch.tensor([1 / 3, 2 / 3]))
     expected = torch.nn.functional.gaussian_nll_loss(mean, hidden, (2 * log_sigma).exp(), eps=0)
@@ -102,7 +104,9 @@ def test_untrained_network_gains_nothing_and_its_spread_is_corrected(
     linear = 0.5 * (kept[:, None, :-1] + kept[:, None, 1:])
     noise = 0.2 * rng.normal(size=linear.shape)
     one = np.ones(1, np.float32)
-    lines = Lines(kept, (linear + noise).astype(np.float32), 2, 2 * one, one, ("a",), -9 * one)
+    lines = Lines(
+        kept, (linear + noise).astype(np.float32), 2, 2 * one, one, 0 * one, ("a",), -9 * one
+    )
     net = build(Config(channels=4, blocks=1, hidden=4), seed=0).eval()
 
     judged = score(net, watched([lines]), flips=FLIPS)

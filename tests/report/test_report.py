@@ -1,36 +1,51 @@
 """Tests for mriimpute.report."""
 
+import dataclasses
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.image import imread
 
-from mriimpute.evaluate import Estimate, Panel, Row, Standing, Summary
+from mriimpute.evaluate import Estimate, Panel, Region, Row, Standing, Summary, View
 from mriimpute.evaluate.scores import METRICS
-from mriimpute.report import table_of, write_figure
+from mriimpute.report import comparison, table_of, write_comparison, write_figure
 from mriimpute.report.figure import _draw
 
 
-def panel(rng: np.random.Generator, *, stated: bool) -> Panel:
+def view(rng: np.random.Generator, name: str, *, stated: bool, across: int) -> View:
     """An ellipse of brain; blank around it."""
     u, v = np.meshgrid(np.linspace(-1.2, 1.2, 14), np.linspace(-1.2, 1.2, 11), indexing="ij")
     brain = u**2 + v**2 < 1
     truth = np.where(brain, rng.uniform(0, 100, brain.shape), np.nan).astype(np.float32)
     std = np.where(brain, np.float32(4 if stated else np.nan), np.float32(np.nan))
     sparse = truth.copy()
-    sparse[:, np.arange(11) % 3 > 0] = np.nan
-    return Panel(
-        scan="sub-1_T1w",
+    sparse[:, np.arange(11) % 3 > 0 if across == 1 else slice(None)] = np.nan
+
+    def noisy() -> np.ndarray:
+        return truth + rng.normal(0, 4, truth.shape).astype(np.float32)
+
+    return View(
+        name=name,
         truth=truth,
         sparse=sparse,
-        mean=truth + rng.normal(0, 4, truth.shape).astype(np.float32),
+        mean=noisy(),
         std=std.astype(np.float32),
+        draws=np.stack([noisy(), noisy()]) if stated else np.empty((0, 14, 11), np.float32),
+        across=across,
+        slices=np.arange(0, 11, 3) if across == 1 else np.empty(0, np.int64),
         spacing_mm=(2.0, 2.0),
-        data_range=100.0,
         ends=("L", "R", "I", "S"),
     )
+
+
+def panel(rng: np.random.Generator, *, stated: bool) -> Panel:
+    crossing = [view(rng, name, stated=stated, across=1) for name in ("coronal", "sagittal")]
+    between = view(rng, "axial", stated=stated, across=-1)
+    return Panel(scan="sub-1_T1w", data_range=100.0, views=(*crossing, between))
 
 
 def summary_of(rng: np.random.Generator, *, ranked: bool) -> Summary:
@@ -39,11 +54,13 @@ def summary_of(rng: np.random.Generator, *, ranked: bool) -> Summary:
     estimates = {name: Estimate(mean=value) for name, value in scores.items()}
     estimates["psnr_db"] = Estimate(mean=21.5, **ends)
     methods = ("linear", "ridge")
-    rest = {"draws": 0, "voxels": 9, "data_range": 100.0, "bins": ()}
+    rest = {"draws": 0, "voxels": 9, "data_range": 100.0, "bins": (), "regions": ()}
+    empty = {"crps_ratio": Estimate(mean=0.75), "distances": {}, "labels": ()}
     return Summary(
         report=Path("report"),
         standings=tuple(
-            Standing(method=m, scores=estimates, gain_db=Estimate(mean=0.25)) for m in methods
+            Standing(method=m, scores=estimates, gain_db=Estimate(mean=0.25), **empty)  # type: ignore[arg-type]
+            for m in methods
         ),
         rows=tuple(
             Row(subject="sub-1", scan="sub-1_T1w", method=m, **scores, **rest)  # type: ignore[arg-type]
@@ -56,36 +73,130 @@ def summary_of(rng: np.random.Generator, *, ranked: bool) -> Summary:
     )
 
 
-def test_figure_is_a_png_that_opens(tmp_path: Path, rng: np.random.Generator) -> None:
-    write_figure(tmp_path / "figure.png", summary_of(rng, ranked=True))
+@pytest.mark.parametrize("write", [write_figure, write_comparison])
+def test_figure_is_a_png_that_opens(
+    write: Callable[[Path, Summary], None], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    write(tmp_path / "figure.png", summary_of(rng, ranked=True))
 
     image = imread(tmp_path / "figure.png")
     assert min(image.shape[:2]) > 300
     assert image.std() > 0.1
 
 
-def test_same_summary_gives_the_same_bytes(tmp_path: Path, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("write", [write_figure, write_comparison])
+def test_same_summary_gives_the_same_bytes(
+    write: Callable[[Path, Summary], None], tmp_path: Path, rng: np.random.Generator
+) -> None:
     summary = summary_of(rng, ranked=True)
 
     for name in ("a.png", "b.png"):
-        write_figure(tmp_path / name, summary)
+        write(tmp_path / name, summary)
 
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+def blank_where_no_brain_is(axes: Iterable[Axes], views: Iterable[View]) -> bool:
+    pairs = [
+        (image, view) for axis, view in zip(axes, views, strict=True) for image in axis.images
+    ]
+    return bool(pairs) and all(
+        np.ma.getmaskarray(image.get_array()).T[np.isnan(view.truth)].all()
+        for image, view in pairs
+    )
+
+
 def test_what_is_drawn_is_blank_outside_of_the_brain(rng: np.random.Generator) -> None:
     summary = summary_of(rng, ranked=True)
-    outside = np.isnan(next(iter(summary.panels.values())).truth)
+    views = summary.panels["ridge"].views
 
-    shown = [image for axis in _draw(summary).axes[:12] for image in axis.images]
+    axes = _draw(summary).axes
 
-    assert len(shown) == 2 + 3 * 2
-    for image in shown:
-        assert np.ma.getmaskarray(image.get_array()).T[outside].all()
+    assert blank_where_no_brain_is(axes[:21], [view for view in views for _ in range(7)])
+    assert {axis.get_facecolor() for axis in axes[:21]} == {(0, 0, 0, 1)}
+    for image in (image for axis in axes[:21] for image in axis.images):
+        assert tuple(image.get_cmap().get_bad()) == (0, 0, 0, 1)
 
 
-def test_images_errors_and_uncertainties_each_share_one_window(rng: np.random.Generator) -> None:
-    axes = np.array(_draw(summary_of(rng, ranked=True)).axes[:12]).reshape(3, 4)
+def test_comparison_is_blank_outside_of_the_brain(rng: np.random.Generator) -> None:
+    summary = summary_of(rng, ranked=True)
+
+    axes = comparison._draw(summary).axes[:12]
+
+    assert sum(len(axis.images) for axis in axes) == 2 + 3 * 2
+    assert blank_where_no_brain_is(axes, [summary.panels["ridge"].views[0]] * 12)
+
+
+def test_columns_are_truth_acquired_interpolator_ours_std_and_two_draws(
+    rng: np.random.Generator,
+) -> None:
+    figure = _draw(summary_of(rng, ranked=True))
+
+    heads = [text.get_text() for text in figure.texts[:7]]
+    assert heads == [
+        "truth",
+        "acquired",
+        "linear",
+        "ridge",
+        "standard deviation",
+        "a draw",
+        "another draw",
+    ]
+    assert [axis.get_ylabel() for axis in figure.axes[:21:7]] == ["coronal", "sagittal", "axial"]
+    assert any("% of data range" in axis.get_xlabel() for axis in figure.axes[21:])
+
+
+def test_each_imputed_image_is_titled_with_its_psnr(rng: np.random.Generator) -> None:
+    summary = summary_of(rng, ranked=True)
+    view = summary.panels["ridge"].views[0]
+    missing = np.isfinite(view.truth) & np.isnan(view.sparse)
+
+    titles = [axis.get_title() for axis in _draw(summary).axes[:7]]
+
+    errors = (view.mean - view.truth)[missing], (view.draws[1] - view.truth)[missing]
+    ours, draw = (20 * math.log10(100 / np.sqrt(np.square(error).mean())) for error in errors)
+    assert titles[0] == titles[1] == titles[4] == ""
+    assert (titles[3], titles[6]) == (f"{ours:.2f} dB", f"{draw:.2f} dB")
+
+
+def test_acquired_slices_are_marked_at_both_margins_where_they_are_crossed(
+    rng: np.random.Generator,
+) -> None:
+    axes = _draw(summary_of(rng, ranked=True)).axes
+
+    marks = [
+        sorted({float(line.get_ydata()[0]) for line in axis.lines if not line.get_clip_on()})
+        for axis in (axes[1], axes[8], axes[15])
+    ]
+
+    assert marks == [[0, 3, 6, 9], [0, 3, 6, 9], []]
+
+
+def test_figure_of_interpolators_alone_shows_no_uncertainty(rng: np.random.Generator) -> None:
+    summary = summary_of(rng, ranked=True)
+    alone = dataclasses.replace(
+        summary, standings=summary.standings[:1], panels={"linear": summary.panels["linear"]}
+    )
+
+    heads = [text.get_text() for text in _draw(alone).texts[:3]]
+
+    assert heads == ["truth", "acquired", "linear"]
+
+
+def test_images_share_one_window(rng: np.random.Generator) -> None:
+    axes = np.array(_draw(summary_of(rng, ranked=True)).axes[:21]).reshape(3, 7)
+
+    windows = {axis.images[0].get_clim() for axis in np.delete(axes, 4, axis=1).flat}
+    std = {axis.images[0].get_clim() for axis in axes[:, 4]}
+
+    assert windows == {(0.0, 100.0)}
+    assert std == {(0.0, 4.0)}
+
+
+def test_errors_and_uncertainties_of_all_methods_each_share_one_window(
+    rng: np.random.Generator,
+) -> None:
+    axes = np.array(comparison._draw(summary_of(rng, ranked=True)).axes[:12]).reshape(3, 4)
 
     windows = [{axis.images[0].get_clim() for axis in row[2:]} for row in axes]
 
@@ -106,3 +217,17 @@ def test_table_gives_an_interval_only_where_there_is_one(
     assert table.headers[2] == "dB over linear"
     assert table.rows[0][table.headers.index("cover 90")] == "-"
     assert {len(row) for row in table.rows} == {len(table.headers)}
+
+
+def test_regional_columns_are_there_only_with_label_maps(rng: np.random.Generator) -> None:
+    plain = summary_of(rng, ranked=True)
+    region = Region(
+        kind="region", label=47, voxels=200, truth=1.0, mean=1.0, low=0.0, high=2.0, std=1.0
+    )
+    rows = tuple(dataclasses.replace(row, regions=(region,)) for row in plain.rows)
+
+    without, with_labels = table_of(plain), table_of(dataclasses.replace(plain, rows=rows))
+
+    assert "regions 90" not in without.headers
+    assert with_labels.rows[0][with_labels.headers.index("regions 90")] == "0.500"
+    assert without.rows[0][without.headers.index("CRPS ratio")] == "0.75"

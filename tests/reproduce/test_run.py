@@ -259,4 +259,4 @@ def test_every_experiment_keeps_the_contract(name: str) -> None:
         assert json.loads(json.dumps(settings)) is not None
     assert module.TITLE
     assert module.SOURCE
-    assert set(module.DATA) <= {"mnist", "fashion", "activity", "depth", "scans"}
+    assert set(module.DATA) <= {"mnist", "fashion", "activity", "depth", "scans", "simulation"}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mriimpute.errors import ConfigError
-from mriimpute.geometry import transform
+from mriimpute.geometry import rotation, transform
 from mriimpute.seeds import numpy_stream
 from mriimpute.simulate.acquisition import (
     PLANES,
@@ -73,6 +73,22 @@ def test_voxels_of_the_source_are_copied_not_interpolated(rng: np.random.Generat
     shifted[:3, 3] = [1.0, 2.0, 3.0]
 
     seen = measure(data, HERE, Grid((4, 4, 4), shifted), to_source=HERE, normal=UP)
+
+    np.testing.assert_array_equal(seen, data[1:5, 2:6, 3:7])
+
+
+def test_rounding_of_a_float32_header_does_not_make_voxels_interpolated(
+    rng: np.random.Generator,
+) -> None:
+    data = rng.normal(size=(8, 9, 10)).astype(np.float32)
+    turn = np.eye(4)
+    turn[:3, :3] = rotation((3.0, -4.0, 5.0))
+    turn[:3, 3] = [-73.3, 12.1, 55.7]
+    header = turn.astype(np.float32).astype(np.float64)
+    header[:3, :3] *= 1 + 2e-6
+    own = turn @ np.array([[1, 0, 0, 1], [0, 1, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1.0]])
+
+    seen = measure(data, header, Grid((4, 4, 4), own), to_source=HERE, normal=UP)
 
     np.testing.assert_array_equal(seen, data[1:5, 2:6, 3:7])
 
@@ -190,6 +206,45 @@ def test_draws_depend_on_seed_and_name_and_stay_in_their_bounds() -> None:
     assert np.abs(angles).max() > 9
     assert {acquisition.phase for acquisition in drawn} == {0, 1, 2, 3}
     assert drawn[7] == draw(config, numpy_stream(0, "simulate", "sub-7"))
+
+
+def test_a_random_plane_is_each_scan_s_own_and_every_plane_is_as_likely() -> None:
+    config = SimulationConfig(plane="random")
+    names = [f"sub-{n}" for n in range(300)]
+
+    planes = [draw(config, numpy_stream(0, "simulate", name)).plane for name in names]
+
+    again = [draw(config, numpy_stream(0, "simulate", name)).plane for name in reversed(names)]
+    other = [draw(config, numpy_stream(1, "simulate", name)).plane for name in names]
+    assert planes == again[::-1]
+    assert planes != other
+    assert {plane: planes.count(plane) for plane in PLANES} == pytest.approx(
+        dict.fromkeys(PLANES, 100), abs=25
+    )
+
+
+@given(seed=st.integers(0, 2**32))
+def test_a_scan_is_turned_alike_whether_its_plane_is_drawn_or_given(seed: int) -> None:
+    by_chance = draw(SimulationConfig(plane="random"), np.random.default_rng(seed))
+
+    given_it = draw(SimulationConfig(plane=by_chance.plane), np.random.default_rng(seed))
+
+    assert by_chance == given_it
+
+
+def test_draws_of_a_given_plane_are_those_of_every_version_before() -> None:
+    acquisition = draw(SimulationConfig(), np.random.default_rng(0))
+
+    rng = np.random.default_rng(0)
+    assert acquisition.angles_deg == tuple(rng.uniform(-15, 15, 3).tolist())
+    assert (acquisition.phase, acquisition.plane) == (rng.integers(6), "axial")
+
+
+def test_a_random_plane_needs_slices_enough_in_every_plane() -> None:
+    config = SimulationConfig(keep_every=3, box_mm=(12.0, 5.0, 12.0))
+
+    with pytest.raises(ConfigError, match="one in 3 of 5 slices leaves fewer than two"):
+        replace(config, plane="random")
 
 
 @pytest.mark.parametrize(

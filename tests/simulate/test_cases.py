@@ -116,3 +116,14 @@ def test_foreground_is_the_largest_object_without_holes(rng: np.random.Generator
     data[14, 14, 14] = 100
 
     np.testing.assert_array_equal(foreground(data), head)
+
+
+def test_a_background_that_edges_overshoot_is_still_the_background(
+    rng: np.random.Generator,
+) -> None:
+    brain = np.zeros((16, 16, 16), bool)
+    brain[4:12, 4:12, 4:12] = True
+    data = np.where(brain, rng.uniform(1, 100, brain.shape), 0).astype(np.float32)
+    data[3, 4:12, 4:12] = -20  # beside the brain, as a resampled edge is
+
+    np.testing.assert_array_equal(foreground(data), brain)

@@ -3,6 +3,9 @@
 import csv
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +46,34 @@ def test_one_and_two_jobs_write_the_same_bytes(
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
+KILLED = """
+import time
+from mriimpute.simulate.run import _results
+
+def work(case):
+    print("at work", flush=True)
+    time.sleep(60)
+
+if __name__ == "__main__":
+    list(_results(work, [1, 2], 2))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_jobs_end_with_a_simulation_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    command = [sys.executable, script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:  # noqa: S603
+        assert parent.stdout is not None
+        said = [parent.stdout.readline() for _ in range(2)]
+
+        parent.send_signal(signal.SIGKILL)
+
+        parent.communicate(timeout=20)  # waits for all that can write: for the jobs, too
+    assert said == ["at work\n"] * 2
+
+
 def test_another_seed_turns_the_heads_otherwise(
     heads: Heads, small: SimulationConfig, tmp_path: Path
 ) -> None:
@@ -71,6 +102,24 @@ def test_sparse_slices_are_slices_of_the_truth_bit_for_bit(
     np.testing.assert_array_equal(np.asarray(sparse.dataobj), truth.dataobj[tuple(index)])
     assert sparse.header["pixdim"][1 + axis] == pytest.approx(3)
     assert sparse.get_data_dtype() == np.float32
+
+
+def test_a_scan_of_a_random_plane_is_the_scan_of_that_plane(
+    heads: Heads, small: SimulationConfig, tmp_path: Path
+) -> None:
+    source = heads(8, labels=False)
+
+    simulate(source, tmp_path / "random", replace(small, plane="random"), seed=0)
+
+    records = json.loads((tmp_path / "random" / "simulation.json").read_text())["scans"]
+    planes = {name: record["plane"] for name, record in records.items()}
+    assert set(planes.values()) == {"axial", "coronal", "sagittal"}
+    for plane in set(planes.values()):
+        simulate(source, tmp_path / plane, replace(small, plane=plane), seed=0)
+    for name, plane in planes.items():
+        scans = [image(tmp_path / sim, "cohort", name) for sim in ("random", plane)]
+        np.testing.assert_array_equal(scans[0].affine, scans[1].affine)
+        np.testing.assert_array_equal(*(np.asarray(scan.dataobj) for scan in scans))
 
 
 def test_the_scan_is_an_oblique_nifti_whose_two_forms_agree(
@@ -125,6 +174,18 @@ def test_without_a_label_map_the_foreground_is_the_brain(
     truth = np.asarray(image(tmp_path / "sim", "truth", "sub-1_T1w").dataobj)
     assert 0.2 < brain.mean() < 0.9
     assert truth[brain > 0].mean() > 5 * truth[brain == 0].mean()
+
+
+def test_ringing_of_the_spline_in_the_air_is_no_brain(
+    heads: Heads, small: SimulationConfig, tmp_path: Path
+) -> None:
+    config = replace(small, box_mm=(20.0, 20.0, 20.0))
+
+    simulate(heads(1, labels=False), tmp_path / "sim", config, seed=0)
+
+    brain = np.asarray(image(tmp_path / "sim", "truth", "sub-1_desc-brain_mask").dataobj)
+    ball = 4 / 3 * np.pi * 6**3
+    assert brain.sum() == pytest.approx(ball, rel=0.05)
 
 
 def test_the_cohort_tells_nothing_but_the_sparse_scans_and_the_split(

@@ -8,9 +8,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mriimpute.checkpoint import save
+from mriimpute.inference.cross_plane_network import Config, build
 from mriimpute.seeds import numpy_stream
 
 Settings = dict[str, Any]
+Package = Callable[..., Path]
 
 
 def write_scan(path: Path, seed: int) -> None:
@@ -52,6 +55,23 @@ def settings() -> Settings:
             "val_patches": 8,
         },
     }
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
+    """Puts weights of a tiny network into the package; as they begin, they interpolate."""
+
+    def arrange(*, seed: int = 7) -> Path:
+        size = {"channels": 4, "blocks": 1, "hidden": 4}
+        network = build(Config(**size), seed=seed)
+        tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+        tensors |= {f"factor.{gap}": np.full(gap - 1, 1.5, np.float32) for gap in (2, 5)}
+        path = tmp_path / "weights" / f"{seed}.safetensors"
+        save(path, tensors, {"name": "cross-plane", "model": size})
+        monkeypatch.setattr("mriimpute.train.weights.shipped", lambda name: path)
+        return path
+
+    return arrange
 
 
 @pytest.fixture

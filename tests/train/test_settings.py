@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 
-from mriimpute.config import dump, merge
+from mriimpute.checkpoint import restore
+from mriimpute.config import dump, merge, parse
 from mriimpute.errors import ConfigError
+from mriimpute.inference.cross_plane_network import Config, build
 from mriimpute.train import TrainConfig, names, preset, resolve
 from mriimpute.train.schedule import rate, weight
+from mriimpute.train.settings import LineSettings, read
 from mriimpute.train.stop import Stop
+from mriimpute.train.weights import start_of
 
 
 @pytest.mark.parametrize("name", names())
@@ -20,6 +24,33 @@ def test_every_model_has_a_preset_that_its_settings_accept(name: str) -> None:
     assert resolved["name"] == name
     assert resolved["seed"] == 3
     assert resolve(resolved, seed=3) == resolved
+
+
+def test_from_scratch_is_a_longer_course_of_the_same_network() -> None:
+    tuned, scratch = (
+        resolve(preset("cross-plane", from_scratch=f), seed=0) for f in (False, True)
+    )
+
+    assert (tuned["train"]["start"], scratch["train"]["start"]) == ("package", "scratch")
+    assert scratch["train"]["patches"] > 5 * tuned["train"]["patches"]
+    assert scratch["train"]["rate"] > tuned["train"]["rate"]
+    assert (scratch["model"], scratch["lines"]) == (tuned["model"], tuned["lines"])
+
+
+def test_models_without_weights_in_the_package_always_start_from_scratch() -> None:
+    assert preset("ppca", from_scratch=True) == preset("ppca")
+
+
+def test_weights_of_the_package_are_those_of_its_preset() -> None:
+    settings = read(preset("cross-plane"), seed=0)
+
+    assert isinstance(settings, LineSettings)
+    start = start_of(settings)
+
+    network = build(parse(Config, settings.model), seed=0)
+    assert start
+    restore(network, start.network, where="the package")
+    assert all(len(factor) == gap - 1 for gap, factor in start.factors.items())
 
 
 @pytest.mark.parametrize(
