@@ -41,7 +41,7 @@ def demo(
         "make": lambda: make_cohort(full, config, seed=run.seed, track=run.track),
         "simulate": lambda: _simulate(run, full, sim),
         "train": lambda: _train(run, sim / "cohort", model),
-        "impute": lambda: _impute(run, sim / "cohort", model, imputed),
+        "impute": lambda: _impute(run, sim / "cohort", imputed),
         "evaluate": lambda: _evaluate(run, sim, model, report),
     }
     for stage in folder.left():
@@ -57,17 +57,17 @@ def _simulate(run: Run, full: Path, sim: Path) -> None:
 
 
 def _train(run: Run, cohort: Path, model: Path) -> None:
-    # The default model takes minutes.
+    # The default model takes ten minutes.
     _say("train", cohort, "--model", "cross-plane-ridge", "-o", model)
     train(run, cohort, model, model="cross-plane-ridge")
 
 
-def _impute(run: Run, cohort: Path, model: Path, out: Path) -> None:
+def _impute(run: Run, cohort: Path, out: Path) -> None:
     from mriimpute.io import find_scans
 
     scan = find_scans(cohort)[0]
-    _say("impute", scan, "--model", model, "--samples", 3, "-o", out)
-    impute(run, [scan], out, model=str(model), samples=3)
+    _say("impute", scan, "--samples", 3, "-o", out)
+    impute(run, [scan], out, samples=3)
 
 
 def _evaluate(run: Run, sim: Path, model: Path, report: Path) -> None:

@@ -1,4 +1,4 @@
-"""Imputed scans against truth: the only package that opens truth."""
+"""Imputed scans against truth. Nothing else opens truth but `mriimpute reproduce`."""
 
 from mriimpute.evaluate.contenders import DEFAULT_METHODS
 from mriimpute.evaluate.panels import Panel, View

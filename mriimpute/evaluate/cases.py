@@ -1,6 +1,6 @@
 """The subjects of a simulation to test on, and what is asked about each of them.
 
-Truth is opened here and nowhere else, for subjects of the split to score only.
+Truth is opened for subjects of the split to score only.
 """
 
 from collections.abc import Callable, Sequence

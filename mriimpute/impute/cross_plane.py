@@ -21,10 +21,11 @@ from torch import Tensor
 from mriimpute.checkpoint import restore
 from mriimpute.config import parse
 from mriimpute.data import normalisation
+from mriimpute.data.foreground import foreground_level
 from mriimpute.data.slices import SliceScan, acquired_slices
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.impute._contract import Imputation, Imputer
-from mriimpute.impute.fusion import Fused, correlation, fused
+from mriimpute.impute.fusion import Fused, combined, correlation
 from mriimpute.impute.interpolate import interpolated
 from mriimpute.impute.lines import Factors, LinePredictor, without_probes
 from mriimpute.impute.noise import textured
@@ -198,7 +199,11 @@ def _fused(
     b, vb = predictor.plane(slices.transpose(1, 0, 2), gap, across_mm=across, along_mm=y)
     a, va = a.transpose(2, 1, 3, 0), va.transpose(2, 1, 3, 0)
     b, vb = b.transpose(2, 1, 0, 3), vb.transpose(2, 1, 0, 3)
-    return fused(a, va, b, vb, distances=1)
+    offsets = (np.arange(1, gap, dtype=np.float32) / gap)[:, None, None]
+    before, after = slices[:-1, None], slices[1:, None]
+    linear = before + offsets * (after - before)
+    level = foreground_level(slices.ravel())
+    return combined(a, va, b, vb, linear, counted=linear > level, distances=1)
 
 
 def _write(slabs: Slabs, run: _Run, planes: Planes) -> None:
