@@ -9,15 +9,11 @@ where sg stops gradients and c(e) is e^2, or sqrt(e^2 + 0.02^2), which minds lar
 with wide and with narrow gaps weigh the same. The second one fits the spread alone: spread and
 mean have no parameter in common, see `mriimpute.nn.lines`.
 
-The order of the lines says nothing: predictions are averaged over both orders, which makes them
-symmetric.
-
 Axes: b = images, n = lines, m = n - 1 intervals, w = pixels of a line, q = conditions,
 t = offsets inside an interval.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -30,7 +26,6 @@ from mriimpute.nn.lines import LineNetwork
 from mriimpute.seeds import fixed
 
 __all__ = [
-    "FLIPS",
     "Config",
     "Loss",
     "Terms",
@@ -49,9 +44,6 @@ ROUND = 0.02
 """Errors that are small to the Charbonnier loss, as a share of the range of intensities."""
 
 Loss = Literal["squared", "charbonnier"]
-Flip = tuple[bool, bool]
-FLIPS: tuple[Flip, ...] = ((False, False), (True, False))
-"""Of the order of lines and of the pixels along them: the order of slices must not matter."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,7 +157,6 @@ def predict(
     gap_mm: float,
     along_mm: float,
     thickness: float = 0.0,
-    flips: Sequence[Flip] = FLIPS,
     batch: int = BATCH,
 ) -> tuple[Float32[np.ndarray, "b t m w"], Float32[np.ndarray, "b t m w"]]:
     """Returns the mean and the standard deviation between the lines of images.
@@ -177,13 +168,12 @@ def predict(
         gap_mm: The same in mm.
         along_mm: Size of the pixels of a line.
         thickness: Of the slice profile, as a share of the gap; 0: point samples.
-        flips: To average over.
         batch: Images at once; it may change the last bits of a result.
     """
     count, lines, width = kept.shape
     mean = np.empty((count, gap - 1, lines - 1, width), np.float32)
     std = np.empty_like(mean)
-    size = np.ones(batch * len(flips), np.float32)
+    size = np.ones(batch, np.float32)
     sizes = [size * np.float32(x) for x in (gap_mm, along_mm, thickness)]
     told = conditions(gap, *sizes)
     for start in range(0, count, batch):
@@ -191,7 +181,7 @@ def predict(
         here = slice(start, min(start + batch, count))
         filled = slice(0, here.stop - here.start)
         shown[filled] = kept[here]
-        f, sigma = _averaged(network, shown, told, gap, flips)
+        f, sigma = _predicted(network, shown, told, gap)
         mean[here], std[here] = f[filled], sigma[filled]
     return mean, std
 
@@ -207,29 +197,14 @@ def _cost(error: Float[Tensor, "b t m w"], loss: Loss) -> Float[Tensor, "b t m w
 
 
 @torch.inference_mode()
-def _averaged(
+def _predicted(
     network: LineNetwork,
     batch: Float32[np.ndarray, "b n w"],
-    told: Float32[np.ndarray, "f q"],
+    told: Float32[np.ndarray, "b q"],
     gap: int,
-    flips: Sequence[Flip],
 ) -> tuple[Float32[np.ndarray, "b t m w"], Float32[np.ndarray, "b t m w"]]:
     device = next(network.parameters()).device
     lines = torch.from_numpy(batch).to(device)[:, None]
-    shown = torch.cat([lines.flip(_axes(flip, 2)) for flip in flips])
-    shown = shown.contiguous(memory_format=torch.channels_last)
+    shown = lines.contiguous(memory_format=torch.channels_last)
     mean, log_sigma = network(shown, torch.from_numpy(told).to(device), offsets_of(gap, device))
-
-    means, variances = [], []
-    parts = zip(flips, mean.chunk(len(flips)), log_sigma.chunk(len(flips)), strict=True)
-    for flip, f, s in parts:
-        # Where the order of lines was flipped, so is the order of offsets between them.
-        axes = _axes(flip, 2) + ([1] if flip[0] else [])
-        means.append(f.flip(axes))
-        variances.append((2 * s).exp().flip(axes))
-    f, sigma = torch.stack(means).mean(dim=0), torch.stack(variances).mean(dim=0).sqrt()
-    return f.float().cpu().numpy(), sigma.float().cpu().numpy()
-
-
-def _axes(flip: Flip, first: int) -> list[int]:
-    return [first + n for n, wanted in enumerate(flip) if wanted]
+    return mean.float().cpu().numpy(), log_sigma.exp().float().cpu().numpy()

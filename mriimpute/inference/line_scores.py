@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float32, Float64
 from scipy.interpolate import PchipInterpolator, make_interp_spline
 
 from mriimpute.data.lines import Lines
-from mriimpute.inference.cross_plane_network import Flip, predict
+from mriimpute.inference.cross_plane_network import predict
 from mriimpute.nn.lines import LineNetwork
 
 __all__ = ["GapScore", "Watched", "score", "watched"]
@@ -66,19 +66,16 @@ def watched(images: Sequence[Lines]) -> list[Watched]:
     return found
 
 
-def score(
-    network: LineNetwork, images: Sequence[Watched], *, flips: Sequence[Flip]
-) -> GapScore | None:
+def score(network: LineNetwork, images: Sequence[Watched]) -> GapScore | None:
     """Returns how good predictions for one gap are; None without images.
 
     Args:
         network: Trained.
         images: All of one gap.
-        flips: To average over.
     """
     if not images:
         return None
-    judged = [_judged(network, image, flips) for image in images]
+    judged = [_judged(network, image) for image in images]
     gain_db = float(np.mean([gain for gain, *_ in judged]))
     error, std, head = (np.concatenate(x, axis=1) for x in list(zip(*judged, strict=True))[1:])
     factor = _factors(error / std, head)
@@ -87,7 +84,7 @@ def score(
 
 
 def _judged(
-    network: LineNetwork, image: Watched, flips: Sequence[Flip]
+    network: LineNetwork, image: Watched
 ) -> tuple[float, Float32[np.ndarray, "t p"], Float32[np.ndarray, "t p"], Bool[np.ndarray, "t p"]]:
     """Returns the gain of one image, and per pixel the error, the spread and whether it counts."""
     lines = image.lines
@@ -97,8 +94,7 @@ def _judged(
         lines.gap,
         gap_mm=float(lines.gap_mm[0]),
         along_mm=float(lines.along_mm[0]),
-        flips=flips,
-        batch=1,
+        batch=2,
     )
     error = mean[0] - lines.hidden[0]
     squares = float(np.square(error[image.head]).sum(dtype=np.float64))

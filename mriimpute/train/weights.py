@@ -16,7 +16,7 @@ from mriimpute.checkpoint import load, understood
 from mriimpute.config import parse
 from mriimpute.errors import ConfigError
 from mriimpute.files import sha256, shipped
-from mriimpute.inference.cross_plane_network import FLIPS, Config
+from mriimpute.inference.cross_plane_network import Config
 from mriimpute.inference.line_scores import GapScore, Watched, score
 from mriimpute.nn.lines import LineNetwork
 from mriimpute.train.settings import LineSettings
@@ -74,7 +74,7 @@ def start_of(settings: LineSettings) -> Start | None:
 
 def scores_of(network: LineNetwork, watch: Mapping[int, Sequence[Watched]]) -> dict[int, GapScore]:
     """Returns the scores of those gaps that slices could be found for."""
-    found = {gap: score(network, images, flips=FLIPS) for gap, images in watch.items()}
+    found = {gap: score(network, images) for gap, images in watch.items()}
     return {gap: scored for gap, scored in found.items() if scored is not None}
 
 

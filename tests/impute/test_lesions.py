@@ -85,4 +85,4 @@ def test_the_spread_grows_where_a_lesion_may_end(ours: Imputer, head: np.ndarray
     here[..., ::GAP] = False
     assert after.std[here].mean() > 1.5 * before.std[here].mean()
     error = np.abs(after.mean - seen)[here]
-    assert (error < 1.645 * after.std[here]).mean() > 0.5
+    assert (error < 3 * after.std[here]).mean() > 0.8
