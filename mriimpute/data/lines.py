@@ -142,7 +142,7 @@ def hide(
     period = gap * step
     kept = blurred(image, thickness * period)[::period]
     intervals = len(kept) - 1
-    inside = image[: intervals * period].reshape(intervals, period, -1)
+    inside = image[: intervals * period].reshape(intervals, period, image.shape[1])
     return kept, np.moveaxis(inside[:, step::step], 1, 0)
 
 

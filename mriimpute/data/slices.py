@@ -26,6 +26,9 @@ __all__ = ["SliceScan", "acquired_slices", "coarser", "gaps_of", "read_slices"]
 
 log = logging.getLogger(__name__)
 
+BRIGHTEST = 1000.0
+"""Normalised intensities end here, or half precision would overflow; the head is about 1."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SliceScan:
@@ -78,7 +81,7 @@ def acquired_slices(volume: Volume, name: str) -> SliceScan | None:
     whole = slices[np.isfinite(slices).all(axis=(1, 2))]
     if not len(whole):
         return None
-    normalised = normalisation(volume).apply(whole)
+    normalised = normalisation(volume).apply(whole).clip(-BRIGHTEST, BRIGHTEST)
     first, second = (mm for axis, mm in enumerate(volume.spacing_mm) if axis != stack.axis)
     return SliceScan(
         name=name,

@@ -10,7 +10,7 @@ gaps, m = s - 1 gaps, t = distances inside a gap.
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -42,6 +42,18 @@ log = logging.getLogger(__name__)
 
 Slabs = Float32[np.ndarray, "p x y"]
 Planes = Float32[np.ndarray, "m t x y"]
+
+EVERY = 4
+"""Of so many pixels, along each axis of a slice that was left out, one is looked at."""
+
+FEWEST_SLICES = 5
+"""Of a run, to leave out every second one."""
+
+FEWEST_PIXELS = 500
+"""Of the head on slices that were left out, to say anything about errors."""
+
+MOST = 2.0
+"""Largest correction of the spread by slices that were left out, and inverse of the smallest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +138,7 @@ class CrossPlane(Imputer):
         wanted = {gap for gap in stack.gaps if general.knows(gap)} if scan else set()
         errors = {gap: general.errors(scan, gap) for gap in wanted} if scan else {}
         predictor = general.corrected(errors)
-        mean, variance = _filled_either_way(slabs, stack, volume.spacing_mm, predictor)
+        mean, variance = _filled_either_way(slabs, stack, volume.spacing_mm, predictor, scan)
         ours = np.moveaxis(variance > 0, 0, stack.axis) & ~volume.observed
         filled = np.where(ours, norm.undo(np.moveaxis(mean, 0, stack.axis)), filled)
         std = np.sqrt(np.moveaxis(variance, 0, stack.axis)) * np.float32(norm.scale)
@@ -167,7 +179,11 @@ def _runs(stack: Stack, predictor: LinePredictor) -> list[_Run]:
 
 
 def _filled_either_way(
-    slabs: Slabs, stack: Stack, spacing_mm: tuple[float, ...], predictor: LinePredictor
+    slabs: Slabs,
+    stack: Stack,
+    spacing_mm: tuple[float, ...],
+    predictor: LinePredictor,
+    scan: SliceScan | None,
 ) -> tuple[Slabs, Slabs]:
     """Returns what `_filled` does, for slices in the order that they themselves suggest.
 
@@ -176,15 +192,19 @@ def _filled_either_way(
     """
     middle = len(slabs) // 2
     if slabs[:middle].sum(dtype=np.float64) >= slabs[-middle:].sum(dtype=np.float64):
-        return _filled(slabs, stack, spacing_mm, predictor)
+        return _filled(slabs, stack, spacing_mm, predictor, scan)
     positions = tuple(len(slabs) - 1 - position for position in reversed(stack.positions))
     turned = dataclasses.replace(stack, positions=positions)
-    mean, variance = _filled(slabs[::-1], turned, spacing_mm, predictor)
+    mean, variance = _filled(slabs[::-1], turned, spacing_mm, predictor, scan)
     return mean[::-1], variance[::-1]
 
 
 def _filled(
-    slabs: Slabs, stack: Stack, spacing_mm: tuple[float, ...], predictor: LinePredictor
+    slabs: Slabs,
+    stack: Stack,
+    spacing_mm: tuple[float, ...],
+    predictor: LinePredictor,
+    scan: SliceScan | None,
 ) -> tuple[Slabs, Slabs]:
     """Returns the means and the variances; the latter are 0 where nothing was predicted."""
     sizes = (spacing_mm[stack.axis], *(mm for n, mm in enumerate(spacing_mm) if n != stack.axis))
@@ -195,15 +215,63 @@ def _filled(
         alike = [(run, f) for run, f in zip(runs, found, strict=True) if run.gap == gap]
         weights = [len(run.positions) - 1 for run, _ in alike]
         common = correlation(np.average([f.moments for _, f in alike], 0, weights))
+        wider = _across(slabs, [run for run, _ in alike], sizes, predictor, scan) if scan else 1.0
         for run, f in alike:
             total = f.alone + common[:, None, None] * f.shared
             _write(mean, run, f.mean)
-            _write(variance, run, total)
+            _write(variance, run, np.float32(wider**2) * total)
     return mean, variance
 
 
+def _across(
+    slabs: Slabs,
+    runs: Sequence[_Run],
+    sizes_mm: tuple[float, ...],
+    predictor: LinePredictor,
+    scan: SliceScan,
+) -> float:
+    """Returns by how much errors across slices are larger than those inside them.
+
+    Every second slice is left out and predicted from the others; of its pixels every fourth, along
+    both axes, is looked at. 1.0 where slices are too few to tell.
+
+    Args:
+        slabs: Normalised; acquired slices are as they were acquired.
+        runs: All of one gap.
+        sizes_mm: Of a voxel, across slices and along x and y.
+        predictor: Calibrated on lines inside slices of the scan, for that gap.
+        scan: The slices.
+    """
+    gap = runs[0].gap
+    known = [run for run in runs if len(run.positions) >= FEWEST_SLICES]
+    if not known or not predictor.knows(2 * gap):
+        return 1.0
+    wide = predictor.corrected({2 * gap: predictor.errors(scan, 2 * gap)})
+    squares = variances = count = 0.0
+    for run in known:
+        kept = slabs[list(run.positions[::2])]
+        f = _fused(kept, 2 * gap, sizes_mm, wide, every=EVERY)
+        missed = slabs[list(run.positions[1::2][: len(kept) - 1]), ::EVERY, ::EVERY]
+        between = 0.5 * (kept[:-1, ::EVERY, ::EVERY] + kept[1:, ::EVERY, ::EVERY])
+        head = between > scan.foreground
+        common = correlation(f.moments)[gap - 1]
+        squares += float(np.square(f.mean[:, gap - 1] - missed)[head].sum())
+        variances += float((f.alone + common * f.shared)[:, gap - 1][head].sum())
+        count += int(head.sum())
+    if count < FEWEST_PIXELS or variances == 0:
+        return 1.0
+    ratio = float(np.clip(np.sqrt(squares / variances), 1 / MOST, MOST))
+    log.debug("errors on %d left-out slices: %.2f times the expected", len(missed), ratio)
+    return ratio
+
+
 def _fused(
-    slices: Slabs, gap: int, sizes_mm: tuple[float, ...], predictor: LinePredictor
+    slices: Slabs,
+    gap: int,
+    sizes_mm: tuple[float, ...],
+    predictor: LinePredictor,
+    *,
+    every: int = 1,
 ) -> Fused:
     """Returns what both planes say about the gaps between slices.
 
@@ -212,15 +280,17 @@ def _fused(
         gap: From one to the next, in voxels.
         sizes_mm: Of a voxel, across slices and along x and y.
         predictor: What sees the lines of a plane.
+        every: Of so many pixels along x, and along y, one is asked for.
     """
     across, x, y = sizes_mm
-    a, va = predictor.plane(slices.transpose(2, 0, 1), gap, across_mm=across, along_mm=x)
-    b, vb = predictor.plane(slices.transpose(1, 0, 2), gap, across_mm=across, along_mm=y)
-    a, va = a.transpose(2, 1, 3, 0), va.transpose(2, 1, 3, 0)
-    b, vb = b.transpose(2, 1, 0, 3), vb.transpose(2, 1, 0, 3)
+    some = slice(None, None, every)
+    one = predictor.plane(slices[:, :, some].transpose(2, 0, 1), gap, across_mm=across, along_mm=x)
+    two = predictor.plane(slices[:, some].transpose(1, 0, 2), gap, across_mm=across, along_mm=y)
+    a, va = (part.transpose(2, 1, 3, 0)[:, :, some] for part in one)
+    b, vb = (part.transpose(2, 1, 0, 3)[..., some] for part in two)
     offsets = (np.arange(1, gap, dtype=np.float32) / gap)[:, None, None]
-    before, after = slices[:-1, None], slices[1:, None]
-    linear = before + offsets * (after - before)
+    seen = slices[:, None, some, some]
+    linear = seen[:-1] + offsets * (seen[1:] - seen[:-1])
     level = foreground_level(slices.ravel())
     return combined(a, va, b, vb, linear, counted=linear > level, distances=1)
 

@@ -43,6 +43,9 @@ BATCH = 8
 ROUND = 0.02
 """Errors that are small to the Charbonnier loss, as a share of the range of intensities."""
 
+ALONG_MM, GAP_MM = (0.5, 2.0), (1.5, 12.0)
+"""Sizes of heads. Far beyond those that it has seen a network says anything."""
+
 Loss = Literal["squared", "charbonnier"]
 
 
@@ -98,14 +101,18 @@ def conditions(
 ) -> Float32[np.ndarray, "b q"]:
     """Returns what the network is told about an image: logs of sizes, about in [-1, 1].
 
+    The brain of a mouse is told as a small human one.
+
     Args:
         gap: From one line to the next, in voxels.
         gap_mm: The same in mm.
         along_mm: Size of the pixels of a line.
         thickness: Of the slice profile, as a share of the gap; 0: point samples.
     """
+    along = np.clip(along_mm, *ALONG_MM)
+    across = np.clip(gap_mm * (along / along_mm), *GAP_MM)
     count = np.full(len(gap_mm), math.log(gap / 4), np.float32)
-    return np.stack([np.log(gap_mm / 6), np.log(along_mm / 1.5), count, thickness], axis=1)
+    return np.stack([np.log(across / 6), np.log(along / 1.5), count, thickness], axis=1)
 
 
 def offsets_of(gap: int, device: torch.device | str = "cpu") -> Float[Tensor, " t"]:

@@ -50,6 +50,15 @@ def test_lines_of_small_pixels_are_as_far_apart_as_slices() -> None:
     assert_array_equal(hidden[..., 0], [[2, 8], [4, 10]])
 
 
+def test_an_image_that_a_gap_does_not_fit_into_hides_nothing(rng: np.random.Generator) -> None:
+    image = rng.random((3, 5)).astype(np.float32)
+
+    kept, hidden = hide(image, gap=3, step=1)
+
+    assert_array_equal(kept, image[:1])
+    assert hidden.shape == (2, 0, 5)
+
+
 def test_thick_lines_are_averages_over_the_profile(rng: np.random.Generator) -> None:
     image = np.zeros((61, 1), np.float32)
     image[30] = 1
@@ -91,6 +100,18 @@ def test_slices_with_holes_are_left_out(rng: np.random.Generator) -> None:
     assert slices.slices.shape == (3, 20, 16)
     assert slices.gaps == (3,)
     assert slices.pixel_mm == (1.0, 2.0)
+
+
+def test_a_pixel_a_million_times_as_bright_as_the_head_stays_finite(
+    rng: np.random.Generator,
+) -> None:
+    volume = stack(rng)
+    volume.data[3, 3, 3] = 1e6
+
+    slices = acquired_slices(volume, "a")
+
+    assert slices is not None
+    assert np.isfinite(slices.slices).all()
 
 
 def test_a_pattern_that_is_no_stack_has_no_slices(rng: np.random.Generator) -> None:

@@ -181,6 +181,24 @@ def test_spread_follows_the_errors_on_the_scans_own_slices(rng: np.random.Genera
     assert_allclose(first.std, second.std, rtol=1e-3)  # what the cohort said is corrected
 
 
+def test_spread_follows_the_errors_on_slices_that_were_left_out(rng: np.random.Generator) -> None:
+    truth = isotropic(rng, 60)
+    shuffled = truth.copy()
+    order = rng.permutation(20)
+    for to, start in enumerate(3 * order):  # slices as they were, next to others
+        shuffled[..., 3 * to] = truth[..., start]
+
+    linear = CrossPlane(build(TINY, seed=0), {3: np.ones(2, np.float32)}, device="cpu")
+    linear.factors[6] = np.ones(5, np.float32)
+
+    smooth, broken = run(sparse(truth), linear), run(sparse(shuffled), linear)
+
+    assert smooth.std is not None
+    assert broken.std is not None
+    missing = ~sparse(truth).observed
+    assert broken.std[missing].mean() > 1.2 * smooth.std[missing].mean()
+
+
 def test_adapting_to_a_scan_leaves_the_model_as_it_was(rng: np.random.Generator) -> None:
     volume, ours = sparse(isotropic(rng, 24)), imputer()
     before = {name: tensor.clone() for name, tensor in ours.network.state_dict().items()}

@@ -47,6 +47,25 @@ def test_an_image_is_predicted_alike_whatever_is_predicted_with_it(
     assert_array_equal(alone[0], every[9])
 
 
+@pytest.mark.parametrize("scale", [0.1, 4.0])
+def test_a_scan_of_another_scale_is_told_as_one_of_a_known_scale(scale: float) -> None:
+    scale = np.float32(scale)
+    known = 0.5 if scale < 1 else 2.0  # the nearest size of pixels
+
+    told = conditions(3, 3 * scale * ONE, scale * ONE, 0 * ONE)
+
+    np.testing.assert_allclose(
+        told, conditions(3, 3 * known * ONE, known * ONE, 0 * ONE), atol=1e-6
+    )
+    assert np.abs(told).max() < 1.4
+
+
+def test_a_scan_of_known_size_is_told_as_it_is() -> None:
+    told = conditions(3, SIX, ONE, 0 * ONE)
+
+    assert_array_equal(told[0, :2], np.log(np.float32([1, 1 / np.float32(1.5)])))
+
+
 def test_spread_does_not_pull_at_the_mean(
     generator: torch.Generator, rng: np.random.Generator
 ) -> None:
