@@ -21,6 +21,7 @@ __all__ = [
     "Lines",
     "blurred",
     "draw_lines",
+    "has_room",
     "hide",
     "whole_slices",
 ]
@@ -146,19 +147,21 @@ def hide(
     return kept, np.moveaxis(inside[:, step::step], 1, 0)
 
 
+def has_room(scan: SliceScan) -> bool:
+    """Tells whether lines can be hidden in the slices of a scan."""
+    return min(scan.slices.shape[1:]) > 4 * max(scan.steps)
+
+
 def draw_lines(
     scans: Sequence[SliceScan], batch: int, *, config: LineConfig, generator: np.random.Generator
 ) -> Lines:
     """Returns crops of random slices, in one of their directions, flipped at random.
 
     Args:
-        scans: At least one.
+        scans: At least one; all of them have room for lines.
         batch: Number of crops.
         config: How to draw.
         generator: All randomness.
-
-    Raises:
-        ValueError: If no slice has room for the lines of any gap.
     """
     first = scans[int(generator.integers(len(scans)))]
     alike = [scan for scan in scans if 1 / ALIKE < scan.voxel_mm / first.voxel_mm < ALIKE]

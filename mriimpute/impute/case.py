@@ -277,7 +277,7 @@ def _remove(image: Path) -> None:
 def _no_draws(imputer: Imputer) -> ConfigError:
     return ConfigError(
         f"{imputer.name} gives no draws",
-        hint="leave --samples out or pass --model cross-plane-ridge",
+        hint="leave --samples out or pass --model cross-plane",
     )
 
 

@@ -70,13 +70,16 @@ def _trained(path: Path, device: str, *, adapt: bool) -> Imputer:
 
     tensors, metadata = load(path)
     with understood(path):
-        if adapt and metadata["name"] != DEFAULT:
-            raise _cannot_adapt(metadata["name"])
-        if metadata["name"] == CrossPlaneRidge.name:
+        kind = metadata["name"]
+    if adapt and kind != DEFAULT:
+        raise _cannot_adapt(kind)
+
+    with understood(path):
+        if kind == CrossPlaneRidge.name:
             arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
             return CrossPlaneRidge.from_checkpoint(arrays, metadata)
 
-        if metadata["name"] == DEFAULT:
+        if kind == DEFAULT:
             from mriimpute.impute.cross_plane import CrossPlane
 
             return CrossPlane.from_checkpoint(tensors, metadata, device=device, adapt=adapt)

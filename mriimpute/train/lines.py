@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from mriimpute.data import Cohort
-from mriimpute.data.lines import whole_slices
+from mriimpute.data.lines import has_room, whole_slices
 from mriimpute.data.slices import SliceScan, coarser, gaps_of, read_slices
 from mriimpute.errors import TrainingError
 from mriimpute.inference.line_scores import Watched, watched
@@ -36,9 +36,9 @@ def read_lines(
     """
     paths = (*scans.train, *scans.val)
     read = [read_slices(path) for path in track(paths, total=len(paths), label="reading")]
-    train = [scan for scan in read[: len(scans.train)] if scan is not None]
+    train = [scan for scan in read[: len(scans.train)] if scan is not None and has_room(scan)]
     val = [scan for scan in read[len(scans.train) :] if scan is not None]
-    if not any(min(scan.slices.shape[1:]) > 4 * max(scan.steps) for scan in train):
+    if not train:
         raise TrainingError(
             "no scan of the cohort is a stack of slices without holes, large enough to hide "
             "lines in, and with gaps between them",

@@ -203,7 +203,7 @@ def test_an_interpolator_writes_a_mean_and_refuses_draws(tmp_path: Path) -> None
 
     assert plain.exit_code == 0, plain.stderr
     assert not list((tmp_path / "out").glob("*std*"))
-    assert_two_lines(drawn, "pchip gives no draws", "cross-plane-ridge")
+    assert_two_lines(drawn, "pchip gives no draws", "--model cross-plane")
 
 
 def test_draws_of_a_method_without_any_are_refused_before_work_begins(

@@ -62,6 +62,15 @@ def test_sums_that_do_not_fit_are_a_checkpoint_error(
         load_imputer(str(path), device="cpu")
 
 
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_method_that_cannot_adapt_says_so(trained: bool, tmp_path: Path) -> None:
+    save(tmp_path / "model.safetensors", sums(), {"name": "cross-plane-ridge", "model": SMALL})
+    name = str(tmp_path) if trained else "cross-plane-ridge"
+
+    with pytest.raises(ConfigError, match="cannot adapt to a scan"):
+        load_imputer(name, device="cpu", adapt=True)
+
+
 def test_folder_and_file_stand_for_one_model_file(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.touch()

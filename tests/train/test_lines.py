@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from mriimpute.data import cohort
@@ -34,6 +36,18 @@ def test_scans_that_are_watched_are_not_learnt_from(sim: Path) -> None:
     seen = {name for images in watch.values() for image in images for name in image.lines.names}
     assert {scan.name for scan in train} == {"sub-0_T1w.nii.gz", "sub-1_T1w.nii.gz"}
     assert seen == {"sub-2_T1w.nii.gz"}
+
+
+def test_a_scan_too_small_to_hide_lines_in_is_not_learnt_from(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    for name, shape in (("large", (12, 12, 4)), ("small", (3, 2, 4))):
+        data = rng.random(shape).astype(np.float32)
+        nib.save(nib.Nifti1Image(data, np.diag([1, 1, 3, 1.0])), tmp_path / f"{name}.nii.gz")
+
+    train, _ = read_lines(cohort(tmp_path), settings(), silent)
+
+    assert {scan.name for scan in train} == {"large.nii.gz"}
 
 
 def test_without_scans_to_watch_those_to_learn_from_are_watched(
