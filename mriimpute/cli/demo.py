@@ -63,6 +63,7 @@ def _train(run: Run, cohort: Path, model: Path) -> None:
 
 
 def _impute(run: Run, cohort: Path, out: Path) -> None:
+    # With the weights of the package, as a user would; `evaluate` compares both.
     from mriimpute.io import find_scans
 
     scan = find_scans(cohort)[0]

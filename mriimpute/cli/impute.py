@@ -48,7 +48,9 @@ def impute(
     ] = True,
     thickness: Annotated[
         float,
-        typer.Option(min=0, metavar="MM", help="Slice profile (FWHM); 0: point samples."),
+        typer.Option(
+            min=0, metavar="MM", help="Slice profile (FWHM), for cross-plane; 0: point samples."
+        ),
     ] = 0.0,
     adapt: Annotated[
         bool,

@@ -65,6 +65,10 @@ def train(
     base = preset(name, from_scratch=from_scratch)
     chosen = settings.merge(settings.merge(base, given), {"name": name})
     chosen = settings.assign(chosen, assign or [])
+    if from_scratch and chosen.get("train", {}).get("start", "scratch") != "scratch":
+        raise typer.BadParameter(
+            "train.start is 'package' in --config or --set", param_hint="--from-scratch"
+        )
     if dry_run:
         typer.echo(settings.dump(resolve(chosen, seed=run.seed)), nl=False)
         return

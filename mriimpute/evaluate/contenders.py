@@ -99,7 +99,8 @@ def gather(
         overwrite: Fit again where a fitted method is kept.
         on_failure: Told of each scan of the train split that cannot be read; None: an error.
     """
-    given = [(path, load_imputer(str(path), device=device)) for path in models]
+    # Resolved: a run folder called cross-plane is not the package's model of that name.
+    given = [(path, load_imputer(str(path.resolve()), device=device)) for path in models]
     supplied = {imputer.name for _, imputer in given}
 
     contenders = []
@@ -120,7 +121,7 @@ def gather(
             imputer = load_imputer(str(weights), device=device)
             contenders.append(Contender(name=name, fingerprint=sha256(weights), imputer=imputer))
     for (path, imputer), name in zip(given, _names(contenders, given), strict=True):
-        fingerprint = sha256(model_file(path))
+        fingerprint = sha256(model_file(path.resolve()))
         contenders.append(Contender(name=name, fingerprint=fingerprint, imputer=imputer))
 
     return contenders

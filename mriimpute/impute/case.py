@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 Image = Float32[np.ndarray, "i j k"]
 
+THICKEST = 2.0
+"""Slices overlap by less than this ratio of thickness and spacing."""
+
 BIDS_NAME = re.compile(r"(sub-[0-9A-Za-z]+(?:_[a-z]+-[0-9A-Za-z]+)*)_([0-9A-Za-z]+)")
 
 CONTENTS = {
@@ -179,6 +182,7 @@ def impute_case(
     started = time.monotonic()
     scan = read_scan(case.scan, observed=request.observed or observed_beside(case.scan))
     grid = fine_volume(scan, request.spacing_mm)
+    _require_thickness(case, grid, request)
     writable_folder(case.folder)
 
     # The stream is named by content: a renamed or moved scan gets the same draws.
@@ -279,6 +283,16 @@ def _no_draws(imputer: Imputer) -> ConfigError:
         f"{imputer.name} gives no draws",
         hint="leave --samples out or pass --model cross-plane",
     )
+
+
+def _require_thickness(case: Case, grid: FineGrid, request: Request) -> None:
+    spacing_mm = grid.volume.spacing_mm[grid.axis] * grid.factor
+    if request.thickness_mm > THICKEST * spacing_mm:
+        raise ConfigError(
+            f"{case.scan}: slices are {spacing_mm:.3g} mm apart, not {request.thickness_mm:g} mm "
+            "thick",
+            hint="correct --thickness, or leave it out",
+        )
 
 
 def _require_finite(image: Image, what: str, case: Case, imputer: Imputer) -> None:

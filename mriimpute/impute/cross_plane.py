@@ -23,12 +23,13 @@ from mriimpute.checkpoint import restore
 from mriimpute.config import parse
 from mriimpute.data import normalisation
 from mriimpute.data.foreground import foreground_level
+from mriimpute.data.lines import has_room
 from mriimpute.data.slices import SliceScan, acquired_slices
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.impute._contract import Imputation, Imputer
 from mriimpute.impute.fusion import Fused, combined, correlation
 from mriimpute.impute.interpolate import interpolated
-from mriimpute.impute.lines import Factors, LinePredictor, without_probes
+from mriimpute.impute.lines import Factors, LinePredictor, monotone, without_probes
 from mriimpute.impute.noise import textured
 from mriimpute.impute.variogram import spread_by_distance
 from mriimpute.inference.adaptation import adapted
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 Slabs = Float32[np.ndarray, "p x y"]
 Planes = Float32[np.ndarray, "m t x y"]
+Offsets = Float32[np.ndarray, " t"]
 
 EVERY = 4
 """Of so many pixels, along each axis of a slice that was left out, one is looked at."""
@@ -133,18 +135,20 @@ class CrossPlane(Imputer):
         norm = normalisation(volume)
         slabs = norm.apply(np.moveaxis(filled, stack.axis, 0))
         scan = acquired_slices(volume, case)
+        if scan is None:
+            log.warning("no slice is without holes: the spread is that of the cohort, uncorrected")
         network = self._adapted(scan, stack, volume.thickness_mm, seed, case)
-        general = LinePredictor(network, self.factors, volume.thickness_mm)
+        general = LinePredictor.of(network, self.factors, volume.thickness_mm)
         wanted = {gap for gap in stack.gaps if general.knows(gap)} if scan else set()
-        errors = {gap: general.errors(scan, gap) for gap in wanted} if scan else {}
-        predictor = general.corrected(errors)
+        probed = {gap: general.probed(scan, gap) for gap in wanted} if scan else {}
+        predictor = general.corrected(probed)
         mean, variance = _filled_either_way(slabs, stack, volume.spacing_mm, predictor, scan)
         ours = np.moveaxis(variance > 0, 0, stack.axis) & ~volume.observed
         filled = np.where(ours, norm.undo(np.moveaxis(mean, 0, stack.axis)), filled)
         std = np.sqrt(np.moveaxis(variance, 0, stack.axis)) * np.float32(norm.scale)
         std = np.where(ours, std, spread_by_distance(volume, ~volume.observed & ~ours))
 
-        measured = {gap: sums.coherence() for gap, sums in errors.items()}
+        measured = {gap: one.errors.coherence() for gap, one in probed.items()}
         coherences = {gap: found for gap, found in measured.items() if found}
         return textured(volume, filled, std, stack, coherences, seed, case)
 
@@ -152,12 +156,13 @@ class CrossPlane(Imputer):
         self, scan: SliceScan | None, stack: Stack, thickness_mm: float, seed: int, case: str
     ) -> LineNetwork:
         """Returns the network for one scan, which may have learnt from its slices."""
-        gaps = sorted({gap for gap in stack.gaps if gap > 1})
-        if not self.adapt or scan is None or not gaps:
+        known = LinePredictor.of(self.network, self.factors, thickness_mm)
+        gaps = sorted({gap for gap in stack.gaps if known.knows(gap)})
+        if not self.adapt or not gaps:
             return self.network
-        rest = without_probes(scan)
-        if rest is None:
-            log.warning("too few slices to adapt to")
+        rest = without_probes(scan) if scan else None
+        if scan is None or rest is None or not has_room(rest):
+            log.warning("too few whole slices, or too small ones, to adapt to")
             return self.network
         log.info("learning from %d of %d slices", len(rest.slices), len(scan.slices))
         network = adapted(self.network, rest, gaps, seed=seed, case=case, thick=thickness_mm > 0)
@@ -173,8 +178,11 @@ def _runs(stack: Stack, predictor: LinePredictor) -> list[_Run]:
             runs.append(_Run(stack.positions[start : start + count + 1], gap))
         start += count
     if unknown := sorted({gap for gap in stack.gaps if gap > 1 and not predictor.knows(gap)}):
-        known = sorted(predictor.factors)
-        log.warning("the model knows gaps of %s voxels, not %s: interpolated", known, unknown)
+        log.warning(
+            "the model knows gaps of up to %d voxels, not %s: interpolated",
+            predictor.widest,
+            unknown,
+        )
     return runs
 
 
@@ -187,8 +195,8 @@ def _filled_either_way(
 ) -> tuple[Slabs, Slabs]:
     """Returns what `_filled` does, for slices in the order that they themselves suggest.
 
-    A network is not symmetric, and the order of slices in a file means nothing. It costs half as
-    much as a mean over both orders, which is better by 0.01 dB.
+    A network is not symmetric, a mirrored head is as good. This costs half as much as a mean over
+    both orders, which is better by 0.01 dB.
     """
     middle = len(slabs) // 2
     if slabs[:middle].sum(dtype=np.float64) >= slabs[-middle:].sum(dtype=np.float64):
@@ -218,7 +226,7 @@ def _filled(
         wider = _across(slabs, [run for run, _ in alike], sizes, predictor, scan) if scan else 1.0
         for run, f in alike:
             total = f.alone + common[:, None, None] * f.shared
-            _write(mean, run, f.mean)
+            _write(mean, run, f.mean, share=predictor.trusted(gap))
             _write(variance, run, np.float32(wider**2) * total)
     return mean, variance
 
@@ -244,9 +252,11 @@ def _across(
     """
     gap = runs[0].gap
     known = [run for run in runs if len(run.positions) >= FEWEST_SLICES]
-    if not known or not predictor.knows(2 * gap):
+    # A slice that is an average over its profile is no measure of a sharp prediction.
+    if not known or not predictor.knows(2 * gap) or predictor.thickness_mm:
         return 1.0
-    wide = predictor.corrected({2 * gap: predictor.errors(scan, 2 * gap)})
+    wide = predictor.corrected({2 * gap: predictor.probed(scan, 2 * gap)})
+    share = wide.trusted(2 * gap)[gap - 1]
     squares = variances = count = 0.0
     for run in known:
         kept = slabs[list(run.positions[::2])]
@@ -255,7 +265,10 @@ def _across(
         between = 0.5 * (kept[:-1, ::EVERY, ::EVERY] + kept[1:, ::EVERY, ::EVERY])
         head = between > scan.foreground
         common = correlation(f.moments)[gap - 1]
-        squares += float(np.square(f.mean[:, gap - 1] - missed)[head].sum())
+        smooth = monotone(kept[:, ::EVERY, ::EVERY].transpose(1, 0, 2), 2 * gap)[:, gap - 1]
+        smooth = smooth.transpose(1, 0, 2)
+        mean = smooth + share * (f.mean[:, gap - 1] - smooth)
+        squares += float(np.square(mean - missed)[head].sum())
         variances += float((f.alone + common * f.shared)[:, gap - 1][head].sum())
         count += int(head.sum())
     if count < FEWEST_PIXELS or variances == 0:
@@ -295,9 +308,19 @@ def _fused(
     return combined(a, va, b, vb, linear, counted=linear > level, distances=1)
 
 
-def _write(slabs: Slabs, run: _Run, planes: Planes) -> None:
-    """Writes what was predicted between the slices of a run into `slabs`."""
+def _write(slabs: Slabs, run: _Run, planes: Planes, share: Offsets | None = None) -> None:
+    """Writes what was predicted between the slices of a run into `slabs`.
+
+    Args:
+        slabs: To write into.
+        run: Where.
+        planes: What.
+        share: How far to go from what is there, at each offset; None: all the way.
+    """
     first, *_, last = run.positions
     intervals = len(run.positions) - 1
     view = slabs[first:last].reshape(intervals, run.gap, *slabs.shape[1:])
-    view[:, 1:] = planes
+    if share is None:
+        view[:, 1:] = planes
+    else:
+        view[:, 1:] += share[:, None, None] * (planes - view[:, 1:])

@@ -1,20 +1,20 @@
 """Two predictions of one voxel, from the two planes that cross the slices there, made into one.
 
-They are averaged by precision. With rho the correlation of their errors,
+`fused` averages them by precision. With rho the correlation of their errors,
 
     mean      m = (vb a + va b) / (va + vb)
     variance  v = va vb / (va + vb) + rho 2 (va vb)^(3/2) / (va + vb)^2
 
 How far the planes disagree tells rho without any truth: E (a - b)^2 = va + vb - 2 rho sqrt(va vb).
 
-Where each prediction is a conditional mean, given what its own plane shows, more can be said. With
-A = a - l and B = b - l their departures from linear interpolation l, the best linear combination
-l + u A + w B of both solves
+`combined` goes on from there. Where each prediction is a conditional mean, given what its own
+plane shows, more can be said. With A = a - l and B = b - l their departures from linear
+interpolation l, the best linear combination l + u A + w B of both solves
 
     E A^2 u + E AB w = E A^2,    E AB u + E B^2 w = E B^2,
 
 as E (x - l) A = E A^2. Its weights add up to more than 1: a mean of two conditional means is too
-close to l.
+close to l. Their variance is given for weights that add up to 1: a little too large.
 
 Axes: voxels = any, t = distances inside a gap.
 """

@@ -1,19 +1,21 @@
 """What a trained line network says about one scan, and how wrong it is on the scan's own slices.
 
 The spread of the network is multiplied by factors that were measured on the cohort, and then by
-what lines hidden inside the scan's own acquired slices show: one scan is noisier than another.
+what lines hidden inside the scan's own acquired slices show: one scan is noisier than another. The
+same lines say whether the network is any better there than interpolation.
 
 Axes: b = images, n = lines, m = n - 1 intervals, w = pixels of a line, t = offsets in an interval,
 s = slices, x and y = inside a slice.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
 
 from mriimpute.data.lines import hide
 from mriimpute.data.slices import SliceScan
@@ -21,7 +23,7 @@ from mriimpute.impute.noise import ErrorSums
 from mriimpute.inference.cross_plane_network import predict
 from mriimpute.nn.lines import LineNetwork
 
-__all__ = ["Factors", "LinePredictor", "without_probes"]
+__all__ = ["Factors", "LinePredictor", "Probed", "monotone", "without_probes"]
 
 Factors = Mapping[int, NDArray[np.float32]]
 
@@ -36,22 +38,64 @@ FARTHEST = 1.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Probed:
+    """How a predictor does on lines hidden inside the slices of a scan.
+
+    Attributes:
+        errors: Standardised.
+        trust: How far to go from interpolation to the network, at each offset.
+    """
+
+    errors: ErrorSums
+    trust: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """Images of which lines were hidden, and what is said about these.
+
+    Attributes:
+        hidden: The lines.
+        mean: What the network says.
+        variance: How sure it is.
+        smooth: What monotone interpolation says.
+        head: Which pixels count.
+    """
+
+    hidden: Float32[np.ndarray, "b t m w"]
+    mean: Float32[np.ndarray, "b t m w"]
+    variance: Float32[np.ndarray, "b t m w"]
+    smooth: Float32[np.ndarray, "b t m w"]
+    head: Bool[np.ndarray, "b t m w"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LinePredictor:
     """A network, and the factors that calibrate its spread.
 
     Attributes:
         network: Trained.
         factors: What the spread is multiplied by, at each offset, by size of the gap in voxels.
+        widest: Largest gap that it can be asked about, in voxels.
         thickness_mm: Full width at half maximum of the slice profile; 0: point samples.
+        trust: How far to go from interpolation to the network, at each offset, by gap; all the
+            way, where nothing is known.
     """
 
     network: LineNetwork
     factors: Factors
+    widest: int
     thickness_mm: float = 0.0
+    trust: Factors = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, network: LineNetwork, factors: Factors, thickness_mm: float) -> "LinePredictor":
+        """Returns the predictor for gaps up to a little beyond those with factors."""
+        return cls(network, factors, int(FARTHEST * max(factors, default=0)), thickness_mm)
 
     def knows(self, gap: int) -> bool:
         """Tells whether it can be asked about a gap of so many voxels."""
-        return bool(self.factors) and 1 < gap <= FARTHEST * max(self.factors)
+        return 1 < gap <= self.widest
 
     def factor(self, gap: int) -> NDArray[np.float32]:
         """Returns the factors of a gap; those of the nearest known one, where it is unknown."""
@@ -83,12 +127,36 @@ class LinePredictor:
         std *= self.factor(gap)[:, None, None]
         return mean, np.square(std, out=std)
 
-    def errors(self, scan: SliceScan, gap: int) -> ErrorSums:
-        """Returns what is wrong on lines hidden inside slices of a scan.
-
-        They are standardised errors, where the head is; none, where slices are too small.
-        """
+    def probed(self, scan: SliceScan, gap: int) -> Probed:
+        """Returns how it does on lines hidden inside slices of a scan, where the head is."""
+        shown = list(self._shown(scan, gap))
+        trust = _trust(shown, gap)
         sums = ErrorSums(gap)
+        for one in shown:
+            mean = one.smooth + trust[:, None, None] * (one.mean - one.smooth)
+            sums.add((one.hidden - mean) / np.sqrt(one.variance), one.head)
+        return Probed(sums, trust)
+
+    def corrected(self, probed: Mapping[int, Probed]) -> "LinePredictor":
+        """Returns the predictor with the spread, and the trust, that a scan itself suggests.
+
+        Args:
+            probed: By size of the gap.
+        """
+        known = {g: one for g, one in probed.items() if one.errors.fewest() >= FEWEST_ERRORS}
+        own = {
+            gap: (self.factor(gap) * one.errors.deviation()).astype(np.float32)
+            for gap, one in known.items()
+        }
+        trust = {gap: one.trust for gap, one in known.items()}
+        return dataclasses.replace(self, factors={**self.factors, **own}, trust=trust)
+
+    def trusted(self, gap: int) -> NDArray[np.float32]:
+        """Returns how far to go from interpolation to the network at each offset, 0 to 1."""
+        return self.trust.get(gap, np.ones(gap - 1, np.float32))
+
+    def _shown(self, scan: SliceScan, gap: int) -> Iterator[_Shown]:
+        """Yields slices with hidden lines, in both directions; none, where they are too small."""
         middle = (np.arange(1, gap, dtype=np.float32) / gap)[:, None, None]
         probes = scan.slices[:: _every(scan)].astype(np.float32)
         for images, turn in ((probes, False), (probes.transpose(0, 2, 1), True)):
@@ -103,24 +171,19 @@ class LinePredictor:
             before, after = kept[:, None, :-1], kept[:, None, 1:]
             # Not where the hidden pixel is bright: that selects by its error, too.
             head = before + middle * (after - before) > scan.foreground
-            sums.add((hidden - mean) / np.sqrt(variance), head)
-        return sums
-
-    def corrected(self, errors: Mapping[int, ErrorSums]) -> "LinePredictor":
-        """Returns the predictor with the spread that errors on the scan itself show.
-
-        Args:
-            errors: By size of the gap.
-        """
-        own = {
-            gap: (self.factor(gap) * sums.deviation()).astype(np.float32)
-            for gap, sums in errors.items()
-            if sums.fewest() >= FEWEST_ERRORS
-        }
-        return dataclasses.replace(self, factors={**self.factors, **own})
+            yield _Shown(hidden, mean, variance, monotone(kept, gap), head)
 
     def _share(self, gap_mm: float) -> float:
         return min(self.thickness_mm / gap_mm, 1.0)
+
+
+def monotone(kept: Float32[np.ndarray, "b n w"], gap: int) -> Float32[np.ndarray, "b t m w"]:
+    """Returns monotone cubic interpolation between lines."""
+    count, lines, width = kept.shape
+    places = np.arange(lines) * gap
+    wanted = (places[:-1] + np.arange(1, gap)[:, None]).ravel()
+    found = PchipInterpolator(places, kept, axis=1)(wanted)
+    return found.reshape(count, gap - 1, lines - 1, width).astype(np.float32)
 
 
 def without_probes(scan: SliceScan) -> SliceScan | None:
@@ -131,3 +194,19 @@ def without_probes(scan: SliceScan) -> SliceScan | None:
 
 def _every(scan: SliceScan) -> int:
     return max(2, -(-len(scan.slices) // PROBES))
+
+
+def _trust(shown: Sequence[_Shown], gap: int) -> NDArray[np.float32]:
+    """Returns the least-squares share of the network's departure from interpolation, in [0, 1].
+
+    A scan may be unlike all that the network has learnt from: smoother, say. Mirrored offsets are
+    alike.
+    """
+    gained, moved = np.zeros(gap - 1), np.zeros(gap - 1)
+    for one in shown:
+        step = np.where(one.head, one.mean - one.smooth, np.float32(0))
+        gained += np.einsum("btmw,btmw->t", step, one.hidden - one.smooth, dtype=np.float64)
+        moved += np.einsum("btmw,btmw->t", step, step, dtype=np.float64)
+    gained, moved = gained + gained[::-1], moved + moved[::-1]
+    share = np.where(moved > 0, gained / np.maximum(moved, 1e-30), 1.0)
+    return np.clip(share, 0, 1).astype(np.float32)

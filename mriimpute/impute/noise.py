@@ -38,6 +38,9 @@ WIDTHS = (0.0, 0.8, 1.8, 5.0)
 LAGS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
 """Along lines, in pixels, at which the correlation of errors is measured."""
 
+FEWEST = 100
+"""Errors at each offset that say how errors go together."""
+
 WHITE = 1e-3
 """Share of white noise that is always there: no variance may vanish."""
 
@@ -89,12 +92,12 @@ class ErrorSums:
         return np.sqrt(np.diag(self._mean()[0, 0]))
 
     def coherence(self) -> Coherence | None:
-        """Returns the coherence; None where there are no errors at some offset.
+        """Returns the coherence; None where there are too few errors at some offset, or none.
 
         Mirrored offsets are alike.
         """
         deviation = self.deviation()
-        if not deviation.all():
+        if self.fewest() < FEWEST or not deviation.all():
             return None
         correlation = self._mean() / np.outer(deviation, deviation)
         # Each lag stands for those between it and the next one.

@@ -15,11 +15,15 @@ from mriimpute.inference.cross_plane_network import conditions, objective
 from mriimpute.nn.lines import LineNetwork
 from mriimpute.seeds import numpy_stream
 
-__all__ = ["STEPS", "adapted"]
+__all__ = ["adapted"]
 
 STEPS = 200
 BATCH = 4
+"""Crops per step."""
+
 RATE = 2e-4
+"""Learning rate at the first step; it falls to 0 in a straight line."""
+
 AVERAGE = 0.98
 """Decay per step of the moving average of the parameters, which is what is kept."""
 
@@ -47,8 +51,6 @@ def adapted(
         thick: Lines are averages over slice profiles.
         steps: Of gradient descent.
     """
-    if not steps:
-        return network
     device = next(network.parameters()).device
     learning = copy.deepcopy(network).train().requires_grad_()
     average = copy.deepcopy(network)

@@ -181,8 +181,8 @@ def _compare(before: float, after: float) -> None:
         log.info("gain on lines hidden in watched scans: %.2f -> %.2f dB", before, after)
     else:
         log.warning(
-            "training made the weights of the package worse on the scans that are watched, "
-            "%.2f -> %.2f dB: they are kept; a lower --set train.rate may help",
+            "tuned weights are worse than those of the package on the scans that are watched, "
+            "%.2f -> %.2f dB: those of the package are kept; a lower --set train.rate may help",
             before,
             after,
         )

@@ -50,7 +50,7 @@ class Course:
         average: Decay per step of the moving average of the parameters, which is what is kept.
         precision: Of matrix products on CUDA; the CPU always uses float32.
         report: Patches from one line of the journal to the next.
-        val_patches: Patches of the validation loss.
+        val_patches: Patches of the validation loss; for `cross-plane`, slices per gap.
         save_minutes: Time from one checkpoint to the next. It changes no result.
     """
 
