@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 from scipy import ndimage
+from scipy.interpolate import PchipInterpolator
 
 from mriimpute.data.slices import SliceScan, gaps_of
 
@@ -23,6 +24,7 @@ __all__ = [
     "draw_lines",
     "has_room",
     "hide",
+    "monotone",
     "whole_slices",
 ]
 
@@ -145,6 +147,15 @@ def hide(
     intervals = len(kept) - 1
     inside = image[: intervals * period].reshape(intervals, period, image.shape[1])
     return kept, np.moveaxis(inside[:, step::step], 1, 0)
+
+
+def monotone(kept: Float32[np.ndarray, "b n w"], gap: int) -> Float32[np.ndarray, "b t m w"]:
+    """Returns monotone cubic interpolation (PCHIP) between lines `gap` voxels apart."""
+    count, lines, width = kept.shape
+    places = np.arange(lines) * gap
+    wanted = (places[:-1] + np.arange(1, gap)[:, None]).ravel()
+    found = PchipInterpolator(places, kept, axis=1)(wanted)
+    return found.reshape(count, gap - 1, lines - 1, width).astype(np.float32)
 
 
 def has_room(scan: SliceScan) -> bool:

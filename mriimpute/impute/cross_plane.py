@@ -23,13 +23,13 @@ from mriimpute.checkpoint import restore
 from mriimpute.config import parse
 from mriimpute.data import normalisation
 from mriimpute.data.foreground import foreground_level
-from mriimpute.data.lines import has_room
+from mriimpute.data.lines import has_room, monotone
 from mriimpute.data.slices import SliceScan, acquired_slices
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.impute._contract import Imputation, Imputer
 from mriimpute.impute.fusion import Fused, combined, correlation
 from mriimpute.impute.interpolate import interpolated
-from mriimpute.impute.lines import Factors, LinePredictor, monotone, without_probes
+from mriimpute.impute.lines import Factors, LinePredictor, without_probes
 from mriimpute.impute.noise import textured
 from mriimpute.impute.variogram import spread_by_distance
 from mriimpute.inference.adaptation import adapted

@@ -15,15 +15,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 
-from mriimpute.data.lines import hide
+from mriimpute.data.lines import hide, monotone
 from mriimpute.data.slices import SliceScan
 from mriimpute.impute.noise import ErrorSums
 from mriimpute.inference.cross_plane_network import predict
 from mriimpute.nn.lines import LineNetwork
 
-__all__ = ["Factors", "LinePredictor", "Probed", "monotone", "without_probes"]
+__all__ = ["Factors", "LinePredictor", "Probed", "without_probes"]
 
 Factors = Mapping[int, NDArray[np.float32]]
 
@@ -175,15 +174,6 @@ class LinePredictor:
 
     def _share(self, gap_mm: float) -> float:
         return min(self.thickness_mm / gap_mm, 1.0)
-
-
-def monotone(kept: Float32[np.ndarray, "b n w"], gap: int) -> Float32[np.ndarray, "b t m w"]:
-    """Returns monotone cubic interpolation between lines."""
-    count, lines, width = kept.shape
-    places = np.arange(lines) * gap
-    wanted = (places[:-1] + np.arange(1, gap)[:, None]).ravel()
-    found = PchipInterpolator(places, kept, axis=1)(wanted)
-    return found.reshape(count, gap - 1, lines - 1, width).astype(np.float32)
 
 
 def without_probes(scan: SliceScan) -> SliceScan | None:

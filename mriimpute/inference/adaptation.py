@@ -27,8 +27,6 @@ RATE = 2e-4
 AVERAGE = 0.98
 """Decay per step of the moving average of the parameters, which is what is kept."""
 
-SPREAD_WEIGHT = 0.1
-
 
 def adapted(
     network: LineNetwork,
@@ -74,7 +72,7 @@ def adapted(
         for group in optimiser.param_groups:
             group["lr"] = RATE * (1 - step / steps)
         optimiser.zero_grad(set_to_none=True)
-        (terms.relative + SPREAD_WEIGHT * terms.nats).backward()
+        terms.total.backward()
         torch.nn.utils.clip_grad_norm_(learning.parameters(), 1.0)
         optimiser.step()
         _follow(average, learning)

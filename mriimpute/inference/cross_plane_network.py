@@ -46,6 +46,9 @@ ROUND = 0.02
 ALONG_MM, GAP_MM = (0.5, 2.0), (1.5, 12.0)
 """Sizes of heads. Far beyond those that it has seen a network says anything."""
 
+SPREAD_WEIGHT = 0.1
+"""Of the spread's loss. It shares no parameter with the mean: only the clipping sees both."""
+
 Loss = Literal["squared", "charbonnier"]
 
 
@@ -71,7 +74,7 @@ class Config:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Terms:
-    """The loss of a batch, whose gradient is that of the sum.
+    """The loss of a batch.
 
     Attributes:
         relative: Cost of the errors as a share of that of linear interpolation.
@@ -80,6 +83,11 @@ class Terms:
 
     relative: Float[Tensor, ""]
     nats: Float[Tensor, ""]
+
+    @property
+    def total(self) -> Float[Tensor, ""]:
+        """What is minimised."""
+        return self.relative + SPREAD_WEIGHT * self.nats
 
 
 def build(config: Config, *, seed: int) -> LineNetwork:

@@ -6,14 +6,14 @@ its spread is too small at each offset. The factors calibrate the spread of late
 Axes: t = offsets inside an interval, m = intervals, w = pixels of a line, p = all pixels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
-from scipy.interpolate import PchipInterpolator, make_interp_spline
+from scipy.interpolate import make_interp_spline
 
-from mriimpute.data.lines import Lines
+from mriimpute.data.lines import Lines, monotone
 from mriimpute.inference.cross_plane_network import predict
 from mriimpute.nn.lines import LineNetwork
 
@@ -56,10 +56,11 @@ def watched(images: Sequence[Lines]) -> list[Watched]:
     found = []
     for lines in images:
         hidden = lines.hidden[0]
-        linear, monotone = _interpolated(lines.kept[0], lines.gap)
+        linear = _linear(lines.kept[0], lines.gap)
+        smooth = monotone(lines.kept, lines.gap)[0]
         # Not where the hidden pixel is bright: that selects by its error, too.
         head = linear > lines.foreground[0]
-        errors = linear - hidden, monotone - hidden
+        errors = linear - hidden, smooth - hidden
         squares = min(float(np.square(e[head]).sum(dtype=np.float64)) for e in errors)
         if squares > 0:
             found.append(Watched(lines, head, squares))
@@ -113,11 +114,8 @@ def _factors(
     return np.sqrt(np.where(counts > 0, both / np.maximum(counts, 1), 1.0))
 
 
-def _interpolated(
-    kept: Float32[np.ndarray, "n w"], gap: int
-) -> Iterator[Float32[np.ndarray, "t m w"]]:
-    """Yields linear and monotone interpolation between the lines."""
+def _linear(kept: Float32[np.ndarray, "n w"], gap: int) -> Float32[np.ndarray, "t m w"]:
     places = np.arange(len(kept)) * gap
     wanted = (places[:-1] + np.arange(1, gap)[:, None]).ravel()
-    for curve in (make_interp_spline(places, kept, k=1, axis=0), PchipInterpolator(places, kept)):
-        yield curve(wanted).reshape(gap - 1, len(kept) - 1, -1).astype(np.float32)
+    values = make_interp_spline(places, kept, k=1, axis=0)(wanted)
+    return values.reshape(gap - 1, len(kept) - 1, -1).astype(np.float32)

@@ -31,9 +31,6 @@ __all__ = ["finished", "learn_lines"]
 
 log = logging.getLogger(__name__)
 
-SPREAD_WEIGHT = 0.1
-"""Of the spread's loss. It shares no parameter with the mean: only the clipping sees both."""
-
 
 def finished(folder: RunFolder, settings: LineSettings, identity: Mapping[str, Any]) -> bool:
     """Tells whether a folder holds the whole run, without a look at any scan."""
@@ -200,7 +197,7 @@ def _step(
     with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
         terms = objective(state.model, kept, hidden, told, loss=settings.train.loss)
 
-    (terms.relative + SPREAD_WEIGHT * terms.nats).backward()
+    terms.total.backward()
     values = [float(terms.relative.detach()), float(terms.nats.detach())]
     norm = float(state.descend(speed))
     if not np.isfinite([*values, norm]).all():

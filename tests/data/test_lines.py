@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.interpolate import PchipInterpolator
 
-from mriimpute.data.lines import LineConfig, blurred, draw_lines, hide, whole_slices
+from mriimpute.data.lines import LineConfig, blurred, draw_lines, hide, monotone, whole_slices
 from mriimpute.data.slices import SliceScan, acquired_slices, coarser
 from mriimpute.volume import Volume
 
@@ -57,6 +58,18 @@ def test_an_image_that_a_gap_does_not_fit_into_hides_nothing(rng: np.random.Gene
 
     assert_array_equal(kept, image[:1])
     assert hidden.shape == (2, 0, 5)
+
+
+def test_monotone_interpolation_is_that_of_scipy(rng: np.random.Generator) -> None:
+    kept = rng.random((2, 5, 4)).astype(np.float32)
+
+    found = monotone(kept, 3)
+
+    expected = PchipInterpolator(np.arange(5) * 3, kept[1, :, 2])
+    for interval in range(4):
+        for offset in (1, 2):
+            value = expected(3 * interval + offset)
+            assert found[1, offset - 1, interval, 2] == pytest.approx(value, abs=1e-6)
 
 
 def test_thick_lines_are_averages_over_the_profile(rng: np.random.Generator) -> None:

@@ -1,16 +1,14 @@
 """Tests for mriimpute.impute.lines."""
 
 import numpy as np
-import pytest
 import torch
 from numpy.testing import assert_allclose
 from scipy import ndimage
-from scipy.interpolate import PchipInterpolator
 
 from mriimpute.data.slices import SliceScan
 from mriimpute.impute import DEFAULT, load_imputer
 from mriimpute.impute.cross_plane import CrossPlane
-from mriimpute.impute.lines import LinePredictor, monotone, without_probes
+from mriimpute.impute.lines import LinePredictor, without_probes
 from mriimpute.inference.cross_plane_network import Config, build
 
 FACTORS = {3: np.ones(2, np.float32), 6: np.full(5, 2, np.float32)}
@@ -26,18 +24,6 @@ def untrained(factors: dict[int, np.ndarray] = FACTORS) -> LinePredictor:
     """One that interpolates linearly."""
     network = build(Config(channels=4, blocks=1, hidden=4), seed=0).eval()
     return LinePredictor.of(network.requires_grad_(requires_grad=False), factors, 0.0)
-
-
-def test_monotone_interpolation_is_that_of_scipy(rng: np.random.Generator) -> None:
-    kept = rng.random((2, 5, 4)).astype(np.float32)
-
-    found = monotone(kept, 3)
-
-    expected = PchipInterpolator(np.arange(5) * 3, kept[1, :, 2])
-    for interval in range(4):
-        for offset in (1, 2):
-            value = expected(3 * interval + offset)
-            assert found[1, offset - 1, interval, 2] == pytest.approx(value, abs=1e-6)
 
 
 def test_a_network_that_knows_no_more_than_noise_is_not_trusted(
