@@ -40,6 +40,9 @@ ALIKE = 1.5
 THINNEST = 0.3
 """Of the profiles of thick slices, as a share of the gap."""
 
+SMOOTHEST = 1.2
+"""Standard deviation of the strongest blur, in pixels."""
+
 SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 
 
@@ -57,6 +60,8 @@ class LineConfig:
         short: Share of batches with two to four lines: stacks have ends and uneven gaps.
         foreground: Share of crops that surely hold a pixel of the head.
         thick: Share of batches whose lines are averages over a slice profile.
+        smooth: Share of crops that are blurred, lines and hidden lines alike: scans that were
+            resampled or denoised are smooth.
         scales: Each scan is also learnt from with pixels so many times as long, up to 2 mm.
         gamma: Largest log of the power that intensities are raised to.
         contrast: Share of crops whose intensities go through a random curve.
@@ -70,6 +75,7 @@ class LineConfig:
     short: float = 0.05
     foreground: float = 0.9
     thick: float = 0.2
+    smooth: float = 0.15
     scales: tuple[float, ...] = (1.0, 1.4, 2.0)
     gamma: float = 0.3
     contrast: float = 0.15
@@ -85,7 +91,7 @@ class LineConfig:
             raise ValueError(f"lines must be at least 2, got {self.lines}")
         if not self.scales or min(self.scales) < 1:
             raise ValueError(f"scales must be at least 1, got {self.scales}")
-        for name in ("own_gap", "short", "foreground", "thick", "contrast"):
+        for name in ("own_gap", "short", "foreground", "thick", "smooth", "contrast"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in 0 to 1, got {getattr(self, name)}")
         if self.gamma < 0:
@@ -264,6 +270,8 @@ def _crop(
     for axis in (0, 1):
         if generator.random() < 0.5:
             crop = np.flip(crop, axis)
+    if generator.random() < config.smooth:
+        crop = ndimage.gaussian_filter(crop, generator.uniform(0, SMOOTHEST), mode="nearest")
     return hide(_recoloured(crop, config, generator), gap, step, thickness)
 
 

@@ -1,8 +1,7 @@
 """`cross-plane`: imputes a slice stack with a network that learnt inside slices.
 
-Two planes cross the slices at each voxel, and in each the acquired slices are lines. The network
-fills the space between the lines of every such image; the two predictions of a voxel are fused as
-in `mriimpute.impute.fusion`.
+In the planes that cross the slices, the acquired slices are lines. The network fills the space
+between the lines of every such image; `mriimpute.impute.planes` makes one prediction of them.
 
 Axes: p = along the slice axis, x and y = inside a slice, s = acquired slices of a run of equal
 gaps, m = s - 1 gaps, t = distances inside a gap.
@@ -22,15 +21,15 @@ from torch import Tensor
 from mriimpute.checkpoint import restore
 from mriimpute.config import parse
 from mriimpute.data import normalisation
-from mriimpute.data.foreground import foreground_level
 from mriimpute.data.lines import has_room, monotone
 from mriimpute.data.slices import SliceScan, acquired_slices
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.impute._contract import Imputation, Imputer
-from mriimpute.impute.fusion import Fused, combined, correlation
+from mriimpute.impute.fusion import correlation
 from mriimpute.impute.interpolate import interpolated
 from mriimpute.impute.lines import Factors, LinePredictor, without_probes
 from mriimpute.impute.noise import textured
+from mriimpute.impute.planes import crossing
 from mriimpute.impute.variogram import spread_by_distance
 from mriimpute.inference.adaptation import adapted
 from mriimpute.inference.cross_plane_network import Config, build
@@ -218,7 +217,7 @@ def _filled(
     sizes = (spacing_mm[stack.axis], *(mm for n, mm in enumerate(spacing_mm) if n != stack.axis))
     mean, variance = slabs.copy(), np.zeros_like(slabs)
     runs = _runs(stack, predictor)
-    found = [_fused(slabs[list(run.positions)], run.gap, sizes, predictor) for run in runs]
+    found = [crossing(slabs[list(run.positions)], run.gap, sizes, predictor) for run in runs]
     for gap in {run.gap for run in runs}:
         alike = [(run, f) for run, f in zip(runs, found, strict=True) if run.gap == gap]
         weights = [len(run.positions) - 1 for run, _ in alike]
@@ -260,7 +259,7 @@ def _across(
     squares = variances = count = 0.0
     for run in known:
         kept = slabs[list(run.positions[::2])]
-        f = _fused(kept, 2 * gap, sizes_mm, wide, every=EVERY)
+        f = crossing(kept, 2 * gap, sizes_mm, wide, every=EVERY)
         missed = slabs[list(run.positions[1::2][: len(kept) - 1]), ::EVERY, ::EVERY]
         between = 0.5 * (kept[:-1, ::EVERY, ::EVERY] + kept[1:, ::EVERY, ::EVERY])
         head = between > scan.foreground
@@ -276,36 +275,6 @@ def _across(
     ratio = float(np.clip(np.sqrt(squares / variances), 1 / MOST, MOST))
     log.debug("errors on %d left-out slices: %.2f times the expected", len(missed), ratio)
     return ratio
-
-
-def _fused(
-    slices: Slabs,
-    gap: int,
-    sizes_mm: tuple[float, ...],
-    predictor: LinePredictor,
-    *,
-    every: int = 1,
-) -> Fused:
-    """Returns what both planes say about the gaps between slices.
-
-    Args:
-        slices: Equally spaced.
-        gap: From one to the next, in voxels.
-        sizes_mm: Of a voxel, across slices and along x and y.
-        predictor: What sees the lines of a plane.
-        every: Of so many pixels along x, and along y, one is asked for.
-    """
-    across, x, y = sizes_mm
-    some = slice(None, None, every)
-    one = predictor.plane(slices[:, :, some].transpose(2, 0, 1), gap, across_mm=across, along_mm=x)
-    two = predictor.plane(slices[:, some].transpose(1, 0, 2), gap, across_mm=across, along_mm=y)
-    a, va = (part.transpose(2, 1, 3, 0)[:, :, some] for part in one)
-    b, vb = (part.transpose(2, 1, 0, 3)[..., some] for part in two)
-    offsets = (np.arange(1, gap, dtype=np.float32) / gap)[:, None, None]
-    seen = slices[:, None, some, some]
-    linear = seen[:-1] + offsets * (seen[1:] - seen[:-1])
-    level = foreground_level(slices.ravel())
-    return combined(a, va, b, vb, linear, counted=linear > level, distances=1)
 
 
 def _write(slabs: Slabs, run: _Run, planes: Planes, share: Offsets | None = None) -> None:

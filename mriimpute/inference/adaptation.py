@@ -59,6 +59,7 @@ def adapted(
         gap_mm=(low, high),
         own_gap=0.0,
         thick=float(thick),
+        smooth=0.0,
         gamma=0.1,
         contrast=0.0,
     )

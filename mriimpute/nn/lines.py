@@ -114,8 +114,9 @@ class _Block(nn.Module):
     def forward(
         self, x: Float[Tensor, "b c n w"], conditions: Float[Tensor, "b q"]
     ) -> Float[Tensor, "b c n w"]:
-        h = functional.relu(self.modulation(self.first(x), conditions))
-        return x + self.second(h)
+        # In place: a pass over memory is a tenth of a convolution here.
+        h = functional.relu_(self.modulation(self.first(x), conditions))
+        return self.second(h).add_(x)
 
 
 class _Head(nn.Module):
@@ -143,8 +144,8 @@ class _Head(nn.Module):
         embedded = functional.relu(self.embedding(where))
 
         joint = self.joint(h).repeat_interleave(count, dim=0)
-        g = functional.relu(self.modulation(joint, embedded))
-        g = functional.relu(self.middle(g))
+        g = functional.relu_(self.modulation(joint, embedded))
+        g = functional.relu_(self.middle(g))
         return self.last(g).unflatten(0, (-1, count)).squeeze(2)
 
 

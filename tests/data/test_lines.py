@@ -12,7 +12,7 @@ from mriimpute.data.lines import LineConfig, blurred, draw_lines, hide, monotone
 from mriimpute.data.slices import SliceScan, acquired_slices, coarser
 from mriimpute.volume import Volume
 
-PLAIN = LineConfig(edge=12, gamma=0.0, contrast=0.0, short=0.0, thick=0.0)
+PLAIN = LineConfig(edge=12, gamma=0.0, contrast=0.0, short=0.0, thick=0.0, smooth=0.0)
 
 
 def stack(rng: np.random.Generator, step: int = 3, holes: bool = False) -> Volume:
