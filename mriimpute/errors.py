@@ -4,9 +4,11 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DeviceError",
+    "ExternalError",
     "GeometryError",
     "MriImputeError",
     "OutputError",
+    "ResourceError",
     "TrainingError",
     "VolumeError",
 ]
@@ -24,6 +26,10 @@ class MriImputeError(Exception):
         super().__init__(problem)
         self.hint = hint
 
+    def __reduce__(self) -> tuple[type["MriImputeError"], tuple[str, str]]:
+        """Says how to make it again in the process that waits for a worker's result."""
+        return type(self), (str(self), self.hint)
+
 
 class ConfigError(MriImputeError):
     """A setting is unknown, ill-typed or contradicts another."""
@@ -31,6 +37,14 @@ class ConfigError(MriImputeError):
 
 class DeviceError(MriImputeError):
     """The device that was asked for is not there."""
+
+
+class ExternalError(MriImputeError):
+    """Another program failed, or what it wrote cannot be used."""
+
+
+class ResourceError(MriImputeError):
+    """There is not enough memory."""
 
 
 class VolumeError(MriImputeError):

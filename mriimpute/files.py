@@ -46,6 +46,7 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_partials(path)
+        temporary.unlink(missing_ok=True)  # a link that someone put there leads elsewhere
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())

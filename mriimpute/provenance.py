@@ -12,7 +12,10 @@ from typing import Any
 
 from mriimpute.files import sha256
 
-__all__ = ["provenance", "versions"]
+__all__ = ["FOLDER", "provenance", "version_of", "versions"]
+
+FOLDER = "DIR"
+"""Stands for a folder in a command line: exports of a scanner are often named like the patient."""
 
 LIBRARIES = ("torch", "numpy", "scipy", "nibabel", "SimpleITK")
 
@@ -29,7 +32,7 @@ def provenance(
     """Returns the record of one run, made of plain values.
 
     Args:
-        command: The words of the command line. Of a path only the last part is recorded.
+        command: The words of the command line. Of a path only the name of the file is recorded.
         seed: Of the run.
         device: Where it was computed.
         seconds: How long it took.
@@ -38,7 +41,7 @@ def provenance(
     """
     return {
         "GeneratedBy": [{"Name": "mriimpute", "Version": versions()["mriimpute"]}],
-        "command": shlex.join(_without_folders(word) for word in command),
+        "command": shlex.join([*command[:1], *map(_without_folders, command[1:])]),
         "seed": seed,
         "device": device,
         "seconds": round(seconds, 3),
@@ -50,11 +53,12 @@ def provenance(
 
 def versions() -> dict[str, str]:
     """Returns the versions of this package, of Python and of what computes, importing nothing."""
-    found = {"mriimpute": _version("mriimpute"), "python": platform.python_version()}
-    return found | {name: _version(name) for name in LIBRARIES}
+    found = {"mriimpute": version_of("mriimpute"), "python": platform.python_version()}
+    return found | {name: version_of(name) for name in LIBRARIES}
 
 
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
+    """Returns the version of an installed package, or "absent"."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -64,8 +68,9 @@ def _version(name: str) -> str:
 def _without_folders(word: str) -> str:
     option, equals, value = word.partition("=")
     if equals and option.startswith("-"):
-        return f"{option}={Path(value).name or value}"
-    return Path(word).name or word
+        return f"{option}={_without_folders(value)}"
+    name = Path(word).name
+    return FOLDER if name and Path(word).is_dir() else name or word
 
 
 def _plain(value: Any) -> Any:

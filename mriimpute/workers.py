@@ -1,11 +1,21 @@
-"""Processes that work for another one: what each of them does first."""
+"""Processes that work for another one: what each of them does first, and with how many threads."""
 
 import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["begin_worker"]
+__all__ = ["THREAD_VARIABLES", "begin_worker", "divided_threads"]
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
+"""What libraries ask, when they load, for the number of their threads."""
 
 
 def begin_worker() -> None:
@@ -16,6 +26,26 @@ def begin_worker() -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+@contextmanager
+def divided_threads(workers: int) -> Iterator[None]:
+    """Gives processes that are started inside the block an equal share of the threads each.
+
+    A limit that is already in force is what is shared.
+    """
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    for name, limit in before.items():
+        threads = int(limit) if limit and limit.isdecimal() else os.cpu_count() or 1
+        os.environ[name] = str(max(1, threads // workers))
+    try:
+        yield
+    finally:
+        for name, limit in before.items():
+            if limit is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = limit
 
 
 def _end_with_parent() -> None:

@@ -15,7 +15,7 @@ ROOT = Path(mriimpute.__file__).parent
 
 LAYERS = [
     {"errors", "seeds", "progress"},
-    {"config", "files", "device", "workers"},
+    {"config", "files", "device", "memory", "workers"},
     {"provenance", "volume", "geometry"},
     {"io", "metrics"},
     {"simulate"},
@@ -24,7 +24,7 @@ LAYERS = [
     {"models"},
     {"inference", "checkpoint"},
     {"train", "impute"},
-    {"evaluate", "bench", "reproduce"},
+    {"evaluate", "bench", "reproduce", "doctor"},
     {"report"},
     {"demo"},
     {"cli"},

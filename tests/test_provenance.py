@@ -44,6 +44,20 @@ def test_folders_are_not_recorded(word: str) -> None:
     assert "scan.nii" in record["command"]
 
 
+@pytest.mark.parametrize("words", [["DOE_JANE"], ["--out=DOE_JANE"], ["-o", "x/../DOE_JANE/"]])
+def test_a_folder_is_recorded_without_its_name(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "DOE_JANE").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    record = provenance(command=["mriimpute", *words], seed=0, device="cpu", seconds=0.0)
+
+    assert "DOE" not in record["command"]
+    assert record["command"].endswith("DIR")
+
+
 @pytest.mark.parametrize("word", ["train.steps=200", "--seed=3", "-q", ".", "/", "20"])
 def test_words_that_are_no_paths_stay(word: str) -> None:
     record = provenance(command=["mriimpute", word], seed=0, device="cpu", seconds=0.0)

@@ -3,7 +3,17 @@
 Importing a command's file registers it; `app.ORDER` says in which order `--help` lists them.
 """
 
-from mriimpute.cli import demo, evaluate, impute, inspect, reproduce, simulate, train
+from mriimpute.cli import demo, doctor, evaluate, impute, inspect, reproduce, simulate, train
 from mriimpute.cli.app import app
 
-__all__ = ["app", "demo", "evaluate", "impute", "inspect", "reproduce", "simulate", "train"]
+__all__ = [
+    "app",
+    "demo",
+    "doctor",
+    "evaluate",
+    "impute",
+    "inspect",
+    "reproduce",
+    "simulate",
+    "train",
+]

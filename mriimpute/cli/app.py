@@ -19,13 +19,14 @@ from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from mriimpute import __version__
 from mriimpute.cli import options
 from mriimpute.cli.progress import choose_track
 from mriimpute.cli.run import Run, stoppable, talking, threads_limited
 from mriimpute.errors import MriImputeError
+from mriimpute.memory import is_shortage
 
 __all__ = ["app", "command", "tell"]
 
@@ -35,7 +36,7 @@ ClickException: type[Exception] = next(
 )
 
 
-ORDER = ("demo", "inspect", "simulate", "train", "impute", "evaluate", "reproduce")
+ORDER = ("demo", "inspect", "simulate", "train", "impute", "evaluate", "reproduce", "doctor")
 
 COMMON: dict[str, tuple[Any, Any]] = {
     "seed": (options.Seed, 0),
@@ -81,11 +82,12 @@ class Group(TyperGroup):
             raise typer.Exit(1) from error
 
 
-def tell(error: Exception) -> None:
-    """Prints an error as two lines on stderr, for a command that goes on with the next scan."""
+def tell(error: Exception) -> tuple[str, str]:
+    """Prints an error as two lines on stderr, and returns them, for a command that goes on."""
     problem, hint = _message(error)
     typer.secho(f"error: {problem}", fg="red", err=True)
     typer.secho(f"hint: {hint}", err=True)
+    return problem, hint
 
 
 def _message(error: Exception) -> tuple[str, str]:
@@ -96,7 +98,7 @@ def _message(error: Exception) -> tuple[str, str]:
         return text, error.hint
     if gpu_full:
         return "the GPU is out of memory", "close other programs on it, or pass --device cpu"
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
+    if is_shortage(error):
         return "out of memory", "close other programs, or use a machine with more memory"
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
@@ -139,15 +141,18 @@ def main(
     """
 
 
-def command(name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(
+    name: str | None = None, *, cls: type[TyperCommand] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Registers a command and gives it the common options.
 
     Args:
         name: As typed by the user; by default that of the function.
+        cls: What parses its command line, if not an ordinary command.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        app.command(name)(_with_common_options(function))
+        app.command(name, cls=cls)(_with_common_options(function))
         return function
 
     return register

@@ -73,7 +73,7 @@ def _impute(run: Run, cohort: Path, out: Path) -> None:
 
 def _evaluate(run: Run, sim: Path, model: Path, report: Path) -> None:
     _say("evaluate", sim, "--model", model, "-o", report)
-    evaluate(run, sim, report, model=[model])
+    evaluate(run, [sim], report, model=[model])
 
 
 def _say(*words: object) -> None:

@@ -1,7 +1,7 @@
-"""`mriimpute evaluate`: imputed against truth, methods side by side."""
+"""`mriimpute evaluate`: methods side by side, against truth or hidden parts of real scans."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,10 +13,23 @@ from mriimpute.errors import MriImputeError
 __all__ = ["evaluate"]
 
 
+def _define(wanted: bool) -> None:
+    if wanted:
+        from mriimpute.evaluate.definitions import definitions_text
+
+        typer.echo(definitions_text())
+        raise typer.Exit
+
+
 @command()
 def evaluate(
     run: Run,
-    sim: Annotated[Path, typer.Argument(metavar="SIM", help="What `simulate` wrote.")],
+    source: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SIM", help="What `simulate` wrote; with --without-truth sparse scans, any."
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Report folder. Default: SIM_report beside SIM."),
@@ -34,6 +47,17 @@ def evaluate(
             "before, cross-plane@adapt goes on learning from each scan.",
         ),
     ] = "linear,pchip,cubic,cross-plane@package",
+    external: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar='NAME="CMD {in} {out}"',
+            help="Another program: gets the sparse scan as {in}, a thick-gap NIfTI, and writes "
+            "the filled one to {out}; may be repeated.",
+        ),
+    ] = None,
+    external_minutes: Annotated[
+        float, typer.Option(min=0.01, help="Time limit of another program for one scan.")
+    ] = 60.0,
     split: Annotated[
         Literal["train", "val", "test", "all"],
         typer.Option(
@@ -41,41 +65,80 @@ def evaluate(
         ),
     ] = "test",
     samples: Annotated[int, typer.Option(min=2, max=999, help="Draws to score per scan.")] = 20,
+    protocol: Annotated[
+        Literal["simulated", "paper", "thick", "brats-inpaint"],
+        typer.Option(
+            help="How answers are scored. simulated: paper for point samples, thick for slices "
+            "simulated with --thickness. brats-inpaint: as in that challenge."
+        ),
+    ] = "simulated",
+    without_truth: Annotated[
+        bool,
+        typer.Option(
+            "--without-truth",
+            help="Hide acquired slices, then lines inside of them, and score on what is hidden.",
+        ),
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Scans scored side by side; changes no score.")
+    ] = 1,
+    definitions: Annotated[
+        bool,
+        typer.Option("--definitions", callback=_define, is_eager=True, help="What is measured."),
+    ] = False,
 ) -> None:
-    """Score imputed scans against truth: table, CSV, JSON and a figure.
+    """Score imputed scans against truth, or real sparse scans without any: tables and a page.
 
-    The same command goes on after a stop. Example: mriimpute evaluate sim --model run
+    The same command goes on after a stop. Examples: mriimpute evaluate sim --model run;
+    mriimpute evaluate clinical/ --without-truth --jobs 4
     """
+    if len(source) > 1 and not without_truth:
+        raise typer.BadParameter("one SIM at a time; --without-truth takes several sources")
+    if without_truth and protocol != "simulated":
+        raise typer.BadParameter(f"--protocol {protocol} needs truth")
     from mriimpute import evaluate as library
     from mriimpute.files import located
-    from mriimpute.report import table_of, write_comparison, write_figure
+    from mriimpute.impute.external import parse_external
+    from mriimpute.io import stem
+    from mriimpute.report import table_of, write_comparison, write_figure, write_page
 
-    source = located(sim)
-    report = out or source.with_name(f"{source.name}_report")
+    first = located(source[0])
+    name = stem(first) if first.is_file() else first.name
+    report = out or first.with_name(f"{name}_report")
     failed: dict[str, None] = {}  # two methods may be fitted on a scan: it is named once
+    told: set[str] = set()
 
     def leave_out(name: str, error: MriImputeError) -> None:
-        if name not in failed:
+        if str(error) not in told:
             tell(error)
+        told.add(str(error))
         failed[name] = None
 
-    summary = library.evaluate(
-        sim,
-        report,
-        methods=[name.strip() for name in methods.split(",") if name.strip()],
-        models=model or [],
-        split=split,
-        samples=samples,
-        seed=run.seed,
-        device=run.device,
-        track=run.track,
-        overwrite=run.overwrite,
-        on_failure=leave_out,
-    )
-    write_figure(report / "figure.png", summary)
-    write_comparison(report / "methods.png", summary)
-    table = table_of(summary)
-    show_table(table.headers, table.rows, title=table.title)
+    arguments: dict[str, Any] = {
+        "methods": [name.strip() for name in methods.split(",") if name.strip()],
+        "models": model or [],
+        "externals": [parse_external(text, minutes=external_minutes) for text in external or []],
+        "split": split,
+        "samples": samples,
+        "seed": run.seed,
+        "device": run.device,
+        "jobs": jobs,
+        "track": run.track,
+        "overwrite": run.overwrite,
+        "on_failure": leave_out,
+    }
+    if without_truth:
+        summaries = list(library.without_truth(source, report, **arguments).values())
+    else:
+        summaries = [library.evaluate(source[0], report, protocol=protocol, **arguments)]
+    for summary in summaries:
+        write_figure(summary.report / "figure.png", summary)
+        write_comparison(summary.report / "methods.png", summary)
+        write_page(summary.report / "index.html", summary)
+        table = table_of(summary)
+        show_table(table.headers, table.rows, title=table.title)
+        if summary.protocol.bias:
+            typer.echo(f"To know before believing this: {summary.protocol.bias}\n")
     if failed:
         typer.echo(f"left out: {len(failed)}: {', '.join(failed)}", err=True)
         raise typer.Exit(1)

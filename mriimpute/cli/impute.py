@@ -1,24 +1,34 @@
 """`mriimpute impute`: fill the slices that a scan skipped."""
 
+import math
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from mriimpute.cli.app import command, tell
+from mriimpute.cli.app import command
+from mriimpute.cli.batch import work_through
 from mriimpute.cli.run import Run
+from mriimpute.cli.spread import Spread
 from mriimpute.device import TILE
-from mriimpute.errors import MriImputeError
+from mriimpute.errors import ConfigError
 
 __all__ = ["impute"]
 
+BATCH = "Many scans"
 
-@command()
+
+@command(cls=Spread)
 def impute(
     run: Run,
     scans: Annotated[
         list[Path],
-        typer.Argument(metavar="SCAN...", help="Files, folders of scans, BIDS trees."),
+        typer.Argument(
+            metavar="SCAN...",
+            help="Files, folders of scans, BIDS trees, DICOM series (folder or zip), .txt lists "
+            "with one path a line.",
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -28,7 +38,8 @@ def impute(
         str,
         typer.Option(
             help="A run folder of `train`, cross-plane (weights come with the package), or a "
-            "method without weights: cross-plane-ridge, linear, pchip, cubic."
+            "method without weights: nearest, linear, pchip, makima, cubic, bspline, "
+            "cross-plane-ridge, dictionary, deep-image-prior."
         ),
     ] = "cross-plane",
     samples: Annotated[int, typer.Option(min=0, max=999, help="Posterior draws to write.")] = 0,
@@ -47,11 +58,13 @@ def impute(
         bool, typer.Option(help="Acquired voxels come back bit for bit.")
     ] = True,
     thickness: Annotated[
-        float,
+        str,
         typer.Option(
-            min=0, metavar="MM", help="Slice profile (FWHM), for cross-plane; 0: point samples."
+            metavar="MM|auto",
+            help="Slice profile (FWHM), for cross-plane; 0: point samples; auto: as the header "
+            "says.",
         ),
-    ] = 0.0,
+    ] = "0",
     adapt: Annotated[
         bool,
         typer.Option("--adapt", help="Learn from the scan's own slices first; slower."),
@@ -68,15 +81,105 @@ def impute(
         int,
         typer.Option(min=16, metavar="VOXELS", help="Edge worked on at once; bounds memory only."),
     ] = TILE,
+    dicom_out: Annotated[
+        bool,
+        typer.Option(
+            "--dicom-out",
+            help="For a DICOM series: mean and std also as derived series of its study.",
+        ),
+    ] = False,
+    dicom_identity: Annotated[
+        bool,
+        typer.Option(
+            "--dicom-identity",
+            help="These name the patient; else only the study's unique identifier does. Never the "
+            "birth date.",
+        ),
+    ] = False,
+    participant_label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL...",
+            rich_help_panel=BATCH,
+            help="Only these participants of BIDS trees; after SCAN.",
+        ),
+    ] = None,
+    session_id: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL...", rich_help_panel=BATCH, help="Only these sessions of BIDS trees."
+        ),
+    ] = None,
+    bids_filter_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JSON",
+            rich_help_panel=BATCH,
+            help="Only scans that meet one of its queries, as fMRIPrep spells them: "
+            '{"t1w": {"suffix": "T1w", "session": "pre"}}.',
+        ),
+    ] = None,
+    part: Annotated[
+        str,
+        typer.Option(
+            metavar="I/N", rich_help_panel=BATCH, help="Of N jobs that share the scans, job I."
+        ),
+    ] = "1/1",
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page",
+            help="Also desc-report.html beside the results, to look at: planes, uncertainty, "
+            "interpolated against imputed. It shows the person scanned.",
+        ),
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JSON",
+            rich_help_panel=BATCH,
+            help="Where to keep what became of each scan; written anew after each.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            rich_help_panel=BATCH,
+            help="Go on where an earlier call stopped. Several scans do so anyway; with this, "
+            "one that was done before is no error either.",
+        ),
+    ] = False,
 ) -> None:
     """Fill the slices that a scan skipped: conditional mean, uncertainty, posterior draws.
 
+    Results are named like the file or folder that they are made of: keep names of patients out of
+    those. Nothing else of a header or a path is passed on.
+
     Example: mriimpute impute scan.nii.gz --samples 20
     """
-    from mriimpute.impute import METHODS, identity, load_imputer
-    from mriimpute.impute.case import Request, impute_case, is_done, plan, require_draws
+    from mriimpute.impute import FITTED, METHODS, identity, load_imputer
+    from mriimpute.impute.batch import Batch, Part
+    from mriimpute.impute.case import Request, plan, require_draws
+    from mriimpute.impute.sources import protect
+    from mriimpute.io.bids import Selection, read_queries
 
-    cases = plan(scans, out, split=split, space=space)
+    if dicom_identity and not dicom_out:
+        raise typer.BadParameter("--dicom-identity needs --dicom-out")
+    if resume and run.overwrite:
+        raise typer.BadParameter("--resume keeps results that --overwrite would replace")
+    try:
+        mine = Part.parse(part)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error), param_hint="--part") from error
+    selection = Selection(
+        participants=tuple(participant_label or ()),
+        sessions=tuple(session_id or ()),
+        queries=read_queries(bids_filter_file) if bids_filter_file else (),
+    )
+    cases = plan(scans, out, split=split, space=space, selection=selection, observed=observed)
+    if report:
+        protect(scans, [case.scan for case in cases], [report])
     request = Request(
         model=identity(model),
         samples=samples,
@@ -85,33 +188,43 @@ def impute(
         observed=observed,
         tile=tile,
         keep_observed=keep_observed,
-        thickness_mm=thickness,
+        thickness_mm=_thickness(thickness),
         adapt=adapt,
+        dicom=("identified" if dicom_identity else "anonymous") if dicom_out else "none",
     )
-    # Only networks compute on a device, and asking for it loads torch.
-    device = "cpu" if model in METHODS and run.wanted_device == "auto" else run.device
+    # Not all methods compute on a device, and asking for it loads torch.
+    plain = model in METHODS and model not in FITTED
+    device = "cpu" if plain and run.wanted_device == "auto" else run.device
     imputer = load_imputer(model, device=device, adapt=adapt)
     require_draws(imputer, request)
-    left = [case for case in cases if run.overwrite or not is_done(case, request)]
-    if left and len(left) < len(cases):
-        typer.echo(f"{len(cases) - len(left)} of {len(cases)} were done before", err=True)
-        cases = left
-    failed = []
-    for case in run.track(cases, total=len(cases), label="scans"):
-        try:
-            mean = impute_case(
-                case,
-                imputer,
-                request,
-                record=lambda facts: run.record(settings=facts, device=imputer.device),
-                overwrite=run.overwrite,
-            )
-        except MriImputeError as error:
-            tell(error)
-            failed.append(case.scan.name)
-        else:
-            typer.echo(mean)
-    if failed:
-        if len(cases) > 1:
-            typer.echo(f"failed: {len(failed)} of {len(cases)}: {', '.join(failed)}", err=True)
-        raise typer.Exit(1)
+    write_page = None
+    if page:  # it loads matplotlib, which nothing else here needs
+        from mriimpute.report import write_scan_page
+
+        write_page = partial(write_scan_page, request=request)
+    batch = Batch(
+        cases,
+        request,
+        imputer,
+        record=lambda facts: run.record(settings=facts, device=imputer.device),
+        overwrite=run.overwrite,
+        resume=resume,
+        part=mine,
+        file=report,
+        page=write_page,
+    )
+    work_through(run, batch)
+
+
+def _thickness(text: str) -> float | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    try:
+        given = float(text)
+    except ValueError:
+        given = math.nan
+    if not 0 <= given < math.inf:
+        raise typer.BadParameter(
+            f"must be auto or mm from 0 up, got {text!r}", param_hint="--thickness"
+        )
+    return given

@@ -18,7 +18,10 @@ __all__ = ["inspect"]
 def inspect(
     run: Run,
     scan: Annotated[
-        Path, typer.Argument(metavar="SCAN", help="A NIfTI or MGZ file, a folder, a BIDS tree.")
+        Path,
+        typer.Argument(
+            metavar="SCAN", help="A NIfTI or MGZ file, a folder, a BIDS tree, a DICOM series."
+        ),
     ],
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object per scan, for programs.")
@@ -64,7 +67,10 @@ def _rows(seen: dict[str, Any]) -> list[tuple[str, str]]:
         ("grid", f"{shape} voxels of {spacing} mm"),
         ("orientation", f"{seen['orientation']}, oblique by {seen['obliquity_deg']:.1f} degrees"),
         ("slices", slices),
-        ("thickness", "unknown: NIfTI does not say" if thickness is None else f"{thickness:g} mm"),
+        (
+            "thickness",
+            "unknown: the file does not say" if thickness is None else f"{thickness:g} mm",
+        ),
         ("gap", "unknown without the thickness" if gap is None else f"{gap:g} mm"),
         ("imputed grid", f"{fine} voxels of {fine_spacing} mm (factor {seen['factor']})"),
         ("missing", f"{seen['missing_share']:.1%} of the imputed grid"),

@@ -15,15 +15,9 @@ from typing import Any
 
 from mriimpute.device import choose_device
 from mriimpute.progress import Track, silent
+from mriimpute.workers import THREAD_VARIABLES
 
 __all__ = ["Run", "talking", "threads_limited"]
-
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,9 @@ def train(
     - cross-plane: a network learnt from lines hidden inside slices; the default. It starts from
       the weights of the package: 10 minutes on a CPU; from scratch, an hour
     - cross-plane-ridge: filters learnt inside slices; seconds on a CPU
-    - ppca: exact Gaussian subspace of small patches
+    - ppca: exact Gaussian subspace of small patches, by gradient descent
+    - ppca-em: the same by expectation maximisation
+    - mixture-ppca: a mixture of such subspaces, by expectation maximisation
     - conv-sparse: variational auto-encoder with sparse convolutions
     - conv-fc-sparse: the same with a sparse fully connected layer
     - local-sparse: the same with locally connected sparse layers

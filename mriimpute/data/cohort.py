@@ -90,16 +90,18 @@ def subjects_of(table: Path, split: Split) -> list[str]:
 def observed_beside(scan: Path) -> Path | None:
     """Returns the image that says which voxels of `scan` were acquired, if one lies beside it.
 
-    For `sub-01_T1w.nii.gz` that is `sub-01_desc-observed_mask.nii.gz`, for `head.nii.gz` it is
+    For `sub-01_T1w.nii.gz` that is `sub-01_desc-observedT1w_mask.nii.gz` or, for all scans of
+    these entities, `sub-01_desc-observed_mask.nii.gz`; for `head.nii.gz` it is
     `head_desc-observed.nii.gz`.
     """
     name = stem(scan)
     ending = scan.name.removeprefix(name)
     if name.startswith("sub-") and "_" in name:
-        observed = f"{name.rpartition('_')[0]}_desc-observed_mask"
+        start, _, suffix = name.rpartition("_")
+        marks = [f"{start}_desc-observed{which}_mask" for which in (suffix, "")]
     else:
-        observed = f"{name}_desc-observed"
-    paths = (scan.with_name(observed + end) for end in (ending, ending.lower()))
+        marks = [f"{name}_desc-observed"]
+    paths = (scan.with_name(mark + end) for mark in marks for end in (ending, ending.lower()))
     return next((path for path in paths if path.is_file()), None)
 
 

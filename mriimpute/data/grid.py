@@ -2,16 +2,17 @@
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mriimpute.errors import ConfigError, VolumeError
 from mriimpute.geometry import refined
 from mriimpute.io import Scan
+from mriimpute.memory import available_bytes, require_room
 from mriimpute.volume import Volume
 
-__all__ = ["COARSE", "FineGrid", "fine_volume", "refinement"]
+__all__ = ["COARSE", "FineGrid", "fine_volume", "refinement", "spread"]
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,9 @@ COARSE = 1.5
 
 LONGEST = 32767
 """Voxels along an axis that a NIfTI-1 header can count."""
+
+SPREAD_BYTES = 5
+"""Of a voxel: an intensity, and whether it is observed."""
 
 ROUNDING = 1e-3
 """Error of spacing ratios that went through float32 headers."""
@@ -53,6 +57,7 @@ def fine_volume(scan: Scan, spacing_mm: float | None = None) -> FineGrid:
     Raises:
         ConfigError: If `spacing_mm` is not positive, larger than the slice spacing or absurdly
             small.
+        ResourceError: If there is not enough memory.
         VolumeError: If no voxel is missing.
     """
     axis, factor = refinement(scan.volume, spacing_mm)
@@ -62,7 +67,10 @@ def fine_volume(scan: Scan, spacing_mm: float | None = None) -> FineGrid:
             f"{scan.path}: that would be {slices:.6g} slices, NIfTI holds {LONGEST}",
             hint="pass a larger --spacing",
         )
-    volume = scan.volume if factor == 1 else _spread(scan.volume, axis, factor)
+    if factor > 1:  # a slip in --spacing may ask for a thousand times the memory that there is
+        voxels = scan.volume.data.size // scan.volume.shape[axis] * slices
+        require_room(SPREAD_BYTES * voxels, available_bytes("cpu"), what=str(scan.path))
+    volume = scan.volume if factor == 1 else spread(scan.volume, axis, factor)
     if volume.observed.all():
         spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing_mm)
         raise VolumeError(
@@ -101,11 +109,8 @@ def refinement(volume: Volume, spacing_mm: float | None = None) -> tuple[int, in
     return axis, factor
 
 
-def _round_half_up(ratio: float) -> int:
-    return max(1, math.floor(ratio + ROUNDING + 0.5))
-
-
-def _spread(volume: Volume, axis: int, factor: int) -> Volume:
+def spread(volume: Volume, axis: int, factor: int) -> Volume:
+    """Returns a volume with `factor - 1` unobserved slices between neighbours along `axis`."""
     shape = list(volume.shape)
     shape[axis] = factor * (shape[axis] - 1) + 1
     acquired = tuple(slice(None, None, factor if n == axis else 1) for n in range(3))
@@ -114,4 +119,10 @@ def _spread(volume: Volume, axis: int, factor: int) -> Volume:
     observed = np.zeros(shape, bool)
     data[acquired] = volume.data
     observed[acquired] = volume.observed
-    return Volume(data, observed, refined(volume.affine, axis, factor))
+    return replace(
+        volume, data=data, observed=observed, affine=refined(volume.affine, axis, factor)
+    )
+
+
+def _round_half_up(ratio: float) -> int:
+    return max(1, math.floor(ratio + ROUNDING + 0.5))

@@ -1,7 +1,6 @@
 """What a scan is, as plain values: the content of `mriimpute inspect`."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from mriimpute.data.grid import refinement
 from mriimpute.geometry import Affine, obliquity_deg, skew_deg, spacing_mm
 from mriimpute.io import Scan, stem
 
-__all__ = ["inspection"]
+__all__ = ["inspection", "stated_thickness_mm"]
 
 DIRECTIONS = {
     "L": "left-right",
@@ -26,7 +25,7 @@ def inspection(scan: Scan) -> dict[str, Any]:
     """Returns the properties of a scan that decide how it is imputed, ready for JSON.
 
     Lengths are in mm, angles in degrees. Axes are those of the file. Values that nothing says
-    are None: NIfTI has no field for slice thickness, a BIDS sidecar beside the scan has.
+    are None: NIfTI has no field for slice thickness, DICOM and a BIDS sidecar have.
     """
     affine, shape = scan.stored_affine, list(scan.stored_shape)
     canonical_axis, factor = refinement(scan.volume)
@@ -60,7 +59,7 @@ def inspection(scan: Scan) -> dict[str, Any]:
 
 
 def _slices(scan: Scan, axis: int | None, spacing: list[float]) -> dict[str, Any]:
-    thickness = _thickness_mm(scan.path)
+    thickness = stated_thickness_mm(scan)
     gap = None if axis is None or thickness is None else round(spacing[axis] - thickness, 4)
     return {
         "slice_axis": None if axis is None else "ijk"[axis],
@@ -96,8 +95,11 @@ def _warnings(affine: Affine, factor: int, scan: Scan) -> list[str]:
     return notes
 
 
-def _thickness_mm(path: Path) -> float | None:
-    sidecar = path.with_name(f"{stem(path)}.json")
+def stated_thickness_mm(scan: Scan) -> float | None:
+    """Returns the slice thickness that a DICOM header, or the BIDS sidecar of an image, states."""
+    if scan.thickness_mm is not None:
+        return scan.thickness_mm
+    sidecar = scan.path.with_name(f"{stem(scan.path)}.json")
     try:
         thickness = json.loads(sidecar.read_text(encoding="utf-8"))["SliceThickness"]
     except (OSError, ValueError, KeyError, TypeError):

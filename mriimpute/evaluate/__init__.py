@@ -1,21 +1,33 @@
-"""Imputed scans against truth. Nothing else opens truth but `mriimpute reproduce`."""
+"""Imputed scans against truth, or against hidden parts of themselves.
+
+Nothing else opens truth but `mriimpute reproduce`.
+"""
 
 from mriimpute.evaluate.contenders import DEFAULT_METHODS
+from mriimpute.evaluate.curves import Curves
 from mriimpute.evaluate.panels import Panel, View
+from mriimpute.evaluate.protocol import Protocol, ProtocolName
 from mriimpute.evaluate.regions import Region
 from mriimpute.evaluate.run import evaluate
 from mriimpute.evaluate.scores import Row
+from mriimpute.evaluate.statistics import Comparison
 from mriimpute.evaluate.summary import Estimate, LabelStanding, Standing, Summary
+from mriimpute.evaluate.without_truth import without_truth
 
 __all__ = [
     "DEFAULT_METHODS",
+    "Comparison",
+    "Curves",
     "Estimate",
     "LabelStanding",
     "Panel",
+    "Protocol",
+    "ProtocolName",
     "Region",
     "Row",
     "Standing",
     "Summary",
     "View",
     "evaluate",
+    "without_truth",
 ]

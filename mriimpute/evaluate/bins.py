@@ -1,27 +1,32 @@
-"""The scores of one method on one scan by how far its voxels lie from acquired slices."""
+"""The scores of one method on one scan by where its voxels lie: far from slices, or at edges."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool
 
-from mriimpute import metrics
 from mriimpute.evaluate.answer import Answer
-from mriimpute.evaluate.cases import Exam
+from mriimpute.evaluate.exam import Exam
 
-__all__ = ["BIN_METRICS", "Bin", "bins_of"]
+__all__ = ["BIN_METRICS", "EDGE_STEPS", "Bin", "bins_of"]
 
 BIN_METRICS = ("psnr_db", "mae_percent", "crps_percent", "coverage90", "spread_skill")
 """The scores of a bin."""
 
+EDGE_STEPS = {"flat": 0, "edge": 1}
+"""What the steps of a bin of kind "edge" stand for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """The scores of the voxels that lie equally far from acquired slices.
+    """The scores of the voxels that have something in common.
 
     Attributes:
-        kind: "distance" to the nearest acquired slice, or "offset" from the one before it.
-        steps: That many voxels.
-        mm: That far.
+        kind: "distance" to the nearest acquired slice, "offset" from the one before it, or
+            "edge": whether the truth has an edge there.
+        steps: That many voxels; 1 at an edge, 0 off edges.
+        mm: That far; NaN for edges.
         voxels: How many there are.
         psnr_db: Of these voxels, as the scores below.
     """
@@ -37,33 +42,35 @@ class Bin:
     spread_skill: float
 
 
-def bins_of(exam: Exam, answer: Answer) -> tuple[Bin, ...]:
-    """Returns the bins by distance, then those by offset where there is one.
+def bins_of(exam: Exam, answer: Answer, edges: Bool[np.ndarray, " n"]) -> tuple[Bin, ...]:
+    """Returns the bins by distance, then those by offset where there is one, then by edge.
 
     Args:
         exam: Where the voxels lie.
         answer: Of all voxels of its region.
+        edges: Which of them are edges of the truth.
     """
     offsets = exam.offsets()
-    kinds = {"distance": exam.distances()} | ({} if offsets is None else {"offset": offsets})
+    far = {"distance": exam.distances()} | ({} if offsets is None else {"offset": offsets})
     step_mm = exam.volume.spacing_mm[0 if exam.stack is None else exam.stack.axis]
+    kinds = [(kind, steps, step_mm) for kind, steps in far.items()]
+    kinds.append(("edge", edges.astype(np.int64), math.nan))
     return tuple(
-        _bin(kind, step, step * step_mm, answer.at(steps == step), exam.data_range)
-        for kind, steps in kinds.items()
+        _bin(kind, step, step * mm, answer.at(steps == step))
+        for kind, steps, mm in kinds
         for step in np.unique(steps).tolist()
     )
 
 
-def _bin(kind: str, steps: int, mm: float, answer: Answer, data_range: float) -> Bin:
-    percent = 100 / data_range
+def _bin(kind: str, steps: int, mm: float, answer: Answer) -> Bin:
     return Bin(
         kind=kind,
         steps=steps,
         mm=mm,
         voxels=len(answer.truth),
-        psnr_db=metrics.psnr(answer.truth, answer.mean, data_range=data_range),
-        mae_percent=percent * metrics.mae(answer.truth, answer.mean),
-        crps_percent=percent * answer.crps(),
-        coverage90=answer.coverage90(),
+        psnr_db=answer.psnr(),
+        mae_percent=answer.mae_percent(),
+        crps_percent=answer.crps_percent(),
+        coverage90=answer.coverage(0.9),
         spread_skill=answer.spread_skill(),
     )

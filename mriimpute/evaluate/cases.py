@@ -4,24 +4,35 @@ Truth is opened for subjects of the split to score only.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int
-from scipy import ndimage
+from jaxtyping import Bool, Int
 
 from mriimpute.data import fine_volume, observed_beside
 from mriimpute.data.cohort import Split, subjects_of
 from mriimpute.errors import ConfigError, GeometryError, MriImputeError, VolumeError
-from mriimpute.files import sha256
+from mriimpute.evaluate.exam import DATA_RANGE_PERCENTILE, Exam, SparseCase
+from mriimpute.evaluate.protocol import PAPER, Protocol
+from mriimpute.files import read_json, sha256
 from mriimpute.geometry import Stack, find_stack, grids_agree, transform
 from mriimpute.io import find_scans, read_scan, stem
 from mriimpute.volume import Volume
 
-__all__ = ["Case", "Exam", "OnFailure", "ScoredSplit", "find_cases", "read_exam"]
+__all__ = [
+    "RECORD",
+    "Case",
+    "Exam",
+    "OnFailure",
+    "ScoredSplit",
+    "SparseCase",
+    "find_cases",
+    "read_exam",
+    "thickness_of",
+]
 
 OnFailure = Callable[[str, MriImputeError], None]
 """Told of a subject or scan that is left out, and why."""
@@ -29,104 +40,24 @@ OnFailure = Callable[[str, MriImputeError], None]
 ScoredSplit = Split | Literal["all"]
 """Whom to score. Others than the test subjects only if no model has learnt from their scans."""
 
+RECORD = "simulation.json"
 TOLERANCE_MM = 0.01  # float32 headers round a corner by 1e-5 mm; a real shift is far larger
-DATA_RANGE_PERCENTILE = 99.5
 AGAIN = "run `mriimpute simulate` again, or pass the folder that it wrote"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(SparseCase):
     """One sparse scan of a test subject, and where its truth lies.
 
     Attributes:
-        subject: Its label, `sub-01`.
-        name: The scan's file name without ending; names it in results and random streams.
-        scan: The sparse scan.
         truth: The same grid with every slice.
         brain: The brain on the grid of `truth`, non-zero inside.
         labels: A map of its structures on that grid; None where there is none.
     """
 
-    subject: str
-    name: str
-    scan: Path
     truth: Path
     brain: Path
     labels: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Exam:
-    """A question and its answer, on the grid that runs from the first to the last slice.
-
-    Attributes:
-        case: Where it comes from.
-        checksum: Of the sparse scan; names it in random streams, as in `mriimpute impute`.
-        volume: The question: all that an imputer is given.
-        stack: Where its slices lie, or None for another pattern of missing voxels.
-        truth: The answer, on the grid of `volume`.
-        brain: Inside of the brain.
-        region: What counts: missing voxels of the brain, between the first and the last slice.
-        data_range: 99.5th percentile of the truth inside the brain.
-        labels: Which structure each voxel belongs to, zero: none; None without a label map.
-    """
-
-    case: Case
-    checksum: str
-    volume: Volume
-    stack: Stack | None
-    truth: Float32[np.ndarray, "i j k"]
-    brain: Bool[np.ndarray, "i j k"]
-    region: Bool[np.ndarray, "i j k"]
-    data_range: float
-    labels: Int[np.ndarray, "i j k"] | None = None
-
-    def distances(self) -> Int[np.ndarray, " n"]:
-        """Returns the voxels from each voxel of the region to the nearest slice, or measurement.
-
-        Off a stack this is the Euclidean distance, rounded.
-        """
-        if self.stack is None:
-            far = ndimage.distance_transform_edt(~self.volume.observed)
-            return np.rint(far[self.region]).astype(np.int64)
-
-        before, after = self._neighbours(self.stack)
-        return np.minimum(before, after)
-
-    def offsets(self) -> Int[np.ndarray, " n"] | None:
-        """Returns the voxels from the slice before to each voxel of the region; None off a stack.
-
-        A method that treats the two ends of a gap differently shows here.
-        """
-        return None if self.stack is None else self._neighbours(self.stack)[0]
-
-    def carried_labels(self) -> Int[np.ndarray, " n"] | None:
-        """Returns for each voxel of the region the label of the nearest measurement.
-
-        On a stack this is the nearest slice along its axis, of two equally near ones the first.
-        None without a label map.
-        """
-        if self.labels is None:
-            return None
-        if self.stack is None:
-            nearest = ndimage.distance_transform_edt(
-                ~self.volume.observed, return_distances=False, return_indices=True
-            )
-            return self.labels[tuple(nearest)][self.region]
-
-        places = list(np.nonzero(self.region))
-        before, after = self._neighbours(self.stack)
-        places[self.stack.axis] = places[self.stack.axis] + np.where(
-            before <= after, -before, after
-        )
-        return self.labels[tuple(places)]
-
-    def _neighbours(self, stack: Stack) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-        positions = np.array(stack.positions)
-        index = np.nonzero(self.region)[stack.axis]
-        before = positions[np.searchsorted(positions, index, side="right") - 1]
-        after = positions[np.searchsorted(positions, index, side="left")]
-        return index - before, after - index
 
 
 def find_cases(
@@ -171,8 +102,20 @@ def find_cases(
     return cases
 
 
-def read_exam(case: Case) -> Exam:
+def thickness_of(sim: Path) -> float:
+    """Returns the thickness of a simulation's slices, in mm; 0: point samples."""
+    record = sim / RECORD
+    settings = read_json(record).get("settings", {}) if record.is_file() else {}
+    return float(settings.get("thickness_mm", 0.0))
+
+
+def read_exam(case: Case, protocol: Protocol = PAPER, *, thickness_mm: float = 0.0) -> Exam:
     """Returns the question that a sparse scan poses, and the answer.
+
+    Args:
+        case: The scan and its truth.
+        protocol: What is asked.
+        thickness_mm: Of the slices, which the question states; 0: point samples.
 
     Raises:
         GeometryError: If truth and scan do not lie on one grid, up to whole voxels.
@@ -193,19 +136,24 @@ def read_exam(case: Case) -> Exam:
     if not region.any():
         raise VolumeError(f"{case.scan}: no voxel of the brain is missing", hint=AGAIN)
 
-    data_range = float(np.percentile(truth.data[inside], DATA_RANGE_PERCENTILE))
+    data_range = (
+        float(np.percentile(truth.data[inside], DATA_RANGE_PERCENTILE))
+        if protocol.scale == "brain"
+        else float(truth.data[part][region].max())
+    )
     if data_range <= 0:
         raise VolumeError(f"{case.truth} is dark: no score has a scale there", hint=AGAIN)
 
     return Exam(
         case=case,
         checksum=sha256(case.scan),
-        volume=volume,
+        volume=replace(volume, thickness_mm=thickness_mm),
         stack=stack,
         truth=truth.data[part],
         brain=inside[part],
         region=region,
         data_range=data_range,
+        protocol=protocol,
         labels=None if labels is None else labels[part],
     )
 

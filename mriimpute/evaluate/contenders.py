@@ -3,6 +3,7 @@
 `cross-plane-ridge` is fitted on the train split like every model; `cross-plane-ridge@scan` is the
 same method that learns from each scan alone. `cross-plane@package` are the weights that come with
 the package, as `mriimpute impute` takes them, and `cross-plane@adapt` the same with `--adapt`.
+Other programs take part by their command line: see `mriimpute.impute.external`.
 """
 
 from collections import Counter
@@ -15,10 +16,11 @@ from mriimpute.errors import ConfigError, MriImputeError
 from mriimpute.evaluate.cases import OnFailure, ScoredSplit
 from mriimpute.files import sha256
 from mriimpute.impute import DEFAULT, METHODS, Imputer, load_imputer, model_file
+from mriimpute.impute.external import External
 from mriimpute.io import stem
 from mriimpute.progress import Track
 
-__all__ = ["DEFAULT_METHODS", "Contender", "gather", "require_known", "require_unseen"]
+__all__ = ["DEFAULT_METHODS", "Contender", "gather", "require_known", "require_unseen", "to_fit"]
 
 SCAN = "@scan"
 PACKAGE, ADAPT = (f"{DEFAULT}{ending}" for ending in ("@package", "@adapt"))
@@ -31,7 +33,8 @@ class Contender:
 
     Attributes:
         name: In tables and file names; unique among the contenders.
-        fingerprint: Checksum of its weights, or the version of the package where it has none.
+        fingerprint: Checksum of its weights, or the version of the package where it has none;
+            of another program, its command line.
         imputer: What answers.
     """
 
@@ -40,14 +43,18 @@ class Contender:
     imputer: Imputer
 
 
-def require_known(methods: Sequence[str], models: Sequence[Path]) -> None:
+def require_known(
+    methods: Sequence[str], models: Sequence[Path], externals: Sequence[External] = ()
+) -> None:
     """Stops where there is nothing to compare, or a method that is neither built in nor a model.
+
+    An external method must have a name of its own.
 
     Raises:
         ConfigError: If so; the hint lists the known names.
     """
     known = [*_ready(), *_fittable()]
-    if not methods and not models:
+    if not methods and not models and not externals:
         raise ConfigError("no method to evaluate", hint=f"pass some of {known} with --methods")
     for name in methods:
         if name not in known:
@@ -55,6 +62,14 @@ def require_known(methods: Sequence[str], models: Sequence[Path]) -> None:
                 f"no method is called {name!r}",
                 hint=f"use some of {known} in --methods; pass a run folder with --model",
             )
+    taken = {*known, DEFAULT}
+    for external in externals:
+        if external.name in taken:
+            raise ConfigError(
+                f"{external.name!r} is the name of another method",
+                hint="give the external method a name of its own",
+            )
+        taken.add(external.name)
 
 
 def require_unseen(methods: Sequence[str], split: ScoredSplit) -> None:
@@ -63,12 +78,17 @@ def require_unseen(methods: Sequence[str], split: ScoredSplit) -> None:
     Raises:
         ConfigError: If so.
     """
-    fitted = [name for name in methods if name not in _ready()]
+    fitted = to_fit(methods)
     if fitted and split in ("train", "all"):
         raise ConfigError(
             f"{fitted[0]} would be fitted on the train split, which --split {split} scores",
             hint="leave it out of --methods; pass a model that learnt elsewhere with --model",
         )
+
+
+def to_fit(methods: Sequence[str]) -> list[str]:
+    """Returns the methods that have to be fitted to a cohort first."""
+    return [name for name in methods if name not in _ready()]
 
 
 def gather(
@@ -82,8 +102,9 @@ def gather(
     track: Track,
     overwrite: bool,
     on_failure: OnFailure | None = None,
+    externals: Sequence[External] = (),
 ) -> list[Contender]:
-    """Returns the contenders, in the order of `methods`, then of `models`.
+    """Returns the contenders, in the order of `methods`, then of `externals` and of `models`.
 
     A method that needs fitting is fitted on the train split of `cohort`, unless one of `models`
     is of that kind.
@@ -98,6 +119,7 @@ def gather(
         track: Shows progress.
         overwrite: Fit again where a fitted method is kept.
         on_failure: Told of each scan of the train split that cannot be read; None: an error.
+        externals: Other programs; names that are no method's.
     """
     # Resolved: a run folder called cross-plane is not the package's model of that name.
     given = [(path, load_imputer(str(path.resolve()), device=device)) for path in models]
@@ -120,6 +142,7 @@ def gather(
             )
             imputer = load_imputer(str(weights), device=device)
             contenders.append(Contender(name=name, fingerprint=sha256(weights), imputer=imputer))
+    contenders += [Contender(name=e.name, fingerprint=e.command, imputer=e) for e in externals]
     for (path, imputer), name in zip(given, _names(contenders, given), strict=True):
         fingerprint = sha256(model_file(path.resolve()))
         contenders.append(Contender(name=name, fingerprint=fingerprint, imputer=imputer))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 from mriimpute.evaluate.cases import Exam
 from mriimpute.files import atomic
@@ -25,6 +25,7 @@ NAMES = ("sagittal", "coronal", "axial")
 ENDS = (("L", "R"), ("P", "A"), ("I", "S"))
 MARGIN = 2  # voxels around the brain
 DRAWS = 2  # that a figure shows
+IMAGES = ("truth", "sparse", "mean", "std", "draws")
 LARGEST_BRAIN_ML = 2200.0
 
 Plane = Float32[np.ndarray, "u v"]
@@ -75,17 +76,23 @@ class Panel:
     views: tuple[View, ...]
 
 
-def cut(exam: Exam, imputation: Imputation) -> Panel:
+def cut(exam: Exam, imputation: Imputation, *, draws: int = DRAWS) -> Panel:
     """Returns the planes with the most voxels to score; that between slices is far from them.
 
     The sagittal plane is left out where the brain is larger than any: it is a head's, then, and
     its profile would be a face.
+
+    Args:
+        exam: Where the planes lie depends on this alone, so methods can be compared.
+        imputation: What they show.
+        draws: How many to keep, where there are any; each is drawn for this.
     """
     axis = 2 if exam.stack is None else exam.stack.axis
     normals = [n for n in (1, 2, 0) if n != axis] + [axis]
-    if exam.brain.sum() * np.prod(exam.volume.spacing_mm) / 1000 > LARGEST_BRAIN_ML:
+    volume_ml = exam.brain.sum() * np.prod(exam.volume.spacing_mm) / 1000
+    if exam.protocol.whole_head or volume_ml > LARGEST_BRAIN_ML:
         normals.remove(0)
-    images = _images(exam, imputation)
+    images = _images(exam, imputation, draws)
     return Panel(
         scan=exam.case.name,
         data_range=exam.data_range,
@@ -94,11 +101,17 @@ def cut(exam: Exam, imputation: Imputation) -> Panel:
 
 
 def write_panel(path: Path, panel: Panel) -> None:
-    """Writes a panel, atomically."""
+    """Writes a panel, atomically, with images as shares of the data range in half precision.
+
+    One of 2000 grey levels is finer than any screen, and a third of the bytes.
+    """
     arrays = {"scan": np.asarray(panel.scan), "data_range": np.asarray(panel.data_range)}
     for number, view in enumerate(panel.views):
         for field in dataclasses.fields(view):
-            arrays[f"{number}_{field.name}"] = np.asarray(getattr(view, field.name))
+            value = np.asarray(getattr(view, field.name))
+            if field.name in IMAGES:
+                value = _halved(value, panel.data_range)
+            arrays[f"{number}_{field.name}"] = value
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
@@ -106,31 +119,35 @@ def write_panel(path: Path, panel: Panel) -> None:
 def read_panel(path: Path) -> Panel:
     """Returns the panel at `path`."""
     with np.load(path) as stored:
+        data_range = float(stored["data_range"])
         views: list[View] = []
         while f"{len(views)}_name" in stored:
             start = f"{len(views)}_"
-            views.append(_restored({field.name: stored[start + field.name] for field in _FIELDS}))
-        return Panel(
-            scan=str(stored["scan"]),
-            data_range=float(stored["data_range"]),
-            views=tuple(views),
-        )
+            arrays = {field.name: stored[start + field.name] for field in _FIELDS}
+            views.append(_restored(arrays, data_range))
+        return Panel(scan=str(stored["scan"]), data_range=data_range, views=tuple(views))
 
 
 _FIELDS = dataclasses.fields(View)
 
 
-def _restored(arrays: dict[str, Any]) -> View:
+def _halved(image: Float32[np.ndarray, "*n"], data_range: float) -> Float[np.ndarray, "*n"]:
+    largest = np.finfo(np.float16).max  # a method may have lost all measure
+    return np.clip(image / data_range, -largest, largest).astype(np.float16)
+
+
+def _restored(arrays: dict[str, Any], data_range: float) -> View:
+    images = {name: arrays[name].astype(np.float32) * np.float32(data_range) for name in IMAGES}
     plain = {
         "name": str(arrays["name"]),
         "across": int(arrays["across"]),
         "spacing_mm": tuple(arrays["spacing_mm"].tolist()),
         "ends": tuple(arrays["ends"].tolist()),
     }
-    return View(**(arrays | plain))
+    return View(**(arrays | images | plain))
 
 
-def _images(exam: Exam, imputation: Imputation) -> dict[str, Image]:
+def _images(exam: Exam, imputation: Imputation, draws: int) -> dict[str, Image]:
     blank = np.full_like(exam.truth, np.nan)
     observed = exam.volume.observed
     draw = imputation.draw
@@ -139,7 +156,7 @@ def _images(exam: Exam, imputation: Imputation) -> dict[str, Image]:
         "sparse": np.where(observed, exam.volume.data, blank),
         "mean": imputation.mean,
         "std": blank if imputation.std is None else imputation.std,
-    } | ({f"draw{n}": draw(n) for n in range(1, DRAWS + 1)} if draw else {})
+    } | ({f"draw{n}": draw(n) for n in range(1, draws + 1)} if draw else {})
     return {name: np.where(exam.brain, image, blank) for name, image in shown.items()}
 
 

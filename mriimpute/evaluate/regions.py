@@ -34,10 +34,14 @@ __all__ = [
 KINDS = ("region", "carried")
 """How the voxels of a label are chosen."""
 
-REGION_METRICS = tuple(
-    f"{kind}_{name}"
-    for kind in KINDS
-    for name in ("coverage90", "error_percent", "spread_skill", "error_stds")
+REGION_METRICS = (
+    *(
+        f"{kind}_{name}"
+        for kind in KINDS
+        for name in ("coverage90", "error_percent", "spread_skill", "error_stds")
+    ),
+    "structure_dice",
+    "structure_volume_error_percent",
 )
 """The scores that only a scan with a label map has."""
 
@@ -59,6 +63,9 @@ class Region:
         low: Lower end of the central 90 % of the draws' means; NaN for too few draws or none.
         high: Upper end.
         std: Standard deviation of the draws' means; NaN without draws.
+        dice: Overlap of the structure found in the imputed image with that found in the truth;
+            NaN for "carried".
+        volume_error_percent: How much larger it is found in the imputed image; NaN for "carried".
     """
 
     kind: str
@@ -69,6 +76,8 @@ class Region:
     low: float
     high: float
     std: float
+    dice: float = math.nan
+    volume_error_percent: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

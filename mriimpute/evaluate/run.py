@@ -3,16 +3,18 @@
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from mriimpute.errors import MriImputeError, VolumeError
+from mriimpute.errors import MriImputeError
 from mriimpute.evaluate.cases import (
-    Case,
-    Exam,
+    RECORD,
     OnFailure,
     ScoredSplit,
     find_cases,
     read_exam,
+    thickness_of,
 )
 from mriimpute.evaluate.contenders import (
     DEFAULT_METHODS,
@@ -21,21 +23,42 @@ from mriimpute.evaluate.contenders import (
     require_known,
     require_unseen,
 )
-from mriimpute.evaluate.panels import cut
-from mriimpute.evaluate.scores import Row, examine
+from mriimpute.evaluate.panels import Panel
+from mriimpute.evaluate.protocol import Protocol, ProtocolName, resolve
+from mriimpute.evaluate.scores import Row
+from mriimpute.evaluate.scoring import C, Work, score_all
 from mriimpute.evaluate.store import Store
-from mriimpute.evaluate.summary import FEWEST_SUBJECTS, Summary, summarise
+from mriimpute.evaluate.summary import FEWEST_SUBJECTS, INTERPOLATORS, Summary, summarise
 from mriimpute.evaluate.tables import write_tables
 from mriimpute.files import sha256
+from mriimpute.impute.external import External
 from mriimpute.metrics import COVERAGE_DRAWS
 from mriimpute.progress import Track, silent
 
-__all__ = ["evaluate"]
+__all__ = ["DEFINITIONS_VERSION", "LeftOut", "concluded", "evaluate"]
 
 log = logging.getLogger(__name__)
 
-DEFINITIONS_VERSION = 2
+DEFINITIONS_VERSION = 3
 """Counts up when a score changes its meaning: rows made before are then not mixed in."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Remembers subjects, scans, and methods on scans, that are left out.
+
+    Attributes:
+        tell: Told of each, too.
+        names: Of those so far.
+    """
+
+    tell: OnFailure
+    names: list[str] = field(default_factory=list)
+
+    def __call__(self, name: str, error: MriImputeError) -> None:
+        """Takes note of one."""
+        self.names.append(name)
+        self.tell(name, error)
 
 
 def evaluate(
@@ -44,10 +67,13 @@ def evaluate(
     *,
     methods: Sequence[str] = DEFAULT_METHODS,
     models: Sequence[Path] = (),
+    externals: Sequence[External] = (),
+    protocol: ProtocolName = "simulated",
     split: ScoredSplit = "test",
     samples: int = 20,
     seed: int = 0,
     device: str = "cpu",
+    jobs: int = 1,
     track: Track = silent,
     overwrite: bool = False,
     on_failure: OnFailure | None = None,
@@ -62,19 +88,23 @@ def evaluate(
         out: The report folder.
         methods: Names; those that need fitting are fitted on the train split, without truth.
         models: Run folders or checkpoints.
+        externals: Other programs.
+        protocol: How answers are scored; "simulated": as slices were simulated.
         split: Whom to score. "train", "val" and "all" make sense only for scans from which no
             model has learnt: whether one of `models` has, is not known here.
         samples: Draws to score, at least two.
         seed: Of draws, fitting and the bootstrap.
         device: "cpu" or "cuda:N".
+        jobs: Processes that score scans side by side; changes no score.
         track: Shows progress.
         overwrite: Do everything again.
         on_failure: Told of each subject or scan, to test or to train on, that is missing or
-            cannot be read and is left out; None: the first one is an error.
+            cannot be read, and of each method that fails on a scan; they are left out. None: the
+            first one is an error.
 
     Raises:
-        ConfigError: If `sim` is no simulation, has no subject in the split, or a method is
-            unknown or would be fitted on the scans to score.
+        ConfigError: If `sim` is no simulation or was made for another protocol, has no subject in
+            the split, or a method is unknown or would be fitted on the scans to score.
         GeometryError: If a scan and its truth do not lie on one grid, and `on_failure` is None.
         OutputError: If `out` holds something else, or results made with other settings.
         VolumeError: If a scan or truth is missing or cannot be read and `on_failure` is None, or
@@ -82,117 +112,107 @@ def evaluate(
     """
     if samples < 2:
         raise ValueError(f"samples must be at least 2, got {samples}")
-    require_known(methods, models)
+    require_known(methods, models, externals)
     require_unseen(methods, split)
-    left_out: list[str] = []
+    left_out = LeftOut(on_failure) if on_failure else None
 
-    def leave_out(name: str, error: MriImputeError) -> None:
-        left_out.append(name)
-        if on_failure is not None:
-            on_failure(name, error)
-
-    told = leave_out if on_failure else None
-    cases = find_cases(sim, split=split, on_failure=told)
-    settings = _settings(sim, split, samples, seed)
+    cases = find_cases(sim, split=split, on_failure=left_out)
+    thickness_mm = thickness_of(sim)
+    asked = resolve(protocol, thickness_mm)
+    record = sim / RECORD
+    settings: dict[str, str | int] = {
+        "simulation": sha256(record if record.is_file() else sim / "participants.tsv"),
+        "protocol": asked.name,
+        "thickness_mm": f"{thickness_mm:g}",
+        "split": split,
+        "samples": samples,
+        "seed": seed,
+        "definitions_version": DEFINITIONS_VERSION,
+    }
     store = Store(out, settings, overwrite=overwrite)
     contenders = gather(
         methods,
         models,
+        externals=externals,
         cohort=sim / "cohort",
         runs=out / "runs",
         seed=seed,
         device=device,
         track=track,
         overwrite=overwrite,
-        on_failure=told,
+        on_failure=left_out,
     )
-
-    rows = _rows(
-        cases,
-        contenders,
-        store,
+    work = Work(
+        read=partial(read_exam, protocol=asked, thickness_mm=thickness_mm),
+        contenders=tuple(contenders),
+        store=store,
         samples=samples,
         seed=seed,
-        track=track,
-        on_failure=told,
+        pictured=cases[0].name,
     )
-    panels = {contender.name: store.panel(contender.name) for contender in contenders}
-    summary = summarise(rows, report=out, panels=panels, seed=seed)
-    summary = dataclasses.replace(summary, left_out=tuple(dict.fromkeys(left_out)), split=split)
-    write_tables(
-        summary, settings, {contender.name: contender.fingerprint for contender in contenders}
+    return concluded(
+        work, cases, asked, settings, jobs=jobs, track=track, split=split, left_out=left_out
     )
-    log.info("%s: metrics.csv, distance.csv, summary.json", out)
-    _say_limits(summary, samples)
+
+
+def concluded(
+    work: Work[C],
+    cases: Sequence[C],
+    protocol: Protocol,
+    settings: Mapping[str, str | int],
+    *,
+    jobs: int,
+    track: Track,
+    split: ScoredSplit,
+    left_out: LeftOut | None,
+) -> Summary:
+    """Scores the cases, writes the tables and returns the summary.
+
+    Raises:
+        MriImputeError: As `score_all` does.
+    """
+    rows = score_all(work, cases, jobs=jobs, track=track, on_failure=left_out)
+    report, fingerprints = work.store.report, _fingerprints(rows, work.contenders)
+    summary = dataclasses.replace(
+        summarise(rows, report=report, panels=_panels(work, rows, rows[0].scan), seed=work.seed),
+        left_out=tuple(dict.fromkeys(left_out.names if left_out else ())),
+        split=split,
+        settings=settings,
+        fingerprints=fingerprints,
+        protocol=protocol,
+        worst=_panels(work, rows, _worst(rows)),
+    )
+    write_tables(summary, settings, fingerprints)
+    log.info("%s: metrics.csv, distance.csv, summary.json", report)
+    _say_limits(summary, work.samples)
     return summary
 
 
-def _rows(
-    cases: Sequence[Case],
-    contenders: Sequence[Contender],
-    store: Store,
-    *,
-    samples: int,
-    seed: int,
-    track: Track,
-    on_failure: OnFailure | None,
-) -> list[Row]:
-    """Returns the rows of all contenders, for every case that can be read."""
-    rows: list[Row] = []
-    exam: Exam | None = None
-    broken: set[str] = set()
-    pairs = [(case, contender) for case in cases for contender in contenders]
-    for case, contender in track(pairs, total=len(pairs), label="scoring"):
-        if case.name in broken:
-            continue
-        row = store.row(case.name, contender)
-        if row is None:
-            if exam is None or exam.case != case:
-                # The error of a lone scan says more than that none is left.
-                told = on_failure if len(cases) > 1 else None
-                exam = _opened(case, contenders, store, told)
-            if exam is None:
-                broken.add(case.name)
-                continue
-            row, imputation = examine(
-                contender.imputer, exam, method=contender.name, samples=samples, seed=seed
-            )
-            # The figure shows the first scan: chosen before any score is known.
-            first = next(c for c in cases if c.name not in broken)
-            store.keep(row, contender, cut(exam, imputation) if case == first else None)
-        rows.append(row)
-    if not rows:
-        raise VolumeError(
-            f"none of the {len(cases)} scans can be read",
-            hint="repair the files named above, or simulate again",
+def _fingerprints(rows: Sequence[Row], contenders: Sequence[Contender]) -> dict[str, str]:
+    scored = {row.method for row in rows}
+    return {c.name: c.fingerprint for c in contenders if c.name in scored}
+
+
+def _panels(work: Work[C], rows: Sequence[Row], scan: str) -> dict[str, Panel]:
+    return {row.method: work.store.panel(scan, row.method) for row in rows if row.scan == scan}
+
+
+def _worst(rows: Sequence[Row]) -> str:
+    """Returns the scan where the best method gains least; empty where nothing is compared."""
+    scores: dict[str, dict[str, float]] = {}
+    for row in rows:
+        scores.setdefault(row.method, {})[row.scan] = row.psnr_db
+    plain, other = (
+        max(
+            (own for name, own in scores.items() if (name in INTERPOLATORS) == interpolates),
+            key=lambda own: sum(own.values()),
+            default=None,
         )
-    return rows
-
-
-def _opened(
-    case: Case, contenders: Sequence[Contender], store: Store, on_failure: OnFailure | None
-) -> Exam | None:
-    """Returns the exam of a case, or None where it cannot be read and is left out."""
-    try:
-        return read_exam(case)
-    except VolumeError as error:
-        # Methods are compared on the same scans: one that a method was scored on before cannot
-        # be left out for another.
-        if on_failure is None or any(store.row(case.name, c) for c in contenders):
-            raise
-        on_failure(case.name, error)
-        return None
-
-
-def _settings(sim: Path, split: ScoredSplit, samples: int, seed: int) -> Mapping[str, str | int]:
-    record = sim / "simulation.json"
-    return {
-        "simulation": sha256(record if record.is_file() else sim / "participants.tsv"),
-        "split": split,
-        "samples": samples,
-        "seed": seed,
-        "definitions_version": DEFINITIONS_VERSION,
-    }
+        for interpolates in (True, False)
+    )
+    if plain is None or other is None or len(plain) < 2:
+        return ""
+    return min(plain, key=lambda scan: other[scan] - plain[scan])
 
 
 def _say_limits(summary: Summary, samples: int) -> None:

@@ -1,7 +1,7 @@
-"""The scores of one method on one scan.
+"""One method on one scan: it is asked once, and its answer is scored in every way.
 
-Errors are in percent of the data range, so that scans of any intensity scale can be averaged.
-A score that a method does not earn is NaN: an interpolator has no interval to be covered.
+Draws are held together only while they are looked at: what is kept of them are a few numbers per
+voxel (`metrics.Ensemble`).
 
 Axes: n = voxels of the region, s = draws.
 """
@@ -9,80 +9,28 @@ Axes: n = voxels of the region, s = draws.
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 
 from mriimpute import metrics
 from mriimpute.device import TILE
 from mriimpute.errors import VolumeError
-from mriimpute.evaluate.answer import Answer
-from mriimpute.evaluate.bins import Bin, bins_of
-from mriimpute.evaluate.cases import Exam
-from mriimpute.evaluate.regions import (
-    KINDS,
-    REGION_METRICS,
-    Region,
-    regional_means,
-    score_regions,
-)
+from mriimpute.evaluate.answer import SHARES, Answer
+from mriimpute.evaluate.bins import EDGE_STEPS, Bin, bins_of
+from mriimpute.evaluate.curves import Curves
+from mriimpute.evaluate.exam import Exam
+from mriimpute.evaluate.key import Key, key_of, stripes_of
+from mriimpute.evaluate.regions import KINDS, Region, regional_means, score_regions
+from mriimpute.evaluate.row import METRICS, Row, row_of
+from mriimpute.evaluate.structures import found
 from mriimpute.impute import Imputation, Imputer
 
-__all__ = ["METRICS", "Row", "examine"]
+__all__ = ["METRICS", "Row", "examine", "row_of"]
 
-METRICS = (
-    "psnr_db",
-    "ssim",
-    "mae_percent",
-    "rmse_percent",
-    "crps_percent",
-    "coverage90",
-    "coverage90_std",
-    "spread_skill",
-    "draw_gap_db",
-    *REGION_METRICS,
-    "seconds",
-    "seconds_per_draw",
-)
-"""The scores of a row, in the order of the tables."""
-
-GAUSSIAN_90 = 1.6448536269514722  # half width of a normal's central 90 %, in standard deviations
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """The scores of one method on one scan; `definitions` in the summary says what each is."""
-
-    subject: str
-    scan: str
-    method: str
-    psnr_db: float
-    ssim: float
-    mae_percent: float
-    rmse_percent: float
-    crps_percent: float
-    coverage90: float
-    coverage90_std: float
-    spread_skill: float
-    draw_gap_db: float
-    region_coverage90: float
-    region_error_percent: float
-    region_spread_skill: float
-    region_error_stds: float
-    carried_coverage90: float
-    carried_error_percent: float
-    carried_spread_skill: float
-    carried_error_stds: float
-    seconds: float
-    seconds_per_draw: float
-    draws: int
-    voxels: int
-    data_range: float
-    bins: tuple[Bin, ...]
-    regions: tuple[Region, ...]
+Draws = Float32[np.ndarray, "s n"]
 
 
 def examine(
@@ -103,91 +51,169 @@ def examine(
     begun = time.perf_counter()
     imputation = imputer.impute(exam.volume, seed=seed, case=exam.checksum, tile=TILE)
     seconds = time.perf_counter() - begun
-    answer, seconds_of_draws = _answer(imputation, exam, method, samples)
-    truth, mean = answer.truth, answer.mean
-    regions = _regions(exam, answer)
 
-    percent = 100 / exam.data_range
+    key = key_of(exam)
+    draws, of_draws = _drawn(imputation, exam, key, method, samples)
+    answer = _answer(imputation, exam, method, draws)
+    regions = _regions(exam, key, answer, draws)
+    bins = bins_of(exam, answer, key.edges)
+    curves = _curves(answer)
+
     row = Row(
         subject=exam.case.subject,
         scan=exam.case.name,
         method=method,
-        psnr_db=metrics.psnr(truth, mean, data_range=exam.data_range),
-        ssim=metrics.ssim(
-            exam.truth, imputation.mean, region=exam.region, data_range=exam.data_range
-        ),
-        mae_percent=percent * metrics.mae(truth, mean),
-        rmse_percent=percent * metrics.rmse(truth, mean),
-        crps_percent=percent * answer.crps(),
-        coverage90=answer.coverage90(),
-        coverage90_std=_gaussian_coverage(truth, mean, imputation.std, exam.region),
-        spread_skill=answer.spread_skill(),
-        draw_gap_db=answer.draw_gap_db(),
         seconds=seconds,
-        seconds_per_draw=seconds_of_draws / samples,
-        draws=0 if answer.draws is None else samples,
-        voxels=len(truth),
+        draws=0 if draws is None else samples,
+        voxels=len(answer.truth),
         data_range=exam.data_range,
-        bins=bins_of(exam, answer),
+        bins=bins,
         regions=regions,
-        **_region_scores(regions, exam.data_range),
+        curves=curves if curves.ranks or curves.removed else None,
+        trace=imputation.trace,
+        **of_draws._asdict(),
+        **_of_mean(answer, imputation, exam, key),
+        **_of_edges(bins),
+        **_of_uncertainty(answer, curves),
+        energy_percent=answer.percent(_energy(answer, exam, draws)),
+        **_of_regions(regions, exam.data_range),
     )
     return row, imputation
 
 
-def _answer(imputation: Imputation, exam: Exam, method: str, samples: int) -> tuple[Answer, float]:
-    """Returns the answer, and the seconds that its draws took: NaN without draws."""
-    truth, mean = exam.truth[exam.region], imputation.mean[exam.region]
-    _require_finite(mean, method, exam)
+class _OfDraws(NamedTuple):
+    """What is known of draws only while they are volumes; NaN without draws."""
+
+    stripes_draw: float
+    seconds_per_draw: float
+
+
+def _drawn(
+    imputation: Imputation, exam: Exam, key: Key, method: str, samples: int
+) -> tuple[Draws | None, _OfDraws]:
+    """Returns the draws in the region."""
     if imputation.draw is None:
-        return Answer(truth, mean, None, None), math.nan
+        return None, _OfDraws(math.nan, math.nan)
 
-    begun = time.perf_counter()
-    draws = np.empty((samples, len(truth)), np.float32)
+    draws = np.empty((samples, int(exam.region.sum())), np.float32)
+    stripes, seconds = math.nan, 0.0
     for index in range(samples):
-        draws[index] = imputation.draw(index + 1)[exam.region]
-    seconds = time.perf_counter() - begun
-    _require_finite(draws, method, exam)
-
-    if samples < metrics.COVERAGE_DRAWS:
-        return Answer(truth, mean, draws, None), seconds
-    low, high = metrics.interval(draws, share=0.9)
-    ends = low.astype(np.float32), high.astype(np.float32)
-    return Answer(truth, mean, draws, ends), seconds
-
-
-def _gaussian_coverage(
-    truth: Float32[np.ndarray, " n"],
-    mean: Float32[np.ndarray, " n"],
-    std: Float32[np.ndarray, "i j k"] | None,
-    region: Bool[np.ndarray, "i j k"],
-) -> float:
-    if std is None:
-        return math.nan
-    half = GAUSSIAN_90 * std[region]
-    return metrics.coverage(truth, mean - half, mean + half)
+        begun = time.perf_counter()
+        draw = imputation.draw(index + 1)
+        seconds += time.perf_counter() - begun
+        draws[index] = draw[exam.region]
+        _require_finite(draws[index], method, exam)
+        if index == 0:
+            stripes = _alike(stripes_of(draw, exam), key.stripes)
+    return draws, _OfDraws(stripes, seconds / samples)
 
 
-def _regions(exam: Exam, answer: Answer) -> tuple[Region, ...]:
-    carried = exam.carried_labels()
-    if exam.labels is None or carried is None:
-        return ()
-    labels = {"region": exam.labels[exam.region], "carried": carried}
-    return tuple(
-        region
-        for kind in KINDS
-        for region in regional_means(kind, labels[kind], answer.truth, answer.mean, answer.draws)
+def _answer(imputation: Imputation, exam: Exam, method: str, draws: Draws | None) -> Answer:
+    truth, mean = exam.truth[exam.region], imputation.mean[exam.region]
+    std = None if imputation.std is None else imputation.std[exam.region]
+    _require_finite(mean, method, exam)
+    if std is not None:
+        _require_finite(std, method, exam)
+    ensemble = None if draws is None else metrics.ensemble_of(truth, draws, shares=SHARES)
+    return Answer(truth, mean, std, ensemble, exam.data_range)
+
+
+def _of_mean(answer: Answer, imputation: Imputation, exam: Exam, key: Key) -> dict[str, float]:
+    truth, mean = answer.truth, answer.mean
+    tissues = metrics.score_tissues(truth, mean, key.thresholds)
+    rmse = answer.percent(metrics.rmse(truth, mean))
+    return {
+        "psnr_db": answer.psnr(),
+        "ssim": metrics.ssim(
+            exam.truth, imputation.mean, region=exam.region, data_range=exam.data_range
+        ),
+        "mse": (rmse / 100) ** 2,
+        "nrmse": metrics.nrmse(truth, mean),
+        "mae_percent": answer.mae_percent(),
+        "rmse_percent": rmse,
+        "hfen": metrics.hfen(exam.truth, imputation.mean, region=exam.region),
+        "gradient_psnr_db": metrics.gradient_psnr(
+            exam.truth, imputation.mean, region=exam.region, data_range=exam.data_range
+        ),
+        "stripes": _alike(stripes_of(imputation.mean, exam), key.stripes),
+        "tissue_dice": tissues.dice,
+        "tissue_volume_error_percent": tissues.volume_error_percent,
+    }
+
+
+def _of_edges(bins: Sequence[Bin]) -> dict[str, float]:
+    found = {b.steps: b.psnr_db for b in bins if b.kind == "edge"}
+    return {f"psnr_{name}_db": found.get(steps, math.nan) for name, steps in EDGE_STEPS.items()}
+
+
+def _of_uncertainty(answer: Answer, curves: Curves) -> dict[str, float]:
+    scores: dict[str, Callable[[], float]] = {
+        "crps_percent": answer.crps_percent,
+        "nll_std": answer.nll_std,
+        "nll_draws": answer.nll_draws,
+        "spread_skill": answer.spread_skill,
+        "draw_gap_db": answer.draw_gap_db,
+    }
+    levels = {round(100 * share): share for share in SHARES}
+    return (
+        {name: score() for name, score in scores.items()}
+        | {f"coverage{level}": answer.coverage(share) for level, share in levels.items()}
+        | {f"coverage{level}_std": answer.coverage_std(share) for level, share in levels.items()}
+        | {"rank_distance": curves.rank_distance(), "ause": curves.ause()}
     )
 
 
-def _region_scores(regions: Sequence[Region], data_range: float) -> dict[str, Any]:
+def _energy(answer: Answer, exam: Exam, draws: Draws | None) -> float:
+    """Returns the energy score of the draws, or of the mean as the only one without draws."""
+    said = answer.mean[None] if draws is None else draws
+    return metrics.energy_score(answer.truth, said, region=exam.region)
+
+
+def _curves(answer: Answer) -> Curves:
+    sorted_out = answer.sparsification()
+    ensemble = answer.ensemble
+    return Curves(
+        ranks=() if ensemble is None else tuple(metrics.rank_shares(ensemble).tolist()),
+        **{}
+        if sorted_out is None
+        else {name: tuple(curve.tolist()) for name, curve in sorted_out._asdict().items()},
+    )
+
+
+def _regions(exam: Exam, key: Key, answer: Answer, draws: Draws | None) -> tuple[Region, ...]:
+    carried = exam.carried_labels()
+    if exam.labels is None or carried is None or key.structures is None:
+        return ()
+    labels = {"region": exam.labels[exam.region], "carried": carried}
+    regions = [
+        region
+        for kind in KINDS
+        for region in regional_means(kind, labels[kind], answer.truth, answer.mean, draws)
+    ]
+    return found(key.structures, answer.mean, regions)
+
+
+def _of_regions(regions: Sequence[Region], data_range: float) -> dict[str, float]:
+    kinds = {kind: [region for region in regions if region.kind == kind] for kind in KINDS}
+    own = kinds["region"]
     return {
         f"{kind}_{name}": value
         for kind in KINDS
-        for name, value in dataclasses.asdict(
-            score_regions([region for region in regions if region.kind == kind], data_range)
-        ).items()
+        for name, value in dataclasses.asdict(score_regions(kinds[kind], data_range)).items()
+    } | {
+        "structure_dice": _mean([region.dice for region in own]),
+        "structure_volume_error_percent": _mean([abs(r.volume_error_percent) for r in own]),
     }
+
+
+def _alike(detail: float, of_truth: float) -> float:
+    """Returns a ratio of details over that of the truth: 1 for the truth itself."""
+    return detail / of_truth if of_truth else math.nan
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def _require_finite(values: Float32[np.ndarray, "*n"], method: str, exam: Exam) -> None:

@@ -2,7 +2,7 @@
 
 REPORT/settings.json              what every row depends on
 REPORT/rows/SCAN_METHOD.json      one finished row
-REPORT/panels/METHOD.npz          three planes of the scan that the figures show
+REPORT/panels/SCAN_METHOD.npz     planes of that scan, for figures
 """
 
 import dataclasses
@@ -14,11 +14,9 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 from mriimpute.errors import OutputError
-from mriimpute.evaluate.bins import Bin
 from mriimpute.evaluate.contenders import Contender
 from mriimpute.evaluate.panels import Panel, read_panel, write_panel
-from mriimpute.evaluate.regions import Region
-from mriimpute.evaluate.scores import Row
+from mriimpute.evaluate.scores import Row, row_of
 from mriimpute.files import atomic, read_json, refuse_existing, write_json
 
 __all__ = ["Store"]
@@ -66,14 +64,11 @@ class Store:
                 f"{path} was made by another {contender.name}: its weights differ",
                 hint="pass --overwrite to score all methods again, or another folder with -o",
             )
-        bins = tuple(Bin(**entry) for entry in stored["row"].pop("bins"))
-        regions = tuple(Region(**entry) for entry in stored["row"].pop("regions"))
-        return Row(**stored["row"], bins=bins, regions=regions)
+        return row_of(stored["row"])
 
-    def keep(self, row: Row, contender: Contender, panel: Panel | None) -> None:
-        """Writes a finished row; its panel, if it has one, before it."""
-        if panel is not None:
-            write_panel(self._panel_path(contender.name), panel)
+    def keep(self, row: Row, contender: Contender, panel: Panel) -> None:
+        """Writes a finished row; its panel before it."""
+        write_panel(self._panel_path(row.scan, contender.name), panel)
         # Not write_json: a score may be infinite or NaN, and must come back as it was.
         text = json.dumps(
             {"fingerprint": contender.fingerprint, "row": dataclasses.asdict(row)}, indent=1
@@ -81,13 +76,13 @@ class Store:
         with atomic(self._row_path(row.scan, contender.name)) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
 
-    def panel(self, method: str) -> Panel:
-        """Returns the panel of a method whose rows are finished.
+    def panel(self, scan: str, method: str) -> Panel:
+        """Returns the panel of a finished row.
 
         Raises:
             OutputError: If it is missing or damaged.
         """
-        path = self._panel_path(method)
+        path = self._panel_path(scan, method)
         try:
             return read_panel(path)
         except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
@@ -98,8 +93,8 @@ class Store:
     def _row_path(self, scan: str, method: str) -> Path:
         return self.report / "rows" / f"{scan}_{_safe(method)}.json"
 
-    def _panel_path(self, method: str) -> Path:
-        return self.report / "panels" / f"{_safe(method)}.npz"
+    def _panel_path(self, scan: str, method: str) -> Path:
+        return self.report / "panels" / f"{scan}_{_safe(method)}.npz"
 
 
 def _safe(method: str) -> str:

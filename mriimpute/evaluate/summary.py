@@ -1,34 +1,37 @@
 """From rows to standings: means over subjects, with their uncertainty."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
-from mriimpute.evaluate.bins import BIN_METRICS
+from mriimpute.evaluate.bins import BIN_METRICS, EDGE_STEPS, Bin
+from mriimpute.evaluate.contenders import PACKAGE
+from mriimpute.evaluate.curves import Curves, mean_of
 from mriimpute.evaluate.panels import Panel
+from mriimpute.evaluate.protocol import PAPER, Protocol
 from mriimpute.evaluate.regions import REGION_METRICS, Region, RegionScores, score_regions
 from mriimpute.evaluate.scores import METRICS, Row
-from mriimpute.seeds import numpy_stream
+from mriimpute.evaluate.statistics import FEWEST_SUBJECTS, Comparison, Estimate, compare, estimates
+from mriimpute.impute.interpolate import Kind
 
-__all__ = ["INTERPOLATORS", "Estimate", "LabelStanding", "Standing", "Summary", "summarise"]
+__all__ = [
+    "FEWEST_SUBJECTS",
+    "INTERPOLATORS",
+    "Estimate",
+    "LabelStanding",
+    "Standing",
+    "Summary",
+    "summarise",
+]
 
-INTERPOLATORS = ("linear", "pchip", "cubic")
-FEWEST_SUBJECTS = 5
-RESAMPLES = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A mean over subjects and its 95 % bootstrap interval; NaN where there is none."""
-
-    mean: float
-    low: float = math.nan
-    high: float = math.nan
+INTERPOLATORS: tuple[str, ...] = get_args(Kind)
+EDGES = {steps: name for name, steps in EDGE_STEPS.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +43,16 @@ class LabelStanding:
         label: Its integer in the label maps.
         scans: How many have it.
         scores: Of its means, pooled over these scans.
+        dice: Mean over these scans.
+        volume_error_percent: Mean over these scans of its size, either sign counted alike.
     """
 
     kind: str
     label: int
     scans: int
     scores: RegionScores
+    dice: float = math.nan
+    volume_error_percent: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +66,11 @@ class Standing:
         crps_ratio: CRPS over the MAE of the best interpolator, subject by subject.
         distances: Mean over subjects of each metric, by steps to the nearest acquired slice.
         labels: Each structure.
+        edges: Mean over subjects of each metric, at edges of the truth ("edge") and off them
+            ("flat").
+        curves: Mean over scans; None without any.
+        against: Comparison with the method that plays a role, by role; see `Summary.references`.
+            Empty for too few subjects, and without the method itself.
     """
 
     method: str
@@ -67,6 +79,9 @@ class Standing:
     crps_ratio: Estimate
     distances: Mapping[int, Mapping[str, Estimate]]
     labels: tuple[LabelStanding, ...]
+    edges: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    curves: Curves | None = None
+    against: Mapping[str, Comparison] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,6 +98,12 @@ class Summary:
         best_interpolator: The one with the highest mean PSNR; empty if none was asked for.
         left_out: Subjects and scans that are missing or could not be read.
         split: Who was scored: "test", another split, or "all".
+        references: Which method plays which role: "best" has the highest mean PSNR,
+            "interpolator" the highest among interpolators, "default" comes with the package.
+        settings: What every row depends on.
+        fingerprints: Checksum of the weights, or version, by method.
+        protocol: What was asked, and what to know before the numbers are believed.
+        worst: Panels of the scan where the best method gains least over the best interpolator.
     """
 
     report: Path
@@ -94,6 +115,11 @@ class Summary:
     best_interpolator: str
     left_out: tuple[str, ...] = ()
     split: str = "test"
+    references: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str | int] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    worst: Mapping[str, Panel] = field(default_factory=dict)
+    protocol: Protocol = PAPER
 
 
 def summarise(
@@ -107,13 +133,17 @@ def summarise(
         method: {metric: _per_subject(_values(own[method], metric)) for metric in METRICS}
         for method in methods
     }
-    best = max(
-        (method for method in methods if method in INTERPOLATORS),
-        key=lambda method: float(tables[method]["psnr_db"].mean()),
-        default="",
-    )
+    references = _references({method: table["psnr_db"] for method, table in tables.items()})
+    best = references.get("interpolator", "")
+    against = {
+        role: compare({m: table["psnr_db"] for m, table in tables.items()}, reference, seed)
+        for role, reference in references.items()
+    }
     standings = [
-        _standing(method, own[method], tables[method], tables[best] if best else None, seed)
+        replace(
+            _standing(method, own[method], tables[method], tables[best] if best else None, seed),
+            against={role: found[method] for role, found in against.items() if method in found},
+        )
         for method in methods
     ]
     ranked = len(subjects) >= FEWEST_SUBJECTS
@@ -128,7 +158,29 @@ def summarise(
         subjects=len(subjects),
         ranked=ranked,
         best_interpolator=best,
+        references=references,
     )
+
+
+def _references(psnr: Mapping[str, Float64[np.ndarray, " b"]]) -> dict[str, str]:
+    """Returns which method plays which role; a role that none can play is left out.
+
+    Of fewer than five subjects none is the best: that would be a ranking.
+    """
+
+    def highest(methods: Iterable[str]) -> str:
+        return max(methods, key=lambda method: float(psnr[method].mean()), default="")
+
+    roles = {
+        "best": highest(psnr) if _enough(psnr) else "",
+        "interpolator": highest(method for method in psnr if method in INTERPOLATORS),
+        "default": PACKAGE if PACKAGE in psnr else "",
+    }
+    return {role: method for role, method in roles.items() if method}
+
+
+def _enough(scores: Mapping[str, Float64[np.ndarray, " b"]]) -> bool:
+    return all(len(values) >= FEWEST_SUBJECTS for values in scores.values())
 
 
 def _values(rows: Sequence[Row], metric: str) -> list[tuple[str, float]]:
@@ -155,27 +207,35 @@ def _standing(
     with np.errstate(divide="ignore", invalid="ignore"):  # the best interpolator may be perfect
         gain = unknown if best is None else table["psnr_db"] - best["psnr_db"]
         ratio = unknown if best is None else table["crps_percent"] / best["mae_percent"]
+    found = estimates({**table, "gain_db": gain, "crps_ratio": ratio}, seed)
+    curves = [row.curves for row in rows if row.curves is not None]
     return Standing(
         method=method,
-        scores={metric: _estimate(values, seed) for metric, values in table.items()},
-        gain_db=_estimate(gain, seed),
-        crps_ratio=_estimate(ratio, seed),
-        distances=_distances(rows, seed),
+        gain_db=found.pop("gain_db"),
+        crps_ratio=found.pop("crps_ratio"),
+        scores=found,
+        distances=_of_bins(rows, seed, "distance"),
+        edges={EDGES[steps]: found for steps, found in _of_bins(rows, seed, "edge").items()},
         labels=_labels(rows),
+        curves=mean_of(curves) if curves else None,
     )
 
 
-def _distances(rows: Sequence[Row], seed: int) -> dict[int, dict[str, Estimate]]:
-    bins = [(row.subject, b) for row in rows for b in row.bins if b.kind == "distance"]
+def _of_bins(rows: Sequence[Row], seed: int, kind: str) -> dict[int, dict[str, Estimate]]:
+    """Returns the estimates of each bin of a kind, by steps."""
+    bins: dict[int, list[tuple[str, Bin]]] = {}
+    for row in rows:
+        for b in row.bins:
+            if b.kind == kind:
+                bins.setdefault(b.steps, []).append((row.subject, b))
+    scores = {
+        (steps, metric): _per_subject([(name, getattr(b, metric)) for name, b in members])
+        for steps, members in sorted(bins.items())
+        for metric in BIN_METRICS
+    }
+    found = estimates(scores, seed)
     return {
-        steps: {
-            metric: _estimate(
-                _per_subject([(name, getattr(b, metric)) for name, b in bins if b.steps == steps]),
-                seed,
-            )
-            for metric in BIN_METRICS
-        }
-        for steps in sorted({b.steps for _, b in bins})
+        steps: {metric: found[steps, metric] for metric in BIN_METRICS} for steps in sorted(bins)
     }
 
 
@@ -184,21 +244,19 @@ def _labels(rows: Sequence[Row]) -> tuple[LabelStanding, ...]:
     grouped: dict[tuple[str, int], list[tuple[Region, float]]] = {}
     for region, data_range in pairs:
         grouped.setdefault((region.kind, region.label), []).append((region, data_range))
-    standings = []
-    for (kind, label), members in sorted(grouped.items()):
-        scores = score_regions(*zip(*members, strict=True))
-        standings.append(LabelStanding(kind=kind, label=label, scans=len(members), scores=scores))
-    return tuple(standings)
+    return tuple(
+        LabelStanding(
+            kind=kind,
+            label=label,
+            scans=len(members),
+            scores=score_regions(*zip(*members, strict=True)),
+            dice=_mean([region.dice for region, _ in members]),
+            volume_error_percent=_mean([abs(r.volume_error_percent) for r, _ in members]),
+        )
+        for (kind, label), members in sorted(grouped.items())
+    )
 
 
-def _estimate(values: Float64[np.ndarray, " b"], seed: int) -> Estimate:
-    """Returns the mean and the percentile bootstrap interval over subjects."""
-    if len(values) < FEWEST_SUBJECTS:
-        return Estimate(mean=float(values.mean()) if len(values) else math.nan)
-
-    # One stream for all: every method is averaged over the same resampled subjects.
-    generator = numpy_stream(seed, "evaluate", "bootstrap")
-    picked = generator.integers(len(values), size=(RESAMPLES, len(values)))
-    means = values[picked].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975], method="inverted_cdf")
-    return Estimate(mean=float(values.mean()), low=float(low), high=float(high))
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else math.nan

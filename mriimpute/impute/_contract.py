@@ -7,11 +7,30 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from mriimpute.impute.footprint import Footprint
 from mriimpute.volume import Volume
 
-__all__ = ["Imputation", "Imputer"]
+__all__ = ["Imputation", "Imputer", "Trace"]
 
 Image = Float32[np.ndarray, "i j k"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a method that is fitted to the scan itself did while it was fitted.
+
+    Attributes:
+        fitted: The loss on the data that is fitted, at every `every`-th step.
+        held_out: The loss on acquired data that is held out, at the same steps; empty where
+            nothing is held out.
+        every: Steps between two entries.
+        stopped_at: The step whose result was kept.
+    """
+
+    fitted: tuple[float, ...]
+    held_out: tuple[float, ...]
+    every: int
+    stopped_at: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,11 +43,13 @@ class Imputation:
             none.
         draw: Returns posterior draw number n >= 1, the same for each call and for any number of
             other draws; None where the method gives none.
+        trace: How it was fitted to this scan; None where nothing is fitted step by step.
     """
 
     mean: Image
     std: Image | None = None
     draw: Callable[[int], Image] | None = None
+    trace: Trace | None = None
 
 
 class Imputer(ABC):
@@ -39,6 +60,8 @@ class Imputer(ABC):
     """Where it computes."""
     gives_draws: bool = True
     """Whether its imputations have draws, known before any work is done."""
+    footprint: Footprint = Footprint()
+    """What it takes of main memory."""
 
     @abstractmethod
     def impute(

@@ -6,26 +6,33 @@ a case that the next one does again.
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from mriimpute.data.cohort import Split, observed_beside, scans_of
+from mriimpute.data.cohort import Split, observed_beside
 from mriimpute.data.grid import FineGrid, fine_volume
+from mriimpute.data.inspection import stated_thickness_mm
 from mriimpute.device import TILE
 from mriimpute.errors import ConfigError, OutputError, VolumeError
-from mriimpute.files import located, sha256, writable_folder, write_json
+from mriimpute.files import writable_folder, write_json
 from mriimpute.impute._contract import Imputation, Imputer
+from mriimpute.impute.dataset import CONTENTS, NOTICE, sidecar
+from mriimpute.impute.footprint import fitting_tile
+from mriimpute.impute.series import Export, remove_export, require_series, with_series
+from mriimpute.impute.sources import gather, protect
 from mriimpute.impute.space import Space, Write, writer
-from mriimpute.io import find_scans, read_scan, stem
+from mriimpute.io import Scan, checksum, read_scan, stem
+from mriimpute.io.bids import NAME, Selection, enclosing_dataset
+from mriimpute.memory import available_bytes
+from mriimpute.provenance import FOLDER
 
-__all__ = ["Case", "Request", "impute_case", "is_done", "plan", "require_draws"]
+__all__ = ["Case", "Request", "impute_case", "is_done", "plain", "plan", "require_draws"]
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +40,6 @@ Image = Float32[np.ndarray, "i j k"]
 
 THICKEST = 2.0
 """Slices overlap by less than this ratio of thickness and spacing."""
-
-BIDS_NAME = re.compile(r"(sub-[0-9A-Za-z]+(?:_[a-z]+-[0-9A-Za-z]+)*)_([0-9A-Za-z]+)")
-
-CONTENTS = {
-    "mean": "Conditional mean of the imputed scan, in the units of the input",
-    "std": "Predictive standard deviation, in the units of the input; 0 where acquired",
-    "draw": "Draw from the posterior of the scan given what was acquired",
-    "observed": "1 where acquired, 0 where imputed",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,8 +55,10 @@ class Request:
             scan, else the geometry and NaN tell.
         tile: Edge of the region worked on at once, in voxels.
         keep_observed: Acquired voxels come back bit for bit.
-        thickness_mm: Full width at half maximum of the slice profile; 0: point samples.
+        thickness_mm: Full width at half maximum of the slice profile; 0: point samples; "auto":
+            what the header of each scan says.
         adapt: Learn from each scan before it is imputed.
+        dicom: Which derived DICOM series to write, too.
     """
 
     model: str
@@ -68,8 +68,9 @@ class Request:
     observed: Path | None = None
     tile: int = TILE
     keep_observed: bool = True
-    thickness_mm: float = 0.0
+    thickness_mm: float | Literal["auto"] = 0.0
     adapt: bool = False
+    dicom: Export = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +80,51 @@ class Case:
     scan: Path
     folder: Path
     space: Space = "native"
+    below: Path = Path()
+    """Where `folder` lies below the folder for all results."""
+    tree: Path | None = None
+    """The BIDS tree that the scan was found in, if in one."""
+
+    @property
+    def name(self) -> str:
+        """What tells the scan from others in tables and reports."""
+        return (self.below / self.scan.name).as_posix()
+
+    def results(self) -> list[Path]:
+        """Returns the images that are there, that of the mean first."""
+        images = [self.file(label) for label in ("mean", "std", "observed")]
+        while (draw := self.file(f"draw{len(images) - 2:03d}")).is_file():
+            images.append(draw)
+        return [path for path in images if path.is_file()]
 
     def file(self, label: str) -> Path:
         """Returns the path of a result such as "mean"; a BIDS name keeps its entities."""
         name = stem(self.scan)
-        bids = BIDS_NAME.fullmatch(name)
+        bids = NAME.fullmatch(name)
         start, suffix = bids.groups() if bids else (name, "")
         middle = "" if self.space == "native" else f"_space-{self.space}"
-        end = "_mask" if bids and label == "observed" else f"_{suffix}" if bids else ""
+        if bids and label == "observed":  # a mask has no suffix of its own to tell T1w from FLAIR
+            label, suffix = f"observed{suffix}", "mask"
+        end = f"_{suffix}" if bids else ""
         return self.folder / f"{start}{middle}_desc-{label}{end}.nii.gz"
+
+    @property
+    def dataset(self) -> Path | None:
+        """Root of the results of the BIDS tree that the scan was found in."""
+        if self.tree is None:
+            return None
+        below = self.scan.parent.relative_to(self.tree)
+        return self.folder.parents[len(below.parts) - 1] if below.parts else self.folder
 
     @property
     def record(self) -> Path:
         """The sidecar of the mean, written last."""
         return _sidecar(self.file("mean"))
+
+    @property
+    def page(self) -> Path:
+        """Where a page about the results lies, if there is one."""
+        return self.file("report").with_name(f"{stem(self.file('report'))}.html")
 
 
 def plan(
@@ -101,39 +133,50 @@ def plan(
     *,
     split: Split | None = None,
     space: Space = "native",
+    selection: Selection | None = None,
+    observed: Path | None = None,
 ) -> list[Case]:
-    """Returns the cases that `sources` stand for.
+    """Returns the cases that `sources` stand for, each once.
 
     The results of a file go to `out`, by default to `<name>_imputed` beside it; those of a
     folder keep its structure below `out`, by default `<folder>_imputed` beside it.
 
     Args:
-        sources: Files, folders, BIDS trees.
+        sources: Files, folders, BIDS trees, lists.
         out: Folder for results.
         split: Of folders with a `participants.tsv`, the only split to impute.
         space: Where results lie.
+        selection: Of BIDS trees, the only scans to impute.
+        observed: The image that marks acquired voxels, if not the one beside each scan.
 
     Raises:
-        OutputError: If two scans would write the same files, or `out` names a file.
-        VolumeError: If a source does not exist or holds no scan.
+        ConfigError: If a list of scans cannot be read.
+        OutputError: If two scans would write the same files, results would lie among inputs, or
+            `out` names a file.
+        VolumeError: If a folder holds no scan.
     """
     if out is not None and (out.is_file() or out.name.lower().endswith((".nii", ".nii.gz"))):
         raise OutputError(f"{out} is a file name", hint="pass a folder with -o")
 
     cases: dict[Path, Case] = {}
-    for source in sources:
-        root = located(source)
-        default = root.with_name(f"{stem(root)}_imputed")
-        for scan in scans_of(source, split) if split else find_scans(source):
-            below = scan.parent.relative_to(source) if source.is_dir() else Path()
-            case = Case(scan, (out or default) / below, space)
-            if other := cases.get(case.file("mean")):
-                raise OutputError(
-                    f"{other.scan} and {scan} would both write {case.file('mean')}",
-                    hint="impute them in two calls with different -o",
-                )
-            cases[case.file("mean")] = case
-    return list(cases.values())
+    for found in gather(sources, split=split, selection=selection):
+        folder = (out or found.default) / found.below
+        case = Case(found.scan, folder, space, found.below, found.tree)
+        other = cases.setdefault(case.file("mean"), case)
+        if other != case:
+            raise OutputError(
+                f"{other.scan} and {case.scan} would both write {case.file('mean')}",
+                hint="impute them in two calls with different -o",
+            )
+    chosen = list(cases.values())
+    marks = [observed] if observed else [observed_beside(case.scan) for case in chosen]
+    enclosing = [enclosing_dataset(case.scan) for case in chosen] if out else []
+    protect(
+        [*sources, *(tree for tree in enclosing if tree)],
+        [*(case.scan for case in chosen), *filter(None, marks)],
+        [case.file(label) for case in chosen for label in ("mean", "std", "observed")],
+    )
+    return chosen
 
 
 def require_draws(imputer: Imputer, request: Request) -> None:
@@ -150,9 +193,9 @@ def is_done(case: Case, request: Request) -> bool:
     """Tells whether an earlier call finished this very scan with the same request."""
     try:
         settings = json.loads(case.record.read_text(encoding="utf-8"))["settings"]
-        same = settings["request"] == _plain(request)
-        return same and settings["input"]["sha256"] == sha256(case.scan)
-    except (OSError, ValueError, KeyError, TypeError):
+        same = settings["request"] == plain(request)
+        return same and settings["input"]["sha256"] == checksum(case.scan)
+    except (VolumeError, OSError, ValueError, KeyError, TypeError):
         return False  # no record, or one that another tool wrote
 
 
@@ -181,18 +224,23 @@ def impute_case(
         raise OutputError(f"{case.file('mean')} exists", hint="pass --overwrite to replace it")
     started = time.monotonic()
     scan = read_scan(case.scan, observed=request.observed or observed_beside(case.scan))
+    require_series(scan, request.dicom, is_native=case.space == "native")
     grid = fine_volume(scan, request.spacing_mm)
-    _require_thickness(case, grid, request)
+    thickness_mm = _thickness_mm(scan, grid, request)
+    room = available_bytes("cpu")
+    tile = fitting_tile(
+        imputer.footprint, grid.volume.shape, tile=request.tile, room=room, what=str(case.scan)
+    )
     writable_folder(case.folder)
 
     # The stream is named by content: a renamed or moved scan gets the same draws.
-    checksum = sha256(case.scan)
+    content = checksum(case.scan)
     try:
         imputed = imputer.impute(
-            replace(grid.volume, thickness_mm=request.thickness_mm),
+            replace(grid.volume, thickness_mm=thickness_mm),
             seed=request.seed,
-            case=checksum,
-            tile=request.tile,
+            case=content,
+            tile=tile,
             keep_observed=request.keep_observed,
         )
     except VolumeError as error:  # it knows voxels, no file
@@ -203,8 +251,10 @@ def impute_case(
     if imputed.std is not None:
         _require_finite(imputed.std, "std", case, imputer)
 
-    facts = _facts(case, grid, imputer, request, {"name": case.scan.name, "sha256": checksum})
+    facts = _facts(case, grid, imputer, request, {"name": _name(case.scan), "sha256": content})
     put = writer(case.space, scan, grid, imputed.mean)
+    made_by = {"sha256": content, "request": facts["request"]}
+    put = with_series(put, scan, grid, request.dicom, made_by=made_by)
     _write_all(case, put, grid, imputed, imputer, request, lambda: record(facts))
     log.info(
         "%s: %d of %d slices acquired, %.1f s",
@@ -226,13 +276,17 @@ def _write_all(
     record: Callable[[], dict[str, Any]],
 ) -> None:
     case.record.unlink(missing_ok=True)  # from here until the end the case is unfinished
+    case.page.unlink(missing_ok=True)  # it would show another result
     _remove_stale(case, imputed, request)
+    described = {"Notice": NOTICE, **_spatial(case, grid)}
+    if case.tree:
+        described |= sidecar(case.scan, case.tree)
 
     def write(label: str, data: Image | UInt8[np.ndarray, "i j k"]) -> None:
         path = case.file(label)
         put(path, data)
         content = CONTENTS[label.rstrip("0123456789")]
-        write_json(_sidecar(path), {"Description": content, **record()})
+        write_json(_sidecar(path), {"Description": content, **described, **record()})
 
     if imputed.draw is not None:
         _write_draws(case, imputed.draw, imputer, request.samples, write)
@@ -271,11 +325,15 @@ def _remove_stale(case: Case, imputed: Imputation, request: Request) -> None:
         number += 1
     for path in stale:
         _remove(path)
+    if request.dicom == "none":
+        for label in ("mean", "std"):
+            remove_export(case.file(label))
 
 
 def _remove(image: Path) -> None:
     image.unlink(missing_ok=True)
     _sidecar(image).unlink(missing_ok=True)
+    remove_export(image)
 
 
 def _no_draws(imputer: Imputer) -> ConfigError:
@@ -285,14 +343,20 @@ def _no_draws(imputer: Imputer) -> ConfigError:
     )
 
 
-def _require_thickness(case: Case, grid: FineGrid, request: Request) -> None:
-    spacing_mm = grid.volume.spacing_mm[grid.axis] * grid.factor
-    if request.thickness_mm > THICKEST * spacing_mm:
+def _thickness_mm(scan: Scan, grid: FineGrid, request: Request) -> float:
+    """Returns how thick slices are taken to be."""
+    given = stated_thickness_mm(scan) if request.thickness_mm == "auto" else request.thickness_mm
+    if given is None:
         raise ConfigError(
-            f"{case.scan}: slices are {spacing_mm:.3g} mm apart, not {request.thickness_mm:g} mm "
-            "thick",
+            f"{scan.path} does not say how thick its slices are", hint="pass --thickness MM"
+        )
+    spacing_mm = grid.volume.spacing_mm[grid.axis] * grid.factor
+    if given > THICKEST * spacing_mm:
+        raise ConfigError(
+            f"{scan.path}: slices are {spacing_mm:.3g} mm apart, not {given:g} mm thick",
             hint="correct --thickness, or leave it out",
         )
+    return given
 
 
 def _require_finite(image: Image, what: str, case: Case, imputer: Imputer) -> None:
@@ -315,12 +379,28 @@ def _facts(
         "slice_spacing_mm": round(spacing_mm * grid.factor, 6),
         "imputed_spacing_mm": [round(mm, 6) for mm in grid.volume.spacing_mm],
         "missing_share": round(1 - float(grid.volume.observed.mean()), 6),
-        "SpatialReference": "orig" if case.space == "native" else "MNI152NLin2009aSym",
-        "request": _plain(request),
+        "request": plain(request),
     }
 
 
-def _plain(request: Request) -> dict[str, Any]:
+def _name(scan: Path) -> str:
+    """Returns the name of a file; that of a folder is often the patient's."""
+    return FOLDER if scan.is_dir() else scan.name
+
+
+def _spatial(case: Case, grid: FineGrid) -> dict[str, str]:
+    """Returns where an image lies and how fine it is, in the words of BIDS."""
+    if case.space == "template":
+        return {"SpatialReference": "MNI152NLin2009aSym", "Resolution": "1 mm, isotropic"}
+    spacing_mm = grid.volume.spacing_mm[grid.axis]
+    return {
+        "SpatialReference": "orig",
+        "Resolution": f"{spacing_mm:.4g} mm between slices, {spacing_mm * grid.factor:.4g} mm "
+        "where acquired; unchanged inside slices",
+    }
+
+
+def plain(request: Request) -> dict[str, Any]:
     """Returns what of a request decides the result, as plain values."""
     decisive = asdict(request) | {"observed": request.observed and request.observed.name}
     del decisive["tile"]

@@ -3,7 +3,8 @@
 On a slice stack this is interpolation along the slice axis. On any other pattern each grid line
 through an unobserved voxel that has observed voxels on both sides proposes a value, and the
 proposals are averaged with weights 1 / (length of the gap). A voxel that no line brackets, such
-as one beyond the last slice, takes the value of the nearest observed voxel.
+as one beyond the last slice, takes the value of the nearest observed voxel. `nearest` alone looks
+at no lines: it takes that value everywhere.
 
 Axes: n = voxels along the interpolated line, l = lines.
 """
@@ -22,7 +23,7 @@ from mriimpute.volume import Volume
 
 __all__ = ["Interpolation", "Kind", "interpolated"]
 
-Kind = Literal["linear", "pchip", "cubic"]
+Kind = Literal["nearest", "linear", "pchip", "makima", "cubic", "bspline"]
 
 
 class Interpolation(Imputer):
@@ -46,10 +47,17 @@ def interpolated(volume: Volume, kind: Kind) -> Float32[np.ndarray, "i j k"]:
 
     Args:
         volume: At least one voxel is observed.
-        kind: "linear", "pchip" (monotone cubic: no overshoot) or "cubic" (spline with continuous
-            second derivative, not-a-knot ends).
+        kind: "nearest" (in mm); "linear"; "pchip" (monotone cubic: no overshoot); "makima" (cubic
+            with modified Akima slopes: little overshoot); "cubic" (spline with continuous second
+            derivative, not-a-knot ends); or "bspline" (the same, level at its ends). On evenly
+            spaced slices the last is what SimpleITK's `sitkBSpline` resamples a stack to, which
+            mirrors it at its ends; the curve needs no even spacing, so it serves other patterns,
+            too. Where a line has two observed voxels only, all of them are linear.
     """
     data, observed = volume.data, volume.observed
+    if kind == "nearest":
+        return np.where(observed, data, _nearest(volume))
+
     total = np.zeros(data.shape, np.float64)
     weight = np.zeros(data.shape, np.float64)
     stack = find_stack(observed)
@@ -108,6 +116,10 @@ def _curve(
         return interpolate.make_interp_spline(positions, values, k=1, axis=0)
     if kind == "pchip":
         return interpolate.PchipInterpolator(positions, values, axis=0)
+    if kind == "makima":
+        return interpolate.Akima1DInterpolator(positions, values, axis=0, method="makima")
+    if kind == "bspline":
+        return interpolate.CubicSpline(positions, values, axis=0, bc_type="clamped")
     if len(positions) == 3:  # a not-a-knot cubic needs four points; three make a parabola
         return interpolate.make_interp_spline(positions, values, k=2, axis=0)
     return interpolate.CubicSpline(positions, values, axis=0)

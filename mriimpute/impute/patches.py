@@ -15,7 +15,8 @@ gets
 Averaging independent draws of overlapping patches shrinks their variance; r undoes this: draws
 spread as far as `std` says where overlapping patches agree about v.
 
-Latent draws come in pairs, z = loc +- L noise: where f is affine the mean is exact.
+Latent draws come in pairs, z = loc +- L noise: where f is affine the mean is exact. A model that
+has a formula for f_p, v_p and s_p^2 needs no draws for them.
 
 A model with importance weights has its draws weighed patch by patch, over what the patch observes:
 moments are self-normalised sums, and a draw is one of so many, taken in proportion to its weight.
@@ -41,6 +42,7 @@ from mriimpute.checkpoint import restore
 from mriimpute.data import Normalisation, in_space, normalisation
 from mriimpute.geometry import find_stack
 from mriimpute.impute._contract import Imputation, Imputer
+from mriimpute.impute.footprint import Footprint
 from mriimpute.impute.lattice import Blend, Box, Lattice, Place
 from mriimpute.inference.importance import effective_sample_size, log_weights, resample
 from mriimpute.models import Model, Recovery
@@ -71,6 +73,8 @@ class PatchImputer(Imputer):
         name: Of the model.
         device: Where it computes.
     """
+
+    footprint = Footprint(fixed=224 * 2**20, per_tile_voxel=48)
 
     def __init__(self, model: Model, name: str, *, device: str) -> None:
         self.name = name
@@ -191,6 +195,17 @@ class _Work:
 
         For each patch of a group; and how many draws count per patch, in the mean.
         """
+        moments = self._recovery(index).moments
+        if moments is not None and self.model.weights == 1:
+            with torch.inference_mode():
+                known = moments()
+            shape = (BATCH, *self.lattice.extent)
+            parts = (known.mean, known.within, known.noise.expand_as(known.mean))
+            mean, within, noise_square = (
+                part.double().cpu().numpy().reshape(shape) for part in parts
+            )
+            return mean, within, noise_square, 1.0
+
         half = self._noise(index, max(PAIRS, -(-self.model.weights // 2)), "mean")
         noise = torch.stack([half, -half], dim=1).flatten(0, 1)
         z = self._latent(index, noise)

@@ -9,9 +9,12 @@ from mriimpute.impute._contract import Imputer
 from mriimpute.impute.cross_plane_ridge import CrossPlaneRidge
 from mriimpute.impute.interpolate import Interpolation, Kind
 
-__all__ = ["DEFAULT", "METHODS", "identity", "load_imputer", "model_file"]
+__all__ = ["DEFAULT", "FITTED", "METHODS", "identity", "load_imputer", "model_file"]
 
-METHODS = (*get_args(Kind), CrossPlaneRidge.name)
+FITTED = ("dictionary", "deep-image-prior")
+"""Learn from each scan, on a device."""
+
+METHODS = (*get_args(Kind), CrossPlaneRidge.name, *FITTED)
 """Need no weights."""
 
 DEFAULT = "cross-plane"
@@ -23,7 +26,7 @@ def load_imputer(name: str, *, device: str, adapt: bool = False) -> Imputer:
 
     Args:
         name: One of `METHODS`, `DEFAULT`, a run folder, or a `model.safetensors` inside one.
-        device: Where a neural model computes.
+        device: Where a neural model, or one of `FITTED`, computes.
         adapt: Let `cross-plane` learn from each scan before imputing it.
 
     Raises:
@@ -37,6 +40,8 @@ def load_imputer(name: str, *, device: str, adapt: bool = False) -> Imputer:
         return Interpolation(kind)
     if name == CrossPlaneRidge.name:
         return CrossPlaneRidge()
+    if name in FITTED:
+        return _fitted(name, device)
 
     return _trained(model_file(name), device, adapt=adapt)
 
@@ -63,6 +68,18 @@ def model_file(name: str | Path) -> Path:
             f"no model is called {str(name)!r}", hint=f"use a run folder or one of {known}"
         )
     return path / "model.safetensors" if path.is_dir() else path
+
+
+def _fitted(name: str, device: str) -> Imputer:
+    # Both load torch.
+    if name == "dictionary":
+        from mriimpute.impute.dictionary import DictionaryImputer
+
+        return DictionaryImputer(device=device)
+
+    from mriimpute.impute.deep_image_prior import DeepImagePrior
+
+    return DeepImagePrior(device=device)
 
 
 def _trained(path: Path, device: str, *, adapt: bool) -> Imputer:

@@ -4,8 +4,8 @@
 
 The decoder is that of our convolutional auto-encoders. Two remedies against fitting the noise,
 both of Ulyanov et al.: z is jittered at every step, and outputs are averaged along the way. A
-third one is optional: some observed entries are held out, and the average that predicts them
-best is returned. None of them ever looks at an unobserved entry.
+third one is optional: some observed entries are held out, at random or as the caller says, and the
+average that predicts them best is returned. None of them ever looks at an unobserved entry.
 
 Axes: grid = voxels of an image, two or three axes; coarse = 2^levels times coarser.
 
@@ -95,6 +95,7 @@ def deep_image_prior(
     *,
     config: PriorConfig,
     seed: int,
+    held_out: Bool[Tensor, "1 1 *grid"] | None = None,
 ) -> Restored:
     """Returns an image restored from its observed entries alone.
 
@@ -103,6 +104,8 @@ def deep_image_prior(
         observed: Which entries to fit to.
         config: Settings.
         seed: Of the parameters, z, its jitter and what is held out.
+        held_out: Which entries decide when to stop; those that are not observed do not count.
+            None: `hold_out` of the observed ones, at random.
 
     Raises:
         TrainingError: If the loss is not finite.
@@ -112,7 +115,11 @@ def deep_image_prior(
     y, observed = _padded(y, 2**config.levels), _padded(observed, 2**config.levels)
     with fixed(seed, "deep-image-prior", "parameters"):
         network = _decoder(len(grid), config).to(y)
-    fitted, held_out = _split(observed, config.hold_out, seed)
+    if held_out is None:
+        fitted, held_out = _split(observed, config.hold_out, seed)
+    else:
+        held_out = observed & _padded(held_out, 2**config.levels)
+        fitted = observed & ~held_out
 
     race = _Race(config.patience, y, held_out)
     losses, total = [], torch.zeros_like(y)
@@ -170,8 +177,11 @@ def _inputs(
     shape = (1, config.latents, *coarse_grid(tuple(y.shape[2:]), config.levels))
     z = torch.randn(shape, generator=stream(seed, "deep-image-prior", "z"))
     generator = stream(seed, "deep-image-prior", "jitter")
+    # Features follow the layout of their input, and on a CPU are faster with channels last.
+    layout = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
     for _ in range(config.steps):
-        yield (z + config.jitter * torch.randn(shape, generator=generator)).to(y)
+        noisy = z + config.jitter * torch.randn(shape, generator=generator)
+        yield noisy.to(y).contiguous(memory_format=layout)
 
 
 def _split(

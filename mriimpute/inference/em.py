@@ -59,7 +59,7 @@ def fit_em(model: Ppca, batches: Sequence[Batch], *, iterations: int, kappa: flo
 
 
 @torch.no_grad()
-def em_step(model: Ppca, batches: Iterable[Batch], *, kappa: float) -> None:
+def em_step(model: Ppca, batches: Iterable[Batch], *, kappa: float) -> float:
     """Replaces the parameters of `model` by those of one iteration.
 
     With kappa = 0 no iteration lowers the evidence of `batches`.
@@ -69,34 +69,35 @@ def em_step(model: Ppca, batches: Iterable[Batch], *, kappa: float) -> None:
         batches: Pairs of patches, whose unobserved voxels may be NaN, and what is observed.
         kappa: Ridge on the rows of [W, mu]: what a voxel that few patches observe needs, 1e-2
             to 1.
-    """
-    sums = Sums.zero(model)
-    for y, observed in batches:
-        sums.add(model.posterior(y, observed), y.flatten(1), observed.flatten(1))
 
-    rows = sums.rows(kappa)
-    model.noise.assign(sums.variance(rows) ** 0.5)
-    rows = rows @ sums.expansion()
-    model.w.copy_(rows[:, :-1])
-    model.mu.copy_(rows[:, -1])
+    Returns:
+        Mean log p(y_O) over patches before the iteration, in nats.
+    """
+    sums, evidence = Sums.zero(model), 0.0
+    for y, observed in batches:
+        q = model.posterior(y, observed)
+        evidence += float(model.log_evidence(q, y, observed).double().sum())
+        sums.add(q, y.flatten(1), observed.flatten(1))
+    sums.maximise(model, kappa)
+    return evidence / max(sums.weight, 1.0)
 
 
 @dataclass(slots=True)
 class Sums:
-    """What the M step needs, in float64.
+    """What the M step needs, in float64. Patches may count by weights r_i.
 
     Attributes:
-        second: sum_i o_ij <z~ z~^T>.
-        cross: sum_i o_ij y_ij <z~>.
-        square: sum_ij o_ij y_ij^2.
-        count: sum_ij o_ij.
-        latent: sum_i <z~ z~^T>.
+        second: sum_i r_i o_ij <z~ z~^T>.
+        cross: sum_i r_i o_ij y_ij <z~>.
+        square: sum_ij r_i o_ij y_ij^2.
+        count: sum_ij r_i o_ij.
+        latent: sum_i r_i <z~ z~^T>.
     """
 
     second: Float[Tensor, "j e e"]
     cross: Float[Tensor, "j e"]
     square: float
-    count: int
+    count: float
     latent: Float[Tensor, "e e"]
 
     @classmethod
@@ -104,21 +105,47 @@ class Sums:
         voxels, latents = model.w.shape
         blank = torch.zeros(voxels, latents + 1, dtype=torch.float64, device=model.w.device)
         second = blank[..., None].repeat(1, 1, latents + 1)
-        return cls(second, blank, 0.0, 0, torch.zeros_like(second[0]))
+        return cls(second, blank, 0.0, 0.0, torch.zeros_like(second[0]))
 
-    def add(self, q: FullGaussian, y: Float[Tensor, "b j"], observed: Bool[Tensor, "b j"]) -> None:
+    @property
+    def weight(self) -> float:
+        """How many patches were added, each by its weight."""
+        return float(self.latent[-1, -1])
+
+    def add(
+        self,
+        q: FullGaussian,
+        y: Float[Tensor, "b j"],
+        observed: Bool[Tensor, "b j"],
+        weight: Float[Tensor, " b"] | None = None,
+    ) -> None:
         one = torch.ones(len(y), 1, dtype=torch.float64, device=y.device)
+        share = one if weight is None else weight.double()[:, None]
         mean = torch.cat([q.loc.double(), one], -1)
         tril = q.tril.double()
         moment = mean[:, :, None] * mean[:, None]
         moment[:, :-1, :-1] += tril @ tril.mT
+        moment *= share[..., None]
+
+        # Slices make few patterns: what patches of one pattern have in common is added first.
+        patterns, which = torch.unique(observed, dim=0, return_inverse=True)
+        alike = torch.zeros(len(patterns), *moment.shape[1:], dtype=moment.dtype, device=y.device)
+        alike.index_add_(0, which, moment)
+        self.second += (patterns.double().mT @ alike.flatten(1)).view_as(self.second)
 
         y = torch.where(observed, y, 0.0).double()
-        self.second += (observed.double().mT @ moment.flatten(1)).view_as(self.second)
-        self.cross += y.mT @ mean
-        self.square += float(y.square().sum())
-        self.count += int(observed.sum())
+        self.cross += (share * y).mT @ mean
+        self.square += float((share * y.square()).sum())
+        self.count += float((share * observed).sum())
         self.latent += moment.sum(0)
+
+    def maximise(self, model: Ppca, kappa: float) -> None:
+        """Replaces the parameters of `model` by those that explain the sums best."""
+        rows = self.rows(kappa)
+        model.noise.assign(self.variance(rows) ** 0.5)
+        rows = rows @ self.expansion()
+        model.w.copy_(rows[:, :-1])
+        model.mu.copy_(rows[:, -1])
 
     def rows(self, kappa: float) -> Float[Tensor, "j e"]:
         eye = torch.eye(self.cross.shape[-1], dtype=torch.float64, device=self.cross.device)

@@ -1,7 +1,20 @@
-"""Scans in and out; the only package that imports nibabel."""
+"""Scans in and out; the only package that imports nibabel and pydicom."""
 
+from mriimpute.io.dicom import checksum, container_of
 from mriimpute.io.grid import Frame, write_grid
-from mriimpute.io.nifti import Scan, read_scan, write_image
+from mriimpute.io.nifti import write_image
+from mriimpute.io.read import read_scan
+from mriimpute.io.scan import Scan
 from mriimpute.io.tree import find_scans, stem
 
-__all__ = ["Frame", "Scan", "find_scans", "read_scan", "stem", "write_grid", "write_image"]
+__all__ = [
+    "Frame",
+    "Scan",
+    "checksum",
+    "container_of",
+    "find_scans",
+    "read_scan",
+    "stem",
+    "write_grid",
+    "write_image",
+]

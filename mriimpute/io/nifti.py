@@ -4,75 +4,28 @@ A scan keeps its header, so what is written overlays on what was read: the array
 flipped back, and both forms, their codes and the units are copied, never recomputed.
 """
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float32, Shaped, UInt8
+from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 
-from mriimpute.errors import GeometryError, VolumeError
+from mriimpute.errors import GeometryError
 from mriimpute.geometry import grids_agree, is_invertible
 from mriimpute.io._load import image_dtype, load, voxels
 from mriimpute.io._save import save
-from mriimpute.volume import Volume
+from mriimpute.io.scan import Scan, Stored, as_scan
 
-__all__ = ["Form", "Scan", "read_scan", "write_image"]
-
-log = logging.getLogger(__name__)
+__all__ = ["Form", "read_nifti", "write_image"]
 
 Form = Literal["auto", "sform", "qform"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scan:
-    """A volume and what is needed to write results into its own frame.
-
-    Attributes:
-        path: Where it was read.
-        volume: Its voxels, axes towards right, anterior, superior.
-        header: As stored, NIfTI-1 or 2 (that of an MGZ file is translated).
-        orientation: nibabel's orientation array, from stored axes to those of `volume`.
-        warnings: What the user should know about this scan.
-        dtype: Of the stored numbers.
-        slope: Intensity = slope * stored number + intercept.
-        intercept: See `slope`.
-    """
-
-    path: Path
-    volume: Volume
-    header: Any
-    orientation: NDArray[np.float64]
-    warnings: tuple[str, ...] = ()
-    dtype: str = "float32"
-    slope: float = 1.0
-    intercept: float = 0.0
-
-    @property
-    def stored_shape(self) -> tuple[int, int, int]:
-        """Voxels along the axes of the file."""
-        i, j, k = (self.volume.shape[int(axis)] for axis in self.orientation[:, 0])
-        return i, j, k
-
-    @property
-    def stored_affine(self) -> NDArray[np.float64]:
-        """The affine of the file: from its voxel indices to mm right, anterior, superior."""
-        forth = nib.orientations.inv_ornt_aff(self.orientation, self.stored_shape)
-        affine: NDArray[np.float64] = self.volume.affine @ np.linalg.inv(forth)
-        return affine
-
-    @property
-    def axis_codes(self) -> str:
-        """Where the axes of the file point, such as "LPS"."""
-        return "".join(nib.orientations.aff2axcodes(self.stored_affine))
-
-
-def read_scan(path: Path, *, observed: Path | None = None, form: Form = "auto") -> Scan:
-    """Returns the scan at `path`.
+def read_nifti(path: Path, *, observed: Path | None = None, form: Form = "auto") -> Scan:
+    """Returns the scan in a NIfTI or MGZ file.
 
     Args:
         path: A NIfTI or MGZ file. Scaling slope and intercept are applied. A non-finite voxel
@@ -87,38 +40,18 @@ def read_scan(path: Path, *, observed: Path | None = None, form: Form = "auto") 
     image, notes = load(path)
     affine = _affine(image, path, form)
     notes += _form_notes(image)
-    data = voxels(image, path)
-    finite = np.isfinite(data)
-    if not finite.any():
-        raise VolumeError(f"{path}: every voxel is NaN", hint="check how the file was exported")
-
-    missing = int((~finite).sum())
-    if missing:
-        notes.append(f"{missing} voxels are NaN or infinite and count as missing")
-    if observed is not None:
-        finite &= _chosen(observed, path, affine, data.shape)
-        if not finite.any():
-            raise VolumeError(
-                f"{observed}: no voxel of {path} is observed", hint="mark acquired voxels with 1"
-            )
-    for note in notes:
-        log.warning("%s: %s", path.name, note)
-
-    orientation = nib.orientations.io_orientation(affine)
-    volume = Volume(
-        data=_reoriented(data, orientation),
-        observed=_reoriented(finite, orientation),
-        affine=affine @ nib.orientations.inv_ornt_aff(orientation, data.shape),
-    )
-    return Scan(
+    return as_scan(
         path,
-        volume,
-        _nifti_header(image),
-        orientation,
-        tuple(notes),
-        dtype=str(image_dtype(image)),
-        slope=_or(getattr(image.dataobj, "slope", None), 1.0),
-        intercept=_or(getattr(image.dataobj, "inter", None), 0.0),
+        Stored(
+            data=voxels(image, path),
+            affine=affine,
+            header=_nifti_header(image),
+            notes=notes,
+            dtype=str(image_dtype(image)),
+            slope=_or(getattr(image.dataobj, "slope", None), 1.0),
+            intercept=_or(getattr(image.dataobj, "inter", None), 0.0),
+        ),
+        observed,
     )
 
 
@@ -147,11 +80,8 @@ def write_image(
     expected[axis] = factor * (expected[axis] - 1) + 1
     if list(data.shape) != expected:
         raise ValueError(f"data must have shape {tuple(expected)}, got {data.shape}")
-    stored_axis = int(np.flatnonzero(like.orientation[:, 0] == axis)[0])
-    inverse = nib.orientations.ornt_transform(
-        nib.orientations.axcodes2ornt("RAS"), like.orientation
-    )
-    array = np.asarray(nib.orientations.apply_orientation(data, inverse))
+    stored_axis = like.stored_axis(axis)
+    array = like.as_stored(data)
 
     header = _anonymous(like.header)
     header.set_data_dtype(data.dtype)
@@ -164,24 +94,6 @@ def write_image(
 
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     save(kind(array, None, header), path)
-
-
-def _chosen(
-    observed: Path, path: Path, affine: NDArray[np.float64], shape: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    image, _ = load(observed)
-    values = voxels(image, observed)
-    # Tools write the same grid through quaternions or float32: equal only to some micrometres.
-    close = values.shape == shape and grids_agree(
-        np.asarray(image.affine, dtype=np.float64), affine, values.shape, tolerance_mm=0.02
-    )
-    if not close:
-        raise GeometryError(
-            f"{observed} and {path} lie on different grids",
-            hint="give an observed image on the grid of the scan",
-        )
-    chosen: NDArray[np.bool_] = np.isfinite(values) & (values != 0)
-    return chosen
 
 
 def _affine(image: Any, path: Path, form: Form) -> NDArray[np.float64]:
@@ -227,20 +139,14 @@ def _nifti_header(image: Any) -> Any:
 def _anonymous(header: Any) -> Any:
     copy = header.copy()
     copy.extensions.clear()
-    for name in ("aux_file", "db_name", "intent_name"):
-        if name in copy.keys():  # noqa: SIM118 - iterating over a header gives its values
+    for name, (kind, _) in copy.template_dtype.fields.items():
+        if kind.kind == "S" and name not in ("magic", "regular"):  # all else that is text
             copy[name] = b""
     copy["descrip"] = b"mriimpute"
     for name in ("cal_min", "cal_max", "slice_start", "slice_end", "slice_code", "slice_duration"):
         copy[name] = 0
     copy["intent_code"] = 0
     return copy
-
-
-def _reoriented(
-    array: Shaped[np.ndarray, "i j k"], orientation: NDArray[np.float64]
-) -> Shaped[np.ndarray, "a b c"]:
-    return np.ascontiguousarray(nib.orientations.apply_orientation(array, orientation))
 
 
 def _or(value: Any, default: float) -> float:

@@ -1,9 +1,11 @@
-"""Finding scans: a file, a folder of files, or a BIDS tree."""
+"""Finding scans: a file, a folder of files, a BIDS tree, DICOM series in folders or archives."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from mriimpute.errors import VolumeError
 from mriimpute.io._load import ENDINGS, has_ending
+from mriimpute.io.dicom import container_of, holds_dicom, is_archive, series_in
 
 __all__ = ["ENDINGS", "find_scans", "has_ending", "is_label", "stem", "subject"]
 
@@ -15,38 +17,56 @@ def find_scans(source: Path) -> list[Path]:
 
     A file stands for itself. A BIDS tree (a folder with `sub-*` folders) stands for its
     anatomical scans, another folder for the images in it; derivatives (`desc-`), masks and label
-    maps are left out.
+    maps are left out. A folder without any of these stands for the DICOM series in it and below,
+    a zip archive for those in it. What cannot be read stands for itself: reading will tell why.
 
     Raises:
         VolumeError: If `source` does not exist or holds no scan.
     """
-    if not source.exists():
+    if not container_of(source).exists():
         raise VolumeError(f"{source} does not exist", hint="check the path")
-    if source.is_file():
-        return [source]
+    if source.name.upper() == "DICOMDIR":
+        return find_scans(source.parent)
+    if not source.is_dir():
+        return _series(source) or [source]
 
-    subjects = [path for path in source.glob("sub-*") if path.is_dir()]
-    if subjects:
-        found = [
-            path
-            for folder in subjects
-            for path in folder.rglob("*")
-            if stem(path).endswith(tuple(f"_{suffix}" for suffix in SUFFIXES))
-        ]
-    else:
-        found = list(source.iterdir())
-    scans = [
-        path
-        for path in found
-        if has_ending(path)
-        and "_desc-" not in path.name
-        and not is_label(path)
-        and path.name[0] != "."
-    ]
+    scans = sorted(_images(source)) or _series_below(source)
     if not scans:
-        raise VolumeError(f"{source} holds no scan", hint=f"put files ending in {ENDINGS} there")
+        raise VolumeError(
+            f"{source} holds no scan",
+            hint=f"put files ending in {ENDINGS}, or DICOM series of MR, there",
+        )
+    return scans
 
-    return sorted(scans)
+
+def _images(folder: Path) -> Iterator[Path]:
+    subjects = [path for path in folder.glob("sub-*") if path.is_dir()]
+    endings = tuple(f"_{suffix}" for suffix in SUFFIXES) if subjects else ("",)
+    found = (path for one in subjects for path in one.rglob("*")) if subjects else folder.iterdir()
+    for path in found:
+        if (
+            has_ending(path)
+            and stem(path).endswith(endings)
+            and "_desc-" not in path.name
+            and not is_label(path)
+            and path.name[0] != "."
+        ):
+            yield path
+
+
+def _series_below(folder: Path) -> list[Path]:
+    """Returns the DICOM series in a folder, in folders below it and in archives there."""
+    folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+    archives = [path for one in folders for path in one.iterdir() if is_archive(path)]
+    return [scan for place in sorted([*folders, *archives]) for scan in _series(place)]
+
+
+def _series(place: Path) -> list[Path]:
+    """Returns the series in one folder, archive or file; one that cannot be read for itself."""
+    try:
+        return list(series_in(place)) if holds_dicom(place) else []
+    except VolumeError:
+        return [place]
 
 
 def is_label(path: Path) -> bool:
@@ -57,14 +77,19 @@ def is_label(path: Path) -> bool:
 def stem(path: Path) -> str:
     """Returns the file name without its image ending, which may be in capitals.
 
+    That of a folder is its name, that of one of several series begins with the name of what
+    holds it.
+
     Example:
         >>> stem(Path("scan.v2.nii.gz"))
         'scan.v2'
     """
+    if (container := container_of(path)) != path:
+        return f"{stem(container)}_{path.name}"
     for ending in ENDINGS:
         if has_ending(path, (ending,)):
             return path.name[: -len(ending)]
-    return path.stem
+    return path.name if path.is_dir() else path.stem  # series UIDs hold dots
 
 
 def subject(path: Path) -> str:

@@ -5,10 +5,10 @@ from importlib import import_module
 
 from mriimpute.config import parse
 from mriimpute.errors import ConfigError
-from mriimpute.models._contract import Likelihood, Model, ModelConfig, Recovery
+from mriimpute.models._contract import Likelihood, Model, ModelConfig, Moments, Recovery
 from mriimpute.seeds import fixed
 
-__all__ = ["Likelihood", "Model", "ModelConfig", "Recovery", "available", "build"]
+__all__ = ["Likelihood", "Model", "ModelConfig", "Moments", "Recovery", "available", "build"]
 
 
 def available() -> list[str]:

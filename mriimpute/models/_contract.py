@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mriimpute.nn.density import Density
 
-__all__ = ["Likelihood", "Model", "ModelConfig", "Recovery"]
+__all__ = ["Likelihood", "Model", "ModelConfig", "Moments", "Recovery"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +30,21 @@ class Likelihood:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """What is known of the voxels of patches without draws.
+
+    Attributes:
+        mean: Of f(z), and so of the voxels.
+        within: Variance of f(z).
+        noise: Mean variance of the voxels given z; a single number stands for all voxels.
+    """
+
+    mean: Float[Tensor, "b 1 *grid"]
+    within: Float[Tensor, "b 1 *grid"]
+    noise: Float[Tensor, "b 1 *grid"] | Float[Tensor, ""]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Recovery:
     """What imputation draws from: z ~ latent, then the voxels ~ voxels(z).
 
@@ -40,10 +55,12 @@ class Recovery:
     Attributes:
         latent: q(z | y_O).
         voxels: Takes draws of z to the density of the voxels given each.
+        moments: Returns the moments of the voxels; None where they have no formula.
     """
 
     latent: Density
     voxels: Callable[[Float[Tensor, "s b m"]], Likelihood]
+    moments: Callable[[], Moments] | None = None
 
 
 class Model(nn.Module, ABC):

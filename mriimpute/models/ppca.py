@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mriimpute.models._contract import Model
+from mriimpute.models._contract import Model, Moments, Recovery
 from mriimpute.nn.bounds import NoiseLevel
-from mriimpute.nn.density import FullGaussian
+from mriimpute.nn.density import LOG_2PI, FullGaussian
 from mriimpute.nn.regression import inverse_root, regress
 
 __all__ = ["Config", "Ppca"]
@@ -82,7 +82,51 @@ class Ppca(Model):
             loc = root @ (root.mT @ (residual @ self.w)[..., None])
             return FullGaussian(loc[..., 0], self.sigma * root)
 
+    def log_evidence(
+        self,
+        posterior: FullGaussian,
+        y: Float[Tensor, "b 1 *grid"],
+        observed: Bool[Tensor, "b 1 *grid"],
+    ) -> Float[Tensor, " b"]:
+        """Returns log p(y_O), in nats per patch; zero where nothing is observed.
+
+        For the exact posterior, log p(y_O) = log p(y_O | z) + log p(z) - log p(z | y_O) at any
+        z. By the matrix determinant lemma these terms at its mean are, with
+        M = W_O^T W_O + sigma^2 I and d latent dimensions,
+
+            -2 log p(y_O) = log|M| + (|O| - d) log sigma^2 + |O| log 2 pi
+                            + |y_O - mu_O - W_O z|^2 / sigma^2 + |z|^2
+
+        which never forms a matrix of the size of the patch. The last line equals
+        (|y_O - mu_O|^2 - c^T M^-1 c) / sigma^2, with c = W_O^T (y_O - mu_O), without the
+        cancellation.
+        """
+        z = posterior.loc
+        # Gated before squaring: the gradient of a square is a product, and 0 * NaN is NaN.
+        residual = torch.where(observed, y.to(z) - self.decode(z[None])[0], 0.0).flatten(1)
+        count = observed.flatten(1).sum(-1).to(z)
+        volume = posterior.tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        nats = 0.5 * (residual / self.sigma).square().sum(-1)
+        nats = nats + count * (self.sigma.log() + 0.5 * LOG_2PI)
+        return volume - nats - 0.5 * z.square().sum(-1)
+
     def decode(self, z: Float[Tensor, "s b m"]) -> Float[Tensor, "s b 1 *grid"]:
         """Returns mu + W z."""
         with torch.autocast(z.device.type, enabled=False):
             return (self.mu + z @ self.w.mT).unflatten(-1, (1, *self.patch))
+
+    def moments(self, posterior: FullGaussian) -> Moments:
+        """Returns the moments of voxels whose latent variables have this density."""
+        within = (self.w @ posterior.tril).square().sum(-1)
+        return Moments(
+            mean=self.decode(posterior.loc[None])[0],
+            within=within.unflatten(-1, (1, *self.patch)),
+            noise=self.sigma.square(),
+        )
+
+    def recovery(
+        self, y: Float[Tensor, "b 1 *grid"], observed: Bool[Tensor, "b 1 *grid"]
+    ) -> Recovery:
+        """Returns the posterior with its moments, which need no draws."""
+        posterior = self.posterior(y, observed)
+        return Recovery(posterior, self.likelihood, lambda: self.moments(posterior))

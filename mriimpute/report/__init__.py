@@ -2,7 +2,17 @@
 
 from mriimpute.report.comparison import write_comparison
 from mriimpute.report.figure import write_figure
+from mriimpute.report.page import write_page
 from mriimpute.report.reproduction import write_panels
+from mriimpute.report.scan_page import write_scan_page
 from mriimpute.report.table import Table, table_of
 
-__all__ = ["Table", "table_of", "write_comparison", "write_figure", "write_panels"]
+__all__ = [
+    "Table",
+    "table_of",
+    "write_comparison",
+    "write_figure",
+    "write_page",
+    "write_panels",
+    "write_scan_page",
+]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mriimpute.files import atomic
+from mriimpute.report._looks import COLOURS
 from mriimpute.reproduce._contract import Bars, Conclusion, Images, Lines, Plot
 
 __all__ = ["write_panels"]
@@ -23,10 +24,6 @@ COLUMNS = 3  # panels side by side
 PANEL_INCH = (4.2, 3.3)
 IMAGE_INCH = 1.05
 LEGEND_COLUMNS = 2  # above bars
-COLOURS = (
-    *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"),
-    *("#56B4E9", "#000000", "#8C6D1F", "#999999", "#5B2A86"),
-)  # the first seven are Okabe and Ito's
 # No divisor of the number of colours: a series beyond the tenth has the look of no other, too.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++")

@@ -142,6 +142,13 @@ def _claim(out: Path, source: Path, header: dict[str, Any], *, overwrite: bool) 
     """Makes `out` the place of this simulation, or stops if it is the place of something else."""
     if source.resolve().is_relative_to(out.resolve()):
         raise OutputError(f"{source} lies in {out}", hint="choose another folder with -o")
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        place = out.resolve().relative_to(source.resolve())
+        if place.parts[0] != "derivatives":  # where BIDS wants results to be
+            raise OutputError(
+                f"{out} lies in {source}, which is input",
+                hint="choose a folder outside with -o",
+            )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not (out / RECORD).is_file():
             raise OutputError(

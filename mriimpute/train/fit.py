@@ -8,15 +8,16 @@ from typing import Any
 
 from mriimpute.data import cohort, observed_beside
 from mriimpute.errors import MriImputeError
-from mriimpute.files import sha256
+from mriimpute.io import checksum
 from mriimpute.progress import Track
 from mriimpute.train.closed_form import accumulate
 from mriimpute.train.cross_plane import finished, learn_lines
+from mriimpute.train.expectation import maximise
 from mriimpute.train.folder import RunFolder
 from mriimpute.train.lines import read_lines
 from mriimpute.train.loop import learn
 from mriimpute.train.reading import readable
-from mriimpute.train.settings import CLOSED_FORM, LineSettings, read, resolve
+from mriimpute.train.settings import CLOSED_FORM, EmSettings, LineSettings, read, resolve
 from mriimpute.train.stop import Stop
 from mriimpute.train.weights import start_of
 
@@ -84,6 +85,8 @@ def train(
                 done = learn_lines(
                     *lines, folder, chosen, identity, device=device, stop=stop, track=track
                 )
+        elif isinstance(chosen, EmSettings):
+            done = maximise(scans, folder, chosen, identity, device=device, stop=stop, track=track)
         elif chosen.name == CLOSED_FORM:
             done = accumulate(scans.train, folder, chosen, identity, stop=stop, track=track)
         else:
@@ -103,5 +106,5 @@ def fingerprint(scans: Sequence[Path]) -> str:
     Where they lie does not matter.
     """
     files = [file for scan in scans for file in (scan, observed_beside(scan)) if file is not None]
-    lines = "\n".join(f"{sha256(path)}  {path.name}" for path in files)
+    lines = "\n".join(f"{checksum(path)}  {path.name}" for path in files)
     return hashlib.sha256(lines.encode()).hexdigest()

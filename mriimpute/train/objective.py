@@ -12,6 +12,7 @@ from mriimpute.inference.evidence import negative_log_evidence
 from mriimpute.inference.importance import negative_importance_bound
 from mriimpute.inference.tomographic import negative_tomographic
 from mriimpute.models import Model
+from mriimpute.models.mixture_ppca import MixturePpca
 from mriimpute.models.ppca import Ppca
 from mriimpute.models.tae import Tae
 from mriimpute.train.settings import TrainConfig
@@ -48,7 +49,7 @@ def objective(
         case "importance":
             return negative_importance_bound(model, y, observed, draws=draws, generator=generator)
         case "evidence":
-            if isinstance(model, Ppca):
+            if isinstance(model, Ppca | MixturePpca):
                 return negative_log_evidence(model, y, observed)
         case "tomographic":
             if isinstance(model, Tae):

@@ -20,7 +20,10 @@ __all__ = [
     "CLOSED_FORM",
     "CROSS_PLANE",
     "DEFAULT",
+    "EM",
     "Course",
+    "EmCourse",
+    "EmSettings",
     "LineCourse",
     "LineSettings",
     "Settings",
@@ -33,6 +36,8 @@ __all__ = [
 
 CLOSED_FORM = "cross-plane-ridge"
 CROSS_PLANE = DEFAULT = "cross-plane"
+EM = ("mixture-ppca", "ppca-em")
+"""Are fitted by expectation maximisation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,6 +138,32 @@ class LineCourse(Course):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EmCourse:
+    """How a Gaussian subspace, or a mixture of some, is fitted by expectation maximisation.
+
+    Attributes:
+        patches: Patches to learn from; all of them are kept in memory and read in each iteration.
+        batch: Patches worked on at once. It bounds memory.
+        iterations: How many.
+        kappa: Ridge on what each voxel of a patch is explained by, 1e-2 to 1; 0 for none.
+        val_patches: Patches of the validation loss.
+    """
+
+    patches: int = 40_000
+    batch: int = 512
+    iterations: int = 20
+    kappa: float = 0.1
+    val_patches: int = 2048
+
+    def __post_init__(self) -> None:
+        for name in ("patches", "batch", "iterations", "val_patches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.kappa < 0:
+            raise ValueError(f"kappa must be at least 0, got {self.kappa}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """Everything that decides what a patch model learns, next to the cohort.
 
@@ -149,6 +180,30 @@ class Settings:
     model: dict[str, Any]
     patches: PatchConfig = field(default_factory=PatchConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Voxels of a patch along each axis."""
+        return tuple(self.model["patch"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmSettings:
+    """Everything that decides what expectation maximisation learns, next to the cohort.
+
+    Attributes:
+        name: Of the model.
+        seed: Of the run.
+        model: Settings of the model, complete; its `Config` reads them.
+        patches: How patches are drawn.
+        train: From how many, and how long.
+    """
+
+    name: str
+    seed: int
+    model: dict[str, Any]
+    patches: PatchConfig = field(default_factory=PatchConfig)
+    train: EmCourse = field(default_factory=EmCourse)
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -208,7 +263,7 @@ def resolve(settings: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
     return tomllib.loads(config.dump(complete))
 
 
-def read(settings: Mapping[str, Any], *, seed: int) -> Settings | LineSettings:
+def read(settings: Mapping[str, Any], *, seed: int) -> Settings | EmSettings | LineSettings:
     """Returns `settings` parsed and complete.
 
     Raises:
@@ -236,11 +291,15 @@ def read(settings: Mapping[str, Any], *, seed: int) -> Settings | LineSettings:
             lines=config.parse(LineConfig, _table(settings, "lines"), where="lines"),
             train=config.parse(LineCourse, _table(settings, "train"), where="train"),
         )
+    patches = config.parse(PatchConfig, _table(settings, "patches"), where="patches")
+    if name in EM:
+        course = config.parse(EmCourse, _table(settings, "train"), where="train")
+        return EmSettings(name=name, seed=seed, model=model, patches=patches, train=course)
     return Settings(
         name=name,
         seed=seed,
         model=model,
-        patches=config.parse(PatchConfig, _table(settings, "patches"), where="patches"),
+        patches=patches,
         train=config.parse(TrainConfig, _table(settings, "train"), where="train"),
     )
 

@@ -14,6 +14,7 @@ from mriimpute.cli import app
 REPORT = {"settings.json", "metrics.csv", "distance.csv", "summary.json"} | {
     "figure.png",
     "methods.png",
+    "index.html",
 }
 
 
@@ -99,7 +100,7 @@ def test_without_a_readable_subject_there_is_no_table(sim: Path, others: int) ->
 
     assert (code, stdout) == (1, "")
     assert stderr.count("error: ") == (3 if others else 1)
-    assert ("none of the 2 scans can be read" in stderr) == bool(others)
+    assert ("none of the 2 scans can be scored" in stderr) == bool(others)
 
 
 def test_every_subject_is_scored_when_asked_for(sim: Path) -> None:
@@ -136,3 +137,78 @@ def test_one_draw_is_a_usage_error(sim: Path) -> None:
     code, _, _ = call(sim, "--samples", 1)
 
     assert code == 2
+
+
+@pytest.fixture
+def clinical(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """One thick-slice scan, sagittal, and no truth anywhere."""
+    data = rng.uniform(200, 900, (7, 12, 11)).astype(np.float32)
+    data[:, :2] = 3.0  # air
+    (tmp_path / "clinical").mkdir()
+    path = tmp_path / "clinical" / "sub-7_T2w.nii.gz"
+    nib.Nifti1Image(data, np.diag([-4.0, 1.0, 1.0, 1.0])).to_filename(path)
+    return path.parent
+
+
+def test_without_truth_two_tables_say_each_what_to_know_before_believing_them(
+    clinical: Path,
+) -> None:
+    code, stdout, stderr = call(clinical, "--without-truth", "--methods", "linear,pchip")
+
+    assert code == 0, stderr
+    first, second = stdout.split("To know before believing this: ")[1:]
+    assert first.startswith("harder than the real task")
+    assert second.startswith("easier than the real task")
+    for name in ("slices", "lines"):
+        report = clinical.with_name("clinical_report") / name
+        assert {path.name for path in report.iterdir() if path.is_file()} == REPORT
+        assert json.loads((report / "summary.json").read_text())["protocol"]["bias"]
+
+
+def test_several_scans_may_be_scored_without_truth(clinical: Path, tmp_path: Path) -> None:
+    one = clinical / "sub-7_T2w.nii.gz"
+    other = tmp_path / "sub-8_T2w.nii.gz"
+    other.write_bytes(one.read_bytes())
+
+    code, stdout, stderr = call(
+        one, other, "--without-truth", "--methods", "linear", "-o", tmp_path / "out"
+    )
+
+    assert code == 0, stderr
+    assert "2 subjects" in stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("a", "b"), "--without-truth takes several"),
+        (("a", "--without-truth", "--protocol", "paper"), "paper needs truth"),
+        (("a", "--jobs", "0"), "--jobs"),
+        (("a", "--protocol", "rough"), "--protocol"),
+    ],
+)
+def test_options_that_make_no_sense_are_a_usage_error(
+    words: tuple[str, ...], problem: str
+) -> None:
+    code, _, stderr = call(*words)
+
+    assert code == 2
+    assert problem in " ".join(stderr.replace("\u2502", " ").split())
+
+
+def test_broken_scan_is_told_of_once_for_all_that_is_asked_of_it(clinical: Path) -> None:
+    (clinical / "sub-8_T2w.nii.gz").write_bytes(b"no image")
+
+    code, _, stderr = call(clinical, "--without-truth", "--methods", "linear")
+
+    assert code == 1
+    assert stderr.count("error: ") == 1
+    assert stderr.splitlines()[-1] == "left out: 3: sub-8_T2w, sub-8_T2w_x, sub-8_T2w_y"
+
+
+def test_protocol_reaches_the_record(sim: Path) -> None:
+    code, _, stderr = call(sim, "--methods", "linear", "--protocol", "brats-inpaint")
+
+    assert code == 0, stderr
+    report = sim.with_name("sim_report")
+    assert json.loads((report / "settings.json").read_text())["protocol"] == "brats-inpaint"

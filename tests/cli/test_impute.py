@@ -139,7 +139,7 @@ def test_a_bids_name_keeps_entities_and_suffix(tmp_path: Path) -> None:
     assert names == {
         "sub-01_acq-ax_desc-mean_T1w.nii.gz",
         "sub-01_acq-ax_desc-std_T1w.nii.gz",
-        "sub-01_acq-ax_desc-observed_mask.nii.gz",
+        "sub-01_acq-ax_desc-observedT1w_mask.nii.gz",
     }
 
 
@@ -261,9 +261,10 @@ def test_one_observed_voxel_gives_a_mean_but_no_claim_about_its_spread(tmp_path:
 
 @pytest.mark.parametrize("ending", [".NII", ".NII.GZ"])
 def test_an_ending_in_capitals_is_an_ending(tmp_path: Path, ending: str) -> None:
-    scan = save_scan(tmp_path / f"scan{ending.lower()}").rename(tmp_path / f"HEAD{ending}")
+    stored = save_scan(tmp_path / "in" / f"scan{ending.lower()}")
+    scan = stored.rename(stored.with_name(f"HEAD{ending}"))
 
-    result = call(tmp_path, "--model", "linear", "-o", tmp_path / "out")
+    result = call(tmp_path / "in", "--model", "linear", "-o", tmp_path / "out")
 
     assert result.exit_code == 0, result.stderr
     after = nib.load(tmp_path / "out" / "HEAD_desc-mean.nii.gz")
@@ -350,7 +351,7 @@ def bad_files(folder: Path) -> dict[str, Path]:
     ("kind", "fragment"),
     [
         ("missing", "does not exist"),
-        ("text", "is not a NIfTI"),
+        ("text", "lists no scan"),
         ("garbage", "cannot be read as an image"),
         ("cut", "damaged or cut short"),
         ("4d", "4 axes"),

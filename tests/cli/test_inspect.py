@@ -85,7 +85,7 @@ def test_thickness_comes_from_the_bids_sidecar_alone(
 
 
 def test_unknown_thickness_is_said(thick: Path) -> None:
-    assert "unknown: NIfTI does not say" in run(thick).stdout
+    assert "unknown: the file does not say" in run(thick).stdout
 
 
 def test_missing_voxels_and_slope_are_counted_in(tmp_path: Path) -> None:

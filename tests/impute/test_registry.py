@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.main import get_command
 
 from mriimpute.checkpoint import save
+from mriimpute.cli import app
 from mriimpute.errors import CheckpointError, ConfigError
-from mriimpute.impute import load_imputer, model_file
+from mriimpute.impute import FITTED, METHODS, load_imputer, model_file
 from mriimpute.inference.cross_plane import Config, Moments, packed
 
 SMALL = {"columns": 3, "angles": 1, "coherence": [], "strength": []}
@@ -78,3 +80,26 @@ def test_folder_and_file_stand_for_one_model_file(tmp_path: Path) -> None:
     assert model_file(tmp_path) == model_file(str(path)) == path
     with pytest.raises(ConfigError, match="no model is called"):
         model_file("nonsense")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_method_answers_to_its_name(name: str) -> None:
+    assert load_imputer(name, device="cpu").name == name
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_method_without_weights_cannot_adapt(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} cannot adapt"):
+        load_imputer(name, device="cpu", adapt=True)
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_method_fitted_to_each_scan_computes_where_it_is_told(name: str) -> None:
+    assert load_imputer(name, device="meta").device == "meta"
+
+
+def test_help_of_impute_names_every_method() -> None:
+    command = get_command(app).commands["impute"]  # type: ignore[attr-defined]
+    told = next(option.help for option in command.params if option.name == "model")
+
+    assert [name for name in METHODS if name not in told] == []

@@ -20,6 +20,8 @@ GRID = (12, 12, 12)
 # Small enough for a CPU; a model that is not named here is tested with its defaults.
 SMALL: dict[str, dict[str, object]] = {
     "ppca": {"patch": GRID, "latents": 6},
+    "ppca-em": {"patch": GRID, "latents": 6},
+    "mixture-ppca": {"patch": GRID, "components": 3, "latents": 6},
     "conv-sparse": {"patch": GRID, "levels": 2, "channels": 4, "latents": 3},
     "conv-zero": {"patch": GRID, "levels": 2, "channels": 4, "latents": 3},
     "conv-mean": {"patch": GRID, "levels": 2, "channels": 4, "latents": 3},
@@ -55,7 +57,7 @@ def randomised(model: models.Model, generator: torch.Generator) -> models.Model:
 
 def own_loss(name: str, model: models.Model, y: Tensor, observed: Tensor) -> Tensor:
     """Returns what training minimises by default."""
-    config = TrainConfig(objective=preset(name)["train"]["objective"], draws=2)
+    config = TrainConfig(objective=preset(name)["train"].get("objective", "evidence"), draws=2)
     generator = stream(0, "draws", device=y.device)
     return objective(model, y, observed, config, weight=1.0, generator=generator)
 
@@ -236,6 +238,8 @@ def test_unknown_setting_is_refused(name: str) -> None:
     ("name", "settings"),
     [
         ("ppca", {"patch": [3, 3], "latents": 9}),
+        ("mixture-ppca", {"patch": [3, 3], "latents": 9}),
+        ("mixture-ppca", {"patch": [3, 3], "latents": 2, "components": 0}),
         ("conv-sparse", {"patch": [22, 24, 24]}),
         ("conv-sparse", {"patch": [24]}),
         ("conv-interp", {"patch": [22, 24, 24]}),

@@ -228,6 +228,6 @@ def test_regional_columns_are_there_only_with_label_maps(rng: np.random.Generato
 
     without, with_labels = table_of(plain), table_of(dataclasses.replace(plain, rows=rows))
 
-    assert "regions 90" not in without.headers
-    assert with_labels.rows[0][with_labels.headers.index("regions 90")] == "0.500"
+    assert "carried 90" not in without.headers
+    assert with_labels.rows[0][with_labels.headers.index("carried 90")] == "0.500"
     assert without.rows[0][without.headers.index("CRPS ratio")] == "0.75"

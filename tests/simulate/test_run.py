@@ -343,3 +343,14 @@ def test_a_damaged_record_is_named_and_overwrite_mends_it(
     simulate(source, out, small, seed=3, overwrite=True)
 
     assert content(out) == before
+
+
+def test_a_simulation_never_goes_into_the_folder_of_its_sources(
+    heads: Heads, small: SimulationConfig
+) -> None:
+    source = heads(1)
+
+    with pytest.raises(OutputError, match="which is input"):
+        simulate(source, source / "sim", small, seed=0)
+
+    assert [path.name for path in source.iterdir()] == ["sub-1"]

@@ -1,22 +1,15 @@
-"""Tests for mriimpute.metrics."""
-
-import math
+"""Tests for mriimpute.metrics.ensemble."""
 
 import numpy as np
 import pytest
 import scoringrules
 from hypothesis import given
 from hypothesis import strategies as st
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from mriimpute import metrics
 from mriimpute.seeds import numpy_stream
 
 MANY = 40_000  # voxels that make a share accurate to half a percent
-
-
-def volume(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    return rng.uniform(10, 90, shape).astype(np.float32)
 
 
 def gaussian(
@@ -29,72 +22,11 @@ def gaussian(
 
 
 def test_truth_against_itself_is_perfect(rng: np.random.Generator) -> None:
-    truth = volume(rng, 12, 12, 12)
-    region = rng.random(truth.shape) < 0.3
-    values = truth[region]
+    values = rng.uniform(10, 90, 200).astype(np.float32)
     draws = np.repeat(values[None], 20, axis=0)
 
-    assert metrics.psnr(values, values, data_range=90.0) == math.inf
-    assert metrics.mae(values, values) == metrics.rmse(values, values) == 0
     assert metrics.crps(values, draws) == 0
     assert metrics.coverage(values, *metrics.interval(draws)) == 1
-    assert metrics.ssim(truth, truth, region=region, data_range=90.0) == pytest.approx(1)
-
-
-def test_psnr_of_everything_is_that_of_scikit_image(rng: np.random.Generator) -> None:
-    truth, image = volume(rng, 9, 8, 7), volume(rng, 9, 8, 7)
-
-    ours = metrics.psnr(truth.ravel(), image.ravel(), data_range=80.0)
-
-    assert ours == pytest.approx(peak_signal_noise_ratio(truth, image, data_range=80.0))
-
-
-@pytest.mark.parametrize("inside", [slice(None), slice(6, 9)])
-def test_ssim_is_the_map_of_scikit_image_averaged_over_the_region(
-    inside: slice, rng: np.random.Generator
-) -> None:
-    truth, image = volume(rng, 16, 15, 14), volume(rng, 16, 15, 14)
-    region = np.zeros(truth.shape, bool)
-    region[inside, inside, inside] = True
-    _, expected = structural_similarity(
-        truth.astype(float),
-        image.astype(float),
-        data_range=90.0,
-        gaussian_weights=True,
-        sigma=1.5,
-        use_sample_covariance=False,
-        full=True,
-    )
-
-    ours = metrics.ssim(truth, image, region=region, data_range=90.0)
-
-    assert ours == pytest.approx(expected[region].mean(), rel=1e-10)
-
-
-def test_ssim_of_a_thin_slab_is_defined(rng: np.random.Generator) -> None:
-    truth, image = volume(rng, 12, 12, 3), volume(rng, 12, 12, 3)
-
-    ours = metrics.ssim(truth, image, region=np.ones(truth.shape, bool), data_range=90.0)
-
-    assert -1 < ours < 0.5
-
-
-def test_ssim_looks_no_further_than_its_window(rng: np.random.Generator) -> None:
-    truth, image = volume(rng, 16, 16, 16), volume(rng, 16, 16, 16)
-    region = np.zeros(truth.shape, bool)
-    region[3:6, 3:6, 3:6] = True
-    expected = metrics.ssim(truth, image, region=region, data_range=90.0)
-    far = np.ones(truth.shape, bool)
-    far[:11, :11, :11] = False
-
-    ours = metrics.ssim(
-        np.where(far, np.float32(np.nan), truth),
-        np.where(far, np.float32(np.nan), image),
-        region=region,
-        data_range=90.0,
-    )
-
-    assert ours == expected
 
 
 @pytest.mark.parametrize("draws", [2, 3, 20])
@@ -171,3 +103,55 @@ def test_interval_of_too_few_draws_is_refused(rng: np.random.Generator) -> None:
 def test_crps_of_one_draw_is_refused(rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match="draws must be at least 2, got 1"):
         metrics.crps(rng.normal(size=3), rng.normal(size=(1, 3)))
+
+
+SHARES = (0.5, 0.8, 0.9, 0.95)
+
+
+@pytest.mark.parametrize("draws", [2, 9, 20, 39])
+def test_what_is_kept_of_draws_is_what_they_give_together(
+    draws: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mriimpute.metrics.ensemble.CHUNK", 70)
+    truth, samples = rng.normal(size=300), rng.normal(1, 2, (draws, 300))
+    expected = scoringrules.crps_ensemble(truth, samples.T, estimator="fair")
+
+    kept = metrics.ensemble_of(truth, samples, shares=SHARES)
+
+    assert kept.crps == pytest.approx(expected, rel=1e-10)
+    assert kept.centre == pytest.approx(samples.mean(axis=0))
+    assert kept.variance == pytest.approx(samples.var(axis=0, ddof=1))
+    assert kept.squared == pytest.approx(np.square(samples - truth).mean(axis=0))
+    assert list(kept.covered) == [s for s in SHARES if metrics.draws_needed(s) <= draws]
+    for share, inside in kept.covered.items():
+        low, high = metrics.interval(samples, share=share)
+        assert np.array_equal(inside, (low <= truth) & (truth <= high))
+
+
+def test_what_is_kept_of_some_voxels_is_what_their_draws_give(rng: np.random.Generator) -> None:
+    truth, draws = rng.normal(size=50), rng.normal(size=(20, 50))
+    chosen = rng.random(50) < 0.4
+
+    part = metrics.ensemble_of(truth, draws, shares=SHARES).at(chosen)
+
+    alone = metrics.ensemble_of(truth[chosen], draws[:, chosen], shares=SHARES)
+    for name in ("crps", "centre", "variance", "squared", "below", "ties"):
+        assert getattr(part, name) == pytest.approx(getattr(alone, name), rel=1e-12), name
+    assert all(np.array_equal(part.covered[s], alone.covered[s]) for s in alone.covered)
+
+
+def test_ranks_of_equal_values_are_shared_out_evenly() -> None:
+    truth = np.array([0.0, 1.0, 5.0])
+    draws = np.array([[1.0, 1.0, 1.0], [1.0, 1.0, 2.0], [2.0, 3.0, 3.0]])
+
+    shares = metrics.rank_shares(metrics.ensemble_of(truth, draws))
+
+    # Below all; at two of three, so in ranks 0, 1 and 2 alike; above all.
+    assert shares * 3 == pytest.approx([1 + 1 / 3, 1 / 3, 1 / 3, 1])
+    assert shares.sum() == pytest.approx(1)
+
+
+def test_rank_distance_is_zero_if_flat_and_half_if_the_truth_is_always_outside() -> None:
+    assert metrics.rank_distance(np.full(21, 1 / 21)) == pytest.approx(0, abs=1e-12)
+    outside = metrics.rank_distance(np.array([0.5, *[0.0] * 19, 0.5]))
+    assert outside == pytest.approx(0.5 - 1 / 21)

@@ -1,0 +1,60 @@
+"""Working through many scans: one that fails is told and left behind."""
+
+import traceback
+from typing import TYPE_CHECKING
+
+import typer
+
+from mriimpute.cli.app import tell
+from mriimpute.cli.output import show_table
+from mriimpute.cli.run import Run
+
+if TYPE_CHECKING:
+    from mriimpute.impute.batch import Batch
+
+__all__ = ["work_through"]
+
+LONGEST_TABLE = 100
+"""Rows; of a longer one only those that need someone to look."""
+
+
+def work_through(run: Run, batch: "Batch") -> None:
+    """Imputes the scans of a batch, prints the path of each mean and, at the end, a table.
+
+    Raises:
+        typer.Exit: With status 1, if some scan failed.
+    """
+    skipped = len(batch.cases) - len(batch.left)
+    if skipped:
+        typer.echo(f"{skipped} of {len(batch.cases)} were done before", err=True)
+    for case in run.track(batch.left, total=len(batch.left), label="scans"):
+        try:
+            mean = batch.impute(case)
+        except Exception as error:  # whatever is wrong with one scan, the others are imputed
+            if "--debug" in run.command_line:
+                traceback.print_exception(error)
+            batch.fail(case, *tell(error))
+        else:
+            typer.echo(mean)
+    if not run.quiet:
+        _summarise(run, batch)
+
+    failed = batch.failed
+    if failed:
+        if len(batch.cases) > 1:
+            typer.echo(
+                f"failed: {len(failed)} of {len(batch.cases)}: {', '.join(failed)}", err=True
+            )
+        raise typer.Exit(1)
+
+
+def _summarise(run: Run, batch: "Batch") -> None:
+    from mriimpute.impute.dataset import NOTICE
+
+    rows = batch.rows()
+    if len(rows) > LONGEST_TABLE:
+        rows = [row for row in rows if row[1] == "failed"]
+    if len(batch.cases) > 1 and rows:
+        show_table(("scan", "status", "seconds", "problem"), rows, left=2, err=True)
+    if batch.report.count("done"):
+        typer.echo(NOTICE, err=True)

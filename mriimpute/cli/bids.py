@@ -1,0 +1,93 @@
+"""`mriimpute-bids`: `mriimpute impute` with the command line of a BIDS-App."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mriimpute import __version__
+from mriimpute.cli import app
+from mriimpute.cli.app import tell
+from mriimpute.errors import ConfigError, VolumeError
+
+__all__ = ["main", "translated"]
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Runs the command line of a BIDS-App; exit status as that of `mriimpute`."""
+    try:
+        line = translated(list(sys.argv[1:] if words is None else words))
+    except (ConfigError, VolumeError) as error:
+        tell(error)
+        sys.exit(1)
+    app(line, prog_name="mriimpute-bids")
+
+
+def translated(words: list[str]) -> list[str]:
+    """Returns the command line of `mriimpute` that a BIDS-App's command line stands for.
+
+    Raises:
+        ConfigError: If the group level is asked for.
+        VolumeError: If the input is not a BIDS dataset.
+    """
+    given, others = _parser().parse_known_args(words)
+    if given.analysis_level == "group":
+        raise ConfigError(
+            "there is nothing to do at the group level: each scan is imputed on its own",
+            hint="run the participant level; learn from a group with `mriimpute train BIDS_DIR`",
+        )
+    if not given.skip_bids_validation:
+        _require_dataset(given.bids_dir)
+    line = ["impute", str(given.bids_dir), "--out", str(given.output_dir)]
+    for option in ("participant_label", "session_id"):
+        for label in getattr(given, option) or []:
+            line += [f"--{option.replace('_', '-')}", label]
+    if given.bids_filter_file:
+        line += ["--bids-filter-file", str(given.bids_filter_file)]
+    if given.n_cpus:
+        line += ["--threads", str(given.n_cpus)]
+    return [*line, "--resume", *others] if "--overwrite" not in others else [*line, *others]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mriimpute-bids",
+        allow_abbrev=False,
+        description="Fill the slices that the scans of a BIDS dataset skipped. "
+        "For research; not a medical device.",
+        epilog="Every other option is one of `mriimpute impute`: --model, --samples, --seed, "
+        "--device, --report, --part, ... Example: mriimpute-bids /data /out participant "
+        "--participant-label 01 02 --samples 20",
+    )
+    add = parser.add_argument
+    add("bids_dir", type=Path, help="root of the dataset, which is not written to")
+    add("output_dir", type=Path, help="becomes a BIDS derivative dataset")
+    add("analysis_level", choices=["participant", "group"], help="participant")
+    add(
+        *("--participant-label", "--participant_label"),
+        nargs="+",
+        metavar="LABEL",
+        help="only these participants, with or without sub-",
+    )
+    add(
+        *("--session-id", "--session_id", "--session-label"),
+        nargs="+",
+        metavar="LABEL",
+        help="only these sessions, with or without ses-",
+    )
+    add("--bids-filter-file", type=Path, metavar="JSON", help="queries, as fMRIPrep spells them")
+    add(
+        "--skip-bids-validation",
+        action="store_true",
+        help="take a tree without dataset_description.json; no more than that is looked at here",
+    )
+    add("--n-cpus", "--n_cpus", "--nprocs", type=int, default=0, help="CPU threads; 0: all cores")
+    add("-w", "--work-dir", type=Path, help="accepted and not used: no work folder is needed")
+    add("--version", action="version", version=f"mriimpute {__version__}")
+    return parser
+
+
+def _require_dataset(folder: Path) -> None:
+    from mriimpute.io.bids import require_description
+
+    require_description(folder)

@@ -1,0 +1,40 @@
+"""Options that take several words, `--participant-label 01 02`, as BIDS-Apps have them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from typer.core import TyperCommand
+
+__all__ = ["Spread", "spread"]
+
+SEVERAL = ("--participant-label", "--session-id")
+
+
+def spread(words: Sequence[str], options: Sequence[str] = SEVERAL) -> list[str]:
+    """Returns the words with such an option repeated before each of its values.
+
+    Its values end at the next word that begins with `-`.
+
+    Example:
+        >>> spread(["bids", "--session-id", "a", "b", "-q"])
+        ['bids', '--session-id', 'a', '--session-id', 'b', '-q']
+    """
+    out: list[str] = []
+    current, values = "", 0
+    for word in words:
+        if word.startswith("-"):
+            current, values = (word if word in options else ""), 0
+        elif current:
+            values += 1
+            if values > 1:
+                out.append(current)
+        out.append(word)
+    return out
+
+
+class Spread(TyperCommand):
+    """A command whose BIDS options take several words."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parses the command line."""
+        return super().parse_args(ctx, spread(args))

@@ -1,0 +1,222 @@
+"""Methods compared on sparse scans without truth: on what is hidden of their own slices.
+
+REPORT/slices    every second acquired slice hidden: a complete report
+REPORT/lines     lines hidden inside acquired slices, along either axis: another one
+
+Neither is the real question; `Protocol.bias` says how each differs from it.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import get_args
+
+from mriimpute.checkpoint import load
+from mriimpute.data.cohort import Split, subjects_of
+from mriimpute.errors import ConfigError
+from mriimpute.evaluate.cases import OnFailure, ScoredSplit
+from mriimpute.evaluate.contenders import (
+    DEFAULT_METHODS,
+    Contender,
+    gather,
+    require_known,
+    require_unseen,
+    to_fit,
+)
+from mriimpute.evaluate.hidden import Hidden, HiddenCase, read_hidden
+from mriimpute.evaluate.protocol import LINES, SLICES
+from mriimpute.evaluate.run import DEFINITIONS_VERSION, LeftOut, concluded
+from mriimpute.evaluate.scoring import Work
+from mriimpute.evaluate.store import Store
+from mriimpute.evaluate.summary import Summary
+from mriimpute.impute import model_file
+from mriimpute.impute.external import External
+from mriimpute.io import find_scans, stem
+from mriimpute.io.tree import subject
+from mriimpute.progress import Track, silent
+from mriimpute.train.fit import fingerprint
+
+__all__ = ["SEEN", "without_truth"]
+
+SEEN = "@seen"
+"""Ends the names of methods that were fitted on the very scans that are scored."""
+
+
+def without_truth(
+    sources: Sequence[Path],
+    out: Path,
+    *,
+    methods: Sequence[str] = DEFAULT_METHODS,
+    models: Sequence[Path] = (),
+    externals: Sequence[External] = (),
+    split: ScoredSplit = "test",
+    samples: int = 20,
+    seed: int = 0,
+    device: str = "cpu",
+    jobs: int = 1,
+    track: Track = silent,
+    overwrite: bool = False,
+    on_failure: OnFailure | None = None,
+) -> Mapping[str, Summary]:
+    """Scores methods on hidden slices, and on hidden lines, of sparse scans; opens no truth.
+
+    Goes on after a stop as `evaluate` does. A method that was fitted on the scans it is scored on
+    has a name that ends in "@seen", as far as that is known: a model's cohort is recognised where
+    it is exactly these scans.
+
+    Args:
+        sources: Files, folders, BIDS trees; of a simulation, its cohort.
+        out: Gets a report for each of the two questions.
+        methods: Names; those that need fitting are fitted on the scans' own cohort.
+        models: Run folders or checkpoints.
+        externals: Other programs.
+        split: Whom to score where a `participants.tsv` knows splits; elsewhere everyone.
+        samples: Draws to score, at least two.
+        seed: Of draws, fitting and the bootstrap.
+        device: "cpu" or "cuda:N".
+        jobs: Processes that score scans side by side; changes no score.
+        track: Shows progress.
+        overwrite: Do everything again.
+        on_failure: Told of each scan that cannot be scored, and of each method that fails on a
+            scan; they are left out. None: the first one is an error.
+
+    Returns:
+        The summaries, by name of the protocol: "slices" and "lines".
+
+    Raises:
+        ConfigError: If a method is unknown, or would be fitted on one of several cohorts.
+        OutputError: If `out` holds something else, or results made with other settings.
+        VolumeError: If a scan cannot be read and `on_failure` is None, or none can be scored.
+    """
+    if samples < 2:
+        raise ValueError(f"samples must be at least 2, got {samples}")
+    require_known(methods, models, externals)
+    left_out = LeftOut(on_failure) if on_failure else None
+    folders = [_sparse(source) for source in sources]
+    known = [_knows_splits(folder) for folder in folders]
+    scans = [scan for folder in folders for scan in _scans(folder, split)]
+    if to_fit(methods) and len(folders) > 1:
+        raise ConfigError(
+            f"{to_fit(methods)[0]} is fitted on one cohort, not on {len(folders)} sources",
+            hint="put the scans into one folder, or pass a trained model with --model",
+        )
+    if any(known):
+        require_unseen(methods, split)
+
+    stores = _stores(out, scans, split, samples, seed, overwrite=overwrite)
+    gathered = gather(
+        methods,
+        models,
+        externals=externals,
+        cohort=folders[0],
+        runs=out / "runs",
+        seed=seed,
+        device=device,
+        track=track,
+        overwrite=overwrite,
+        on_failure=left_out,
+    )
+    contenders = _named(gathered, () if any(known) else to_fit(methods), models, scans)
+
+    summaries = {}
+    for protocol in (SLICES, LINES):
+        cases = _cases(scans, ("slices",) if protocol == SLICES else ("x", "y"))
+        store, settings = stores[protocol.name]
+        work = Work(
+            read=read_hidden,
+            contenders=contenders,
+            store=store,
+            samples=samples,
+            seed=seed,
+            pictured=cases[0].name,
+        )
+        summaries[protocol.name] = concluded(
+            work,
+            cases,
+            protocol,
+            settings,
+            jobs=jobs,
+            track=track,
+            split=split if any(known) else "all",
+            left_out=dataclasses.replace(left_out, names=[*left_out.names]) if left_out else None,
+        )
+    return summaries
+
+
+def _stores(
+    out: Path,
+    scans: Sequence[Path],
+    split: ScoredSplit,
+    samples: int,
+    seed: int,
+    *,
+    overwrite: bool,
+) -> dict[str, tuple[Store, dict[str, str | int]]]:
+    """Returns where the rows of each protocol are kept, and what they depend on."""
+    stores = {}
+    for protocol in (SLICES, LINES):
+        settings: dict[str, str | int] = {
+            "scans": fingerprint(scans),
+            "protocol": protocol.name,
+            "split": split,
+            "samples": samples,
+            "seed": seed,
+            "definitions_version": DEFINITIONS_VERSION,
+        }
+        store = Store(out / protocol.name, settings, overwrite=overwrite)
+        stores[protocol.name] = store, settings
+    return stores
+
+
+def _sparse(source: Path) -> Path:
+    """Returns the sparse scans of a simulation, and anything else as it is."""
+    return source / "cohort" if (source / "cohort").is_dir() else source
+
+
+def _knows_splits(folder: Path) -> bool:
+    table = folder / "participants.tsv"
+    return table.is_file() and any(subjects_of(table, part) for part in get_args(Split))
+
+
+def _scans(folder: Path, split: ScoredSplit) -> list[Path]:
+    found = find_scans(folder)
+    if split == "all" or not _knows_splits(folder):
+        return found
+    chosen = subjects_of(folder / "participants.tsv", split)
+    return [scan for scan in found if subject(scan) in chosen]
+
+
+def _cases(scans: Sequence[Path], hidden: Sequence[Hidden]) -> list[HiddenCase]:
+    often = Counter(stem(scan) for scan in scans)
+    cases = []
+    for scan in scans:
+        name = stem(scan) if often[stem(scan)] == 1 else f"{scan.parent.name}_{stem(scan)}"
+        owner = subject(scan) if often[stem(scan)] == 1 else name
+        for part in hidden:
+            label = name if part == "slices" else f"{name}_{part}"
+            cases.append(HiddenCase(subject=owner, name=label, scan=scan, hidden=part))
+    if twice := [name for name, count in Counter(c.name for c in cases).items() if count > 1]:
+        raise ConfigError(
+            f"two scans are called {twice[0]}", hint="rename one, or score them in two calls"
+        )
+    return cases
+
+
+def _named(
+    contenders: Sequence[Contender],
+    fitted: Sequence[str],
+    models: Sequence[Path],
+    scans: Sequence[Path],
+) -> tuple[Contender, ...]:
+    """Returns the contenders, those named as such that were fitted on the scans."""
+    own = fingerprint(scans)
+    first = len(contenders) - len(models)  # models come last
+    seen = {n for n, contender in enumerate(contenders[:first]) if contender.name in fitted}
+    for n, path in enumerate(models, start=first):
+        if load(model_file(path.resolve()))[1].get("cohort") == own:
+            seen.add(n)
+    return tuple(
+        dataclasses.replace(contender, name=f"{contender.name}{SEEN}") if n in seen else contender
+        for n, contender in enumerate(contenders)
+    )

@@ -1,0 +1,211 @@
+"""The Brain Imaging Data Structure (BIDS): names, trees, and which scans of one are wanted."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mriimpute.errors import ConfigError, VolumeError
+from mriimpute.io.tree import stem
+
+__all__ = [
+    "DESCRIPTION",
+    "NAME",
+    "Query",
+    "Selection",
+    "enclosing_dataset",
+    "entities",
+    "is_dataset",
+    "read_queries",
+    "require_description",
+]
+
+NAME = re.compile(r"(sub-[0-9A-Za-z]+(?:_[a-z]+-[0-9A-Za-z]+)*)_([0-9A-Za-z]+)")
+"""Entities and suffix of a file name without its ending."""
+
+DESCRIPTION = "dataset_description.json"
+
+LONG_NAMES = {
+    "subject": "sub",
+    "session": "ses",
+    "task": "task",
+    "acquisition": "acq",
+    "ceagent": "ce",
+    "reconstruction": "rec",
+    "direction": "dir",
+    "run": "run",
+    "echo": "echo",
+    "part": "part",
+    "chunk": "chunk",
+    "space": "space",
+    "suffix": "suffix",
+    "datatype": "datatype",
+}
+"""Entities as filter files spell them, and as file names do."""
+
+INDICES = ("run", "echo", "chunk")
+"""Entities that count: `run-1` and `run-01` are the same."""
+
+Query = Mapping[str, tuple[str, ...]]
+"""Allowed values by entity as in file names; no value at all: the entity must be absent."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """Which scans of a BIDS tree are wanted; by default all.
+
+    Attributes:
+        participants: Labels, with or without `sub-`; empty: all.
+        sessions: Labels, with or without `ses-`; empty: all.
+        queries: A scan is wanted if it meets one of them; empty: all.
+    """
+
+    participants: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    queries: tuple[Query, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Tells whether anything is left out."""
+        return bool(self.participants or self.sessions or self.queries)
+
+    def of(self, scans: Sequence[Path]) -> list[Path]:
+        """Returns those of `scans` that are wanted.
+
+        Raises:
+            VolumeError: If a label is that of no scan, or nothing is left.
+        """
+        found = {scan: entities(scan) for scan in scans}
+        for what, entity, labels in (
+            ("participant", "sub", self.participants),
+            ("session", "ses", self.sessions),
+        ):
+            there = sorted({names[entity] for names in found.values() if entity in names})
+            if absent := sorted(set(_stripped(labels, entity)) - set(there)):
+                raise VolumeError(
+                    f"no scan is of {what} {', '.join(absent)}",
+                    hint=f"use labels that are there: {_few(there)}",
+                )
+        chosen = [scan for scan, names in found.items() if self._wants(names)]
+        if not chosen:
+            raise VolumeError(
+                f"none of {len(found)} scans is of the participants, sessions and filters wanted",
+                hint="leave one of these options out",
+            )
+        return chosen
+
+    def _wants(self, names: Mapping[str, str]) -> bool:
+        participants = _stripped(self.participants, "sub")
+        sessions = _stripped(self.sessions, "ses")
+        return (
+            (not participants or names.get("sub") in participants)
+            and (not sessions or names.get("ses") in sessions)
+            and (not self.queries or any(_meets(names, query) for query in self.queries))
+        )
+
+
+def entities(scan: Path) -> dict[str, str]:
+    """Returns what the name and the folder of a scan say; nothing for a name that is not BIDS.
+
+    Example:
+        >>> entities(Path("sub-01/anat/sub-01_acq-ax_T1w.nii.gz"))
+        {'sub': '01', 'acq': 'ax', 'suffix': 'T1w', 'datatype': 'anat'}
+    """
+    match = NAME.fullmatch(stem(scan))
+    if not match:
+        return {}
+    pairs = dict(pair.split("-", 1) for pair in match[1].split("_"))
+    return pairs | {"suffix": match[2], "datatype": scan.parent.name}
+
+
+def is_dataset(folder: Path) -> bool:
+    """Tells whether `folder` is the root of a BIDS tree: a folder with `sub-*` folders."""
+    return any(path.is_dir() for path in folder.glob("sub-*"))
+
+
+def enclosing_dataset(path: Path) -> Path | None:
+    """Returns the innermost described BIDS tree that `path` lies in, or None."""
+    return next((up for up in path.parents if (up / DESCRIPTION).is_file()), None)
+
+
+def require_description(folder: Path) -> None:
+    """Stops if a folder is no BIDS dataset.
+
+    Raises:
+        VolumeError: If it has no `dataset_description.json` with a name and a version of BIDS.
+    """
+    path = folder / DESCRIPTION
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        absent = [name for name in ("Name", "BIDSVersion") if name not in content]
+    except (OSError, RecursionError, TypeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise VolumeError(
+            f"{folder} is not a BIDS dataset: {DESCRIPTION} cannot be read ({reason})",
+            hint="check the path, or pass --skip-bids-validation",
+        ) from error
+    if absent:
+        raise VolumeError(
+            f"{folder} is not a BIDS dataset: {path.name} has no {' and no '.join(absent)}",
+            hint="add it, or pass --skip-bids-validation",
+        )
+
+
+def read_queries(path: Path) -> tuple[Query, ...]:
+    """Returns what a BIDS filter file asks for, as fMRIPrep spells it.
+
+    Example of a file: `{"t1w": {"session": ["pre"], "acquisition": null, "suffix": "T1w"}}`.
+
+    Raises:
+        ConfigError: If it cannot be read or asks for something unknown.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(_query(query) for query in content.values())
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}", hint="check the path"
+        ) from error
+    except (AttributeError, RecursionError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path} is no BIDS filter file: {error}",
+            hint='write {"t1w": {"suffix": "T1w", "session": ["pre"]}}, with entities out of '
+            f"{', '.join(LONG_NAMES)}",
+        ) from error
+
+
+def _query(wanted: Mapping[str, object]) -> Query:
+    query = {}
+    for name, value in wanted.items():
+        if name not in LONG_NAMES:
+            raise ValueError(f"unknown entity {name!r}")
+        values = [] if value is None else value if isinstance(value, list) else [value]
+        if not all(isinstance(one, str | int) for one in values):
+            raise ValueError(f"{name} must be text, a list of texts or null, got {value!r}")
+        short = LONG_NAMES[name]
+        query[short] = tuple(_stripped([str(one) for one in values], short))
+    return query
+
+
+def _meets(names: Mapping[str, str], query: Query) -> bool:
+    return all(
+        _has(names, entity, values) if values else entity not in names
+        for entity, values in query.items()
+    )
+
+
+def _has(names: Mapping[str, str], entity: str, values: Sequence[str]) -> bool:
+    if entity not in names:
+        return False
+    if entity in INDICES:
+        return names[entity].lstrip("0") in [value.lstrip("0") for value in values]
+    return names[entity] in values
+
+
+def _few(labels: Sequence[str], most: int = 12) -> str:
+    more = f" and {len(labels) - most} more" if len(labels) > most else ""
+    return ", ".join(labels[:most]) + more if labels else "none is"
+
+
+def _stripped(labels: Sequence[str], entity: str) -> list[str]:
+    return [label.removeprefix(f"{entity}-") for label in labels]

@@ -1,0 +1,180 @@
+"""A scan in memory: its volume, and what writes results back into its own frame."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Bool, Float32, Shaped
+from numpy.typing import NDArray
+
+from mriimpute.errors import GeometryError, VolumeError
+from mriimpute.geometry import grids_agree
+from mriimpute.io._dicom_files import Series
+from mriimpute.io._load import load, voxels
+from mriimpute.volume import Volume
+
+__all__ = ["Scan", "Stored", "as_scan"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """A volume and what is needed to write results into its own frame.
+
+    Attributes:
+        path: Where it was read.
+        volume: Its voxels, axes towards right, anterior, superior.
+        header: As stored, NIfTI-1 or 2 (that of an MGZ file or a DICOM series is translated).
+        orientation: nibabel's orientation array, from stored axes to those of `volume`.
+        warnings: What the user should know about this scan.
+        dtype: Of the stored numbers.
+        slope: Intensity = slope * stored number + intercept.
+        intercept: See `slope`.
+        thickness_mm: Of a slice, where the file says so; it decides nothing by itself.
+        series: The DICOM series it was read from.
+    """
+
+    path: Path
+    volume: Volume
+    header: Any
+    orientation: NDArray[np.float64]
+    warnings: tuple[str, ...] = ()
+    dtype: str = "float32"
+    slope: float = 1.0
+    intercept: float = 0.0
+    thickness_mm: float | None = None
+    series: Series | None = None
+
+    @property
+    def stored_shape(self) -> tuple[int, int, int]:
+        """Voxels along the axes of the file."""
+        i, j, k = (self.volume.shape[int(axis)] for axis in self.orientation[:, 0])
+        return i, j, k
+
+    @property
+    def stored_affine(self) -> NDArray[np.float64]:
+        """The affine of the file: from its voxel indices to mm right, anterior, superior."""
+        forth = nib.orientations.inv_ornt_aff(self.orientation, self.stored_shape)
+        affine: NDArray[np.float64] = self.volume.affine @ np.linalg.inv(forth)
+        return affine
+
+    @property
+    def axis_codes(self) -> str:
+        """Where the axes of the file point, such as "LPS"."""
+        return "".join(nib.orientations.aff2axcodes(self.stored_affine))
+
+    def stored_axis(self, axis: int) -> int:
+        """Returns the axis of the file that lies along an axis of `volume`."""
+        return int(np.flatnonzero(self.orientation[:, 0] == axis)[0])
+
+    def as_stored(self, data: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "a b c"]:
+        """Returns `data`, on the axes of `volume`, on those of the file."""
+        inverse = nib.orientations.ornt_transform(
+            nib.orientations.axcodes2ornt("RAS"), self.orientation
+        )
+        return np.asarray(nib.orientations.apply_orientation(data, inverse))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stored:
+    """What a file holds, on its own axes.
+
+    Attributes:
+        data: Intensities; a non-finite one counts as missing.
+        affine: From its voxel indices to mm right, anterior, superior.
+        header: As in `Scan`.
+        notes: As the warnings of `Scan`.
+        dtype: As in `Scan`.
+        slope: As in `Scan`.
+        intercept: As in `Scan`.
+        thickness_mm: As in `Scan`.
+        series: As in `Scan`.
+    """
+
+    data: Float32[np.ndarray, "i j k"]
+    affine: NDArray[np.float64]
+    header: Any
+    notes: Sequence[str]
+    dtype: str
+    slope: float
+    intercept: float
+    thickness_mm: float | None = None
+    series: Series | None = None
+
+
+def as_scan(path: Path, stored: Stored, observed: Path | None) -> Scan:
+    """Returns the scan with its axes towards right, anterior, superior.
+
+    Args:
+        path: Where it was read.
+        stored: What was found there.
+        observed: An image on the same grid, non-zero where the scan was acquired.
+
+    Raises:
+        VolumeError: If no voxel is left, or `observed` cannot be read.
+        GeometryError: If `observed` lies elsewhere.
+    """
+    notes = list(stored.notes)
+    finite = np.isfinite(stored.data)
+    if not finite.any():
+        raise VolumeError(f"{path}: every voxel is NaN", hint="check how the file was exported")
+
+    missing = int((~finite).sum())
+    if missing and stored.series is None:  # what is missing in a series was noted by slice
+        notes.append(f"{missing} voxels are NaN or infinite and count as missing")
+    if observed is not None:
+        finite &= _chosen(observed, path, stored.affine, stored.data.shape)
+        if not finite.any():
+            raise VolumeError(
+                f"{observed}: no voxel of {path} is observed", hint="mark acquired voxels with 1"
+            )
+    for note in notes:
+        log.warning("%s: %s", path.name, note)
+
+    orientation = nib.orientations.io_orientation(stored.affine)
+    volume = Volume(
+        data=_reoriented(stored.data, orientation),
+        observed=_reoriented(finite, orientation),
+        affine=stored.affine @ nib.orientations.inv_ornt_aff(orientation, stored.data.shape),
+    )
+    return Scan(
+        path,
+        volume,
+        stored.header,
+        orientation,
+        tuple(notes),
+        dtype=stored.dtype,
+        slope=stored.slope,
+        intercept=stored.intercept,
+        thickness_mm=stored.thickness_mm,
+        series=stored.series,
+    )
+
+
+def _chosen(
+    observed: Path, path: Path, affine: NDArray[np.float64], shape: tuple[int, ...]
+) -> Bool[np.ndarray, "i j k"]:
+    image, _ = load(observed)
+    values = voxels(image, observed)
+    # Tools write the same grid through quaternions or float32: equal only to some micrometres.
+    close = values.shape == shape and grids_agree(
+        np.asarray(image.affine, dtype=np.float64), affine, values.shape, tolerance_mm=0.02
+    )
+    if not close:
+        raise GeometryError(
+            f"{observed} and {path} lie on different grids",
+            hint="give an observed image on the grid of the scan",
+        )
+    chosen: NDArray[np.bool_] = np.isfinite(values) & (values != 0)
+    return chosen
+
+
+def _reoriented(
+    array: Shaped[np.ndarray, "i j k"], orientation: NDArray[np.float64]
+) -> Shaped[np.ndarray, "a b c"]:
+    return np.ascontiguousarray(nib.orientations.apply_orientation(array, orientation))

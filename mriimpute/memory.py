@@ -1,0 +1,206 @@
+"""How much memory there is, and what to say when it is not enough.
+
+The machine is not the only one who sets a limit: a container or a job of a scheduler has its own
+(a control group of Linux, version 1 or 2, which kills whoever exceeds it), a shell may have one
+(`ulimit -v`), and a GPU is shared.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mriimpute.errors import ResourceError
+
+__all__ = [
+    "Memory",
+    "available_bytes",
+    "is_shortage",
+    "main_memory",
+    "require_room",
+    "shortage_told",
+    "sized",
+]
+
+UNLIMITED = 2**60
+"""Control groups of version 1 write a number beyond this where there is no limit."""
+
+SIGNS = (
+    "DefaultCPUAllocator",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "Failed to allocate memory",
+    "STATUS_ALLOC_FAILED",
+    "could not create a memory object",
+    "failed to map segment",
+    "Cannot allocate memory",
+)
+"""What libraries say that have no exception of their own for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Main memory, in bytes; None where the system does not tell.
+
+    Attributes:
+        total: Of the machine.
+        available: What this process may still take.
+        limit: Of the control group, the container's or the job's.
+    """
+
+    total: int | None
+    available: int | None
+    limit: int | None
+
+
+def main_memory(root: Path = Path("/")) -> Memory:
+    """Returns what the machine, the control group and the process leave.
+
+    Args:
+        root: Where `proc` and `sys` are.
+    """
+    machine = _table(root / "proc/meminfo", unit=1024)
+    groups = list(_groups(root))
+    limits = [limit for limit, _ in groups]
+    rooms = [machine.get("MemAvailable"), *(room for _, room in groups), _room_of_process(root)]
+    known = [room for room in rooms if room is not None]
+    return Memory(
+        total=machine.get("MemTotal"),
+        available=max(min(known), 0) if known else None,
+        limit=min(limits, default=None),
+    )
+
+
+def available_bytes(device: str) -> int | None:
+    """Returns what this process may still take of a device's memory; None where nobody knows.
+
+    Args:
+        device: "cpu" or "cuda:N".
+    """
+    if device == "cpu":
+        return main_memory().available
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    # What torch holds and does not use.
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
+def require_room(need: int, room: int | None, *, what: str) -> None:
+    """Stops before more memory is asked for than there is.
+
+    Args:
+        need: Bytes.
+        room: Bytes that may be taken, see `available_bytes`; None where nobody knows.
+        what: Needs it, for messages.
+
+    Raises:
+        ResourceError: If it is too much.
+    """
+    if room is not None and need > room:
+        raise ResourceError(
+            f"{what}: needs about {sized(need)} of memory, {sized(room)} are free",
+            hint="close other programs, use a machine with more memory, or a larger --spacing",
+        )
+
+
+@contextmanager
+def shortage_told(what: str) -> Iterator[None]:
+    """Turns an allocation that fails inside the block into an error about `what`.
+
+    Raises:
+        ResourceError: If so.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not is_shortage(error):
+            raise
+        raise ResourceError(
+            f"{what}: out of memory on the {'GPU' if _of_gpu(error) else 'CPU'}",
+            hint="close other programs, or use a machine with more memory",
+        ) from error
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Tells whether an error of any library says that memory ran out.
+
+    Example:
+        >>> is_shortage(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+        True
+        >>> is_shortage(RuntimeError("shapes differ"))
+        False
+    """
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in SIGNS)
+
+
+def sized(count: int) -> str:
+    """Returns a number of bytes as people write it.
+
+    Example:
+        >>> sized(7 * 2**29), sized(2**20)
+        ('3.5 GiB', '1 MiB')
+    """
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def _of_gpu(error: BaseException) -> bool:
+    torch = sys.modules.get("torch")
+    is_cuda = torch is not None and isinstance(error, torch.OutOfMemoryError)
+    return is_cuda or re.search("CUDA|CUDNN|CUBLAS", str(error)) is not None
+
+
+def _groups(root: Path) -> Iterator[tuple[int, int]]:
+    """Yields limit and room of every control group that this process is in and that has one."""
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, name = line.split(":", 2)
+        if not controllers:
+            top, limit, used, idle = "sys/fs/cgroup", "max", "current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            top, limit = "sys/fs/cgroup/memory", "limit_in_bytes"
+            used, idle = "usage_in_bytes", "total_inactive_file"
+        else:
+            continue
+        # The group itself and all above it; a container may see none but the topmost.
+        group = root / top / name.strip("/")
+        for folder in (group, *group.parents):
+            most, taken = (_number(folder / f"memory.{file}") for file in (limit, used))
+            if most is not None and taken is not None and most < UNLIMITED:
+                yield most, most - taken + _table(folder / "memory.stat").get(idle, 0)
+            if folder == root / top:
+                break
+
+
+def _room_of_process(root: Path) -> int | None:
+    """Returns what `ulimit -v` leaves; None where it sets no limit."""
+    if os.name != "posix":
+        return None
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    pages = _text(root / "proc/self/statm").split()
+    if limit == resource.RLIM_INFINITY or not pages:
+        return None
+    return limit - int(pages[0]) * resource.getpagesize()
+
+
+def _table(path: Path, *, unit: int = 1) -> dict[str, int]:
+    """Returns the numbers in lines of a name and a number."""
+    pairs = re.findall(r"^(\w+):?\s+(\d+)", _text(path), flags=re.MULTILINE)
+    return {name: int(number) * unit for name, number in pairs}
+
+
+def _number(path: Path) -> int | None:
+    text = _text(path).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,247 @@
+"""The pictures of an evaluation: what each method made of a scan, its error and its uncertainty.
+
+Axes: u, v = the axes of a plane.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from mriimpute import metrics
+from mriimpute.evaluate import Panel, View
+from mriimpute.report._flicker import flicker
+from mriimpute.report._html import Markup, join, tag
+from mriimpute.report._pictures import (
+    DIVERGING,
+    GREY,
+    SEQUENTIAL,
+    Album,
+    Plane,
+    Scale,
+    scale_bar,
+)
+
+__all__ = ["Mosaics", "flicker_of"]
+
+ERROR_PERCENTILE = 99.0  # of all methods' absolute errors: the end of both colour scales
+MARGIN_MM = 4.0
+PERCENT = "% of the data range"
+
+
+class Cell(NamedTuple):
+    """A picture and what stands below it."""
+
+    name: str
+    said: str
+    caption: str
+    marks: bool = False
+    letters: bool = False
+    map_: bool = False
+
+
+class Mosaics:
+    """The pictures of one scan.
+
+    Args:
+        album: Keeps the pictures.
+        panels: What each method made of the scan, by method.
+        limit: End of the scales of error and standard deviation, in percent; None: from the
+            errors of these panels.
+    """
+
+    def __init__(
+        self, album: Album, panels: Mapping[str, Panel], *, limit: float | None = None
+    ) -> None:
+        self.album = album
+        self.panels = panels
+        self.first = next(iter(panels.values()))
+        self.limit = limit or _error_limit(panels)
+        self.width_mm = MARGIN_MM + max(
+            view.truth.shape[0] * view.spacing_mm[0] for view in self.first.views
+        )
+        self._names: dict[tuple[str, str, int], str] = {}
+
+    def picture(self, kind: str, method: str, number: int) -> str:
+        """Returns the name of a picture, which is stored when first asked for.
+
+        Args:
+            kind: "truth", "sparse", "mean", "error", "std" or "draw".
+            method: Whose.
+            number: Of the view.
+        """
+        method = method if kind in ("mean", "error", "std", "draw") else ""
+        key = (kind, method, number)
+        if key not in self._names:
+            panel = self.panels[method] if method else self.first
+            view = panel.views[number]
+            image, scale = self._image(kind, view, panel.data_range)
+            self._names[key] = self.album.put(image, scale, view.spacing_mm)
+        return self._names[key]
+
+    def _image(
+        self, kind: str, view: View, data_range: float
+    ) -> tuple[Float32[np.ndarray, "u v"], Scale]:
+        match kind:
+            case "error":
+                return 100 * (view.mean - view.truth) / data_range, DIVERGING(self.limit)
+            case "std":
+                return 100 * view.std / data_range, SEQUENTIAL(self.limit)
+            case "draw":
+                return view.draws[0], GREY(data_range)
+            case _:
+                return getattr(view, kind), GREY(data_range)
+
+    def overview(self, plain: str, ours: str, *, failure: bool = False) -> Markup:
+        """Returns one row per plane: truth, acquired, two methods, error and std of the second.
+
+        Args:
+            plain: The first method; "" leaves it out.
+            ours: The second; "" leaves it out.
+            failure: Show the error of the first, too, instead of what was acquired.
+        """
+        rows = [
+            self._row(number, self._overview_cells(number, plain, ours, failure=failure))
+            for number in range(len(self.first.views))
+        ]
+        return tag("div", *rows, self.scales(), class_="mosaic")
+
+    def each(self) -> Markup:
+        """Returns for every plane what every method made of it, its error and its std."""
+        return join(
+            *(
+                join(
+                    tag("h4", f"{view.name.capitalize()} plane"),
+                    tag("div", *self._cards(number), class_="cards"),
+                )
+                for number, view in enumerate(self.first.views)
+            ),
+            self.scales(),
+        )
+
+    def scales(self) -> Markup:
+        """Returns what the colours mean."""
+        return tag(
+            "div",
+            scale_bar(DIVERGING(self.limit), f"error: imputed minus truth, {PERCENT}"),
+            scale_bar(SEQUENTIAL(self.limit), f"standard deviation, {PERCENT}"),
+            class_="scales",
+        )
+
+    def show(self, cell: Cell, number: int, class_: str = "plane") -> Markup:
+        """Returns one picture."""
+        class_ += " map" if cell.map_ else ""
+        return self.album.show(
+            cell.name,
+            _plane(self.first.views[number]),
+            cell.said,
+            width_mm=self.width_mm,
+            marks=cell.marks,
+            letters=cell.letters,
+            class_=class_,
+        )
+
+    def _row(self, number: int, cells: list[Cell]) -> Markup:
+        figures = [
+            tag("figure", self.show(cell, number), tag("figcaption", cell.caption))
+            for cell in cells
+        ]
+        return tag("div", *figures, class_="row")
+
+    def _overview_cells(self, number: int, plain: str, ours: str, *, failure: bool) -> list[Cell]:
+        view = self.first.views[number]
+        methods = [method for method in (plain, ours) if method]
+        between = ": none here, between two slices" if np.isnan(view.sparse).all() else ""
+        wanted = [("truth", "", f"{view.name}, truth")]
+        wanted += [] if failure else [("sparse", "", f"acquired{between}")]
+        wanted += [
+            ("mean", method, f"{method} {self._psnr(method, number)}") for method in methods
+        ]
+        blamed = methods if failure else methods[-1:]
+        wanted += [("error", method, f"error of {method}") for method in blamed]
+        if not np.isnan(self.panels[methods[-1]].views[number].std).all():
+            wanted.append(("std", methods[-1], f"standard deviation of {methods[-1]}"))
+        return [
+            Cell(
+                self.picture(kind, method, number),
+                f"{view.name} plane: {caption}",
+                caption,
+                marks=kind in ("truth", "sparse"),
+                letters=kind == "truth",
+                map_=kind in ("error", "std"),
+            )
+            for kind, method, caption in wanted
+        ]
+
+    def _cards(self, number: int) -> list[Markup]:
+        return [self._card(method, number) for method in self.panels]
+
+    def _card(self, method: str, number: int) -> Markup:
+        view = self.panels[method].views[number]
+        kinds = {"mean": "imputed", "error": "error"}
+        if not np.isnan(view.std).all():
+            kinds["std"] = "standard deviation"
+        pictures = [
+            self.show(
+                Cell(
+                    self.picture(kind, method, number),
+                    f"{view.name} plane, {method}: {what}",
+                    "",
+                    marks=kind == "mean",
+                    map_=kind != "mean",
+                ),
+                number,
+            )
+            for kind, what in kinds.items()
+        ]
+        caption = tag("figcaption", tag("b", method), f" {self._psnr(method, number)}")
+        note = () if "std" in kinds else (tag("p", "states no uncertainty", class_="none"),)
+        return tag("figure", caption, *pictures, *note)
+
+    def _psnr(self, method: str, number: int) -> str:
+        panel = self.panels[method]
+        view = panel.views[number]
+        missing = _missing(view)
+        if not missing.any():
+            return ""
+        value = metrics.psnr(view.truth[missing], view.mean[missing], data_range=panel.data_range)
+        return f"{value:.2f} dB"
+
+
+def flicker_of(mosaics: Mosaics, before: str, after: str) -> Markup:
+    """Returns the planes of a scan, which change between two methods, truth or acquired slices."""
+    views = mosaics.first.views
+    sources = {"truth": ("truth", ""), "acquired slices": ("sparse", "")}
+    sources |= {method: ("mean", method) for method in mosaics.panels}
+    names = {
+        label: [mosaics.picture(*source, number) for number in range(len(views))]
+        for label, source in sources.items()
+    }
+    return flicker(
+        mosaics.album,
+        [_plane(view) for view in views],
+        names,
+        before=before,
+        after=after,
+        width_mm=mosaics.width_mm,
+    )
+
+
+def _plane(view: View) -> Plane:
+    return Plane(view.name, view.spacing_mm, view.ends, view.across, tuple(view.slices.tolist()))
+
+
+def _missing(view: View) -> Bool[np.ndarray, "u v"]:
+    return np.isfinite(view.truth) & np.isnan(view.sparse)
+
+
+def _error_limit(panels: Mapping[str, Panel]) -> float:
+    errors = [
+        np.abs(100 * (view.mean - view.truth) / panel.data_range)[_missing(view)]
+        for panel in panels.values()
+        for view in panel.views
+    ]
+    known = np.concatenate(errors)
+    known = known[np.isfinite(known)]
+    return float(max(np.percentile(known, ERROR_PERCENTILE), 1e-6)) if len(known) else 1.0

@@ -1,0 +1,192 @@
+"""Planes of a scan as pictures of a page, to one scale, with the acquired slices marked.
+
+Every picture is stored in the page once, as a lossless PNG of one byte per voxel, and shown
+wherever it is needed. Values are rounded to the 255 steps of their colour scale; nothing else is
+done to them.
+
+Axes: u, v = the axes of a plane; v points upwards.
+"""
+
+import base64
+import io
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from mriimpute.report._html import Markup, join, tag
+
+__all__ = ["DIVERGING", "GREY", "SEQUENTIAL", "Album", "Plane", "Scale", "scale_bar"]
+
+LEVELS = 255  # of a colour scale; the one left over is blank
+MARK_MM = 3.0  # length of the mark of a slice
+BAR_MM = 20.0
+
+
+class Scale(NamedTuple):
+    """What colours mean: a map of matplotlib, its ends, and the colour of what is blank."""
+
+    colours: str
+    low: float
+    high: float
+    blank: tuple[int, int, int] = (0, 0, 0)
+
+
+def GREY(high: float) -> Scale:  # noqa: N802 - a family of constants
+    """Returns the scale of images."""
+    return Scale("gray", 0.0, high)
+
+
+def DIVERGING(limit: float) -> Scale:  # noqa: N802
+    """Returns the scale of errors: blue too dark, red too bright, white right."""
+    return Scale("RdBu_r", -limit, limit, (190, 190, 190))
+
+
+def SEQUENTIAL(high: float) -> Scale:  # noqa: N802
+    """Returns the scale of standard deviations, in order for colour-blind eyes and on paper."""
+    return Scale("cividis", 0.0, high, (190, 190, 190))
+
+
+class Plane(NamedTuple):
+    """Where a picture lies.
+
+    Attributes:
+        name: "axial", "coronal" or "sagittal".
+        spacing_mm: Between voxels along u and v.
+        ends: Anatomical letters at the low and high end of u, then of v.
+        across: Axis that crosses the acquired slices, 0 or 1; -1: none does.
+        slices: Where they cross it, in voxels.
+    """
+
+    name: str
+    spacing_mm: tuple[float, float]
+    ends: tuple[str, str, str, str]
+    across: int
+    slices: tuple[int, ...]
+
+
+class Album:
+    """The pictures of a page: each is put in once and shown any number of times."""
+
+    def __init__(self) -> None:
+        self._stored: dict[str, Markup] = {}
+        self._size_mm: dict[str, tuple[float, float]] = {}
+
+    def put(
+        self, image: Float[np.ndarray, "u v"], scale: Scale, spacing_mm: tuple[float, float]
+    ) -> str:
+        """Stores a picture and returns its name."""
+        name = f"p{len(self._stored)}"
+        size = image.shape[0] * spacing_mm[0], image.shape[1] * spacing_mm[1]
+        self._size_mm[name] = size
+        self._stored[name] = tag(
+            "image", id=name, width=size[0], height=size[1], preserveAspectRatio="none",
+            href=_data(_png(image, scale)),
+        )  # fmt: skip
+        return name
+
+    def show(
+        self,
+        name: str,
+        plane: Plane,
+        said: str,
+        *,
+        width_mm: float,
+        marks: bool = False,
+        letters: bool = False,
+        class_: str = "plane",
+    ) -> Markup:
+        """Returns a picture.
+
+        Args:
+            name: Of the picture.
+            plane: Where it lies.
+            said: Read aloud in its stead.
+            width_mm: What is shown; beside a narrower plane is black, so that planes of one
+                width are drawn to one scale.
+            marks: Show where the acquired slices cross it.
+            letters: Show the sides of the body and a scale bar.
+            class_: For the style.
+        """
+        width, height = self._size_mm[name]
+        return tag(
+            "svg",
+            tag("use", href=f"#{name}"),
+            _marks(plane, width, height) if marks else Markup(),
+            _letters(plane, width, height) if letters else Markup(),
+            viewBox=f"{(width - width_mm) / 2:.5g} 0 {width_mm:.5g} {height:.5g}",
+            role="img",
+            aria_label=said,
+            class_=class_,
+        )
+
+    def stored(self) -> Markup:
+        """Returns all pictures, to stand in the page before they are shown."""
+        inside = tag("defs", *self._stored.values())
+        return tag("svg", inside, width=0, height=0, aria_hidden="true", class_="store")
+
+
+def scale_bar(scale: Scale, label: str) -> Markup:
+    """Returns a colour scale with its ends and its unit."""
+    ramp = np.linspace(scale.low, scale.high, LEVELS)[:, None]
+    image = tag(
+        "img", src=_data(_png(ramp, scale)), alt=f"colour scale from {scale.low:.3g} to "
+        f"{scale.high:.3g} {label}",
+    )  # fmt: skip
+    middle = f"{(scale.low + scale.high) / 2:.3g}"
+    ends = [tag("span", text) for text in (f"{scale.low:.3g}", middle, f"{scale.high:.3g}")]
+    return tag("div", tag("span", label), image, tag("div", *ends), class_="scale")
+
+
+def _png(image: Float[np.ndarray, "u v"], scale: Scale) -> bytes:
+    from PIL import Image
+
+    share = (image - scale.low) / (scale.high - scale.low)
+    level = np.rint(np.clip(np.nan_to_num(share), 0.0, 1.0) * (LEVELS - 1)).astype(np.uint8)
+    level[~np.isfinite(image)] = LEVELS
+    picture = Image.fromarray(np.ascontiguousarray(level.T[::-1]), mode="P")
+    picture.putpalette(_palette(scale).tobytes())
+    file = io.BytesIO()
+    picture.save(file, format="png", optimize=True)
+    return file.getvalue()
+
+
+def _palette(scale: Scale) -> UInt8[np.ndarray, "256 3"]:
+    from matplotlib import colormaps
+
+    colours = colormaps[scale.colours](np.linspace(0, 1, LEVELS))[:, :3]
+    return np.concatenate(
+        [np.rint(255 * colours).astype(np.uint8), np.array([scale.blank], np.uint8)]
+    )
+
+
+def _data(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+
+
+def _marks(plane: Plane, width: float, height: float) -> Markup:
+    """Returns a stroke at both margins for each acquired slice that crosses the plane."""
+    if plane.across < 0:
+        return Markup()
+    strokes = []
+    for place in plane.slices:
+        if plane.across == 0:
+            x = (place + 0.5) * plane.spacing_mm[0]
+            strokes += [f"M{x:g} 0v{MARK_MM}", f"M{x:g} {height:g}v-{MARK_MM}"]
+        else:
+            y = height - (place + 0.5) * plane.spacing_mm[1]
+            strokes += [f"M0 {y:g}h{MARK_MM}", f"M{width:g} {y:g}h-{MARK_MM}"]
+    return tag("path", d="".join(strokes), class_="mark")
+
+
+def _letters(plane: Plane, width: float, height: float) -> Markup:
+    left, right, bottom, top = plane.ends
+    places = [
+        (left, 5, height / 2 + 3, "start"),
+        (right, width - 5, height / 2 + 3, "end"),
+        (bottom, width / 2, height - 5, "middle"),
+        (top, width / 2, 11, "middle"),
+    ]
+    texts = [tag("text", letter, x=x, y=y, text_anchor=anchor) for letter, x, y, anchor in places]
+    bar = tag("path", d=f"M5 {height - 4:g}h{BAR_MM:g}", class_="bar")
+    return join(*texts, bar)

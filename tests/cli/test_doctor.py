@@ -1,0 +1,52 @@
+"""Tests for `mriimpute doctor`."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from mriimpute import __version__
+from mriimpute.cli import app
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(app, ["doctor", *words])
+
+
+@pytest.fixture
+def broken_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A torch that no process survives to import."""
+    (tmp_path / "torch.py").write_text("import os\nos._exit(3)")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_a_sound_machine_passes_and_says_what_it_is() -> None:
+    result = run("--json", "--device", "cpu")
+
+    found = json.loads(result.stdout)
+    assert (result.exit_code, result.stderr, found["ok"]) == (0, "", True)
+    assert found["versions"]["mriimpute"] == __version__
+    assert found["accelerator"]["devices"] == [] or found["accelerator"]["torch_cuda"]
+    assert {check["verdict"] for check in found["checks"]} <= {"ok", "warn", "skipped"}
+    names = [check["name"] for check in found["checks"]]
+    assert len(names) == len(set(names))
+    assert {"weights", "template", "convolution 3D, rows, cpu", "phantom, cpu"} <= set(names)
+
+
+@pytest.mark.usefixtures("broken_torch")
+def test_a_failed_check_is_told_and_status_1() -> None:
+    result = run()
+
+    assert result.exit_code == 1
+    assert result.stdout.startswith("versions")
+    assert "ended with status 3" in result.stdout
+    assert result.stderr.splitlines()[-1] == "failed: 1 of 3: self-test"
+
+
+@pytest.mark.usefixtures("broken_torch")
+def test_json_is_one_object_even_when_checks_fail() -> None:
+    result = run("--json")
+
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["ok"] is False

@@ -1,0 +1,85 @@
+"""Tests for mriimpute.doctor.machine."""
+
+import json
+import subprocess
+import sys
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mriimpute import __version__
+from mriimpute.doctor import machine, machine_checks, machine_facts
+
+CPUINFO = """processor : 0
+model name\t: AMD EPYC 9654
+flags\t\t: fpu sse4_2 avx avx2 fma avx512f amx_bf16 rdseed
+"""
+
+
+def test_facts_are_plain_values_and_name_every_library() -> None:
+    facts = json.loads(json.dumps(machine_facts()))
+
+    assert facts["versions"]["mriimpute"] == __version__
+    assert {"python", "torch", "numpy", "nibabel", "simpleitk"} <= set(facts["versions"])
+    assert "pytest" not in facts["versions"]
+    assert facts["cpu"]["usable_cores"] >= 1
+
+
+def test_facts_hold_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient = tmp_path / "DOE_JANE"
+    patient.mkdir()
+    monkeypatch.chdir(patient)
+    monkeypatch.setenv("TMPDIR", str(patient))
+
+    assert "DOE_JANE" not in json.dumps(machine_facts())
+
+
+def test_facts_wait_for_no_heavy_library() -> None:
+    code = (
+        "import sys; from mriimpute.doctor import machine_facts; machine_facts()\n"
+        "sys.exit(' '.join({'torch', 'scipy', 'nibabel', 'SimpleITK'} & set(sys.modules)) or 0)"
+    )
+
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_cpu_is_read_from_what_the_kernel_says(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(CPUINFO)
+
+    found = machine._cpu(tmp_path / "cpuinfo")
+
+    assert found["model"] == "AMD EPYC 9654"
+    assert found["instruction_sets"] == ["sse4_2", "avx", "avx2", "fma", "avx512f", "amx_bf16"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  575.57.08  Release Build",
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  575.57.08  Sat Aug  9 01:02:03 UTC 2025",
+    ],
+)
+def test_the_driver_is_read_from_what_the_kernel_says(line: str, tmp_path: Path) -> None:
+    (tmp_path / "version").write_text(line)
+
+    assert machine._driver(tmp_path / "version") == "575.57.08"
+    assert machine._driver(tmp_path / "absent") is None
+
+
+@pytest.mark.parametrize(
+    ("room", "verdict"), [(64 * 2**30, "ok"), (2**29, "warn"), (0, "warn"), (None, "warn")]
+)
+def test_too_little_room_is_a_warning(room: int | None, verdict: str) -> None:
+    facts: dict[str, dict[str, Any]] = deepcopy(machine_facts())
+    facts["memory"]["available_bytes"] = room
+    facts["disk"]["temporary_free_bytes"] = 2**40
+
+    memory, temporary = machine_checks(facts)
+
+    assert (memory.verdict, temporary.verdict) == (verdict, "ok")

@@ -1,0 +1,214 @@
+"""Tests for mriimpute.evaluate.hidden."""
+
+import dataclasses
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from mriimpute.errors import VolumeError
+from mriimpute.evaluate.hidden import Finer, Hidden, HiddenCase, read_hidden
+from mriimpute.evaluate.protocol import LINES, SLICES
+from mriimpute.geometry import rotation, transform
+from mriimpute.impute import Imputation, Imputer
+from mriimpute.impute.interpolate import Interpolation
+from mriimpute.volume import Volume
+
+GAP = 3
+SLICE_AXIS = 1
+
+
+class Recorder(Imputer):
+    """Answers with the place of each voxel along the slice axis, and remembers the question."""
+
+    name = "recorder"
+    asked: Volume
+
+    def impute(
+        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
+    ) -> Imputation:
+        """Returns the index along the slice axis, as mean, std and, plus ten, as draws."""
+        self.asked = volume
+        places = np.indices(volume.shape)[SLICE_AXIS].astype(np.float32)
+        return Imputation(mean=places, std=places, draw=lambda number: places + 10 * number)
+
+
+@pytest.fixture
+def scan(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """Nine oblique coronal slices, stored with another orientation: left, superior, posterior."""
+    data = rng.uniform(200, 900, (11, 9, 13)).astype(np.float32)
+    data[:2], data[:, :, -2:] = 5.0, 7.0  # air
+    affine = np.eye(4)
+    affine[:3, :3] = rotation((6.0, -4.0, 9.0)) @ np.diag([-1.0, GAP, 1.0])
+    affine[:3, 3] = (12.0, -40.0, 7.0)
+    path = tmp_path / "sub-1_T2w.nii.gz"
+    nib.Nifti1Image(data.transpose(0, 2, 1), affine[:, [0, 2, 1, 3]]).to_filename(path)
+    return path
+
+
+def case_of(scan: Path, hidden: Hidden = "slices") -> HiddenCase:
+    return HiddenCase(subject="sub-1", name="sub-1_T2w", scan=scan, hidden=hidden)
+
+
+def changed(scan: Path, change: object) -> Path:
+    """Another scan with other intensities."""
+    image = nib.load(scan)
+    data = image.get_fdata(dtype=np.float32)
+    data[change] = np.float32(1e4) - data[change]
+    path = scan.with_name("sub-2_T2w.nii.gz")
+    nib.Nifti1Image(data, image.affine).to_filename(path)
+    return path
+
+
+def test_every_second_acquired_slice_is_hidden(scan: Path) -> None:
+    exam = read_hidden(case_of(scan))
+
+    assert exam.protocol is SLICES
+    assert exam.stack is not None
+    assert (exam.stack.axis, exam.stack.positions) == (SLICE_AXIS, (0, 2, 4, 6, 8))
+    assert exam.finer == GAP
+    assert set(np.nonzero(exam.region)[SLICE_AXIS]) == {1, 3, 5, 7}
+
+
+def test_last_slice_of_an_even_number_is_left_out(scan: Path) -> None:
+    image = nib.load(scan)
+    nib.Nifti1Image(image.get_fdata()[:, :, :8], image.affine).to_filename(scan)
+
+    exam = read_hidden(case_of(scan))
+
+    assert exam.volume.shape[SLICE_AXIS] == 7
+
+
+@pytest.mark.parametrize(("hidden", "axis"), [("x", 0), ("y", 2)])
+def test_lines_are_as_far_apart_as_slices(scan: Path, hidden: Hidden, axis: int) -> None:
+    exam = read_hidden(case_of(scan, hidden))
+
+    assert exam.protocol is LINES
+    assert exam.stack is not None
+    assert exam.stack.axis == axis
+    assert set(exam.stack.gaps) == {GAP}
+    assert exam.finer == 1
+    assert set(np.nonzero(exam.region)[SLICE_AXIS]) == set(range(9))
+
+
+@pytest.mark.parametrize("hidden", ["slices", "x", "y"])
+def test_nothing_that_is_hidden_is_in_the_question(scan: Path, hidden: Hidden) -> None:
+    exam = read_hidden(case_of(scan, hidden))
+
+    assert not (exam.region & exam.volume.observed).any()
+    assert np.isnan(exam.volume.data[~exam.volume.observed]).all()
+    assert (exam.volume.data[exam.volume.observed] == exam.truth[exam.volume.observed]).all()
+    assert np.isfinite(exam.truth).all()
+
+
+def test_other_values_in_hidden_slices_change_no_bit_of_question_and_region(scan: Path) -> None:
+    exam = read_hidden(case_of(scan))
+
+    other = read_hidden(case_of(changed(scan, np.s_[:, :, 1::2])))
+
+    np.testing.assert_array_equal(other.volume.data, exam.volume.data)
+    np.testing.assert_array_equal(other.region, exam.region)
+    assert (other.truth[exam.region] != exam.truth[exam.region]).all()
+
+
+def test_air_does_not_count(scan: Path) -> None:
+    exam = read_hidden(case_of(scan))
+
+    assert exam.region.any()
+    assert exam.truth[exam.region].min() > 100
+    assert exam.brain is not None
+    assert exam.truth[~exam.brain].max() < 100
+
+
+def test_methods_fill_the_grid_that_they_would_fill_in_real_use(scan: Path) -> None:
+    exam, recorder = read_hidden(case_of(scan)), Recorder()
+
+    answer = Finer(recorder, SLICE_AXIS, exam.finer).impute(exam.volume, seed=0, case="c", tile=16)
+
+    asked = recorder.asked
+    assert asked.shape[SLICE_AXIS] == GAP * 8 + 1
+    assert asked.spacing_mm == pytest.approx((1, 1, 1), abs=1e-4)
+    assert set(np.nonzero(asked.observed)[SLICE_AXIS]) == {0, 6, 12, 18, 24}
+    corner = np.array([[2.0, 3.0, 4.0]])
+    np.testing.assert_allclose(
+        transform(asked.affine, corner * (1, GAP, 1)), transform(exam.volume.affine, corner)
+    )
+    assert answer.std is not None
+    assert answer.draw is not None
+    for image, offset in ((answer.mean, 0), (answer.std, 0), (answer.draw(2), 20)):
+        assert image.shape == exam.volume.shape
+        assert image[0, :, 0].tolist() == [offset + GAP * n for n in range(9)]
+
+
+def test_thickness_is_told_on_the_finer_grid(scan: Path) -> None:
+    exam, recorder = read_hidden(case_of(scan)), Recorder()
+    thick = dataclasses.replace(exam.volume, thickness_mm=2.5)
+
+    Finer(recorder, SLICE_AXIS, exam.finer).impute(thick, seed=0, case="c", tile=16)
+
+    assert recorder.asked.thickness_mm == 2.5
+
+
+def test_slices_marked_by_an_observed_image_are_hidden_alike(scan: Path) -> None:
+    exam = read_hidden(case_of(scan))
+    image = nib.load(scan)
+    whole = np.full((11, 13, 27), np.nan, np.float32)
+    whole[:, :, 1::GAP] = image.get_fdata(dtype=np.float32)
+    affine = image.affine.copy()
+    affine[:3, 2] /= GAP
+    affine[:3, 3] -= affine[:3, 2]
+    scattered = scan.with_name("sub-3_T2w.nii.gz")
+    nib.Nifti1Image(whole, affine).to_filename(scattered)
+
+    other = read_hidden(case_of(scattered))
+
+    np.testing.assert_array_equal(other.volume.data, exam.volume.data)
+    np.testing.assert_array_equal(other.region, exam.region)
+    np.testing.assert_allclose(other.volume.affine, exam.volume.affine, atol=1e-4)
+    assert other.finer == exam.finer
+
+
+def test_holes_of_a_scan_are_never_scored(scan: Path) -> None:
+    image = nib.load(scan)
+    data = image.get_fdata(dtype=np.float32)
+    data[4:7, 5:8, 3] = np.nan  # inside of a slice that is hidden
+    nib.Nifti1Image(data, image.affine).to_filename(scan)
+
+    exam = read_hidden(case_of(scan))
+
+    assert exam.region[:, 3].any()
+    assert np.isfinite(exam.truth[exam.region]).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "problem"),
+    [
+        ((9, 9, 9), (1, 1, 1), "is no stack of equally spaced slices"),
+        ((9, 9, 2), (1, 1, 4), "2 slices are too few"),
+    ],
+)
+def test_scan_without_slices_to_hide_is_named(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    shape: tuple[int, int, int],
+    spacing: tuple[float, ...],
+    problem: str,
+) -> None:
+    path = tmp_path / "sub-1_T1w.nii.gz"
+    data = rng.uniform(1, 9, shape).astype(np.float32)
+    nib.Nifti1Image(data, np.diag([*spacing, 1])).to_filename(path)
+
+    with pytest.raises(VolumeError, match=problem) as caught:
+        read_hidden(case_of(path))
+
+    assert "sub-1_T1w" in str(caught.value)
+
+
+def test_interpolation_of_lines_is_that_along_lines(scan: Path) -> None:
+    exam = read_hidden(case_of(scan, "x"))
+
+    mean = Interpolation("linear").impute(exam.volume, seed=0, case="c", tile=16).mean
+
+    expected = (2 * exam.truth[3] + exam.truth[6]) / 3
+    np.testing.assert_allclose(mean[4], expected, rtol=1e-5)

@@ -1,0 +1,313 @@
+"""The judge on whole scans: truth is perfect, an exact sampler calibrated, a row complete."""
+
+import csv
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from mriimpute.evaluate import Row, Summary, contenders
+from mriimpute.evaluate.bins import BIN_METRICS
+from mriimpute.evaluate.cases import find_cases, read_exam
+from mriimpute.evaluate.curves import Curves, mean_of
+from mriimpute.evaluate.definitions import DEFINITIONS, definitions_text, meanings
+from mriimpute.evaluate.exam import Exam
+from mriimpute.evaluate.protocol import INPAINT
+from mriimpute.evaluate.regions import REGION_METRICS
+from mriimpute.evaluate.scores import METRICS, examine, row_of
+from mriimpute.evaluate.summary import summarise
+from mriimpute.evaluate.tables import write_tables
+from mriimpute.impute import Imputation, Imputer, Trace
+from mriimpute.seeds import numpy_stream
+from mriimpute.volume import Volume
+
+NOISE = 10.0
+
+
+class Oracle(Imputer):
+    """Knows the truth: mean = truth + error, draws = mean + as much noise times a spread."""
+
+    name = "oracle"
+
+    def __init__(self, exam: Exam, *, error: float, spread: float = 1.0) -> None:
+        self.truth = exam.truth
+        self.error = error
+        self.spread = spread
+
+    def impute(
+        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
+    ) -> Imputation:
+        """Returns the truth, noisy."""
+
+        def noisy(image: np.ndarray, number: int, scale: float) -> np.ndarray:
+            noise = numpy_stream(seed, "oracle", number).normal(0, 1, volume.shape)
+            return np.where(volume.observed, volume.data, image + scale * noise).astype(np.float32)
+
+        mean, spread = noisy(self.truth, 0, self.error), self.spread * self.error
+        return Imputation(
+            mean=mean,
+            std=np.where(volume.observed, 0, spread).astype(np.float32),
+            draw=lambda number: noisy(mean, number, spread),
+            trace=Trace(fitted=(2.0, 1.0), held_out=(3.0, 4.0), every=5, stopped_at=5),
+        )
+
+
+@pytest.fixture
+def exam(sim: Path) -> Exam:
+    """One with a label map: two halves of the brain, one of them darker."""
+    case = find_cases(sim)[0]
+    image = nib.load(case.truth)
+    brain = np.asarray(nib.load(case.brain).dataobj) > 0
+    right = np.indices(brain.shape)[0] >= 8
+    truth = np.asarray(image.dataobj) - np.where(brain & ~right, 300, 0)
+    scan = nib.Nifti1Image(truth[:, :, 1::3].astype(np.float32), nib.load(case.scan).affine)
+    scan.to_filename(case.scan)
+    labels = np.where(right, 47, 51) * brain
+    nib.Nifti1Image(truth.astype(np.float32), image.affine).to_filename(case.truth)
+    path = case.truth.with_name("sub-2_desc-atlas_dseg.nii.gz")
+    nib.Nifti1Image(labels.astype(np.uint8), image.affine).to_filename(path)
+    (case,) = find_cases(sim)
+    return read_exam(case)
+
+
+def scored(exam: Exam, *, samples: int = 40, **oracle: float) -> Row:
+    row, _ = examine(Oracle(exam, **oracle), exam, method="m", samples=samples, seed=0)
+    return row
+
+
+def test_truth_against_itself_is_perfect(exam: Exam) -> None:
+    row = scored(exam, error=0.0)
+
+    assert row.psnr_db == row.gradient_psnr_db == row.psnr_edge_db == row.psnr_flat_db == math.inf
+    assert row.ssim == pytest.approx(1)
+    assert row.mse == row.nrmse == row.mae_percent == row.rmse_percent == row.hfen == 0
+    assert row.tissue_dice == row.structure_dice == row.stripes_draw == 1
+    assert row.tissue_volume_error_percent == row.structure_volume_error_percent == 0
+    assert row.crps_percent == row.energy_percent == row.ause == 0
+    assert row.coverage50 == row.coverage95_std == 1
+
+
+@pytest.mark.parametrize(("spread", "sign"), [(0.5, -1), (1.0, 0), (2.0, 1)])
+def test_dispersion_of_draws_is_seen_in_a_row(exam: Exam, spread: float, sign: int) -> None:
+    row = scored(exam, error=NOISE, spread=spread)
+
+    signed = {
+        "coverage50": (row.coverage50 - 0.5, 0.05),
+        "coverage90": (row.coverage90 - 0.9, 0.035),
+        "coverage95": (row.coverage95 - 0.95, 0.03),
+        "coverage80_std": (row.coverage80_std - 0.8, 0.05),
+        "spread_skill": (math.log(row.spread_skill), 0.1),
+        "draw_gap_db": (row.draw_gap_db - 3.01, 0.4),
+    }
+    for name, (excess, tolerance) in signed.items():
+        assert (abs(excess) > tolerance) == (sign != 0), name
+        assert sign * excess >= 0, name
+    assert (row.rank_distance > 0.06) == (sign != 0)
+    percent = 100 / row.data_range
+    ideal = 0.5 * math.log(2 * math.pi * math.e * (percent * NOISE) ** 2)
+    assert (row.nll_std > ideal + 0.1) == (row.nll_draws > ideal + 0.1) == (sign != 0)
+
+
+def test_scores_of_a_row_are_those_of_its_noise(exam: Exam) -> None:
+    row = scored(exam, error=NOISE)
+
+    percent = 100 * NOISE / row.data_range
+    assert row.rmse_percent == pytest.approx(percent, rel=0.1)
+    assert row.mse == pytest.approx((row.rmse_percent / 100) ** 2)
+    assert row.crps_percent == pytest.approx(percent / math.sqrt(math.pi), rel=0.1)
+    assert row.energy_percent == pytest.approx(percent / math.sqrt(2), rel=0.1)
+    assert row.ause == pytest.approx(0.544, abs=0.05)
+    assert row.stripes > 1.05  # noise on smooth heads
+    assert row.stripes_draw > row.stripes
+
+
+def test_method_that_states_no_uncertainty_has_no_curves_and_is_scored_as_certain(
+    exam: Exam,
+) -> None:
+    class Mute(Oracle):
+        def impute(self, *words: object, **settings: object) -> Imputation:
+            return Imputation(mean=super().impute(*words, **settings).mean)  # type: ignore[arg-type]
+
+    row, _ = examine(Mute(exam, error=NOISE), exam, method="m", samples=20, seed=0)
+
+    assert row.curves is row.trace is None
+    assert row.crps_percent == row.mae_percent
+    assert row.energy_percent == pytest.approx(row.rmse_percent, rel=0.05)
+    stated = (row.nll_std, row.nll_draws, row.coverage50, row.coverage50_std, row.ause)
+    assert all(math.isnan(value) for value in (*stated, row.rank_distance, row.stripes_draw))
+
+
+@pytest.mark.parametrize(
+    ("samples", "known"), [(2, ()), (20, (50, 80, 90)), (39, (50, 80, 90, 95))]
+)
+def test_coverage_is_stated_only_if_so_many_draws_can_tell(
+    exam: Exam, samples: int, known: tuple[int, ...]
+) -> None:
+    row = scored(exam, error=NOISE, samples=samples)
+
+    told = [level for level in (50, 80, 90, 95) if math.isfinite(getattr(row, f"coverage{level}"))]
+    assert tuple(told) == known
+    assert math.isfinite(row.coverage95_std)
+    assert math.isnan(row.nll_draws) == (samples < 4)
+
+
+def test_scores_do_not_depend_on_the_scale_of_intensities(exam: Exam) -> None:
+    scaled = dataclasses.replace(
+        exam,
+        truth=8 * exam.truth,
+        data_range=8 * exam.data_range,
+        volume=dataclasses.replace(exam.volume, data=8 * exam.volume.data),
+    )
+
+    one, other = scored(exam, error=NOISE), scored(scaled, error=8 * NOISE)
+
+    for metric in METRICS:
+        if not metric.startswith("seconds"):
+            expected = pytest.approx(getattr(one, metric), rel=0.01, abs=1e-4, nan_ok=True)
+            assert getattr(other, metric) == expected, metric
+
+
+def test_row_comes_back_from_json_as_it_was(exam: Exam) -> None:
+    row = scored(exam, error=NOISE)
+
+    back = row_of(json.loads(json.dumps(dataclasses.asdict(row))))
+
+    assert repr(back) == repr(row)  # as text: NaN differs from itself
+    assert back.trace == row.trace
+    assert back.curves == row.curves
+
+
+def test_structures_that_an_image_confuses_lose_dice_and_volume(exam: Exam) -> None:
+    known = scored(exam, error=NOISE)
+    dark = dataclasses.replace(exam, truth=exam.truth - 150)  # what is imputed: half way
+
+    row, _ = examine(Oracle(dark, error=NOISE), exam, method="m", samples=2, seed=0)
+
+    assert known.structure_dice > 0.98
+    assert row.structure_dice < known.structure_dice - 0.02
+    assert row.structure_volume_error_percent > known.structure_volume_error_percent
+    by_label = {r.label: r for r in row.regions if r.kind == "region"}
+    assert by_label[47].volume_error_percent < 0 < by_label[51].volume_error_percent
+    assert all(math.isnan(r.dice) for r in row.regions if r.kind == "carried")
+
+
+def rows_of(exam: Exam, subjects: int) -> list[Row]:
+    """Three methods on many subjects: ours is better than linear, cubic is worse."""
+    plain = scored(exam, error=NOISE)
+    rng = numpy_stream(0, "judge rows")
+    return [
+        dataclasses.replace(
+            plain,
+            subject=f"sub-{number}",
+            scan=f"sub-{number}_T1w",
+            method=method,
+            psnr_db=20 + number + gain + rng.normal(0, 0.1),
+        )
+        for number in range(subjects)
+        for method, gain in (("linear", 0.0), ("cubic", -1.0), ("ours", 2.0))
+    ]
+
+
+def summary_of(exam: Exam, subjects: int, report: Path) -> Summary:
+    return summarise(rows_of(exam, subjects), report=report, panels={}, seed=0)
+
+
+def test_methods_are_compared_with_the_best_and_the_best_interpolator(
+    exam: Exam, tmp_path: Path
+) -> None:
+    summary = summary_of(exam, 6, tmp_path)
+
+    assert summary.references == {"best": "ours", "interpolator": "linear"}
+    against = {standing.method: standing.against for standing in summary.standings}
+    assert {m: sorted(roles) for m, roles in against.items()} == {
+        "ours": ["interpolator"],
+        "linear": ["best"],
+        "cubic": ["best", "interpolator"],
+    }
+    found = against["ours"]["interpolator"]
+    assert (found.wins, found.subjects) == (6, 6)
+    assert found.mean.low < 2 < found.mean.high + 0.1
+    assert found.p == pytest.approx(2 * 2 / 2**6)  # of two methods
+
+
+def test_default_model_is_a_reference(exam: Exam, tmp_path: Path) -> None:
+    rows = [
+        dataclasses.replace(row, method=contenders.PACKAGE) if row.method == "ours" else row
+        for row in rows_of(exam, 5)
+    ]
+
+    summary = summarise(rows, report=tmp_path, panels={}, seed=0)
+
+    assert summary.references["default"] == contenders.PACKAGE
+    assert {s.method for s in summary.standings if "default" in s.against} == {"linear", "cubic"}
+
+
+def test_four_subjects_are_neither_ranked_nor_compared(exam: Exam, tmp_path: Path) -> None:
+    summary = summary_of(exam, 4, tmp_path)
+
+    assert not summary.ranked
+    assert summary.references == {"interpolator": "linear"}
+    assert [standing.method for standing in summary.standings] == ["linear", "cubic", "ours"]
+    assert not any(standing.against for standing in summary.standings)
+    assert math.isnan(summary.standings[0].scores["psnr_db"].low)
+
+
+def test_standings_hold_edges_and_mean_curves(exam: Exam, tmp_path: Path) -> None:
+    summary = summary_of(exam, 5, tmp_path)
+
+    (standing, *_) = summary.standings
+    assert set(standing.edges) == {"edge", "flat"}
+    assert set(standing.edges["edge"]) == set(BIN_METRICS)
+    assert standing.curves is not None
+    assert standing.curves.ranks == pytest.approx(summary.rows[0].curves.ranks)  # type: ignore[union-attr]
+    assert {label.label for label in standing.labels} == {47, 51}
+    assert all(label.dice > 0.9 for label in standing.labels if label.kind == "region")
+
+
+def test_curves_that_not_all_have_have_no_mean() -> None:
+    mean = mean_of([Curves(ranks=(0.5, 0.5)), Curves(ranks=(1.0, 0.0), removed=(0.0,))])
+
+    assert (mean.ranks, mean.removed) == ((0.75, 0.25), ())
+
+
+def test_tables_hold_curves_traces_and_comparisons(exam: Exam, tmp_path: Path) -> None:
+    summary = summary_of(exam, 5, tmp_path)
+
+    write_tables(summary, {}, dict.fromkeys(("linear", "cubic", "ours"), "v"))
+
+    def table(name: str) -> list[dict[str, str]]:
+        with (tmp_path / name).open(newline="") as file:
+            return list(csv.DictReader(file, delimiter="\t" if name.endswith("tsv") else ","))
+
+    ranks = [float(r["y"]) for r in table("curves.tsv") if r["curve"] == "ranks"]
+    assert len(ranks) == 15 * 41
+    assert sum(ranks) == pytest.approx(15, rel=1e-4)
+    (first, second, *_) = table("traces.tsv")
+    assert (second["step"], second["fitted"], second["stopped_at"]) == ("10", "1", "5")
+    assert first["held_out"] == "3"
+    assert {r["role"] for r in table("comparisons.tsv")} == {"best", "interpolator"}
+    assert "curves" not in table("metrics.csv")[0]
+    stored = json.loads((tmp_path / "summary.json").read_text())
+    assert stored["methods"]["ours"]["against"]["interpolator"]["wins"] == 5
+    assert stored["references"]["best"] == "ours"
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_score_is_a_field_with_a_definition(metric: str) -> None:
+    assert metric in {field.name for field in dataclasses.fields(Row)}
+    assert metric in DEFINITIONS or (metric in REGION_METRICS and metric.startswith("carried_"))
+
+
+def test_definitions_fit_a_terminal_and_name_the_region_of_the_protocol() -> None:
+    text = definitions_text(INPAINT)
+
+    assert max(map(len, text.splitlines())) <= 99
+    assert text.isascii()
+    assert "BraTS" not in meanings()["region"]
+    assert meanings(INPAINT)["data_range"] == INPAINT.data_range
+    assert "ideally 0.95" in meanings()["coverage95"]
+    assert "lower is better" in meanings()["hfen"]

@@ -1,0 +1,280 @@
+"""Tests for mriimpute.evaluate.scoring: many scans, many methods, stops and failures."""
+
+import csv
+import json
+import multiprocessing
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+
+from mriimpute.errors import ConfigError, GeometryError, OutputError, VolumeError
+from mriimpute.evaluate import Summary, contenders, evaluate
+from mriimpute.evaluate.cases import find_cases, read_exam
+from mriimpute.impute import Imputation
+from mriimpute.impute.interpolate import Interpolation
+from mriimpute.progress import Track
+from mriimpute.volume import Volume
+
+T = TypeVar("T")
+
+METHODS = ["linear", "pchip"]
+CLOCKED = {"seconds", "seconds_per_draw"}
+
+COMMAND = """
+import sys
+from pathlib import Path
+from mriimpute.evaluate import evaluate
+
+if __name__ == "__main__":
+    evaluate(Path(sys.argv[1]), Path(sys.argv[2]), methods=["linear", "pchip"], jobs=2)
+"""
+
+
+class Picky(Interpolation):
+    """Interpolates, but not every scan."""
+
+    def __init__(self, refused: Callable[[Volume], bool]) -> None:
+        super().__init__("linear")
+        self.name = "picky"
+        self.refused = refused
+
+    def impute(
+        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
+    ) -> Imputation:
+        """Returns what interpolation does, or refuses."""
+        if self.refused(volume):
+            raise VolumeError("too hard", hint="ask for less")
+        return super().impute(volume, seed=seed, case=case, tile=tile)
+
+
+def content(report: Path) -> dict[str, object]:
+    """All that a report holds, without what a clock said."""
+    found: dict[str, object] = {}
+    # What a killed process left of a file is removed by the next command on this machine.
+    for path in sorted(path for path in report.rglob("*") if ".partial." not in path.name):
+        name = path.relative_to(report).as_posix()
+        if path.suffix == ".json":
+            found[name] = timeless(json.loads(path.read_text()))
+        elif path.suffix in (".csv", ".tsv"):
+            with path.open(newline="") as file:
+                found[name] = [timeless(row) for row in csv.DictReader(file)]
+        elif path.is_file():
+            found[name] = path.read_bytes()
+    return found
+
+
+def timeless(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: timeless(item) for key, item in value.items() if key not in CLOCKED}
+    if isinstance(value, list):
+        return [timeless(item) for item in value]
+    return "NaN" if value != value else value
+
+
+@pytest.fixture
+def four(tmp_path: Path, write: Callable[..., None]) -> Path:
+    """Four test subjects."""
+    write(tmp_path / "sim", {f"sub-{n}": "test" for n in range(4)})
+    return tmp_path / "sim"
+
+
+@pytest.fixture
+def picky(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Volume], bool]], None]:
+    """Takes the place of `pchip`."""
+    real = contenders.load_imputer
+
+    def install(refused: Callable[[Volume], bool]) -> None:
+        monkeypatch.setattr(
+            contenders,
+            "load_imputer",
+            lambda name, device: Picky(refused) if name == "pchip" else real(name, device=device),
+        )
+
+    return install
+
+
+def brightness_of(sim: Path, number: int) -> float:
+    return float(np.nansum(read_exam(find_cases(sim)[number]).volume.data))
+
+
+def told_of(sim: Path, *, out: Path | None = None, **changes: object) -> tuple[Summary, list[str]]:
+    told: list[str] = []
+    arguments = {"methods": METHODS, "on_failure": lambda name, _: told.append(name)} | changes
+    return evaluate(sim, out or sim.parent / "report", **arguments), told  # type: ignore[arg-type]
+
+
+def stopped_after(count: int) -> Track:
+    """Ctrl-C, once so many rows are finished."""
+
+    def track(items: Iterable[T], *, total: int, label: str) -> Iterator[T]:
+        for number, item in enumerate(items, start=1):
+            yield item
+            if label == "scoring" and number == count:
+                raise KeyboardInterrupt
+
+    return track
+
+
+def test_any_number_of_jobs_gives_the_same_report(four: Path) -> None:
+    find_cases(four)[1].scan.write_bytes(b"no image")
+    alone = told_of(four, out=four.parent / "one", jobs=1)
+
+    others = told_of(four, out=four.parent / "two", jobs=2)
+
+    assert alone[1] == others[1] == ["sub-1_T1w"]
+    assert others[0].subjects == 3
+    assert content(four.parent / "two") == content(four.parent / "one")
+
+
+def test_a_stopped_run_keeps_its_rows_and_goes_on_to_the_same_report(four: Path) -> None:
+    evaluate(four, four.parent / "whole", methods=METHODS)
+    report = four.parent / "report"
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(four, report, methods=METHODS, track=stopped_after(3))
+
+    finished = {path: path.stat().st_mtime_ns for path in report.glob("rows/*.json")}
+    assert len(finished) == 3
+    evaluate(four, report, methods=METHODS)
+    assert all(path.stat().st_mtime_ns == written for path, written in finished.items())
+    assert content(report) == content(four.parent / "whole")
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_stop_and_leave_only_finished_rows(four: Path) -> None:
+    report = four.parent / "report"
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(four, report, methods=METHODS, jobs=2, track=stopped_after(1))
+
+    assert not multiprocessing.active_children()
+    rows = [json.loads(path.read_text())["row"] for path in report.glob("rows/*.json")]
+    assert rows
+    assert all(row["psnr_db"] > 0 for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_killed_run_goes_on_to_the_same_report(four: Path) -> None:
+    evaluate(four, four.parent / "whole", methods=METHODS)
+    script, report = four.parent / "command.py", four.parent / "killed"
+    script.write_text(COMMAND)
+    with subprocess.Popen([sys.executable, script, four, report]) as process:  # noqa: S603
+        while process.poll() is None and not list(report.glob("rows/*.json")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    finished = {path: path.stat().st_mtime_ns for path in report.glob("rows/*.json")}
+
+    evaluate(four, report, methods=METHODS)
+
+    assert all(path.stat().st_mtime_ns == written for path, written in finished.items())
+    assert content(report) == content(four.parent / "whole")
+
+
+def test_method_that_fails_on_a_scan_stops_no_other_and_no_scan_counts_for_some_only(
+    four: Path, picky: Callable[..., None]
+) -> None:
+    hard = brightness_of(four, 2)
+    picky(lambda volume: float(np.nansum(volume.data)) == hard)
+
+    summary, told = told_of(four)
+
+    assert told == list(summary.left_out) == ["pchip on sub-2_T1w"]
+    assert {row.subject for row in summary.rows} == {"sub-0", "sub-1", "sub-3"}
+    assert summary.subjects == 3
+    rows = {path.name for path in (four.parent / "report" / "rows").iterdir()}
+    assert "sub-2_T1w_linear.json" in rows
+    assert "sub-2_T1w_pchip.json" not in rows
+
+
+def test_method_that_failed_is_tried_again(four: Path, picky: Callable[..., None]) -> None:
+    hard = brightness_of(four, 2)
+    picky(lambda volume: float(np.nansum(volume.data)) == hard)
+    told_of(four)
+    picky(lambda volume: False)
+
+    summary, told = told_of(four)
+
+    assert not told
+    assert summary.subjects == 4
+
+
+def test_method_that_always_fails_leaves_the_others_to_be_compared(
+    four: Path, picky: Callable[..., None]
+) -> None:
+    picky(lambda volume: True)
+
+    summary, told = told_of(four)
+
+    assert len(told) == 4
+    assert {row.method for row in summary.rows} == {"linear"}
+    assert summary.subjects == 4
+    assert set(summary.fingerprints) == {"linear"}
+
+
+def test_failure_is_an_error_where_nobody_is_told(four: Path, picky: Callable[..., None]) -> None:
+    picky(lambda volume: True)
+
+    with pytest.raises(VolumeError, match="too hard") as caught:
+        evaluate(four, four.parent / "report", methods=METHODS)
+
+    assert caught.value.hint == "ask for less"
+
+
+def test_errors_keep_their_hint_on_the_way_from_a_worker() -> None:
+    sent = ForkingPickler.dumps(GeometryError("shifted", hint="shift it back"))
+
+    error = ForkingPickler.loads(sent)
+
+    assert isinstance(error, GeometryError)
+    assert (str(error), error.hint) == ("shifted", "shift it back")
+
+
+def test_several_processes_never_share_a_gpu(
+    four: Path, picky: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Picky, "device", "cuda:0", raising=False)
+    picky(lambda volume: False)
+
+    with pytest.raises(ConfigError, match="2 processes would share cuda:0"):
+        evaluate(four, four.parent / "report", methods=METHODS, jobs=2)
+
+
+def test_other_weights_are_noticed_before_anything_is_scored(
+    four: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(four, four.parent / "report", methods=["linear"])
+    monkeypatch.setattr(contenders, "__version__", "another")
+
+    with pytest.raises(OutputError, match="was made by another linear"):
+        evaluate(four, four.parent / "report", methods=["linear", "cubic"])
+
+
+def test_every_row_has_its_picture_and_only_the_first_scan_its_draws(four: Path) -> None:
+    summary, _ = told_of(four, methods=["cross-plane-ridge@scan", "linear"])
+
+    panels = four.parent / "report" / "panels"
+    assert len(list(panels.iterdir())) == 8
+    assert {panel.scan for panel in summary.panels.values()} == {"sub-0_T1w"}
+    assert len(summary.panels["cross-plane-ridge@scan"].views[0].draws) == 2
+    worst = summary.worst["cross-plane-ridge@scan"]
+    assert worst.scan == summary.worst["linear"].scan
+
+
+def test_worst_scan_is_that_of_the_smallest_gain(four: Path) -> None:
+    summary, _ = told_of(four, methods=["cross-plane-ridge@scan", "linear"])
+
+    scores = {(row.method, row.subject): row.psnr_db for row in summary.rows}
+    gains = {
+        subject: scores["cross-plane-ridge@scan", subject] - scores["linear", subject]
+        for subject in ("sub-0", "sub-1", "sub-2", "sub-3")
+    }
+    assert summary.worst["linear"].scan == f"{min(gains, key=gains.__getitem__)}_T1w"

@@ -1,0 +1,123 @@
+"""What happens where memory ends: the scan fails in two lines, and leaves no file."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from mriimpute.data import grid
+from mriimpute.errors import ResourceError
+from mriimpute.impute import Imputation, Imputer, case
+from mriimpute.impute.case import Request, impute_case, plan
+from mriimpute.impute.footprint import Footprint
+from mriimpute.volume import Volume
+
+CODE = """
+import resource
+import numpy as np
+import torch
+import mriimpute.cli.impute
+from mriimpute.cli import app
+from mriimpute.data import grid
+from mriimpute.impute import batch, case, load_imputer
+
+# Libraries are not what memory should end in: OpenBLAS, which takes its share when it is first
+# used, would end the process.
+load_imputer({model!r}, device="cpu")
+np.linalg.solve(np.eye(300), np.eye(300) @ np.eye(300))
+if {blind}:  # the estimate sees no limit
+    case.available_bytes = grid.available_bytes = lambda device: None
+with open("/proc/self/statm") as file:
+    held = int(file.read().split()[0]) * resource.getpagesize()
+limit = held + {room}
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+app(["impute", {scan!r}, "-o", {out!r}, "--model", {model!r}, "--device", "cpu", "--no-progress"])
+"""
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    """A scan whose imputed grid has a million voxels."""
+    data = np.random.default_rng(0).integers(0, 900, (112, 112, 17)).astype(np.int16)
+    nib.Nifti1Image(data, np.diag([1.0, 1.0, 5.0, 1.0])).to_filename(tmp_path / "scan.nii")
+    return tmp_path / "scan.nii"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets a limit of Linux")
+@pytest.mark.parametrize("model", ["linear", "cross-plane"])
+@pytest.mark.parametrize(
+    ("blind", "said"), [(False, "needs about"), (True, "out of memory on the CPU")]
+)
+def test_too_little_memory_is_two_lines_and_no_file(
+    blind: bool, said: str, model: str, scan: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    given = {"model": model, "scan": str(scan), "out": str(out), "blind": blind}
+
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", CODE.format(room=48 * 2**20, **given)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    errors = [line for line in done.stderr.splitlines() if line.startswith(("error", "hint"))]
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert [line.split(":")[0] for line in errors] == ["error", "hint"]
+    assert "scan.nii" in errors[0]
+    assert said in errors[0]
+    assert not list(out.rglob("*.nii*"))
+
+
+class Probe(Imputer):
+    """Remembers the tile that it was given."""
+
+    name = "probe"
+    footprint = Footprint(fixed=0, per_voxel=1, per_tile_voxel=100)
+    tile = 0
+
+    def impute(
+        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
+    ) -> Imputation:
+        self.tile = tile
+        return Imputation(np.where(volume.observed, volume.data, np.float32(0)))
+
+
+@pytest.mark.parametrize(("room", "tile"), [(2**40, 128), (30_000_000, 64), (5_000_000, 32)])
+def test_tiles_shrink_until_they_fit(
+    room: int, tile: int, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(case, "available_bytes", lambda device: room)
+    probe = Probe()
+    (one,) = plan([scan], tmp_path / "out")
+
+    impute_case(one, probe, Request(model="probe"), record=lambda _: {}, overwrite=False)
+
+    assert probe.tile == tile
+
+
+def test_a_scan_too_large_for_any_tile_is_refused_by_name(
+    scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(case, "available_bytes", lambda device: 1_000_000)
+    (one,) = plan([scan], tmp_path / "out")
+
+    with pytest.raises(ResourceError, match=r"scan.nii: needs about .* are free"):
+        impute_case(one, Probe(), Request(model="probe"), record=lambda _: {}, overwrite=False)
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_slip_in_the_spacing_does_not_take_all_memory(
+    scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grid, "available_bytes", lambda device: 10**9)
+    (one,) = plan([scan], tmp_path / "out")
+    request = Request(model="probe", spacing_mm=0.0025)  # 32,001 slices
+
+    with pytest.raises(ResourceError, match=r"scan.nii: needs about 1.9 GiB"):
+        impute_case(one, Probe(), request, record=lambda _: {}, overwrite=False)

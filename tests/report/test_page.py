@@ -1,0 +1,287 @@
+"""Tests for mriimpute.report.page and what it is made of."""
+
+import base64
+import dataclasses
+import io
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mriimpute.evaluate import Region, Summary
+from mriimpute.report import write_page
+from mriimpute.report._html import tag
+from mriimpute.report._looks import looks_of
+from mriimpute.report._pictures import DIVERGING, GREY, LEVELS, Album
+
+MakeSummary = Callable[..., Summary]
+ReadPage = Callable[[Path], Any]
+
+HOSTILE = "<script>alert(1)</script>\"'&<b>"
+MOST_BYTES = 15_000_000
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, make_summary: MakeSummary) -> Path:
+    path = tmp_path_factory.mktemp("report") / "index.html"
+    write_page(path, make_summary(methods=("linear", "ridge", "deep-image-prior")))
+    return path
+
+
+def pixels(reference: str) -> np.ndarray:
+    """The palette's indices of a picture in a page."""
+    data = base64.b64decode(reference.removeprefix("data:image/png;base64,"))
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode == "P"
+        return np.asarray(image)
+
+
+def test_page_refers_to_nothing_outside_of_itself(page: Path, read_page: ReadPage) -> None:
+    read = read_page(page)
+
+    assert read.references()
+    assert all(reference.startswith(("#", "data:image/png")) for reference in read.references())
+    assert not {"link", "iframe", "object", "embed", "base", "form"} & {
+        n for n, _ in read.elements
+    }
+    assert not re.search(r"url\(|@import|fetch\(|XMLHttp|import\(|https?:", read.source)
+
+
+def test_the_browser_is_told_to_refuse_the_network(page: Path, read_page: ReadPage) -> None:
+    policies = [meta["content"] for meta in read_page(page).named("meta") if "http-equiv" in meta]
+
+    assert len(policies) == 1
+    assert policies[0].startswith("default-src 'none'; img-src data:;")
+
+
+def test_same_summary_gives_the_same_bytes(tmp_path: Path, make_summary: MakeSummary) -> None:
+    summary = make_summary()
+
+    for name in ("a.html", "b.html"):
+        write_page(tmp_path / name, summary)
+
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_hostile_names_stay_text(
+    tmp_path: Path, make_summary: MakeSummary, read_page: ReadPage
+) -> None:
+    summary = make_summary(methods=("linear", HOSTILE), scan=f"sub-0{HOSTILE}")
+    summary = dataclasses.replace(summary, left_out=(HOSTILE,), settings={HOSTILE: HOSTILE})
+
+    write_page(tmp_path / "index.html", summary)
+
+    read = read_page(tmp_path / "index.html")
+    assert HOSTILE in read.text
+    assert len(read.named("script")) == 1
+    assert "alert(1)</script>" not in read.source
+
+
+def test_a_name_that_is_no_utf8_can_be_written(tmp_path: Path, make_summary: MakeSummary) -> None:
+    write_page(tmp_path / "index.html", make_summary(scan="sub-0\udcff"))
+
+    assert "sub-0\\udcff" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_what_is_opened_is_closed_and_headings_skip_no_level(
+    page: Path, read_page: ReadPage
+) -> None:
+    read = read_page(page)
+
+    levels = [int(name[1]) for name, _ in read.elements if re.fullmatch("h[1-6]", name)]
+    assert read.open == []
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_whatever_is_shown_was_stored_once(page: Path, read_page: ReadPage) -> None:
+    read = read_page(page)
+
+    ids = [attributes["id"] for _, attributes in read.elements if "id" in attributes]
+    shown = [use["href"].removeprefix("#") for use in read.named("use")]
+    chosen = [name for option in read.named("option") for name in option["value"].split()]
+    links = [a["href"].removeprefix("#") for a in read.named("a")]
+    assert len(set(ids)) == len(ids)
+    assert {*shown, *chosen, *links} <= set(ids)
+
+
+def test_every_picture_and_chart_can_be_read_aloud(page: Path, read_page: ReadPage) -> None:
+    read = read_page(page)
+
+    assert all(svg.get("aria-label") or svg.get("aria-hidden") for svg in read.named("svg"))
+    assert all(image["alt"] for image in read.named("img"))
+    assert all(th["scope"] for th in read.named("th"))
+    assert read.named("html")[0]["lang"] == "en"
+
+
+def test_no_picture_shows_anything_outside_of_the_brain(
+    tmp_path: Path, make_summary: MakeSummary, read_page: ReadPage
+) -> None:
+    summary = make_summary()
+    summary = dataclasses.replace(summary, worst={})
+    brain = np.isfinite(summary.panels["linear"].views[0].truth)  # the same in all planes
+
+    write_page(tmp_path / "index.html", summary)
+
+    pictures = [
+        pixels(image["href"]) for image in read_page(tmp_path / "index.html").named("image")
+    ]
+    assert len(pictures) > 6
+    for picture in pictures:
+        assert (picture[::-1].T[~brain] == LEVELS).all()
+
+
+def test_a_picture_is_its_values_rounded_to_the_steps_of_the_scale(
+    rng: np.random.Generator,
+) -> None:
+    album, image = Album(), rng.uniform(0, 50, (7, 5)).astype(np.float32)
+    image[2, 3] = np.nan
+
+    album.put(image, GREY(50.0), (1.0, 1.0))
+
+    found = re.search(r'href="([^"]+)"', album.stored())
+    assert found is not None
+    levels = pixels(found[1])[::-1].T.astype(float)
+    assert levels[2, 3] == LEVELS
+    known = np.isfinite(image)
+    assert (
+        np.abs(levels[known] * 50 / (LEVELS - 1) - image[known]).max() <= 25 / (LEVELS - 1) + 1e-5
+    )
+
+
+def test_an_error_of_zero_is_white_and_signs_differ_in_colour() -> None:
+    album = Album()
+
+    album.put(np.array([[-1.0, 0.0, 1.0]]), DIVERGING(1.0), (1.0, 1.0))
+
+    found = re.search(r"base64,([^\"]+)", album.stored())
+    assert found is not None
+    with Image.open(io.BytesIO(base64.b64decode(found[1]))) as image:
+        bright, right, dark = np.asarray(image.convert("RGB"))[:, 0].astype(int)
+    assert right.min() > 240
+    assert bright[0] > bright[2] + 50
+    assert dark[2] > dark[0] + 50
+
+
+def test_series_are_told_apart_without_colours() -> None:
+    looks = looks_of(map(str, range(20)))
+
+    assert len(set(looks.values())) == 20
+    shapes = {(look.marker, look.dash) for look in looks.values()}
+    assert len(shapes) == 20
+
+
+def test_the_page_prints_both_sides_of_the_flicker_and_no_table_is_cut(page: Path) -> None:
+    style = page.read_text(encoding="utf-8").split("<style>")[1].split("</style>")[0]
+    printed = style.split("@media print")[1]
+
+    assert ".scripted .side-b, .scripted.after .side-a { visibility: visible; }" in printed
+    assert re.search(r"table, [^{]*\{ break-inside: avoid; \}", printed)
+    assert ".scroll { overflow: visible; }" in printed
+
+
+def test_the_page_names_who_was_left_out_and_does_not_rank_few(
+    tmp_path: Path, make_summary: MakeSummary, read_page: ReadPage
+) -> None:
+    summary = dataclasses.replace(make_summary(subjects=2), left_out=("sub-lost",))
+
+    write_page(tmp_path / "index.html", summary)
+
+    text = read_page(tmp_path / "index.html").text
+    assert "sub-lost" in text
+    assert "Fewer than five subjects" in text
+    assert "has the highest mean PSNR" not in text
+    assert "0.40 to" not in text
+
+
+def test_the_page_says_what_it_rests_on(page: Path, read_page: ReadPage) -> None:
+    text = read_page(page).text
+
+    for said in (
+        "For research; not a medical device",
+        "99.5th percentile of the truth",
+        "[+0.40 to +0.60]",
+        "< 0.001",
+        "6/6",
+        "0" * 64,
+        "coverage90",
+        "6 test subjects",
+    ):
+        assert said in text, said
+
+
+def test_where_a_fit_stopped_is_ringed_and_said_with_its_time(
+    page: Path, read_page: ReadPage
+) -> None:
+    read = read_page(page)
+
+    rings = [circle for circle in read.named("circle") if circle.get("fill") == "none"]
+    assert len(rings) == 2  # on the fitted loss, and on the held-out one
+    assert rings[0]["cx"] == rings[1]["cx"]
+    assert "stopped after 200 steps; 0.5 s per volume on average" in read.text
+
+
+def test_structures_are_scored_where_there_are_label_maps(
+    tmp_path: Path, make_summary: MakeSummary, read_page: ReadPage
+) -> None:
+    summary = make_summary()
+    region = Region(
+        kind="region", label=47, voxels=200, truth=1.0, mean=1.0, low=0.0, high=2.0, std=1.0
+    )
+    rows = tuple(dataclasses.replace(row, regions=(region,)) for row in summary.rows)
+
+    write_page(tmp_path / "plain.html", summary)
+    write_page(tmp_path / "labels.html", dataclasses.replace(summary, rows=rows))
+
+    assert "Structures of the label maps" not in read_page(tmp_path / "plain.html").text
+    assert "carried error / std" in read_page(tmp_path / "labels.html").text
+
+
+def test_the_bias_of_a_protocol_stands_with_the_numbers(
+    tmp_path: Path, make_summary: MakeSummary, read_page: ReadPage
+) -> None:
+    summary = make_summary()
+    asked = dataclasses.replace(summary.protocol, title="Hidden slices", bias="twice the gap")
+
+    write_page(tmp_path / "index.html", dataclasses.replace(summary, protocol=asked))
+
+    text = read_page(tmp_path / "index.html").text
+    assert text.index("Hidden slices") < text.index("twice the gap")
+    assert text.index("twice the gap") < text.index("Accuracy of the mean")
+
+
+def test_a_page_of_interpolators_alone_or_of_no_interpolator_can_be_written(
+    tmp_path: Path, make_summary: MakeSummary, read_page: ReadPage
+) -> None:
+    alone = make_summary(methods=("linear",))
+    none = dataclasses.replace(make_summary(), best_interpolator="", worst={}, references={})
+
+    for name, summary in (("alone", alone), ("none", none)):
+        write_page(tmp_path / f"{name}.html", summary)
+
+    assert "states an uncertainty" in read_page(tmp_path / "alone.html").text
+    assert "Subject by subject" not in read_page(tmp_path / "none.html").text
+
+
+def test_twelve_methods_on_eighteen_subjects_at_1_mm_stay_small(
+    tmp_path: Path, make_summary: MakeSummary
+) -> None:
+    methods = ("linear", *(f"method-{n}" for n in range(11)))
+
+    write_page(
+        tmp_path / "index.html", make_summary(subjects=18, methods=methods, shape=(150, 180))
+    )
+
+    assert (tmp_path / "index.html").stat().st_size < MOST_BYTES
+
+
+def test_text_is_escaped_once_and_attributes_cannot_end_early() -> None:
+    written = tag("p", "a < b", tag("b", "&"), title='"><script>')
+
+    assert written == '<p title="&quot;&gt;&lt;script&gt;">a &lt; b<b>&amp;</b></p>'

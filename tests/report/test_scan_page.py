@@ -1,0 +1,116 @@
+"""Tests for mriimpute.report.scan_page, by way of `mriimpute impute --page`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from typer.testing import CliRunner, Result
+
+from mriimpute.cli import app
+from mriimpute.impute.case import Request, plan
+from mriimpute.report import write_scan_page
+
+ReadPage = Callable[[Path], Any]
+
+AFFINE = np.diag([-1.0, 1.0, 3.0, 1.0])  # stored from right to left: not the order inside
+
+
+def save_scan(path: Path) -> Path:
+    data = np.random.default_rng(0).normal(500, 100, (12, 11, 5)).astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(data, AFFINE), path)
+    return path
+
+
+def impute(*words: object) -> Result:
+    result = CliRunner().invoke(app, ["impute", "--device=cpu", *map(str, words)])
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def test_the_page_of_a_scan_lies_beside_its_results_and_is_one_file(
+    tmp_path: Path, read_page: ReadPage
+) -> None:
+    scan = save_scan(tmp_path / "sub-01_T1w.nii.gz")
+
+    impute(scan, "--model", "cross-plane-ridge", "--samples", 1, "--page", "-o", tmp_path / "out")
+
+    read = read_page(tmp_path / "out" / "sub-01_desc-report_T1w.html")
+    assert read.open == []
+    assert all(reference.startswith(("#", "data:image/png")) for reference in read.references())
+    assert "sagittal plane i = " in str(read.named("svg"))
+    for said in (
+        "61.54 %",
+        "3 mm apart, along S",
+        "Largest difference on acquired voxels, measured in the files: 0.",
+        "image data of the person scanned",
+        "not a medical device",
+        "standard deviation, units of the scan",
+        "linear interpolation",
+        "one sample of what the anatomy may be",
+    ):
+        assert said in read.text, said
+
+
+def test_no_folder_is_named(tmp_path: Path, read_page: ReadPage) -> None:
+    scan = save_scan(tmp_path / "Jane Doe" / "scan.nii.gz")
+
+    impute(scan, "--model", "linear", "--page")
+
+    page = tmp_path / "Jane Doe" / "scan_imputed" / "scan_desc-report.html"
+    assert "Jane" not in read_page(page).source
+    assert "states no uncertainty" in read_page(page).text
+
+
+def test_a_hostile_file_name_stays_text(tmp_path: Path, read_page: ReadPage) -> None:
+    scan = save_scan(tmp_path / "<img src=x onerror=alert(1)>.nii.gz")
+
+    impute(scan, "--model", "linear", "--page", "-o", tmp_path / "out")
+
+    (page,) = (tmp_path / "out").glob("*.html")
+    read = read_page(page)
+    assert "<img src=x onerror=alert(1)>.nii.gz" in read.text
+    assert not any(image["src"] == "x" for image in read.named("img"))
+
+
+def test_the_difference_is_measured_in_the_files(tmp_path: Path, read_page: ReadPage) -> None:
+    scan = save_scan(tmp_path / "scan.nii.gz")
+    impute(scan, "--model", "linear", "-o", tmp_path / "out")
+    mean = tmp_path / "out" / "scan_desc-mean.nii.gz"
+    image = nib.load(mean)
+    data = image.get_fdata(dtype=np.float32)
+    data[3, 4, 6] += 8.0  # the third acquired slice
+    nib.save(nib.Nifti1Image(data, image.affine, image.header), mean)
+
+    (case,) = plan([scan], tmp_path / "out")
+    page = write_scan_page(case, Request(model="linear"))
+
+    assert "measured in the files: 8." in read_page(page).text
+
+
+def test_a_page_is_added_to_what_was_done_before_and_never_outlives_it(tmp_path: Path) -> None:
+    scan, out = save_scan(tmp_path / "in" / "scan.nii.gz"), tmp_path / "out"
+    page = out / "scan_desc-report.html"
+    words = (scan.parent, "--model", "linear", "-o", out)
+    impute(*words)
+    assert not page.exists()
+
+    impute(*words, "--page", "--resume")
+    added = page.is_file()
+    impute(*words, "--overwrite")
+
+    assert added
+    assert not page.exists()
+
+
+def test_same_results_give_the_same_page(tmp_path: Path) -> None:
+    scan = save_scan(tmp_path / "scan.nii.gz")
+    impute(scan, "--model", "linear", "-o", tmp_path / "out", "--page")
+    (case,) = plan([scan], tmp_path / "out")
+    before = case.page.read_bytes()
+
+    write_scan_page(case, Request(model="linear"))
+
+    assert case.page.read_bytes() == before

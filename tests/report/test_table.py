@@ -1,0 +1,70 @@
+"""Tests for mriimpute.report.table: what a terminal shows of a ranking."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from mriimpute.evaluate import Comparison, Estimate, Standing, Summary
+from mriimpute.evaluate.protocol import SLICES
+from mriimpute.evaluate.scores import METRICS
+from mriimpute.report import table_of
+
+
+def comparison(p: float) -> Comparison:
+    gain = Estimate(mean=1.0, low=0.5, high=1.5)
+    return Comparison(
+        reference="pchip", mean=gain, median=gain, p=p, p_alone=p / 2, wins=6, subjects=6
+    )
+
+
+def summary_of(*, ranked: bool, p: float = 0.0312) -> Summary:
+    scores = {name: Estimate(mean=0.5) for name in METRICS}
+    rest = {"gain_db": Estimate(mean=1.0), "crps_ratio": Estimate(mean=0.7)}
+    against = {"interpolator": comparison(p)} if ranked else {}
+    return Summary(
+        report=Path("report"),
+        standings=(
+            Standing(
+                method="ours", scores=scores, distances={}, labels=(), against=against, **rest
+            ),
+        ),
+        rows=(),
+        panels={},
+        subjects=6 if ranked else 4,
+        ranked=ranked,
+        best_interpolator="pchip",
+        protocol=SLICES,
+    )
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.0312, "0.031"), (1.0, "1.000"), (1e-5, "<0.001")])
+def test_p_stands_beside_the_gain_and_the_best_is_not_tested_against_itself(
+    p: float, text: str
+) -> None:
+    table = table_of(summary_of(ranked=True, p=p))
+
+    cells = dict(zip(table.headers, table.rows[0], strict=True))
+    assert table.headers[2:5] == ["dB over pchip", "p", "p (best)"]
+    assert (cells["p"], cells["p (best)"]) == (text, "-")
+
+
+def test_too_few_subjects_have_no_p() -> None:
+    table = table_of(summary_of(ranked=False))
+
+    assert "p" not in table.headers
+    assert len(table.headers) == len(table.rows[0])
+
+
+def test_title_says_what_was_scored() -> None:
+    assert table_of(summary_of(ranked=True)).title.startswith(SLICES.title)
+
+
+def test_unknown_scores_are_dashes() -> None:
+    summary = summary_of(ranked=True)
+    (standing,) = summary.standings
+    standing.scores["ssim"] = Estimate(mean=math.nan)  # type: ignore[index]
+
+    table = table_of(summary)
+
+    assert table.rows[0][table.headers.index("SSIM")] == "-"
