@@ -31,7 +31,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, RecursionError, ValueError) as error:  # such as a number of 5000 digits
         raise ConfigError(f"{path}: {error}", hint="pass a readable TOML file") from error
 
 
@@ -92,7 +92,7 @@ def assign(settings: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
             raise ConfigError(f"{assignment!r} is not key=value", hint="write train.steps=200")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (RecursionError, ValueError):
             value = text.strip()  # a bare word is a string: quotes would need quoting in a shell
         for key in reversed(keys):
             value = {key: value}

@@ -17,11 +17,14 @@ from typing import Any
 from mriimpute.errors import ConfigError, OutputError
 
 __all__ = [
+    "append",
     "atomic",
+    "is_occupied",
     "located",
     "read_json",
     "read_tsv",
     "refuse_existing",
+    "refuse_inside",
     "sha256",
     "shipped",
     "writable_folder",
@@ -30,6 +33,9 @@ __all__ = [
 ]
 
 STARTED = time.time()
+
+UNFINISHED = re.compile(r"\.(\d+)\.(partial\.|probe$)")
+"""How the name of a file begins that is not finished; the number is that of its process."""
 
 
 @contextmanager
@@ -52,16 +58,36 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        hint = (
-            "free some space and run the same command again"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT)
-            else "choose a folder that you may write to with -o"
-        )
-        raise OutputError(f"cannot write {path}: {reason}", hint=hint) from error
+        raise _unwritable(f"cannot write {path}", error) from error
     finally:
         with suppress(OSError):  # a second failure must not hide the first
             temporary.unlink(missing_ok=True)
+
+
+def append(path: Path, text: str) -> None:
+    """Adds `text` to the end of a file; where that fails, the file stays as it was.
+
+    Raises:
+        OutputError: If the file cannot be written or the disk is full.
+    """
+    before = path.stat().st_size if path.exists() else None
+    try:
+        with path.open("ab") as file:
+            file.write(text.encode("utf-8"))
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink() if before is None else os.truncate(path, before)
+        raise _unwritable(f"cannot write {path}", error) from error
+
+
+def _unwritable(problem: str, error: OSError) -> OutputError:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    hint = (
+        "free some space and run the same command again"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT)
+        else "choose a folder that you may write to with -o"
+    )
+    return OutputError(f"{problem}: {reason}", hint=hint)
 
 
 def _remove_partials(path: Path) -> None:
@@ -71,7 +97,7 @@ def _remove_partials(path: Path) -> None:
     this process started may be its work, and stays.
     """
     for partial in path.parent.glob(f".*.partial.{escape(path.name)}"):
-        owner = re.match(r"\.(\d+)\.partial\.", partial.name)
+        owner = UNFINISHED.match(partial.name)
         with suppress(OSError):  # another process may have been faster
             if owner and not _runs(int(owner[1])) and partial.stat().st_mtime < STARTED:
                 partial.unlink()
@@ -95,9 +121,38 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     Raises:
         OutputError: If `path` exists (for a folder: holds anything) and `overwrite` is off.
     """
-    occupied = any(path.iterdir()) if path.is_dir() else path.exists()
-    if occupied and not overwrite:
+    if is_occupied(path) and not overwrite:
         raise OutputError(f"{path} exists", hint="pass --overwrite to replace it")
+
+
+def is_occupied(path: Path) -> bool:
+    """Tells whether something is there: a file, or a folder with more than unfinished files."""
+    if not path.is_dir():
+        return path.exists()
+    return not all(UNFINISHED.match(file.name) for file in path.iterdir())
+
+
+def refuse_inside(folder: Path, source: Path) -> None:
+    """Stops before results are put among inputs.
+
+    Links are followed first: a link into a folder of inputs leads into it.
+
+    Args:
+        folder: For results.
+        source: What is read. In a folder of inputs only `derivatives` may hold results, which is
+            where BIDS wants them.
+
+    Raises:
+        OutputError: If so.
+    """
+    place, tree = folder.resolve(), source.resolve()
+    if not tree.is_dir() or not place.is_relative_to(tree):
+        return
+    if place.relative_to(tree).parts[:1] != ("derivatives",):
+        raise OutputError(
+            f"{folder} lies in {source}, which is input",
+            hint="choose a folder outside with -o",
+        )
 
 
 def writable_folder(path: Path) -> None:
@@ -112,10 +167,7 @@ def writable_folder(path: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise OutputError(
-            f"cannot write into {path}: {os.strerror(error.errno or 0)}",
-            hint="choose a folder that you may write to with -o",
-        ) from error
+        raise _unwritable(f"cannot write into {path}", error) from error
 
 
 def located(path: Path) -> Path:

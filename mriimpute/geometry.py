@@ -17,6 +17,7 @@ __all__ = [
     "centred_grid",
     "find_stack",
     "grids_agree",
+    "inside_grid",
     "is_invertible",
     "obliquity_deg",
     "refined",
@@ -24,6 +25,7 @@ __all__ = [
     "rotation",
     "skew_deg",
     "spacing_mm",
+    "spanned",
     "transform",
 ]
 
@@ -159,6 +161,46 @@ def find_stack(observed: Bool[np.ndarray, "i j k"]) -> Stack | None:
 
     _, negated, indices = max(candidates)
     return Stack(-negated, indices)
+
+
+def spanned(stack: Stack | None, shape: tuple[int, int, int]) -> Bool[np.ndarray, "i j k"]:
+    """Returns where imputing is no extrapolation: from the first to the last acquired slice.
+
+    Everywhere if what is missing are no slices.
+    """
+    if stack is None:
+        return np.ones(shape, bool)
+    between = np.zeros(shape, bool)
+    np.moveaxis(between, stack.axis, 0)[stack.positions[0] : stack.positions[-1] + 1] = True
+    return between
+
+
+def inside_grid(
+    inner: Affine,
+    inner_shape: tuple[int, int, int],
+    outer: Affine,
+    outer_shape: tuple[int, int, int],
+    *,
+    tolerance_mm: float,
+) -> tuple[slice, slice, slice] | None:
+    """Returns which voxels of the outer grid are those of the inner one; None if there are none.
+
+    Example:
+        >>> moved = np.array([[1.0, 0, 0, 2], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+        >>> inside_grid(moved, (3, 4, 4), np.eye(4), (5, 4, 4), tolerance_mm=0.01)
+        (slice(2, 5, None), slice(0, 4, None), slice(0, 4, None))
+        >>> inside_grid(moved, (4, 4, 4), np.eye(4), (5, 4, 4), tolerance_mm=0.01) is None
+        True
+    """
+    start = np.rint(transform(np.linalg.inv(outer), inner[:3, 3])).astype(int)
+    stop = start + inner_shape
+    moved = outer.copy()
+    moved[:3, 3] = transform(outer, start.astype(np.float64))
+    fits = (start >= 0).all() and (stop <= outer_shape).all()
+    if not fits or not grids_agree(moved, inner, inner_shape, tolerance_mm=tolerance_mm):
+        return None
+    i, j, k = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+    return i, j, k
 
 
 def grids_agree(

@@ -14,7 +14,7 @@ import mriimpute
 ROOT = Path(mriimpute.__file__).parent
 
 LAYERS = [
-    {"errors", "seeds", "progress"},
+    {"errors", "seeds", "progress", "stopwatch"},
     {"config", "files", "device", "memory", "workers"},
     {"provenance", "volume", "geometry"},
     {"io", "metrics"},

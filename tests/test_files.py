@@ -20,6 +20,7 @@ from mriimpute.files import (
     read_json,
     read_tsv,
     refuse_existing,
+    refuse_inside,
     sha256,
     write_json,
     write_tsv,
@@ -130,6 +131,20 @@ def test_existing_results_are_refused_and_empty_folders_are_not(tmp_path: Path) 
         refuse_existing(tmp_path / taken, overwrite=True)
         with pytest.raises(OutputError, match="exists"):
             refuse_existing(tmp_path / taken, overwrite=False)
+
+
+def test_results_stay_out_of_a_folder_of_inputs_but_for_its_derivatives(tmp_path: Path) -> None:
+    tree = tmp_path / "in"
+    (tree / "derivatives").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tree)
+    (tree / "scan.nii").touch()
+
+    for free in (tmp_path / "in_out", tree / "derivatives" / "x"):
+        refuse_inside(free, tree)
+    refuse_inside(tree / "out", tree / "scan.nii")
+    for taken in (tree, tree / "out", tmp_path / "link" / "out"):
+        with pytest.raises(OutputError, match="which is input"):
+            refuse_inside(taken, tree)
 
 
 def test_json_is_strict_even_where_numbers_are_not_finite(tmp_path: Path) -> None:

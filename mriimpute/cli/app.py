@@ -36,7 +36,17 @@ ClickException: type[Exception] = next(
 )
 
 
-ORDER = ("demo", "inspect", "simulate", "train", "impute", "evaluate", "reproduce", "doctor")
+ORDER = (
+    "demo",
+    "inspect",
+    "simulate",
+    "train",
+    "impute",
+    "evaluate",
+    "reproduce",
+    "doctor",
+    "bench",
+)
 
 COMMON: dict[str, tuple[Any, Any]] = {
     "seed": (options.Seed, 0),

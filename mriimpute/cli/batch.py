@@ -25,17 +25,18 @@ def work_through(run: Run, batch: "Batch") -> None:
         typer.Exit: With status 1, if some scan failed.
     """
     skipped = len(batch.cases) - len(batch.left)
-    if skipped:
+    if skipped and not run.quiet:
         typer.echo(f"{skipped} of {len(batch.cases)} were done before", err=True)
     for case in run.track(batch.left, total=len(batch.left), label="scans"):
+        told = None
         try:
-            mean = batch.impute(case)
+            typer.echo(batch.impute(case))
         except Exception as error:  # whatever is wrong with one scan, the others are imputed
             if "--debug" in run.command_line:
                 traceback.print_exception(error)
-            batch.fail(case, *tell(error))
-        else:
-            typer.echo(mean)
+            told = tell(error)
+        if told:  # the error is gone, and with it the images that its traceback held
+            batch.fail(case, *told)
     if not run.quiet:
         _summarise(run, batch)
 
@@ -55,6 +56,6 @@ def _summarise(run: Run, batch: "Batch") -> None:
     if len(rows) > LONGEST_TABLE:
         rows = [row for row in rows if row[1] == "failed"]
     if len(batch.cases) > 1 and rows:
-        show_table(("scan", "status", "seconds", "problem"), rows, left=2, err=True)
+        show_table(("scan", "status", "seconds", "problem"), rows, left=4, err=True)
     if batch.report.count("done"):
         typer.echo(NOTICE, err=True)

@@ -12,13 +12,16 @@ from mriimpute.errors import MriImputeError
 
 __all__ = ["evaluate"]
 
+RIVALS, SCORING = "What is compared", "How it is scored"
 
-def _define(wanted: bool) -> None:
+
+def _define(wanted: bool) -> bool:
     if wanted:
         from mriimpute.evaluate.definitions import definitions_text
 
         typer.echo(definitions_text())
         raise typer.Exit
+    return wanted  # what a callback returns is what the command gets
 
 
 @command()
@@ -36,61 +39,93 @@ def evaluate(
     ] = None,
     model: Annotated[
         list[Path] | None,
-        typer.Option(metavar="RUN", help="Run folder of `train`; may be repeated."),
+        typer.Option(
+            metavar="RUN", rich_help_panel=RIVALS, help="Run folder of `train`; may be repeated."
+        ),
     ] = None,
     methods: Annotated[
         str,
         typer.Option(
             metavar="A,B,C",
-            help="Those that need fitting are fitted on the train split, in the report folder; "
-            "cross-plane-ridge@scan learns from each scan alone, cross-plane@package has learnt "
-            "before, cross-plane@adapt goes on learning from each scan.",
+            rich_help_panel=RIVALS,
+            help="Names that `impute --model` or `train --model` knows. Those that need fitting "
+            "are fitted on the train split, in the report folder; cross-plane-ridge@scan learns "
+            "from each scan alone, cross-plane@package has learnt before, cross-plane@adapt goes "
+            "on learning from each scan.",
         ),
     ] = "linear,pchip,cubic,cross-plane@package",
     external: Annotated[
         list[str] | None,
         typer.Option(
             metavar='NAME="CMD {in} {out}"',
+            rich_help_panel=RIVALS,
             help="Another program: gets the sparse scan as {in}, a thick-gap NIfTI, and writes "
             "the filled one to {out}; may be repeated.",
         ),
     ] = None,
     external_minutes: Annotated[
-        float, typer.Option(min=0.01, help="Time limit of another program for one scan.")
+        float,
+        typer.Option(
+            min=0.01,
+            metavar="MINUTES",
+            rich_help_panel=RIVALS,
+            help="Time limit of another program for one scan.",
+        ),
     ] = 60.0,
     split: Annotated[
         Literal["train", "val", "test", "all"],
         typer.Option(
-            help="Whom to score. Others than test: only for scans no model has learnt from."
+            rich_help_panel=SCORING,
+            help="Whom to score. Others than test: only for scans no model has learnt from.",
         ),
     ] = "test",
-    samples: Annotated[int, typer.Option(min=2, max=999, help="Draws to score per scan.")] = 20,
+    samples: Annotated[
+        int,
+        typer.Option(
+            min=2,
+            max=999,
+            metavar="K",
+            rich_help_panel=SCORING,
+            help="Draws to score per scan.",
+        ),
+    ] = 20,
     protocol: Annotated[
         Literal["simulated", "paper", "thick", "brats-inpaint"],
         typer.Option(
+            rich_help_panel=SCORING,
             help="How answers are scored. simulated: paper for point samples, thick for slices "
-            "simulated with --thickness. brats-inpaint: as in that challenge."
+            "simulated with --thickness. brats-inpaint: as in that challenge.",
         ),
     ] = "simulated",
     without_truth: Annotated[
         bool,
         typer.Option(
             "--without-truth",
+            rich_help_panel=SCORING,
             help="Hide acquired slices, then lines inside of them, and score on what is hidden.",
         ),
     ] = False,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Scans scored side by side; changes no score.")
+        int, typer.Option(min=1, metavar="N", help="Scans scored side by side; changes no score.")
     ] = 1,
     definitions: Annotated[
         bool,
-        typer.Option("--definitions", callback=_define, is_eager=True, help="What is measured."),
+        typer.Option(
+            "--definitions",
+            callback=_define,
+            is_eager=True,
+            rich_help_panel=SCORING,
+            help="Print what every number means, and exit.",
+        ),
     ] = False,
 ) -> None:
     """Score imputed scans against truth, or real sparse scans without any: tables and a page.
 
-    The same command goes on after a stop. Examples: mriimpute evaluate sim --model run;
-    mriimpute evaluate clinical/ --without-truth --jobs 4
+    The same command goes on after a stop.
+
+    Example: mriimpute evaluate sim --model run
+
+    Without truth: mriimpute evaluate clinical/ --without-truth --jobs 4
     """
     if len(source) > 1 and not without_truth:
         raise typer.BadParameter("one SIM at a time; --without-truth takes several sources")

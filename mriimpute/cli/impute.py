@@ -16,6 +16,7 @@ from mriimpute.errors import ConfigError
 
 __all__ = ["impute"]
 
+SCAN, RESULT, WORK = "What the scan is", "What is written", "How it is computed"
 BATCH = "Many scans"
 
 
@@ -25,7 +26,7 @@ def impute(
     scans: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SCAN...",
+            metavar="SCAN",
             help="Files, folders of scans, BIDS trees, DICOM series (folder or zip), .txt lists "
             "with one path a line.",
         ),
@@ -42,49 +43,76 @@ def impute(
             "cross-plane-ridge, dictionary, deep-image-prior."
         ),
     ] = "cross-plane",
-    samples: Annotated[int, typer.Option(min=0, max=999, help="Posterior draws to write.")] = 0,
-    spacing: Annotated[
-        float | None,
-        typer.Option(metavar="MM", help="Between output slices. Default: as inside a slice."),
-    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=0, max=999, metavar="K", help="Posterior draws to write.")
+    ] = 0,
     observed: Annotated[
         Path | None,
         typer.Option(
             metavar="IMAGE",
+            rich_help_panel=SCAN,
             help="1 where acquired. Default: SCAN_desc-observed beside it, else geometry and NaN.",
         ),
     ] = None,
-    keep_observed: Annotated[
-        bool, typer.Option(help="Acquired voxels come back bit for bit.")
-    ] = True,
     thickness: Annotated[
         str,
         typer.Option(
             metavar="MM|auto",
-            help="Slice profile (FWHM), for cross-plane; 0: point samples; auto: as the header "
-            "says.",
+            rich_help_panel=SCAN,
+            help="Slice profile (FWHM), for cross-plane; 0: point samples; auto: what the DICOM "
+            "header or the BIDS sidecar states.",
         ),
     ] = "0",
     adapt: Annotated[
         bool,
-        typer.Option("--adapt", help="Learn from the scan's own slices first; slower."),
+        typer.Option(
+            "--adapt",
+            rich_help_panel=WORK,
+            help="Let cross-plane learn from the scan's own slices first; slower.",
+        ),
     ] = False,
-    space: Annotated[
-        Literal["native", "template"],
-        typer.Option(help="template: the common 1 mm grid, by an affine; voxels are resampled."),
-    ] = "native",
-    split: Annotated[
-        Literal["train", "val", "test"] | None,
-        typer.Option(help="Only these subjects of a cohort's participants.tsv."),
-    ] = None,
     tile: Annotated[
         int,
-        typer.Option(min=16, metavar="VOXELS", help="Edge worked on at once; bounds memory only."),
+        typer.Option(
+            min=16,
+            metavar="VOXELS",
+            rich_help_panel=WORK,
+            help="Edge worked on at once; bounds memory only.",
+        ),
     ] = TILE,
+    spacing: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MM",
+            rich_help_panel=RESULT,
+            help="Between output slices. Default: as inside a slice.",
+        ),
+    ] = None,
+    space: Annotated[
+        Literal["native", "template"],
+        typer.Option(
+            rich_help_panel=RESULT,
+            help="template: the common 1 mm grid, by an affine; voxels are resampled.",
+        ),
+    ] = "native",
+    keep_observed: Annotated[
+        bool,
+        typer.Option(rich_help_panel=RESULT, help="Acquired voxels come back bit for bit."),
+    ] = True,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page",
+            rich_help_panel=RESULT,
+            help="Also desc-report.html beside the results, to look at: planes, uncertainty, "
+            "interpolated against imputed. It shows the person scanned.",
+        ),
+    ] = False,
     dicom_out: Annotated[
         bool,
         typer.Option(
             "--dicom-out",
+            rich_help_panel=RESULT,
             help="For a DICOM series: mean and std also as derived series of its study.",
         ),
     ] = False,
@@ -92,8 +120,9 @@ def impute(
         bool,
         typer.Option(
             "--dicom-identity",
-            help="These name the patient; else only the study's unique identifier does. Never the "
-            "birth date.",
+            rich_help_panel=RESULT,
+            help="With --dicom-out: these name the patient; else only the study's unique "
+            "identifier does. Never the birth date.",
         ),
     ] = False,
     participant_label: Annotated[
@@ -119,20 +148,18 @@ def impute(
             '{"t1w": {"suffix": "T1w", "session": "pre"}}.',
         ),
     ] = None,
+    split: Annotated[
+        Literal["train", "val", "test"] | None,
+        typer.Option(
+            rich_help_panel=BATCH, help="Only these subjects of a folder's participants.tsv."
+        ),
+    ] = None,
     part: Annotated[
         str,
         typer.Option(
             metavar="I/N", rich_help_panel=BATCH, help="Of N jobs that share the scans, job I."
         ),
     ] = "1/1",
-    page: Annotated[
-        bool,
-        typer.Option(
-            "--page",
-            help="Also desc-report.html beside the results, to look at: planes, uncertainty, "
-            "interpolated against imputed. It shows the person scanned.",
-        ),
-    ] = False,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -160,7 +187,8 @@ def impute(
     """
     from mriimpute.impute import FITTED, METHODS, identity, load_imputer
     from mriimpute.impute.batch import Batch, Part
-    from mriimpute.impute.case import Request, plan, require_draws
+    from mriimpute.impute.case import Request, require_draws
+    from mriimpute.impute.plan import plan
     from mriimpute.impute.sources import protect
     from mriimpute.io.bids import Selection, read_queries
 

@@ -29,7 +29,11 @@ def _device(value: str) -> str:
 Seed = Annotated[
     int,
     typer.Option(
-        "--seed", min=0, help="Same seed, same input: same result.", rich_help_panel=PANEL
+        "--seed",
+        min=0,
+        metavar="N",
+        help="Same seed, same input: same result.",
+        rich_help_panel=PANEL,
     ),
 ]
 Device = Annotated[
@@ -44,7 +48,13 @@ Device = Annotated[
 ]
 Threads = Annotated[
     int,
-    typer.Option("--threads", min=0, help="CPU threads; 0: one per core.", rich_help_panel=PANEL),
+    typer.Option(
+        "--threads",
+        min=0,
+        metavar="N",
+        help="CPU threads; 0: one per core.",
+        rich_help_panel=PANEL,
+    ),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace existing results.", rich_help_panel=PANEL)

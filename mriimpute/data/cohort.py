@@ -10,7 +10,15 @@ from mriimpute.files import read_tsv
 from mriimpute.io import find_scans
 from mriimpute.io.tree import stem, subject
 
-__all__ = ["Cohort", "Split", "cohort", "observed_beside", "scans_of", "subjects_of"]
+__all__ = [
+    "Cohort",
+    "Split",
+    "cohort",
+    "observed_beside",
+    "scans_of",
+    "sparse_scans",
+    "subjects_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +50,7 @@ def cohort(source: Path) -> Cohort:
     Raises:
         VolumeError: If there is no scan to fit on, or the table contradicts itself.
     """
-    folder = source / "cohort" if (source / "cohort").is_dir() else source
+    folder = sparse_scans(source)
     scans = find_scans(folder)
     split = _split(folder / "participants.tsv")
     if split is None:
@@ -60,6 +68,11 @@ def cohort(source: Path) -> Cohort:
             hint="write train into its column split, or remove the column",
         )
     return chosen
+
+
+def sparse_scans(source: Path) -> Path:
+    """Returns the folder of sparse scans in what `simulate` wrote, anything else as it is."""
+    return source / "cohort" if (source / "cohort").is_dir() else source
 
 
 def scans_of(source: Path, split: Split) -> list[Path]:

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from mriimpute.data import fine_volume, observed_beside
 from mriimpute.data.cohort import Split, subjects_of
 from mriimpute.errors import ConfigError, GeometryError, MriImputeError, VolumeError
 from mriimpute.evaluate.exam import DATA_RANGE_PERCENTILE, Exam, SparseCase
 from mriimpute.evaluate.protocol import PAPER, Protocol
-from mriimpute.files import read_json, sha256
-from mriimpute.geometry import Stack, find_stack, grids_agree, transform
-from mriimpute.io import find_scans, read_scan, stem
+from mriimpute.files import read_json
+from mriimpute.geometry import find_stack, grids_agree, inside_grid, spanned, transform
+from mriimpute.io import checksum, find_scans, read_scan, stem
 from mriimpute.volume import Volume
 
 __all__ = [
@@ -132,7 +132,7 @@ def read_exam(case: Case, protocol: Protocol = PAPER, *, thickness_mm: float = 0
     volume = fine_volume(scan, truth.spacing_mm[axis]).volume
     part = _part(case, volume, truth)
     stack = find_stack(volume.observed)
-    region = inside[part] & ~volume.observed & _between(volume, stack)
+    region = inside[part] & ~volume.observed & spanned(stack, volume.shape)
     if not region.any():
         raise VolumeError(f"{case.scan}: no voxel of the brain is missing", hint=AGAIN)
 
@@ -146,7 +146,7 @@ def read_exam(case: Case, protocol: Protocol = PAPER, *, thickness_mm: float = 0
 
     return Exam(
         case=case,
-        checksum=sha256(case.scan),
+        checksum=checksum(case.scan),
         volume=replace(volume, thickness_mm=thickness_mm),
         stack=stack,
         truth=truth.data[part],
@@ -214,26 +214,14 @@ def _part(case: Case, fine: Volume, truth: Volume) -> tuple[slice, slice, slice]
 
     The same place, not about the same place: a score over a shifted grid would measure the shift.
     """
-    corner = transform(np.linalg.inv(truth.affine), fine.affine[:3, 3])
-    start = np.rint(corner).astype(int)
-    moved = truth.affine.copy()
-    moved[:3, 3] = transform(truth.affine, start.astype(np.float64))
-    stop = start + fine.shape
-    fits = (start >= 0).all() and (stop <= truth.shape).all()
-    if not fits or not grids_agree(moved, fine.affine, fine.shape, tolerance_mm=TOLERANCE_MM):
+    part = inside_grid(
+        fine.affine, fine.shape, truth.affine, truth.shape, tolerance_mm=TOLERANCE_MM
+    )
+    if part is None:
+        corner = transform(np.linalg.inv(truth.affine), fine.affine[:3, 3])
         raise GeometryError(
             f"{case.scan} and {case.truth} do not lie on one grid: the scan's first voxel is "
             f"voxel {tuple(np.round(corner, 3).tolist())} of the truth",
             hint=AGAIN,
         )
-    i, j, k = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
-    return i, j, k
-
-
-def _between(volume: Volume, stack: Stack | None) -> Bool[np.ndarray, "i j k"]:
-    """Returns where imputing is no extrapolation: from the first to the last acquired slice."""
-    if stack is None:
-        return np.ones(volume.shape, bool)
-    inside = np.zeros(volume.shape, bool)
-    np.moveaxis(inside, stack.axis, 0)[stack.positions[0] : stack.positions[-1] + 1] = True
-    return inside
+    return part

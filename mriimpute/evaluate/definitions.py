@@ -173,6 +173,18 @@ _ALL = (
         "the same of the Gaussian that the draws come from (ensemble-adjusted ignorance score, "
         "Siegert et al. 2019: no number of draws is favoured); empty below 4 draws",
     ),
+    Definition(
+        "elbo",
+        "ELBO",
+        "nats per voxel",
+        "higher",
+        "lower bound of the joint log density, per percent of the data range, that a model of "
+        "patches gives to the missing voxels of each patch given its observed ones: "
+        "log mean p(x | z) q(z | observed) / q(z | observed, x) over 8 draws z of the model's own "
+        "encoder, shown the truth x. Exact for ppca; as loose as that encoder is inexact. Sees "
+        "whether neighbours err together; of patches before they are blended, where a voxel in "
+        "several counts in each",
+    ),
     *(
         Definition(
             f"coverage{level}",

@@ -10,6 +10,7 @@ What is hidden is NaN in the question, and no choice of voxels depends on it.
 Axes: i, j, k = voxel indices.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,11 +23,10 @@ from mriimpute.data.grid import refinement, spread
 from mriimpute.errors import VolumeError
 from mriimpute.evaluate.exam import DATA_RANGE_PERCENTILE, Exam, SparseCase
 from mriimpute.evaluate.protocol import LINES, SLICES
-from mriimpute.files import sha256
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.impute import Imputation, Imputer
 from mriimpute.impute.interpolate import interpolated
-from mriimpute.io import read_scan
+from mriimpute.io import checksum, read_scan
 from mriimpute.volume import Volume
 
 __all__ = ["Finer", "Hidden", "HiddenCase", "read_hidden"]
@@ -72,12 +72,20 @@ class Finer(Imputer):
             fine, seed=seed, case=case, tile=tile, keep_observed=keep_observed
         )
         some = _every(self.factor, self.axis)
-        draw, std = answer.draw, answer.std
+        draw, std, density = answer.draw, answer.std, answer.log_density
+
+        def log_density(truth: Image, region: Bool[np.ndarray, "i j k"]) -> float:
+            fine_truth = np.full(fine.shape, np.nan, np.float32)
+            fine_region = np.zeros(fine.shape, bool)
+            fine_truth[some], fine_region[some] = truth, region
+            return math.nan if density is None else density(fine_truth, fine_region)
+
         return replace(
             answer,
             mean=answer.mean[some],
             std=None if std is None else std[some],
             draw=None if draw is None else lambda number: draw(number)[some],
+            log_density=None if density is None else log_density,
         )
 
 
@@ -111,7 +119,7 @@ def read_hidden(case: HiddenCase) -> Exam:
 
     return Exam(
         case=case,
-        checksum=f"{sha256(case.scan)}-{case.hidden}",
+        checksum=f"{checksum(case.scan)}-{case.hidden}",
         volume=question,
         stack=stack,
         truth=acquired.data,

@@ -30,13 +30,17 @@ _BRAIN_RANGE = (
     "99.5th percentile of the truth inside the brain, per scan, in input units; the range starts "
     "at zero and nothing is clipped"
 )
+_HIDDEN = "what was acquired there and then hidden"
 _HEAD = "The head is where what a method is shown, interpolated linearly, is no air (Otsu, halved)"
 _HEAD_BIAS = (
-    "No brain is known: the whole head counts, and the edges of scalp, skull and neck make most "
-    "of the error and of the gains (one T1w scan, slices hidden: +2.7 dB over interpolation on "
-    "the head, +0.7 dB on a box inside its brain)."
+    "No brain is known: the whole head counts, with scalp, skull and neck. On the one T1w scan "
+    "where this was looked at, slices hidden, the gain over interpolation was +2.7 dB on the head "
+    "and +0.7 dB on a box inside its brain."
 )
-_HEAD_RANGE = "99.5th percentile of the acquired voxels of the head, per scan, in input units"
+_HEAD_RANGE = (
+    "99.5th percentile of the acquired voxels of the head, the hidden ones included, per scan, in "
+    "input units; methods are not told"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +50,7 @@ class Protocol:
     Attributes:
         name: In settings and tables.
         title: What is scored, in a few words.
+        answer: What it is compared with, in a few words.
         region: Which voxels count.
         data_range: What counts as the whole range of intensities.
         scale: The data range: "brain", a percentile of the truth in there, or "region", the
@@ -56,11 +61,17 @@ class Protocol:
 
     name: str
     title: str = "Missing voxels of the brain"
+    answer: str = "truth that no method saw"
     region: str = _BRAIN
     data_range: str = _BRAIN_RANGE
     scale: Literal["brain", "region"] = "brain"
     whole_head: bool = False
     bias: str = ""
+
+    @property
+    def part(self) -> str:
+        """Of what voxels count, and pictures show nothing else."""
+        return "head" if self.whole_head else "brain"
 
 
 PAPER = Protocol(name="paper")
@@ -89,12 +100,13 @@ INPAINT = Protocol(
 SLICES = Protocol(
     name="slices",
     title="Acquired slices that were hidden: every second one",
+    answer=_HIDDEN,
     region=f"every second acquired slice, the outermost ones left out, where the head is. {_HEAD}",
     data_range=_HEAD_RANGE,
     whole_head=True,
     bias="harder than the real task: the gap is doubled, and only its middle is scored, twice as "
     "far from acquired slices as any voxel that is really missing. Methods that know more anatomy "
-    "look better here than they are at the real gap. A hidden slice is an average over its "
+    "may look better here than they are at the real gap. A hidden slice is an average over its "
     f"thickness, as its neighbours are. {_HEAD_BIAS}",
 )
 """Leave slices out of real scans."""
@@ -102,6 +114,7 @@ SLICES = Protocol(
 LINES = Protocol(
     name="lines",
     title="Lines hidden inside acquired slices, one in so many kept",
+    answer=_HIDDEN,
     region="hidden lines inside acquired slices, from the first to the last one shown, where the "
     f"head is. {_HEAD}",
     data_range=_HEAD_RANGE,

@@ -4,6 +4,7 @@ Errors are in percent of the data range, so that scans of any intensity scale ca
 A score that a method does not earn is NaN: an interpolator has no interval to be covered.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,7 @@ METRICS = (
     "energy_percent",
     "nll_std",
     "nll_draws",
+    "elbo",
     "coverage50",
     "coverage80",
     "coverage90",
@@ -120,6 +122,7 @@ class Row:
     data_range: float
     bins: tuple[Bin, ...]
     regions: tuple[Region, ...]
+    elbo: float = math.nan  # rows made before it existed go without
     curves: Curves | None = None
     trace: Trace | None = None
 

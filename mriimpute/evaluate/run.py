@@ -28,7 +28,7 @@ from mriimpute.evaluate.protocol import Protocol, ProtocolName, resolve
 from mriimpute.evaluate.scores import Row
 from mriimpute.evaluate.scoring import C, Work, score_all
 from mriimpute.evaluate.store import Store
-from mriimpute.evaluate.summary import FEWEST_SUBJECTS, INTERPOLATORS, Summary, summarise
+from mriimpute.evaluate.summary import FEWEST_SUBJECTS, Summary, summarise
 from mriimpute.evaluate.tables import write_tables
 from mriimpute.files import sha256
 from mriimpute.impute.external import External
@@ -173,14 +173,16 @@ def concluded(
     """
     rows = score_all(work, cases, jobs=jobs, track=track, on_failure=left_out)
     report, fingerprints = work.store.report, _fingerprints(rows, work.contenders)
+    panels = _panels(work, rows, rows[0].scan)
+    found = summarise(rows, report=report, panels=panels, seed=work.seed)
     summary = dataclasses.replace(
-        summarise(rows, report=report, panels=_panels(work, rows, rows[0].scan), seed=work.seed),
+        found,
         left_out=tuple(dict.fromkeys(left_out.names if left_out else ())),
         split=split,
         settings=settings,
         fingerprints=fingerprints,
         protocol=protocol,
-        worst=_panels(work, rows, _worst(rows)),
+        worst=_panels(work, rows, _worst(found)),
     )
     write_tables(summary, settings, fingerprints)
     log.info("%s: metrics.csv, distance.csv, summary.json", report)
@@ -197,20 +199,13 @@ def _panels(work: Work[C], rows: Sequence[Row], scan: str) -> dict[str, Panel]:
     return {row.method: work.store.panel(scan, row.method) for row in rows if row.scan == scan}
 
 
-def _worst(rows: Sequence[Row]) -> str:
+def _worst(summary: Summary) -> str:
     """Returns the scan where the best method gains least; empty where nothing is compared."""
-    scores: dict[str, dict[str, float]] = {}
-    for row in rows:
-        scores.setdefault(row.method, {})[row.scan] = row.psnr_db
     plain, other = (
-        max(
-            (own for name, own in scores.items() if (name in INTERPOLATORS) == interpolates),
-            key=lambda own: sum(own.values()),
-            default=None,
-        )
-        for interpolates in (True, False)
+        {row.scan: row.psnr_db for row in summary.rows if row.method == method}
+        for method in (summary.best_interpolator, summary.best_other)
     )
-    if plain is None or other is None or len(plain) < 2:
+    if not plain or not other or len(plain) < 2:
         return ""
     return min(plain, key=lambda scan: other[scan] - plain[scan])
 

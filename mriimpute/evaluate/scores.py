@@ -76,6 +76,7 @@ def examine(
         **_of_edges(bins),
         **_of_uncertainty(answer, curves),
         energy_percent=answer.percent(_energy(answer, exam, draws)),
+        elbo=_elbo(imputation, exam),
         **_of_regions(regions, exam.data_range),
     )
     return row, imputation
@@ -167,6 +168,13 @@ def _energy(answer: Answer, exam: Exam, draws: Draws | None) -> float:
     """Returns the energy score of the draws, or of the mean as the only one without draws."""
     said = answer.mean[None] if draws is None else draws
     return metrics.energy_score(answer.truth, said, region=exam.region)
+
+
+def _elbo(imputation: Imputation, exam: Exam) -> float:
+    """Returns the bound, in nats per voxel and per percent of the data range."""
+    if imputation.log_density is None:
+        return math.nan
+    return imputation.log_density(exam.truth, exam.region) + math.log(exam.data_range / 100)
 
 
 def _curves(answer: Answer) -> Curves:

@@ -103,7 +103,7 @@ class Summary:
         settings: What every row depends on.
         fingerprints: Checksum of the weights, or version, by method.
         protocol: What was asked, and what to know before the numbers are believed.
-        worst: Panels of the scan where the best method gains least over the best interpolator.
+        worst: Panels of the scan where `best_other` gains least over the best interpolator.
     """
 
     report: Path
@@ -120,6 +120,13 @@ class Summary:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     worst: Mapping[str, Panel] = field(default_factory=dict)
     protocol: Protocol = PAPER
+
+    @property
+    def best_other(self) -> str:
+        """The method with the highest mean PSNR that is no interpolator; empty without one."""
+        others = [s for s in self.standings if s.method not in INTERPOLATORS]
+        best = max(others, key=lambda s: s.scores["psnr_db"].mean, default=None)
+        return best.method if best else ""
 
 
 def summarise(

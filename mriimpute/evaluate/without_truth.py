@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 from mriimpute.checkpoint import load
-from mriimpute.data.cohort import Split, subjects_of
+from mriimpute.data.cohort import Split, sparse_scans, subjects_of
 from mriimpute.errors import ConfigError
 from mriimpute.evaluate.cases import OnFailure, ScoredSplit
 from mriimpute.evaluate.contenders import (
@@ -30,6 +30,7 @@ from mriimpute.evaluate.run import DEFINITIONS_VERSION, LeftOut, concluded
 from mriimpute.evaluate.scoring import Work
 from mriimpute.evaluate.store import Store
 from mriimpute.evaluate.summary import Summary
+from mriimpute.files import refuse_inside
 from mriimpute.impute import model_file
 from mriimpute.impute.external import External
 from mriimpute.io import find_scans, stem
@@ -86,14 +87,17 @@ def without_truth(
 
     Raises:
         ConfigError: If a method is unknown, or would be fitted on one of several cohorts.
-        OutputError: If `out` holds something else, or results made with other settings.
+        OutputError: If `out` lies among the scans, holds something else, or results made with
+            other settings.
         VolumeError: If a scan cannot be read and `on_failure` is None, or none can be scored.
     """
     if samples < 2:
         raise ValueError(f"samples must be at least 2, got {samples}")
     require_known(methods, models, externals)
     left_out = LeftOut(on_failure) if on_failure else None
-    folders = [_sparse(source) for source in sources]
+    folders = [sparse_scans(source) for source in sources]
+    for folder in folders:
+        refuse_inside(out, folder)
     known = [_knows_splits(folder) for folder in folders]
     scans = [scan for folder in folders for scan in _scans(folder, split)]
     if to_fit(methods) and len(folders) > 1:
@@ -167,11 +171,6 @@ def _stores(
         store = Store(out / protocol.name, settings, overwrite=overwrite)
         stores[protocol.name] = store, settings
     return stores
-
-
-def _sparse(source: Path) -> Path:
-    """Returns the sparse scans of a simulation, and anything else as it is."""
-    return source / "cohort" if (source / "cohort").is_dir() else source
 
 
 def _knows_splits(folder: Path) -> bool:

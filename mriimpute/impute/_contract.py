@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from mriimpute.impute.footprint import Footprint
 from mriimpute.volume import Volume
@@ -13,6 +13,7 @@ from mriimpute.volume import Volume
 __all__ = ["Imputation", "Imputer", "Trace"]
 
 Image = Float32[np.ndarray, "i j k"]
+Region = Bool[np.ndarray, "i j k"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,16 @@ class Imputation:
         draw: Returns posterior draw number n >= 1, the same for each call and for any number of
             other draws; None where the method gives none.
         trace: How it was fitted to this scan; None where nothing is fitted step by step.
+        log_density: Returns a lower bound of the log density of the truth in a region of missing
+            voxels, given what was observed, in nats per voxel; for whoever judges, who knows the
+            truth. None where the method has no such density.
     """
 
     mean: Image
     std: Image | None = None
     draw: Callable[[int], Image] | None = None
     trace: Trace | None = None
+    log_density: Callable[[Image, Region], float] | None = None
 
 
 class Imputer(ABC):

@@ -7,7 +7,7 @@ a case that the next one does again.
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from mriimpute.data.cohort import Split, observed_beside
+from mriimpute.data.cohort import observed_beside
 from mriimpute.data.grid import FineGrid, fine_volume
 from mriimpute.data.inspection import stated_thickness_mm
 from mriimpute.device import TILE
@@ -24,15 +24,15 @@ from mriimpute.files import writable_folder, write_json
 from mriimpute.impute._contract import Imputation, Imputer
 from mriimpute.impute.dataset import CONTENTS, NOTICE, sidecar
 from mriimpute.impute.footprint import fitting_tile
+from mriimpute.impute.plan import Case
 from mriimpute.impute.series import Export, remove_export, require_series, with_series
-from mriimpute.impute.sources import gather, protect
-from mriimpute.impute.space import Space, Write, writer
-from mriimpute.io import Scan, checksum, read_scan, stem
-from mriimpute.io.bids import NAME, Selection, enclosing_dataset
+from mriimpute.impute.space import Write, writer
+from mriimpute.io import Scan, checksum, read_scan
 from mriimpute.memory import available_bytes
 from mriimpute.provenance import FOLDER
+from mriimpute.stopwatch import stage
 
-__all__ = ["Case", "Request", "impute_case", "is_done", "plain", "plan", "require_draws"]
+__all__ = ["Request", "impute_case", "is_done", "plain", "require_draws"]
 
 log = logging.getLogger(__name__)
 
@@ -71,112 +71,6 @@ class Request:
     thickness_mm: float | Literal["auto"] = 0.0
     adapt: bool = False
     dicom: Export = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A scan and the folder its results go to."""
-
-    scan: Path
-    folder: Path
-    space: Space = "native"
-    below: Path = Path()
-    """Where `folder` lies below the folder for all results."""
-    tree: Path | None = None
-    """The BIDS tree that the scan was found in, if in one."""
-
-    @property
-    def name(self) -> str:
-        """What tells the scan from others in tables and reports."""
-        return (self.below / self.scan.name).as_posix()
-
-    def results(self) -> list[Path]:
-        """Returns the images that are there, that of the mean first."""
-        images = [self.file(label) for label in ("mean", "std", "observed")]
-        while (draw := self.file(f"draw{len(images) - 2:03d}")).is_file():
-            images.append(draw)
-        return [path for path in images if path.is_file()]
-
-    def file(self, label: str) -> Path:
-        """Returns the path of a result such as "mean"; a BIDS name keeps its entities."""
-        name = stem(self.scan)
-        bids = NAME.fullmatch(name)
-        start, suffix = bids.groups() if bids else (name, "")
-        middle = "" if self.space == "native" else f"_space-{self.space}"
-        if bids and label == "observed":  # a mask has no suffix of its own to tell T1w from FLAIR
-            label, suffix = f"observed{suffix}", "mask"
-        end = f"_{suffix}" if bids else ""
-        return self.folder / f"{start}{middle}_desc-{label}{end}.nii.gz"
-
-    @property
-    def dataset(self) -> Path | None:
-        """Root of the results of the BIDS tree that the scan was found in."""
-        if self.tree is None:
-            return None
-        below = self.scan.parent.relative_to(self.tree)
-        return self.folder.parents[len(below.parts) - 1] if below.parts else self.folder
-
-    @property
-    def record(self) -> Path:
-        """The sidecar of the mean, written last."""
-        return _sidecar(self.file("mean"))
-
-    @property
-    def page(self) -> Path:
-        """Where a page about the results lies, if there is one."""
-        return self.file("report").with_name(f"{stem(self.file('report'))}.html")
-
-
-def plan(
-    sources: Sequence[Path],
-    out: Path | None,
-    *,
-    split: Split | None = None,
-    space: Space = "native",
-    selection: Selection | None = None,
-    observed: Path | None = None,
-) -> list[Case]:
-    """Returns the cases that `sources` stand for, each once.
-
-    The results of a file go to `out`, by default to `<name>_imputed` beside it; those of a
-    folder keep its structure below `out`, by default `<folder>_imputed` beside it.
-
-    Args:
-        sources: Files, folders, BIDS trees, lists.
-        out: Folder for results.
-        split: Of folders with a `participants.tsv`, the only split to impute.
-        space: Where results lie.
-        selection: Of BIDS trees, the only scans to impute.
-        observed: The image that marks acquired voxels, if not the one beside each scan.
-
-    Raises:
-        ConfigError: If a list of scans cannot be read.
-        OutputError: If two scans would write the same files, results would lie among inputs, or
-            `out` names a file.
-        VolumeError: If a folder holds no scan.
-    """
-    if out is not None and (out.is_file() or out.name.lower().endswith((".nii", ".nii.gz"))):
-        raise OutputError(f"{out} is a file name", hint="pass a folder with -o")
-
-    cases: dict[Path, Case] = {}
-    for found in gather(sources, split=split, selection=selection):
-        folder = (out or found.default) / found.below
-        case = Case(found.scan, folder, space, found.below, found.tree)
-        other = cases.setdefault(case.file("mean"), case)
-        if other != case:
-            raise OutputError(
-                f"{other.scan} and {case.scan} would both write {case.file('mean')}",
-                hint="impute them in two calls with different -o",
-            )
-    chosen = list(cases.values())
-    marks = [observed] if observed else [observed_beside(case.scan) for case in chosen]
-    enclosing = [enclosing_dataset(case.scan) for case in chosen] if out else []
-    protect(
-        [*sources, *(tree for tree in enclosing if tree)],
-        [*(case.scan for case in chosen), *filter(None, marks)],
-        [case.file(label) for case in chosen for label in ("mean", "std", "observed")],
-    )
-    return chosen
 
 
 def require_draws(imputer: Imputer, request: Request) -> None:
@@ -223,9 +117,10 @@ def impute_case(
     if case.record.exists() and not overwrite:
         raise OutputError(f"{case.file('mean')} exists", hint="pass --overwrite to replace it")
     started = time.monotonic()
-    scan = read_scan(case.scan, observed=request.observed or observed_beside(case.scan))
-    require_series(scan, request.dicom, is_native=case.space == "native")
-    grid = fine_volume(scan, request.spacing_mm)
+    with stage("read"):
+        scan = read_scan(case.scan, observed=request.observed or observed_beside(case.scan))
+        require_series(scan, request.dicom, is_native=case.space == "native")
+        grid = fine_volume(scan, request.spacing_mm)
     thickness_mm = _thickness_mm(scan, grid, request)
     room = available_bytes("cpu")
     tile = fitting_tile(
@@ -234,7 +129,8 @@ def impute_case(
     writable_folder(case.folder)
 
     # The stream is named by content: a renamed or moved scan gets the same draws.
-    content = checksum(case.scan)
+    with stage("read"):
+        content = checksum(case.scan)
     try:
         imputed = imputer.impute(
             replace(grid.volume, thickness_mm=thickness_mm),
@@ -251,11 +147,13 @@ def impute_case(
     if imputed.std is not None:
         _require_finite(imputed.std, "std", case, imputer)
 
-    facts = _facts(case, grid, imputer, request, {"name": _name(case.scan), "sha256": content})
+    source = {"name": _name(case.scan), "sha256": content}
+    facts = _facts(scan, grid, imputer, request, source=source, thickness_mm=thickness_mm)
     put = writer(case.space, scan, grid, imputed.mean)
     made_by = {"sha256": content, "request": facts["request"]}
     put = with_series(put, scan, grid, request.dicom, made_by=made_by)
-    _write_all(case, put, grid, imputed, imputer, request, lambda: record(facts))
+    with stage("write"):
+        _write_all(case, put, grid, imputed, imputer, request, lambda: record(facts))
     log.info(
         "%s: %d of %d slices acquired, %.1f s",
         case.scan.name,
@@ -283,10 +181,9 @@ def _write_all(
         described |= sidecar(case.scan, case.tree)
 
     def write(label: str, data: Image | UInt8[np.ndarray, "i j k"]) -> None:
-        path = case.file(label)
-        put(path, data)
+        put(case.file(label), data)
         content = CONTENTS[label.rstrip("0123456789")]
-        write_json(_sidecar(path), {"Description": content, **described, **record()})
+        write_json(case.sidecar(label), {"Description": content, **described, **record()})
 
     if imputed.draw is not None:
         _write_draws(case, imputed.draw, imputer, request.samples, write)
@@ -312,28 +209,28 @@ def _write_draws(
             write(label, image)
     except VolumeError:
         for label in labels:
-            _remove(case.file(label))
+            _remove(case, label)
         raise
 
 
 def _remove_stale(case: Case, imputed: Imputation, request: Request) -> None:
     """Removes results of an earlier call that this one does not replace."""
-    stale = [] if imputed.std is not None else [case.file("std")]
+    stale = [] if imputed.std is not None else ["std"]
     number = request.samples + 1
-    while (path := case.file(f"draw{number:03d}")).exists():
-        stale.append(path)
+    while case.file(label := f"draw{number:03d}").exists():
+        stale.append(label)
         number += 1
-    for path in stale:
-        _remove(path)
+    for label in stale:
+        _remove(case, label)
     if request.dicom == "none":
         for label in ("mean", "std"):
             remove_export(case.file(label))
 
 
-def _remove(image: Path) -> None:
-    image.unlink(missing_ok=True)
-    _sidecar(image).unlink(missing_ok=True)
-    remove_export(image)
+def _remove(case: Case, label: str) -> None:
+    case.file(label).unlink(missing_ok=True)
+    case.sidecar(label).unlink(missing_ok=True)
+    remove_export(case.file(label))
 
 
 def _no_draws(imputer: Imputer) -> ConfigError:
@@ -368,7 +265,13 @@ def _require_finite(image: Image, what: str, case: Case, imputer: Imputer) -> No
 
 
 def _facts(
-    case: Case, grid: FineGrid, imputer: Imputer, request: Request, source: Mapping[str, str]
+    scan: Scan,
+    grid: FineGrid,
+    imputer: Imputer,
+    request: Request,
+    *,
+    source: Mapping[str, str],
+    thickness_mm: float,
 ) -> dict[str, Any]:
     axis = grid.axis
     spacing_mm = grid.volume.spacing_mm[axis]
@@ -377,6 +280,8 @@ def _facts(
         "input": source,
         "slice_axis": "RAS"[axis],
         "slice_spacing_mm": round(spacing_mm * grid.factor, 6),
+        "stated_thickness_mm": stated_thickness_mm(scan),
+        "assumed_thickness_mm": thickness_mm,
         "imputed_spacing_mm": [round(mm, 6) for mm in grid.volume.spacing_mm],
         "missing_share": round(1 - float(grid.volume.observed.mean()), 6),
         "request": plain(request),
@@ -405,7 +310,3 @@ def plain(request: Request) -> dict[str, Any]:
     decisive = asdict(request) | {"observed": request.observed and request.observed.name}
     del decisive["tile"]
     return decisive
-
-
-def _sidecar(image: Path) -> Path:
-    return image.with_name(f"{stem(image)}.json")

@@ -34,6 +34,7 @@ from mriimpute.impute.variogram import spread_by_distance
 from mriimpute.inference.adaptation import adapted
 from mriimpute.inference.cross_plane_network import Config, build
 from mriimpute.nn.lines import LineNetwork
+from mriimpute.stopwatch import stage
 from mriimpute.volume import Volume
 
 __all__ = ["CrossPlane"]
@@ -123,7 +124,8 @@ class CrossPlane(Imputer):
         self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
     ) -> Imputation:
         """Returns the completed volume. Whole lines are seen at once, so nothing is tiled."""
-        filled = interpolated(volume, "pchip")
+        with stage("interpolate"):
+            filled = interpolated(volume, "pchip")
         stack = find_stack(volume.observed)
         if stack is None:
             log.warning("this is no slice stack: missing voxels are interpolated")
@@ -131,23 +133,28 @@ class CrossPlane(Imputer):
             whole = Stack(2, tuple(range(volume.shape[2])))
             return textured(volume, filled, std, whole, {}, seed, case)
 
-        norm = normalisation(volume)
-        slabs = norm.apply(np.moveaxis(filled, stack.axis, 0))
-        scan = acquired_slices(volume, case)
+        with stage("normalise"):
+            norm = normalisation(volume)
+            slabs = norm.apply(np.moveaxis(filled, stack.axis, 0))
+            scan = acquired_slices(volume, case)
         if scan is None:
             log.warning("no slice is without holes: the spread is that of the cohort, uncorrected")
-        network = self._adapted(scan, stack, volume.thickness_mm, seed, case)
+        with stage("adapt"):
+            network = self._adapted(scan, stack, volume.thickness_mm, seed, case)
         general = LinePredictor.of(network, self.factors, volume.thickness_mm)
         wanted = {gap for gap in stack.gaps if general.knows(gap)} if scan else set()
-        probed = {gap: general.probed(scan, gap) for gap in wanted} if scan else {}
-        predictor = general.corrected(probed)
-        mean, variance = _filled_either_way(slabs, stack, volume.spacing_mm, predictor, scan)
-        ours = np.moveaxis(variance > 0, 0, stack.axis) & ~volume.observed
-        filled = np.where(ours, norm.undo(np.moveaxis(mean, 0, stack.axis)), filled)
-        std = np.sqrt(np.moveaxis(variance, 0, stack.axis)) * np.float32(norm.scale)
-        std = np.where(ours, std, spread_by_distance(volume, ~volume.observed & ~ours))
+        with stage("calibrate"):
+            probed = {gap: general.probed(scan, gap) for gap in wanted} if scan else {}
+            predictor = general.corrected(probed)
+        with stage("fuse"):
+            mean, variance = _filled_either_way(slabs, stack, volume.spacing_mm, predictor, scan)
+            ours = np.moveaxis(variance > 0, 0, stack.axis) & ~volume.observed
+            filled = np.where(ours, norm.undo(np.moveaxis(mean, 0, stack.axis)), filled)
+            std = np.sqrt(np.moveaxis(variance, 0, stack.axis)) * np.float32(norm.scale)
+            std = np.where(ours, std, spread_by_distance(volume, ~volume.observed & ~ours))
 
-        measured = {gap: one.errors.coherence() for gap, one in probed.items()}
+        with stage("calibrate"):
+            measured = {gap: one.errors.coherence() for gap, one in probed.items()}
         coherences = {gap: found for gap, found in measured.items() if found}
         return textured(volume, filled, std, stack, coherences, seed, case)
 
@@ -222,7 +229,9 @@ def _filled(
         alike = [(run, f) for run, f in zip(runs, found, strict=True) if run.gap == gap]
         weights = [len(run.positions) - 1 for run, _ in alike]
         common = correlation(np.average([f.moments for _, f in alike], 0, weights))
-        wider = _across(slabs, [run for run, _ in alike], sizes, predictor, scan) if scan else 1.0
+        with stage("calibrate"):
+            alone = [run for run, _ in alike]
+            wider = _across(slabs, alone, sizes, predictor, scan) if scan else 1.0
         for run, f in alike:
             total = f.alone + common[:, None, None] * f.shared
             _write(mean, run, f.mean, share=predictor.trusted(gap))

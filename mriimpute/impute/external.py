@@ -25,7 +25,7 @@ from jaxtyping import Float32, Float64
 from scipy import ndimage
 
 from mriimpute.errors import ConfigError, ExternalError, GeometryError, VolumeError
-from mriimpute.geometry import find_stack, grids_agree, transform
+from mriimpute.geometry import find_stack, inside_grid, transform
 from mriimpute.impute._contract import Imputation, Imputer
 from mriimpute.io import read_scan, write_grid
 from mriimpute.volume import Volume
@@ -144,16 +144,13 @@ class External(Imputer):
 
     def _placed(self, written: Volume, volume: Volume) -> Float32[np.ndarray, "i j k"]:
         """Returns what was written, on the grid of the volume."""
-        index = np.linalg.inv(written.affine) @ volume.affine  # from its voxels to those written
-        start = np.rint(index[:3, 3]).astype(int)
-        moved = written.affine.copy()
-        moved[:3, 3] = transform(written.affine, start.astype(np.float64))
-        stop = start + volume.shape
-        inside = (start >= 0).all() and (stop <= written.shape).all()
-        if inside and grids_agree(moved, volume.affine, volume.shape, tolerance_mm=TOLERANCE_MM):
-            i, j, k = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
-            return written.data[i, j, k]
+        part = inside_grid(
+            volume.affine, volume.shape, written.affine, written.shape, tolerance_mm=TOLERANCE_MM
+        )
+        if part is not None:
+            return written.data[part]
 
+        index = np.linalg.inv(written.affine) @ volume.affine  # from its voxels to those written
         self._require_cover(index, written, volume)
         log.warning(
             "%s wrote another grid (%s voxels of %s mm): resampled linearly, which may cost it "

@@ -28,6 +28,7 @@ from scipy import fft
 from mriimpute.geometry import Stack
 from mriimpute.impute._contract import Imputation
 from mriimpute.seeds import numpy_stream
+from mriimpute.stopwatch import stage
 from mriimpute.volume import Volume
 
 __all__ = ["Coherence", "ErrorSums", "textured", "unit_noise", "white"]
@@ -140,8 +141,9 @@ def textured(
 
     def draw(number: int) -> Float32[np.ndarray, "i j k"]:
         generator = numpy_stream(seed, "impute", case, "draw", number)
-        noise = _noise(mean.shape, stack.axis, roots(), generator)
-        return np.where(volume.observed, volume.data, mean + std * noise)
+        with stage("draws"):
+            noise = _noise(mean.shape, stack.axis, roots(), generator)
+            return np.where(volume.observed, volume.data, mean + std * noise)
 
     return Imputation(mean=mean, std=std, draw=draw)
 

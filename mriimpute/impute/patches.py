@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64
 from torch import Tensor
 
 from mriimpute import models
@@ -45,6 +45,7 @@ from mriimpute.impute._contract import Imputation, Imputer
 from mriimpute.impute.footprint import Footprint
 from mriimpute.impute.lattice import Blend, Box, Lattice, Place
 from mriimpute.inference.importance import effective_sample_size, log_weights, resample
+from mriimpute.inference.recovery_bound import missing_bound
 from mriimpute.models import Model, Recovery
 from mriimpute.seeds import numpy_stream, stream
 from mriimpute.volume import Volume
@@ -57,12 +58,13 @@ BATCH = 16
 """Patches that the network sees at once. Always so many: a result may depend on it."""
 
 PAIRS = 4
-"""Pairs of latent draws behind the mean and the variance."""
+"""Pairs of latent draws behind the mean and the variance; as many draws behind the density."""
 
 CACHED = 1024
 """Groups of patches whose recovery is kept from one draw to the next."""
 
 Image = Float32[np.ndarray, "i j k"]
+Region = Bool[np.ndarray, "i j k"]
 
 
 class PatchImputer(Imputer):
@@ -111,10 +113,15 @@ class PatchImputer(Imputer):
             y = mean + ratio * (work.latent_draw(number) - mean) + np.sqrt(pixel) * white
             return np.where(kept, volume.data, norm.undo(y))
 
+        def log_density(truth: Image, region: Region) -> float:
+            x = norm.apply(np.where(region, truth, np.float32(np.nan)))
+            return work.log_density(x, region) - float(np.log(norm.scale))
+
         return Imputation(
             mean=np.where(kept, volume.data, norm.undo(mean)),
             std=np.where(kept, np.float32(0), std),
             draw=draw,
+            log_density=log_density,
         )
 
 
@@ -176,6 +183,26 @@ class _Work:
                     blend.add(place, np.stack([tent, tent * f[n]]))
             out[region.slices] = blend.total[1] / blend.total[0]
         return out
+
+    def log_density(self, x: Image, region: Region) -> float:
+        """Returns a bound of the log density of a region, in nats per voxel of each patch."""
+        nats, voxels = 0.0, 0
+        known = np.where(region, x, self.y)
+        judged = np.where(region, np.float32(0), np.float32(np.nan))
+        for index in range(len(self.groups)):
+            missing = self._batch(index, judged).isfinite()
+            count = missing.flatten(1).sum(1)
+            if not count.any():
+                continue
+            patch = self._batch(index, known)
+            noise = self._noise(index, 2 * PAIRS, self.case, "density").to(self.device)
+            with torch.inference_mode():
+                bound = missing_bound(
+                    self.model, self._recovery(index), patch, patch.isfinite(), missing, noise
+                )
+            nats += float(bound[count > 0].double().sum())
+            voxels += int(count.sum())
+        return nats / voxels
 
     def _touching(self, region: Box) -> Iterator[tuple[int, list[Place]]]:
         """Yields the groups with a patch in `region`; of them, all patches are run."""
@@ -255,7 +282,7 @@ class _Work:
         return np.concatenate(locs).reshape(shape), np.concatenate(scales).reshape(shape)
 
     def _log_weights(self, index: int, z: Float[Tensor, "s b m"]) -> Float[Tensor, "s b"]:
-        y, q = self._batch(index), self._recovery(index).latent
+        y, q = self._batch(index, self.y), self._recovery(index).latent
         observed = y.isfinite()
         with torch.inference_mode():
             return torch.cat([log_weights(self.model, q, p, y, observed) for p in z.split(2)])
@@ -263,18 +290,18 @@ class _Work:
     def _recovery(self, index: int) -> Recovery:
         if index in self._recoveries:
             return self._recoveries[index]
-        y = self._batch(index)
+        y = self._batch(index, self.y)
         with torch.inference_mode():
             recovery = self.model.recovery(y, y.isfinite())
         if len(self._recoveries) < CACHED:
             self._recoveries[index] = recovery
         return recovery
 
-    def _batch(self, index: int) -> Float[Tensor, "b 1 *grid"]:
-        """Returns the patches of a group, NaN where unobserved and in places without a patch."""
+    def _batch(self, index: int, image: Image) -> Float[Tensor, "b 1 *grid"]:
+        """Returns a group of patches, NaN outside of the grid and in places without a patch."""
         group = self.groups[index]
         y = np.full((BATCH, *self.lattice.extent), np.nan, np.float32)
-        y[: len(group)] = self.lattice.cut(self.y, group)
+        y[: len(group)] = self.lattice.cut(image, group)
         return torch.from_numpy(y.reshape(BATCH, 1, *self.model.patch)).to(self.device)
 
     def _noise(self, index: int, draws: int, *purpose: str | int) -> Float[Tensor, "s b m"]:

@@ -17,6 +17,9 @@ FITTED = ("dictionary", "deep-image-prior")
 METHODS = (*get_args(Kind), CrossPlaneRidge.name, *FITTED)
 """Need no weights."""
 
+MODEL = "model.safetensors"
+"""What training leaves in a run folder."""
+
 DEFAULT = "cross-plane"
 """Its weights come with the package."""
 
@@ -67,7 +70,13 @@ def model_file(name: str | Path) -> Path:
         raise ConfigError(
             f"no model is called {str(name)!r}", hint=f"use a run folder or one of {known}"
         )
-    return path / "model.safetensors" if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    if not (path / MODEL).is_file():
+        raise ConfigError(
+            f"{path} holds no {MODEL}", hint="pass a run folder that `mriimpute train` has filled"
+        )
+    return path / MODEL
 
 
 def _fitted(name: str, device: str) -> Imputer:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from mriimpute.nn.lines import LineNetwork
 from mriimpute.seeds import fixed
+from mriimpute.stopwatch import stage
 
 __all__ = [
     "Config",
@@ -196,7 +197,8 @@ def predict(
         here = slice(start, min(start + batch, count))
         filled = slice(0, here.stop - here.start)
         shown[filled] = kept[here]
-        f, sigma = _predicted(network, shown, told, gap)
+        with stage("network"):
+            f, sigma = _predicted(network, shown, told, gap)
         mean[here], std[here] = f[filled], sigma[filled]
     return mean, std
 

@@ -24,10 +24,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mriimpute.inference.elbo import negative_log_density
-from mriimpute.models import Model
+from mriimpute.models import Model, Recovery
 from mriimpute.nn.density import Density, DiagonalGaussian
 
-__all__ = ["Bound", "recovery_bound"]
+__all__ = ["Bound", "missing_bound", "recovery_bound"]
 
 DRAWS = 16
 """Draws behind the bound that is returned; one is behind each step."""
@@ -101,6 +101,38 @@ def recovery_bound(
     return Bound(
         float(per_patch.mean()), per_patch, torch.stack(trace) if trace else x.new_zeros(0)
     )
+
+
+def missing_bound(
+    model: Model,
+    recovery: Recovery,
+    x: Float[Tensor, "b 1 *grid"],
+    known: Bool[Tensor, "b 1 *grid"],
+    missing: Bool[Tensor, "b 1 *grid"],
+    noise: Float[Tensor, "s b m"],
+) -> Float[Tensor, " b"]:
+    """Returns a lower bound, in the mean, of log q(x_M | y_O), in nats per patch.
+
+        log 1/K sum_k q(x_M | z_k) q(z_k | y_O) / r(z_k),    z_k ~ r(z) = q(z | y_O, x_M)
+
+    r is the model's own encoder, shown what is missing; nothing is fitted. With an exact posterior
+    every term of the sum is q(x_M | y_O), and so is the bound.
+
+    Args:
+        model: Gives r.
+        recovery: Of the patches, from what was observed.
+        x: What was observed, and the truth of what is missing; other voxels may be NaN.
+        known: Which voxels either of them are.
+        missing: Which voxels are judged.
+        noise: Standard normal, from which the draws of r come.
+    """
+    r = model.posterior(x, known)
+    terms = []
+    for part in noise.split(2):  # two draws at once bound the memory
+        z = r.transport(part)
+        density = -negative_log_density(recovery.voxels(z), x, missing)
+        terms.append(density + recovery.latent.log_prob(z) - r.log_prob(z))
+    return torch.logsumexp(torch.cat(terms), dim=0) - math.log(len(noise))
 
 
 def _bound(

@@ -1,6 +1,8 @@
 """The files in a folder or a zip archive; nothing of an archive is ever unpacked to disk."""
 
+import lzma
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -21,7 +23,18 @@ GREATEST_RATIO = 200
 SMALL = 64 << 20
 """Bytes that are worth no question about the ratio."""
 
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError)
+UNREADABLE = (
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    zlib.error,
+    struct.error,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,7 @@ def opened(path: Path) -> Iterator[Container]:
         return
     try:
         archive = zipfile.ZipFile(path)
-    except (*UNREADABLE, ValueError) as error:
+    except UNREADABLE as error:
         raise VolumeError(
             f"{path} is no readable zip archive: {_reason(error)}", hint="copy it again"
         ) from error

@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,12 @@ import nibabel as nib
 import numpy as np
 from jaxtyping import Float32
 from nibabel.filebasedimages import ImageFileError
+from nibabel.freesurfer.mghformat import MGHError
 from nibabel.spatialimages import HeaderDataError
 
 from mriimpute.errors import GeometryError, VolumeError
+from mriimpute.memory import available_bytes, require_room
+from mriimpute.stopwatch import stage
 
 __all__ = ["ENDINGS", "has_ending", "image_dtype", "load", "voxels"]
 
@@ -22,7 +26,23 @@ ENDINGS = (".nii.gz", ".nii", ".mgz", ".mgh")
 
 COMPRESSED = (".gz", ".mgz")
 
-UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error)
+# Damaged data raise anything, but a lack of memory is no damage.
+UNREADABLE = (
+    ImageFileError,
+    HeaderDataError,
+    MGHError,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+READ_BYTES = 8
+"""Of a voxel, next to its stored number: its intensity, and a copy while it is scaled."""
 
 # gzip cannot shrink more than 1032-fold: a file claiming more is damaged, not large.
 GREATEST_RATIO = 1100
@@ -71,6 +91,7 @@ def voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
     Raises:
         VolumeError: If the file holds something else than one volume of real numbers, or is
             damaged.
+        ResourceError: If it is larger than memory.
     """
     dtype = image_dtype(image)
     if dtype.fields is not None or dtype.kind == "c":
@@ -91,11 +112,15 @@ def voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
         raise VolumeError(
             f"{path} has shape {shape}: {what}", hint="pass a stack of at least two slices"
         )
-    if int(np.prod(shape, dtype=object)) * dtype.itemsize > _capacity(path):
+    count = int(np.prod(shape, dtype=object))
+    if count * dtype.itemsize > _capacity(path):
         raise _damaged(path, "its header announces more voxels than it can hold")
+    # A small compressed file may hold a thousand times its size.
+    require_room(count * (dtype.itemsize + READ_BYTES), available_bytes("cpu"), what=str(path))
     try:
-        data = np.asarray(image.dataobj, dtype=np.float32)
-        _read_to_the_end(path)
+        with stage("gunzip" if has_ending(path, COMPRESSED) else "read"):
+            data = np.asarray(image.dataobj, dtype=np.float32)
+            _read_to_the_end(path)
     except UNREADABLE as error:
         raise _damaged(path, _reason(error)) from error
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mriimpute.files import atomic
+from mriimpute.stopwatch import stage
 
 __all__ = ["save"]
 
@@ -23,6 +24,7 @@ def save(image: Any, path: Path) -> None:
     """
     content = image.to_bytes()
     if path.name.endswith(".gz"):
-        content = gzip.compress(content, COMPRESSION, mtime=0)
+        with stage("gzip"):
+            content = gzip.compress(content, COMPRESSION, mtime=0)
     with atomic(path) as temporary:
         temporary.write_bytes(content)

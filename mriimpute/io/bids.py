@@ -84,7 +84,9 @@ class Selection:
             if absent := sorted(set(_stripped(labels, entity)) - set(there)):
                 raise VolumeError(
                     f"no scan is of {what} {', '.join(absent)}",
-                    hint=f"use labels that are there: {_few(there)}",
+                    hint=f"use labels that are there: {_few(there)}"
+                    if there
+                    else f"pass a BIDS tree, where names of files hold {entity}-LABEL",
                 )
         chosen = [scan for scan, names in found.items() if self._wants(names)]
         if not chosen:
@@ -204,7 +206,7 @@ def _has(names: Mapping[str, str], entity: str, values: Sequence[str]) -> bool:
 
 def _few(labels: Sequence[str], most: int = 12) -> str:
     more = f" and {len(labels) - most} more" if len(labels) > most else ""
-    return ", ".join(labels[:most]) + more if labels else "none is"
+    return ", ".join(labels[:most]) + more
 
 
 def _stripped(labels: Sequence[str], entity: str) -> list[str]:

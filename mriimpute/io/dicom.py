@@ -8,25 +8,21 @@ import functools
 import hashlib
 import logging
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-import pydicom
-from jaxtyping import Float32, Float64
-from numpy.typing import NDArray
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import RLELossless
+from jaxtyping import Float64
 
 from mriimpute.errors import VolumeError
 from mriimpute.files import sha256
 from mriimpute.geometry import skew_deg
-from mriimpute.io._container import Container, opened
-from mriimpute.io._dicom_decode import decoded
-from mriimpute.io._dicom_files import Series, images_in, is_dicom, parsed, quiet, signature
+from mriimpute.io._container import opened
+from mriimpute.io._dicom_files import Series, images_in, is_dicom, signature
+from mriimpute.io._dicom_pixels import intensities
 from mriimpute.io._dicom_stack import SliceStack, one_per_place, stacked
 from mriimpute.io.scan import Scan, Stored, as_scan
 
@@ -35,24 +31,6 @@ __all__ = ["checksum", "container_of", "holds_dicom", "is_archive", "read_series
 log = logging.getLogger(__name__)
 
 ADDRESS = re.compile(r"series-\d{3,}(-[0-9a-f]{6})?(-part\d+)?")
-
-MOST_VOXELS = 1 << 31
-
-PIXELS = [
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "NumberOfFrames",
-    "PixelData",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
-]
 
 
 def container_of(path: Path) -> Path:
@@ -103,7 +81,7 @@ def read_series(path: Path, *, observed: Path | None = None) -> Scan:
     series = _one_series(path)
     name = _named(path, series)
     stack = stacked(series.planes, name)
-    data, dtype = _voxels(stack, series, name)
+    data, dtype = intensities(stack, series, name)
     slopes = {(plane.slope, plane.intercept) for plane in stack.planes}
     slope, intercept = slopes.pop() if len(slopes) == 1 else (1.0, 0.0)
     thickness = {plane.thickness_mm for plane in stack.planes}
@@ -210,101 +188,6 @@ def _one_series(path: Path) -> Series:
 
 def _named(path: Path, series: Series) -> str:
     return str(path) if path != series.container else f"{path} (series {series.number})"
-
-
-def _voxels(
-    stack: SliceStack, series: Series, name: str
-) -> tuple[Float32[np.ndarray, "i j k"], str]:
-    """Returns the intensities, NaN in slices that are not there, and how they were stored."""
-    rows, columns = stack.planes[0].shape
-    if rows * columns * (stack.slots[-1] + 1) > MOST_VOXELS or min(rows, columns) < 2:
-        raise VolumeError(
-            f"{name}: {len(stack.planes)} slices of {rows} x {columns} voxels are no scan",
-            hint="export the series again",
-        )
-    data = np.full((columns, rows, stack.slots[-1] + 1), np.nan, np.float32)
-    dtypes = set()
-    wanted = defaultdict(list)
-    for slot, plane in zip(stack.slots, stack.planes, strict=True):
-        wanted[plane.file].append((slot, plane))
-    with opened(series.container) as container:
-        for file, frames in _frames(container, list(wanted), name):
-            for slot, plane in wanted[file]:
-                if plane.frame >= len(frames) or frames[plane.frame].shape != plane.shape:
-                    raise _cut_short(name, file)
-                image = frames[plane.frame]
-                dtypes.add(str(image.dtype))
-                data[:, :, slot] = image.T * np.float64(plane.slope) + plane.intercept
-    if not np.isfinite(data[:, :, list(stack.slots)]).all():
-        raise VolumeError(f"{name}: its rescaled intensities are not finite", hint="export again")
-    return data, dtypes.pop() if len(dtypes) == 1 else "int16"
-
-
-def _frames(
-    container: Container, files: Sequence[str], name: str
-) -> Iterator[tuple[str, NDArray[np.integer]]]:
-    """Yields the stored numbers in each file, by frame, row and column; not in order."""
-    compressed = []
-    for file in files:
-        try:
-            pixels = parsed(container.open(file), PIXELS, pixels=True)
-            syntax = _syntax(pixels)
-            plain = not syntax.is_compressed or syntax == RLELossless
-        except VolumeError:
-            raise
-        except Exception as error:  # damaged data raise anything, here and below
-            raise _cut_short(name, file) from error
-        if "PixelData" not in pixels:
-            raise VolumeError(f"{name}: {file} has no pixel data", hint="export the series again")
-        if not plain:
-            compressed.append(file)
-            continue
-        try:
-            with quiet():
-                numbers = pixel_array(pixels, raw=True)
-        except Exception as error:
-            raise _cut_short(name, file) from error
-        yield file, numbers[None] if numbers.ndim == 2 else numbers
-    yield from _decompressed(container, compressed, name)
-
-
-def _decompressed(
-    container: Container, files: Sequence[str], name: str
-) -> Iterator[tuple[str, NDArray[np.integer]]]:
-    if not files:
-        return
-    contents = []
-    for file in files:
-        with container.open(file) as opened_file:
-            contents.append(opened_file.read())
-    for file, numbers in zip(files, decoded(contents), strict=True):
-        if numbers is None:
-            syntax = _syntax(parsed(container.open(file), ["Rows"])).name
-            raise VolumeError(
-                f"{name}: {file} cannot be decompressed ({syntax})",
-                hint="copy it again, or convert the series to an uncompressed transfer syntax",
-            )
-        yield file, numbers
-
-
-def _syntax(pixels: Any) -> Any:
-    """Returns the transfer syntax; a file without a preamble has none, but an encoding."""
-    if "TransferSyntaxUID" not in pixels.file_meta:
-        implicit, little = pixels.original_encoding
-        pixels.file_meta.TransferSyntaxUID = (
-            pydicom.uid.ImplicitVRLittleEndian
-            if implicit
-            else pydicom.uid.ExplicitVRLittleEndian
-            if little
-            else pydicom.uid.ExplicitVRBigEndian
-        )
-    return pixels.file_meta.TransferSyntaxUID
-
-
-def _cut_short(name: str, file: str) -> VolumeError:
-    return VolumeError(
-        f"{name}: the image in {file} is damaged or cut short", hint="copy the series again"
-    )
 
 
 def _notes(stack: SliceStack) -> list[str]:

@@ -99,7 +99,8 @@ def write_image(
 def _affine(image: Any, path: Path, form: Form) -> NDArray[np.float64]:
     affine = np.asarray(image.affine, dtype=np.float64)
     if form != "auto" and isinstance(image.header, nib.Nifti1Header):
-        affine = np.asarray(getattr(image.header, f"get_{form}")(), dtype=np.float64)
+        given = _form(image.header, form)
+        affine = np.zeros((4, 4)) if given is None else given
     if not is_invertible(affine):
         raise GeometryError(
             f"{path} has an affine that cannot be inverted", hint="repair the header"
@@ -112,10 +113,13 @@ def _form_notes(image: Any) -> Sequence[str]:
     if not isinstance(header, nib.Nifti1Header):
         return []
     notes = []
-    sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
-    if sform is None and qform is None:
+    sform = _form(header, "sform") if header["sform_code"] > 0 else None
+    qform = _form(header, "qform") if header["qform_code"] > 0 else None
+    if header["sform_code"] <= 0 and header["qform_code"] <= 0:
         notes.append("neither sform nor qform is set: which side is left is a guess")
-    if sform is not None and qform is not None:
+    elif header["qform_code"] > 0 and qform is None:
+        notes.append("the qform is no rotation: the sform is used")
+    elif sform is not None and qform is not None:
         i, j, k = (*map(int, image.shape[:3]), 1, 1)[:3]
         if not grids_agree(sform, qform, (i, j, k), tolerance_mm=0.1):
             notes.append("sform and qform disagree by over 0.1 mm: the sform is used")
@@ -124,6 +128,14 @@ def _form_notes(image: Any) -> Sequence[str]:
         units = {1: "metres", 3: "micrometres"}.get(code, f"unknown units (code {code})")
         notes.append(f"the header gives lengths in {units}; they are taken as mm")
     return notes
+
+
+def _form(header: Any, form: Literal["sform", "qform"]) -> NDArray[np.float64] | None:
+    """Returns the affine of a form, whether its code is set or not; None where it has none."""
+    try:
+        return np.asarray(getattr(header, f"get_{form}")(), dtype=np.float64)
+    except ValueError:  # the quaternion is longer than one, or infinite
+        return None
 
 
 def _nifti_header(image: Any) -> Any:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Shaped
 from numpy.typing import NDArray
 
 from mriimpute.errors import GeometryError, VolumeError
-from mriimpute.geometry import grids_agree
+from mriimpute.geometry import grids_agree, spacing_mm
 from mriimpute.io._dicom_files import Series
 from mriimpute.io._load import load, voxels
 from mriimpute.volume import Volume
@@ -20,6 +20,9 @@ from mriimpute.volume import Volume
 __all__ = ["Scan", "Stored", "as_scan"]
 
 log = logging.getLogger(__name__)
+
+LEAST_MM, MOST_MM, FARTHEST_MM = 1e-4, 1e4, 1e6
+"""What a voxel may measure, and where it may lie: a header in metres or micrometres passes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,6 +122,7 @@ def as_scan(path: Path, stored: Stored, observed: Path | None) -> Scan:
         VolumeError: If no voxel is left, or `observed` cannot be read.
         GeometryError: If `observed` lies elsewhere.
     """
+    _require_plausible(stored.affine, path)
     notes = list(stored.notes)
     finite = np.isfinite(stored.data)
     if not finite.any():
@@ -154,6 +158,17 @@ def as_scan(path: Path, stored: Stored, observed: Path | None) -> Scan:
         thickness_mm=stored.thickness_mm,
         series=stored.series,
     )
+
+
+def _require_plausible(affine: NDArray[np.float64], path: Path) -> None:
+    """Stops before numbers that no scanner writes cancel each other out further on."""
+    sizes, farthest = spacing_mm(affine), float(np.abs(affine[:3, 3]).max())
+    if sizes.min() < LEAST_MM or sizes.max() > MOST_MM or farthest > FARTHEST_MM:
+        shown = " x ".join(f"{mm:.3g}" for mm in sizes)
+        raise GeometryError(
+            f"{path} has voxels of {shown} mm, {farthest:.3g} mm from the origin",
+            hint="repair the header, or export the scan again",
+        )
 
 
 def _chosen(

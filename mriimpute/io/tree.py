@@ -1,13 +1,18 @@
 """Finding scans: a file, a folder of files, a BIDS tree, DICOM series in folders or archives."""
 
-from collections.abc import Iterator
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mriimpute.errors import VolumeError
+from mriimpute.io._dicom_files import Series
 from mriimpute.io._load import ENDINGS, has_ending
 from mriimpute.io.dicom import container_of, holds_dicom, is_archive, series_in
 
 __all__ = ["ENDINGS", "find_scans", "has_ending", "is_label", "stem", "subject"]
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw", "T2star", "inplaneT1", "inplaneT2")
 
@@ -28,7 +33,7 @@ def find_scans(source: Path) -> list[Path]:
     if source.name.upper() == "DICOMDIR":
         return find_scans(source.parent)
     if not source.is_dir():
-        return _series(source) or [source]
+        return [*_series(source)] or [source]
 
     scans = sorted(_images(source)) or _series_below(source)
     if not scans:
@@ -58,15 +63,35 @@ def _series_below(folder: Path) -> list[Path]:
     """Returns the DICOM series in a folder, in folders below it and in archives there."""
     folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
     archives = [path for one in folders for path in one.iterdir() if is_archive(path)]
-    return [scan for place in sorted([*folders, *archives]) for scan in _series(place)]
+    found: dict[Path, Series | None] = {}
+    for place in sorted([*folders, *archives]):
+        found |= _series(place)
+    _tell_of_scattered(found)
+    return list(found)
 
 
-def _series(place: Path) -> list[Path]:
-    """Returns the series in one folder, archive or file; one that cannot be read for itself."""
+def _series(place: Path) -> Mapping[Path, Series | None]:
+    """Returns the series in a folder, archive or file; None: `place` itself, which is damaged."""
     try:
-        return list(series_in(place)) if holds_dicom(place) else []
+        return series_in(place) if holds_dicom(place) else {}
     except VolumeError:
-        return [place]
+        return {place: None}
+
+
+def _tell_of_scattered(found: Mapping[Path, Series | None]) -> None:
+    """Warns where slices of one series lie in several places, each of which is a scan here."""
+    together: defaultdict[str, dict[Path, Series]] = defaultdict(dict)
+    for series in filter(None, found.values()):
+        together[series.uid].setdefault(series.container, series)
+    for parts in together.values():
+        images = [frozenset(plane.uid for plane in series.planes) for series in parts.values()]
+        if len(set(images)) > 1:  # else they are copies
+            log.warning(
+                "series %d lies in %d places, %s: each is taken for a scan of its own",
+                next(iter(parts.values())).number,
+                len(parts),
+                ", ".join(place.name for place in parts),
+            )
 
 
 def is_label(path: Path) -> bool:

@@ -203,7 +203,7 @@ def _stops(traced: Sequence[Row]) -> str:
     stops = sorted(row.trace.stopped_at for row in traced if row.trace is not None)
     seconds = [row.seconds for row in traced]
     span = f"{stops[0]}" if stops[0] == stops[-1] else f"{stops[0]} to {stops[-1]}"
-    return f"stopped after {span} steps; {sum(seconds) / len(seconds):.3g} s per volume on average"
+    return f"result of step {span}; {sum(seconds) / len(seconds):.3g} s per volume on average"
 
 
 def _figure(chart: Markup, caption: str) -> Markup:

@@ -39,6 +39,7 @@ UNCERTAINTY = (
     Column("energy %", "energy_percent", 3),
     Column("NLL std", "nll_std", 3),
     Column("NLL draws", "nll_draws", 3),
+    Column("ELBO", "elbo", 3),
     Column("cover 50", "coverage50", 3),
     Column("cover 80", "coverage80", 3),
     Column("cover 90", "coverage90", 3),
@@ -74,7 +75,11 @@ ROLES = {
 def accuracy(summary: Summary) -> Markup:
     """Returns what the means are worth, with intervals of PSNR and of the gain."""
     best = summary.best_interpolator
-    heads = ["PSNR dB", f"gain over {best} dB", "Holm p"] if best else ["PSNR dB"]
+    heads = ["PSNR dB"]
+    if best and len(summary.standings) > 1:
+        heads.append(f"gain over {best} dB")
+        if _compared(summary, "interpolator"):
+            heads.append("Holm p")
     top = max(round(_mean(s, "psnr_db"), 2) for s in summary.standings)
     first = [
         [
@@ -208,11 +213,11 @@ def _good(column: Column) -> tuple[Markup, ...]:
 
 
 def _best(standings: Sequence[Standing], column: Column) -> set[int]:
-    """Returns the rows whose printed number is the best of the column."""
+    """Returns the rows whose printed number is the best of the column; none if it is alone."""
     values = {n: _mean(s, column.metric) for n, s in enumerate(standings)}
     known = {n: round(value, column.digits) for n, value in values.items() if math.isfinite(value)}
     better = _definition(column.metric).better
-    if not known or not better or len(standings) < 2:
+    if not better or len(known) < 2:
         return set()
     if better in ARROWS:
         pick = max(known.values()) if better == "higher" else min(known.values())

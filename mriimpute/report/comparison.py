@@ -51,7 +51,7 @@ def _draw(summary: Summary) -> Any:
     _show_image(axes[0, 0], view.truth, first, "truth")
     _show_image(axes[0, 1], view.sparse, first, "acquired")
     annotate(axes[0, 0], view)
-    _caption(axes[1, 0], first)
+    _caption(axes[1, 0], first, summary.protocol.part)
     psnr_db = {row.method: row.psnr_db for row in summary.rows if row.scan == first.scan}
     for (name, panel), column in zip(panels.items(), axes.T[2:], strict=True):
         _show_image(column[0], panel.views[0].mean, panel, f"{name}\n{psnr_db[name]:.2f} dB")
@@ -89,11 +89,11 @@ def _show_std(axis: Any, panel: Panel, limit: float) -> Any:
     return show(axis, std, view, colours="cividis", blank="0.75", window=(0.0, limit))
 
 
-def _caption(axis: Any, panel: Panel) -> None:
+def _caption(axis: Any, panel: Panel, part: str) -> None:
     text = (
         f"{panel.scan}\nthe first scan,\nchosen before any score\n\n"
-        "masked to the brain\nimages: 0 to the 99.5th\npercentile of the truth\n"
-        "dB: all missing voxels\nof the brain"
+        f"masked to the {part}\nimages: 0 to the\ndata range\n"
+        "dB: all voxels scored"
     )
     axis.text(0.0, 1.0, text, transform=axis.transAxes, fontsize=7, va="top")
 

@@ -1,6 +1,7 @@
-"""Truth, what was acquired, the best interpolator and the best method, its std and two draws.
+"""Truth, what was acquired, the best interpolator and another method, its std and two draws.
 
-One brain and no face: what lies outside of the brain is black. All images share one intensity
+One brain and no face: what lies outside of the brain is black; where only the head is known, no
+plane is a profile. All images share one intensity
 window; marks at the margin say where the acquired slices lie.
 
 Axes: u, v = the axes of a plane.
@@ -43,7 +44,8 @@ def write_figure(path: Path, summary: Summary) -> None:
     """Writes the figure as a PNG, atomically.
 
     One row per plane. Above each imputed image stands the PSNR of its missing voxels; the method
-    beside the best interpolator is the one with the highest mean PSNR among the others.
+    beside the best interpolator has the highest mean PSNR among the others that give draws, or
+    among all others where none does.
     """
     figure = _draw(summary)
     with atomic(path) as temporary:
@@ -230,6 +232,6 @@ def _caption(summary: Summary, columns: Sequence[Column]) -> str:
         if row.scan == scan and row.method in heads
     )
     return (
-        f"{scan}, the first scan, chosen before any score. Masked to the brain; red: "
-        f"acquired slices.\ndB: PSNR of the missing voxels shown. All of the scan: {whole}."
+        f"{scan}, the first scan, chosen before any score. Masked to the {summary.protocol.part}; "
+        f"red: acquired slices.\ndB: PSNR of the missing voxels shown. All of the scan: {whole}."
     )

@@ -2,7 +2,7 @@
 
 Everything is inside of the file: style, script, pictures, charts. It opens without a network, is
 readable without colours, prints, and shows no face: its pictures are those of
-`mriimpute.evaluate.panels`, which keeps nothing outside of the brain.
+`mriimpute.evaluate.panels`, which keeps nothing outside of the brain, and no profile of a head.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mriimpute.evaluate import Panel, Standing, Summary
 from mriimpute.evaluate.definitions import DEFINITIONS, meanings
+from mriimpute.evaluate.without_truth import SEEN
 from mriimpute.impute.dataset import NOTICE
 from mriimpute.provenance import versions
 from mriimpute.report import _figures, _scores
@@ -76,7 +77,7 @@ def _section(name: str, title: str, content: Markup) -> Markup:
 def _lead(summary: Summary) -> Markup:
     """Returns the finding in a sentence, and what was compared."""
     names = join(*_listed([standing.method for standing in summary.standings]))
-    scored = f"{summary.protocol.title}, against truth that no method saw: "
+    scored = f"{summary.protocol.title}, against {summary.protocol.answer}: "
     compared = tag("p", scored, names, ".")
     best, plain = _best(summary), summary.best_interpolator
     if not summary.ranked or not plain or best is None or best.method == plain:
@@ -98,13 +99,20 @@ def _warnings(summary: Summary) -> Markup:
     said = []
     if summary.left_out:
         names = ", ".join(summary.left_out)
-        said.append(f"Left out, as files are missing or cannot be read: {names}.")
+        said.append(
+            f"Left out, as files are missing or cannot be read, or a method failed: {names}."
+        )
     if not summary.ranked:
         said.append("Fewer than five subjects: nothing is ranked, and means have no interval.")
     if summary.split != "test":
         said.append(
             f"Scored on the split {summary.split!r}, not on test subjects: that is fair only to "
             "models that have not learnt from these scans."
+        )
+    if any(standing.method.endswith(SEEN) for standing in summary.standings):
+        said.append(
+            f"Methods whose name ends in {SEEN} have learnt from these very scans, what is hidden "
+            "included."
         )
     if not said:
         return Markup()
@@ -160,7 +168,7 @@ def _images(summary: Summary, album: Album) -> Markup:
     before, after = (plain or "truth"), (ours or "truth")
     note = (
         f"{mosaics.first.scan}, the first scan: chosen before any score was known. Masked to the "
-        f"{'head' if summary.protocol.whole_head else 'brain'}. Red marks: acquired slices. All "
+        f"{summary.protocol.part}. Red marks: acquired slices. All "
         "images share one window, all errors one scale; dB is of the missing voxels of the plane "
         "shown."
     )
@@ -178,7 +186,7 @@ def _failure(summary: Summary, album: Album) -> Markup:
     if not summary.worst:
         return Markup()
     panels = _in_order(summary, summary.worst)
-    plain, ours = _shown(summary, panels)
+    plain, ours = summary.best_interpolator, summary.best_other
     mosaics = Mosaics(album, panels)
     scan = mosaics.first.scan
     psnr_db = {row.method: row.psnr_db for row in summary.rows if row.scan == scan}
@@ -186,7 +194,7 @@ def _failure(summary: Summary, album: Album) -> Markup:
     if plain in psnr_db and ours in psnr_db:
         gain = f": {psnr_db[ours] - psnr_db[plain]:+.2f} dB over the whole scan"
     note = (
-        f"{scan}, the scan where {ours or 'the best method'} gains least over {plain}{gain}. "
+        f"{scan}, the scan where {ours} gains least over {plain}{gain}. "
         "Chosen by that, so it is no typical scan."
     )
     return join(tag("p", note, class_="note"), mosaics.overview(plain, ours, failure=True))
@@ -221,8 +229,8 @@ def _time(summary: Summary, looks: Mapping[str, Look]) -> Markup:
         said = (
             "The loss of methods that are fitted to each scan, every scan (faint) and the first: "
             "blue circles are fitted, orange squares held out; rings: the step whose result was "
-            "kept, chosen without truth. Of a method that is fitted plane by plane these are "
-            "means over its planes."
+            "kept, chosen without truth. Of a method that is fitted plane by plane all of these "
+            "are means over its planes, where one that has ended counts with its last loss."
         )
         figures = [_figures.fits(summary.rows, method) for method in fitted]
         parts += [

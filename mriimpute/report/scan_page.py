@@ -3,66 +3,37 @@
 It shows the scan, so it is as confidential as the scan itself, and says so. It names no folder,
 as folders carry names of patients; everything else is as in `mriimpute.report.page`.
 
-Axes: i, j, k = right, anterior, superior; u, v = the two of them that span a plane.
+Axes: i, j, k = right, anterior, superior.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool
 
 from mriimpute.data.cohort import observed_beside
 from mriimpute.data.grid import fine_volume
 from mriimpute.files import read_json
 from mriimpute.impute import load_imputer
-from mriimpute.impute.case import Case, Request
+from mriimpute.impute.case import Request
 from mriimpute.impute.dataset import NOTICE
+from mriimpute.impute.plan import Case
 from mriimpute.io import read_scan
 from mriimpute.report._chart import Frame, Series, bars, curves
-from mriimpute.report._flicker import flicker
 from mriimpute.report._html import Markup, document, join, pairs, tag, write_html
 from mriimpute.report._looks import Look
-from mriimpute.report._pictures import SEQUENTIAL, Album, Plane, Scale, scale_bar
+from mriimpute.report._pictures import Album
+from mriimpute.report._scan_pictures import Image, Pictures, Result
 from mriimpute.volume import Volume
 
 __all__ = ["write_scan_page"]
 
-NAMES = ("sagittal", "coronal", "axial")
-ENDS = (("L", "R"), ("P", "A"), ("I", "S"))
-SHARES = (0.3, 0.43, 0.57, 0.7)  # of the head's extent: where the mosaics cut it
-FOREGROUND = 0.1  # of the window: what is darker is air
-WINDOW = (0.5, 99.8)  # percentiles of what was acquired
-STD_PERCENTILE = 99.0
 BINS = 40
-MARGIN = 4  # voxels around the head
 LOOK = Look("#0072B2", "circle", "")
 CONFIDENTIAL = "This page shows image data of the person scanned: keep it as you keep the scan."
-
-Image = Float32[np.ndarray, "i j k"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Result:
-    """What was written for a scan, and what it is looked at beside.
-
-    Attributes:
-        volume: The scan on the imputed grid, as `impute` saw it; in template space the mean.
-        axis: That was refined; -1 in template space.
-        images: By what they are: "mean", "std" and "draw" as far as written, "linear" in native
-            space.
-        difference: Largest |mean - scan| over acquired voxels; NaN in template space.
-        record: The sidecar of the mean.
-    """
-
-    volume: Volume
-    axis: int
-    images: Mapping[str, Image]
-    difference: float
-    record: Mapping[str, Any]
 
 
 def write_scan_page(case: Case, request: Request) -> Path:
@@ -108,7 +79,7 @@ def _read(case: Case, request: Request) -> Result:
 
 def _page(name: str, result: Result) -> Markup:
     album = Album()
-    pictures = _Pictures(album, result)
+    pictures = Pictures(album, result)
     sections = {
         "facts": ("The scan", _facts(name, result)),
         "images": ("What was imputed", pictures.mosaics()),
@@ -218,126 +189,3 @@ def _along(result: Result, head: Bool[np.ndarray, "i j k"], std: Image) -> Marku
     series = Series("", (kept * step_mm).tolist(), means[kept].tolist(), Look("#0072B2", "", ""))
     chart = curves([series], frame)
     return tag("figure", chart, tag("figcaption", "mean over each slice of the head"))
-
-
-class _Pictures:
-    """Planes of the imputed scan, all to one scale and in one window."""
-
-    def __init__(self, album: Album, result: Result) -> None:
-        self.album, self.result = album, result
-        volume = result.volume
-        acquired = volume.data[volume.observed]
-        low, high = np.percentile(acquired, WINDOW)
-        self.window = Scale("gray", float(low), float(max(high, low + 1e-6)))
-        self.head = result.images["mean"] > low + FOREGROUND * (high - low)
-        self.box = _box(self.head)
-        std = result.images.get("std")
-        top = 1.0 if std is None else float(np.percentile(std[self.head], STD_PERCENTILE))
-        self.std_scale = SEQUENTIAL(max(top, 1e-6))._replace(blank=(0, 0, 0))
-        self.width_mm = max(
-            (self.box[u].stop - self.box[u].start) * volume.spacing_mm[u] for u in (0, 1)
-        )
-
-    def mosaics(self) -> Markup:
-        """Returns rows of planes of the mean and, below, of its standard deviation."""
-        parts: list[Markup] = []
-        for normal in (1, 0, 2):
-            parts.append(tag("h3", f"{NAMES[normal].capitalize()} planes"))
-            indices = self._indices(normal)
-            for kind, words in (("mean", "mean"), ("std", "standard deviation"), ("draw", "draw")):
-                if kind in self.result.images:
-                    parts.append(self._row(kind, words, normal, indices))
-        note = (
-            "Red marks: acquired slices. Planes along the slices lie as far from acquired ones as "
-            "can be."
-        )
-        if "draw" in self.result.images:
-            note += " The draw is one sample of what the anatomy may be."
-        scale = scale_bar(self.std_scale, "standard deviation, units of the scan")
-        shown = tag("div", scale, class_="scales") if "std" in self.result.images else Markup()
-        return tag("div", tag("p", note, class_="note"), *parts, shown, class_="mosaic")
-
-    def before_after(self) -> Markup:
-        """Returns the middle planes, interpolated and imputed; nothing in template space."""
-        if "linear" not in self.result.images:
-            return Markup()
-        middle = [(normal, self._indices(normal)[1]) for normal in (1, 0, 2)]
-        kinds = {"linear interpolation": "linear", "imputed (mean)": "mean"}
-        if "draw" in self.result.images:
-            kinds["a draw"] = "draw"
-        names = {
-            label: [self._put(kind, normal, index) for normal, index in middle]
-            for label, kind in kinds.items()
-        }
-        return flicker(
-            self.album,
-            [self._plane(normal) for normal, _ in middle],
-            names,
-            before="linear interpolation",
-            after="imputed (mean)",
-            width_mm=self.width_mm,
-        )
-
-    def _row(self, kind: str, words: str, normal: int, indices: list[int]) -> Markup:
-        figures = []
-        for index in indices:
-            place = f"{'ijk'[normal]} = {index}"
-            picture = self.album.show(
-                self._put(kind, normal, index),
-                self._plane(normal),
-                f"{NAMES[normal]} plane {place}: {words}",
-                width_mm=self.width_mm,
-                marks=kind == "mean",
-                letters=kind == "mean" and index == indices[0],
-            )
-            figures.append(tag("figure", picture, tag("figcaption", f"{words}, {place}")))
-        return tag("div", *figures, class_="row")
-
-    def _put(self, kind: str, normal: int, index: int) -> str:
-        u, v = (axis for axis in range(3) if axis != normal)
-        image = self.result.images[kind].take(index, axis=normal)[self.box[u], self.box[v]]
-        scale = self.std_scale if kind == "std" else self.window
-        spacing_mm = self.result.volume.spacing_mm
-        return self.album.put(image, scale, (spacing_mm[u], spacing_mm[v]))
-
-    def _plane(self, normal: int) -> Plane:
-        u, v = (axis for axis in range(3) if axis != normal)
-        axis, box = self.result.axis, self.box
-        across = (u, v).index(axis) if axis in (u, v) else -1
-        slices = self._acquired()[box[axis]] if across >= 0 else np.zeros(0, bool)
-        spacing_mm = self.result.volume.spacing_mm
-        return Plane(
-            NAMES[normal],
-            (spacing_mm[u], spacing_mm[v]),
-            (*ENDS[u], *ENDS[v]),
-            across,
-            tuple(np.flatnonzero(slices).tolist()),
-        )
-
-    def _acquired(self) -> Bool[np.ndarray, " n"]:
-        others = tuple(axis for axis in range(3) if axis != self.result.axis)
-        return np.asarray(self.result.volume.observed.any(axis=others))
-
-    def _indices(self, normal: int) -> list[int]:
-        """Returns where the mosaic cuts; across the slice axis as far from slices as can be."""
-        box = self.box[normal]
-        wanted = [box.start + share * (box.stop - box.start - 1) for share in SHARES]
-        if normal != self.result.axis:
-            return [round(place) for place in wanted]
-        acquired = np.flatnonzero(self._acquired())
-        places = np.arange(box.start, box.stop)
-        far = np.abs(np.subtract.outer(places, acquired)).min(axis=1)
-        inside = (places > acquired[0]) & (places < acquired[-1])
-        middle = places[inside & (far == far[inside].max(initial=0))]
-        if not len(middle):
-            return [round(place) for place in wanted]
-        return [int(middle[np.abs(middle - place).argmin()]) for place in wanted]
-
-
-def _box(head: Bool[np.ndarray, "i j k"]) -> tuple[slice, slice, slice]:
-    ends = []
-    for axis in range(3):
-        inside = np.flatnonzero(head.any(axis=tuple(n for n in range(3) if n != axis)))
-        low, high = (inside[0], inside[-1] + 1) if len(inside) else (0, head.shape[axis])
-        ends.append(slice(max(int(low) - MARGIN, 0), min(int(high) + MARGIN, head.shape[axis])))
-    return ends[0], ends[1], ends[2]

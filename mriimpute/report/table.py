@@ -1,15 +1,14 @@
 """The standings of an evaluation as a table of text."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from mriimpute.evaluate import Comparison, Estimate, Standing, Summary
-from mriimpute.evaluate.regions import REGION_METRICS
 
 __all__ = ["Table", "table_of"]
 
 SMALLEST_P = 0.001  # that is printed as a number
+NONE = "-"  # where there is no number
 
 COLUMNS = (
     ("SSIM", "ssim", 4),
@@ -35,21 +34,20 @@ class Table(NamedTuple):
 def table_of(summary: Summary) -> Table:
     """Returns the standings: means over subjects, PSNR with its 95 % interval.
 
+    A column is left out where no method has a number for it.
+
     All scores are in `metrics.csv`, the definition of each in `summary.json`.
     """
     best = summary.best_interpolator
     against = f"dB over {best}" if best else "dB over interpolation"
-    labelled = any(row.regions for row in summary.rows)
-    columns = [column for column in COLUMNS if labelled or column[1] not in REGION_METRICS]
     tests = ["p", "p (best)"] if summary.ranked else []
-    headers = ["method", "PSNR dB", against, *tests, *(header for header, _, _ in columns)]
-    rows = [_row(standing, columns, tested=bool(tests)) for standing in summary.standings]
-    return Table(headers, rows, _title(summary))
+    headers = ["method", "PSNR dB", against, *tests, *(header for header, _, _ in COLUMNS)]
+    rows = [_row(standing, tested=bool(tests)) for standing in summary.standings]
+    kept = [n for n in range(len(headers)) if any(row[n] != NONE for row in rows)]
+    return Table([headers[n] for n in kept], [[r[n] for n in kept] for r in rows], _title(summary))
 
 
-def _row(
-    standing: Standing, columns: Sequence[tuple[str, str, int]], *, tested: bool
-) -> list[str]:
+def _row(standing: Standing, *, tested: bool) -> list[str]:
     means = {metric: estimate.mean for metric, estimate in standing.scores.items()}
     means["crps_ratio"] = standing.crps_ratio.mean
     p = [_p(standing.against.get(role)) for role in ("interpolator", "best")]
@@ -58,7 +56,7 @@ def _row(
         _with_interval(standing.scores["psnr_db"], ".2f"),
         _with_interval(standing.gain_db, "+.2f"),
         *(p if tested else []),
-        *(_text(means[metric], f".{digits}f") for _, metric, digits in columns),
+        *(_text(means[metric], f".{digits}f") for _, metric, digits in COLUMNS),
     ]
 
 
@@ -76,7 +74,7 @@ def _title(summary: Summary) -> str:
 
 def _p(found: Comparison | None) -> str:
     if found is None:
-        return "-"
+        return NONE
     return "<0.001" if found.p < SMALLEST_P else f"{found.p:.3f}"
 
 
@@ -88,4 +86,4 @@ def _with_interval(estimate: Estimate, form: str) -> str:
 
 
 def _text(value: float, form: str) -> str:
-    return "-" if math.isnan(value) else f"{value:{form}}"
+    return NONE if math.isnan(value) else f"{value:{form}}"

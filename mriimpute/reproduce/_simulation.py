@@ -17,7 +17,7 @@ from mriimpute.data import Cohort, cohort, fine_volume, normalisation, observed_
 from mriimpute.data.cohort import Split, subjects_of
 from mriimpute.data.slices import SliceScan, acquired_slices
 from mriimpute.errors import ConfigError, GeometryError, VolumeError
-from mriimpute.geometry import find_stack, grids_agree, transform
+from mriimpute.geometry import find_stack, inside_grid, spanned
 from mriimpute.io import find_scans, read_scan, stem
 from mriimpute.io.tree import subject
 from mriimpute.volume import Volume
@@ -139,7 +139,7 @@ def _exam(folder: Path, path: Path) -> Exam:
         raise GeometryError(f"the brain mask of {path} lies on another grid", hint=AGAIN)
     brain = (mask.data > 0) & truth.observed
     volume, part = _aligned(path, truth)
-    region = brain[part] & ~volume.observed & _between(volume)
+    region = brain[part] & ~volume.observed & spanned(find_stack(volume.observed), volume.shape)
     if not region.any():
         raise VolumeError(f"{path}: no voxel of the brain is missing", hint=AGAIN)
     data_range = float(np.percentile(truth.data[brain], DATA_RANGE_PERCENTILE))
@@ -191,18 +191,15 @@ def _read(path: Path) -> Volume:
     return read_scan(path).volume
 
 
-def _aligned(path: Path, truth: Volume) -> tuple[Volume, tuple[slice, ...]]:
+def _aligned(path: Path, truth: Volume) -> tuple[Volume, tuple[slice, slice, slice]]:
     """Returns a sparse scan on its fine grid, and where that lies inside the grid of the truth."""
     volume = _fine(path, truth)
-    corner = transform(np.linalg.inv(truth.affine), volume.affine[:3, 3])
-    start = np.rint(corner).astype(int)
-    stop = start + volume.shape
-    moved = truth.affine.copy()
-    moved[:3, 3] = transform(truth.affine, start.astype(np.float64))
-    fits = (start >= 0).all() and (stop <= truth.shape).all()
-    if not fits or not grids_agree(moved, volume.affine, volume.shape, tolerance_mm=TOLERANCE_MM):
+    part = inside_grid(
+        volume.affine, volume.shape, truth.affine, truth.shape, tolerance_mm=TOLERANCE_MM
+    )
+    if part is None:
         raise GeometryError(f"{path} and its truth do not lie on one grid", hint=AGAIN)
-    return volume, tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+    return volume, part
 
 
 def _fine(path: Path, truth: Volume) -> Volume:
@@ -219,13 +216,3 @@ def _fine(path: Path, truth: Volume) -> Volume:
             hint="pass --spacing to `mriimpute simulate`: cubic voxels",
         )
     return fine.volume
-
-
-def _between(volume: Volume) -> Bool[np.ndarray, "i j k"]:
-    """Returns where imputing is no extrapolation: from the first to the last acquired slice."""
-    stack = find_stack(volume.observed)
-    if stack is None:
-        return np.ones(volume.shape, bool)
-    inside = np.zeros(volume.shape, bool)
-    np.moveaxis(inside, stack.axis, 0)[stack.positions[0] : stack.positions[-1] + 1] = True
-    return inside

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from mriimpute.errors import GeometryError
 from mriimpute.geometry import Affine, resample, transform
-from mriimpute.io import read_scan
+from mriimpute.io import container_of, read_scan
 from mriimpute.io.tree import SUFFIXES, has_ending, is_label, stem
 
 __all__ = ["entities", "find_labels", "foreground", "likely_centre", "read_labels"]
@@ -42,7 +42,7 @@ def find_labels(scan: Path) -> list[Path]:
     start = f"{entities(scan)}_"
     beside = [
         path
-        for path in scan.parent.iterdir()
+        for path in container_of(scan).parent.iterdir()
         if path.name.startswith(start) and has_ending(path) and is_label(path)
     ]
     rest = {path: stem(path).removeprefix(start) for path in beside}

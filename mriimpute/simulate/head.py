@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Integer
 
-from mriimpute.files import sha256, write_json
+from mriimpute.files import write_json
 from mriimpute.geometry import Affine, resample, spacing_mm, transform
-from mriimpute.io import Frame, read_scan, stem, write_grid
+from mriimpute.io import Frame, checksum, read_scan, stem, write_grid
 from mriimpute.seeds import numpy_stream
 from mriimpute.simulate.acquisition import (
     Acquisition,
@@ -212,7 +212,7 @@ def _record(case: Case, acquisition: Acquisition, head: Head, turned: Grid) -> d
     return {
         "subject": case.subject,
         "source": case.source.name,
-        "source_sha256": sha256(case.source),
+        "source_sha256": checksum(case.source),
         "labels": [path.name for path in case.labels],
         "angles_deg": list(acquisition.angles_deg),
         "phase": acquisition.phase,

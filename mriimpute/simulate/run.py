@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from mriimpute.errors import ConfigError, MriImputeError, OutputError
-from mriimpute.files import read_json, sha256, write_json, write_tsv
+from mriimpute.files import is_occupied, read_json, refuse_inside, sha256, write_json, write_tsv
+from mriimpute.io import checksum
 from mriimpute.progress import Track, silent
 from mriimpute.provenance import versions
 from mriimpute.simulate.acquisition import SimulationConfig
@@ -142,14 +143,8 @@ def _claim(out: Path, source: Path, header: dict[str, Any], *, overwrite: bool) 
     """Makes `out` the place of this simulation, or stops if it is the place of something else."""
     if source.resolve().is_relative_to(out.resolve()):
         raise OutputError(f"{source} lies in {out}", hint="choose another folder with -o")
-    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-        place = out.resolve().relative_to(source.resolve())
-        if place.parts[0] != "derivatives":  # where BIDS wants results to be
-            raise OutputError(
-                f"{out} lies in {source}, which is input",
-                hint="choose a folder outside with -o",
-            )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    refuse_inside(out, source)
+    if is_occupied(out):
         if not (out / RECORD).is_file():
             raise OutputError(
                 f"{out} holds something else than a simulation",
@@ -174,7 +169,7 @@ def _finished(out: Path, case: Case) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     record = read_json(path)
-    return record if record.get("source_sha256") == sha256(case.source) else None
+    return record if record.get("source_sha256") == checksum(case.source) else None
 
 
 def _attempt(

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mriimpute.data import cohort, observed_beside
+from mriimpute.data.cohort import sparse_scans
 from mriimpute.errors import MriImputeError
+from mriimpute.files import refuse_inside
 from mriimpute.io import checksum
 from mriimpute.progress import Track
 from mriimpute.train.closed_form import accumulate
@@ -57,6 +59,8 @@ def train(
 
     Raises:
         ConfigError: If settings are wrong, or the folder holds a run with other ones.
+        OutputError: If the run folder lies in the cohort, holds something else, or cannot be
+            written.
         TrainingError: If the loss or its gradient is not finite.
         VolumeError: If a scan cannot be read and `on_failure` is None, or none can.
         KeyboardInterrupt: After a Ctrl-C, once the checkpoint is written.
@@ -64,6 +68,7 @@ def train(
     chosen = read(settings, seed=seed)
     if isinstance(chosen, LineSettings):
         start_of(chosen)  # it fails now, or after all scans were read
+    refuse_inside(run, sparse_scans(source))
     found = cohort(source)
     complete = resolve(settings, seed=seed)
     folder = RunFolder(run)

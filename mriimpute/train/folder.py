@@ -11,7 +11,7 @@ from torch import Tensor
 from mriimpute import config
 from mriimpute.checkpoint import load, save, understood
 from mriimpute.errors import ConfigError, OutputError
-from mriimpute.files import atomic, write_json
+from mriimpute.files import append, atomic, is_occupied, write_json
 
 __all__ = ["RunFolder"]
 
@@ -50,7 +50,7 @@ class RunFolder:
         if self.settings.is_file() and self.checkpoint.is_file():
             self._compare(settings)
             return
-        if not self.settings.is_file() and self.path.is_dir() and any(self.path.iterdir()):
+        if not self.settings.is_file() and is_occupied(self.path):
             raise OutputError(
                 f"{self.path} exists and is no run folder", hint="choose another folder with -o"
             )
@@ -111,8 +111,7 @@ class RunFolder:
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Adds one line to the journal."""
-        with self.journal.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append(self.journal, json.dumps(line) + "\n")
 
     def rewind(self, key: str, upto: int) -> None:
         """Drops journal lines that were written after the checkpoint.

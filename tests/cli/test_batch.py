@@ -133,6 +133,19 @@ def test_a_missing_scan_of_a_list_does_not_stop_the_others(tmp_path: Path) -> No
     assert "gone.nii.gz does not exist" in result.stderr
 
 
+def test_a_folder_called_by_a_word_leaves_the_words_of_messages_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_scan(Path("d") / "a.nii.gz")
+    (Path("d") / "scans.txt").write_text("gone.nii.gz\na.nii.gz\n")
+
+    call("d/scans.txt", "-o", "out", "--report", "run.json")
+
+    _, gone = json.loads(Path("run.json").read_text())["cases"]
+    assert gone["error"]["problem"] == "gone.nii.gz does not exist"
+
+
 def test_a_finished_batch_is_no_error_and_its_report_says_skipped(tmp_path: Path) -> None:
     for n, name in enumerate("ab"):
         save_scan(tmp_path / "in" / f"{name}.nii.gz", seed=n)

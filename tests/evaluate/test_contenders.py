@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,33 @@ def test_finished_row_is_not_computed_again_and_another_command_is_noticed(
     assert again.rows[0].psnr_db == first.rows[0].psnr_db
     with pytest.raises(Exception, match="was made by another copy"):
         evaluate(sim, report, methods=[], externals=[External("copy", f"{command} --fast")])
+
+
+def test_program_that_fails_on_one_scan_stops_neither_the_others_nor_itself_on_the_next(
+    write: Callable[..., None], tmp_path: Path
+) -> None:
+    sim, told = tmp_path / "sim", []
+    write(sim, dict.fromkeys(("sub-1", "sub-2"), "test"))
+    once = f"open({str(tmp_path / 'begun')!r}, 'x')\n"  # fails where the file is there
+    choosy = f"try:\n    {once}except OSError:\n    raise SystemExit('too hard')\n"
+    external = External("choosy", program(tmp_path, choosy + LINEAR))
+
+    summary = evaluate(
+        sim,
+        tmp_path / "report",
+        methods=["linear"],
+        externals=[external],
+        on_failure=lambda name, error: told.append((name, str(error))),
+    )
+
+    (name, error), *more = told
+    assert (name, more) == ("choosy on sub-2_T1w", [])
+    assert error == "choosy failed with status 1: too hard"
+    assert {(row.scan, row.method) for row in summary.rows} == {
+        ("sub-1_T1w", "linear"),
+        ("sub-1_T1w", "choosy"),
+    }
+    assert summary.left_out == ("choosy on sub-2_T1w",)
 
 
 def test_program_that_fails_stops_with_what_it_said(sim: Path, tmp_path: Path) -> None:

@@ -31,7 +31,12 @@ class Recorder(Imputer):
         """Returns the index along the slice axis, as mean, std and, plus ten, as draws."""
         self.asked = volume
         places = np.indices(volume.shape)[SLICE_AXIS].astype(np.float32)
-        return Imputation(mean=places, std=places, draw=lambda number: places + 10 * number)
+        return Imputation(
+            mean=places,
+            std=places,
+            draw=lambda number: places + 10 * number,
+            log_density=lambda truth, region: float((truth - places)[region].mean()),
+        )
 
 
 @pytest.fixture
@@ -139,6 +144,20 @@ def test_methods_fill_the_grid_that_they_would_fill_in_real_use(scan: Path) -> N
     for image, offset in ((answer.mean, 0), (answer.std, 0), (answer.draw(2), 20)):
         assert image.shape == exam.volume.shape
         assert image[0, :, 0].tolist() == [offset + GAP * n for n in range(9)]
+
+
+def test_density_of_hidden_slices_is_asked_for_where_they_lie_on_the_finer_grid(
+    scan: Path,
+) -> None:
+    exam = read_hidden(case_of(scan))
+    answer = Finer(Recorder(), SLICE_AXIS, exam.finer).impute(
+        exam.volume, seed=0, case="c", tile=16
+    )
+    assert answer.log_density is not None
+
+    density = answer.log_density(answer.mean + 5, exam.region)
+
+    assert density == 5
 
 
 def test_thickness_is_told_on_the_finer_grid(scan: Path) -> None:

@@ -53,6 +53,7 @@ class Oracle(Imputer):
             std=np.where(volume.observed, 0, spread).astype(np.float32),
             draw=lambda number: noisy(mean, number, spread),
             trace=Trace(fitted=(2.0, 1.0), held_out=(3.0, 4.0), every=5, stopped_at=5),
+            log_density=lambda truth, region: -math.log(float(truth[region].max())),
         )
 
 
@@ -153,6 +154,13 @@ def test_coverage_is_stated_only_if_so_many_draws_can_tell(
     assert tuple(told) == known
     assert math.isfinite(row.coverage95_std)
     assert math.isnan(row.nll_draws) == (samples < 4)
+
+
+def test_density_is_per_percent_of_the_data_range(exam: Exam) -> None:
+    row = scored(exam, error=NOISE)
+
+    brightest = float(exam.truth[exam.region].max())
+    assert row.elbo == pytest.approx(-math.log(100 * brightest / exam.data_range))
 
 
 def test_scores_do_not_depend_on_the_scale_of_intensities(exam: Exam) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import multivariate_normal
 from torch import Tensor
 
 from mriimpute import models
@@ -13,6 +14,7 @@ from mriimpute.data import normalisation
 from mriimpute.errors import CheckpointError
 from mriimpute.impute.lattice import Lattice
 from mriimpute.impute.patches import PatchImputer, _Work
+from mriimpute.inference.elbo import negative_log_density
 from mriimpute.models import Model
 from mriimpute.models.mvae import Mvae
 from mriimpute.models.ppca import Config, Ppca
@@ -335,3 +337,73 @@ def test_patches_cover_every_voxel_and_regions_tile_the_grid(shape: tuple[int, i
     assert (covered > 0).all()
     assert (tiled == 1).all()
     assert (lattice.tent > 0).all()
+
+
+def judged(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
+    """A truth, NaN where it must not be looked at, and half of the missing voxels."""
+    random = numpy_stream(0, "truth").random((2, *volume.shape), np.float32)
+    region = ~volume.observed & (random[0] < 0.5)
+    return np.where(region, 100 * random[1], np.float32(np.nan)), region
+
+
+@pytest.mark.parametrize("name", ["ppca", "mixture-ppca"])
+def test_bound_of_an_exact_posterior_is_the_gaussian_density_of_what_is_missing(
+    name: str,
+) -> None:
+    config = {"patch": [4, 5, 6], "latents": 3}
+    model = trained() if name == "ppca" else models.build(name, config | {"components": 1}, seed=0)
+    subspace = model if isinstance(model, Ppca) else next(iter(model.children()))[0]
+    volume = stack((4, 5, 6), gap=3)  # one patch
+    truth, region = judged(volume)
+    norm = normalisation(volume)
+
+    density = imputer_of(model).impute(volume, seed=0, case="a", tile=64).log_density
+
+    w, mu = subspace.w.detach().double().numpy(), subspace.mu.detach().double().numpy()
+    covariance = w @ w.T + float(subspace.sigma.detach()) ** 2 * np.eye(len(w))
+    y = norm.apply(np.where(region, truth, volume.data)).ravel().astype(np.float64)
+
+    def log_density(where: np.ndarray) -> float:
+        known = where.ravel()
+        gaussian = multivariate_normal(mu[known], covariance[np.ix_(known, known)])
+        return float(gaussian.logpdf(y[known]))
+
+    exact = log_density(volume.observed | region) - log_density(volume.observed)
+    expected = exact / region.sum() - np.log(norm.scale)
+    assert density is not None
+    assert_allclose(density(truth, region), expected, rtol=1e-4)
+
+
+def test_bound_of_an_encoder_lies_below_what_many_draws_say() -> None:
+    model, volume = trained("mvae"), stack((4, 5, 6), gap=3)
+    truth, region = judged(volume)
+    norm, made = normalisation(volume), imputer_of(model)
+
+    density = made.impute(volume, seed=0, case="a", tile=64).log_density
+
+    y = torch.from_numpy(norm.apply(np.where(region, truth, volume.data)))[None, None]
+    observed, missing = (torch.from_numpy(part)[None, None] for part in (volume.observed, region))
+    with torch.no_grad():
+        recovery = made.model.recovery(y, observed)
+        z = recovery.latent.sample(20_000, stream(0, "many"))
+        nats = -negative_log_density(recovery.voxels(z), y, missing)
+        many = float(torch.logsumexp(nats.double(), 0)) - np.log(len(z))
+    assert density is not None
+    below = many / region.sum() - np.log(norm.scale) - density(truth, region)
+    assert -0.01 < below < 10
+
+
+@every_model
+def test_bound_follows_the_units_and_is_the_same_each_time(name: str) -> None:
+    volume = stack()
+    truth, region = judged(volume)
+    brighter = Volume(8 * volume.data, volume.observed, volume.affine)
+
+    one, other = (
+        imputer(name).impute(v, seed=0, case="a", tile=64).log_density for v in (volume, brighter)
+    )
+
+    assert one is not None
+    assert other is not None
+    assert one(truth, region) == one(truth, region)
+    assert_allclose(other(8 * truth, region), one(truth, region) - np.log(8), rtol=1e-4, atol=1e-4)

@@ -80,6 +80,9 @@ def test_folder_and_file_stand_for_one_model_file(tmp_path: Path) -> None:
     assert model_file(tmp_path) == model_file(str(path)) == path
     with pytest.raises(ConfigError, match="no model is called"):
         model_file("nonsense")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=r"empty holds no model\.safetensors"):
+        model_file(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("name", METHODS)

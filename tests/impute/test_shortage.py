@@ -11,8 +11,9 @@ import pytest
 from mriimpute.data import grid
 from mriimpute.errors import ResourceError
 from mriimpute.impute import Imputation, Imputer, case
-from mriimpute.impute.case import Request, impute_case, plan
+from mriimpute.impute.case import Request, impute_case
 from mriimpute.impute.footprint import Footprint
+from mriimpute.impute.plan import plan
 from mriimpute.volume import Volume
 
 CODE = """
@@ -67,7 +68,7 @@ def test_too_little_memory_is_two_lines_and_no_file(
     errors = [line for line in done.stderr.splitlines() if line.startswith(("error", "hint"))]
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    assert [line.split(":")[0] for line in errors] == ["error", "hint"]
+    assert [line.split(":")[0] for line in errors] == ["error", "hint"], done.stderr
     assert "scan.nii" in errors[0]
     assert said in errors[0]
     assert not list(out.rglob("*.nii*"))

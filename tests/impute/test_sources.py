@@ -7,7 +7,7 @@ import pytest
 
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.impute.batch import Part, part_of
-from mriimpute.impute.case import Case, plan
+from mriimpute.impute.plan import Case, plan
 from mriimpute.impute.sources import gather
 
 
@@ -166,6 +166,17 @@ def test_the_image_that_marks_acquired_voxels_is_not_replaced(tmp_path: Path) ->
     for observed in (None, mark):
         with pytest.raises(OutputError, match="is input and would be replaced"):
             plan([scan], tmp_path, observed=observed)
+
+
+def test_results_never_lie_beside_their_scan_where_they_would_be_taken_for_input(
+    tmp_path: Path,
+) -> None:
+    (scan,) = filled(tmp_path, "in/a.nii.gz")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+
+    for out in ("in", "link"):
+        with pytest.raises(OutputError, match=r"holds a\.nii\.gz, which is input"):
+            plan([scan], tmp_path / out)
 
 
 def test_a_scan_is_not_replaced_by_the_result_of_another(tmp_path: Path) -> None:

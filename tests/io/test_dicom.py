@@ -287,6 +287,22 @@ def test_a_tree_of_exports_stands_for_its_series_in_folders_and_archives(
         read_scan(scans[1])
 
 
+def test_slices_of_one_series_in_several_folders_are_told_and_copies_are_not(
+    make_series: MakeSeries, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_series("copies/a")
+    make_series("copies/b")
+    make_series("parts/a", leave_out=(3, 4, 5))
+    make_series("parts/b", leave_out=(0, 1, 2))
+
+    copies = find_scans(tmp_path / "copies")
+    assert len(copies) == 2
+    assert not caplog.text
+    parts = find_scans(tmp_path / "parts")
+    assert len(parts) == 2
+    assert "series 3 lies in 2 places, a, b" in caplog.text
+
+
 def test_a_dicomdir_stands_for_its_folder(make_series: MakeSeries) -> None:
     folder = make_series()
     index = Dataset()

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,13 @@ SECRETS = ("Quillfeather", "MRN7391846", "19370914", "NHS5550123", "ACC8675309",
 
 def call(*words: object) -> Result:
     return CliRunner().invoke(app, [*map(str, words), "--device=cpu"])
+
+
+def zipped(folder: Path, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, file.name)
+    return path
 
 
 def voxels(path: Path) -> np.ndarray:
@@ -167,6 +175,29 @@ def test_one_series_of_several_can_be_named(make_series: MakeSeries, tmp_path: P
     assert len(list((tmp_path / "out").glob("*mean.nii.gz"))) == 1
 
 
+def test_a_series_is_simulated_from_as_a_folder_and_as_an_archive(
+    make_series: MakeSeries, tmp_path: Path
+) -> None:
+    folder = make_series()
+    words = ("--no-register", "--keep-every=2", "--spacing=8", "-o")
+
+    for source in (folder, zipped(folder, tmp_path / "exam.zip")):
+        result = call("simulate", source, *words, tmp_path / f"sim-{source.name}")
+        assert result.exit_code == 0, result.stderr
+        again = call("simulate", source, *words, tmp_path / f"sim-{source.name}")
+        assert "0 simulated, 1 done before" in again.stdout
+
+
+def test_a_model_is_not_trained_into_the_folder_of_a_series(make_series: MakeSeries) -> None:
+    folder = make_series()
+
+    result = call("train", folder, "--model=cross-plane-ridge", "-o", folder / "run")
+
+    assert result.exit_code == 1
+    assert "which is input" in result.stderr
+    assert not (folder / "run").exists()
+
+
 def test_inspect_knows_the_thickness(make_series: MakeSeries) -> None:
     result = call("inspect", make_series(), "--json")
 
@@ -188,7 +219,12 @@ def test_thickness_is_what_the_header_says_if_asked(
     ]
     wrong = call(*words, tmp_path / "wrong", "--thickness=thick")
 
-    means = [voxels(tmp_path / name / "exam_desc-mean.nii.gz") for name in ("auto", "3", "point")]
+    names = ("auto", "3", "point")
+    means = [voxels(tmp_path / name / "exam_desc-mean.nii.gz") for name in names]
+    records = [tmp_path / name / "exam_desc-mean.json" for name in names]
+    facts = [json.loads(path.read_text())["settings"] for path in records]
+    assert [fact["assumed_thickness_mm"] for fact in facts] == [3, 3, 0]
+    assert [fact["stated_thickness_mm"] for fact in facts] == [3, 3, 3]
     assert [result.exit_code for result in results] == [0, 0, 0]
     np.testing.assert_array_equal(means[0], means[1])
     assert wrong.exit_code == 2

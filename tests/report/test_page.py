@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from mriimpute.evaluate import Region, Summary
+from mriimpute.evaluate.protocol import SLICES
 from mriimpute.report import write_page
 from mriimpute.report._html import tag
 from mriimpute.report._looks import looks_of
@@ -224,7 +225,7 @@ def test_where_a_fit_stopped_is_ringed_and_said_with_its_time(
     rings = [circle for circle in read.named("circle") if circle.get("fill") == "none"]
     assert len(rings) == 2  # on the fitted loss, and on the held-out one
     assert rings[0]["cx"] == rings[1]["cx"]
-    assert "stopped after 200 steps; 0.5 s per volume on average" in read.text
+    assert "result of step 200; 0.5 s per volume on average" in read.text
 
 
 def test_structures_are_scored_where_there_are_label_maps(
@@ -267,6 +268,24 @@ def test_a_page_of_interpolators_alone_or_of_no_interpolator_can_be_written(
 
     assert "states an uncertainty" in read_page(tmp_path / "alone.html").text
     assert "Subject by subject" not in read_page(tmp_path / "none.html").text
+
+
+def test_without_truth_the_page_says_what_was_hidden_and_names_the_head(
+    tmp_path: Path, make_summary: MakeSummary, read_page: ReadPage
+) -> None:
+    hidden = dataclasses.replace(make_summary(methods=("linear", "ppca@seen")), protocol=SLICES)
+
+    for name, summary in (("truth", make_summary()), ("hidden", hidden)):
+        write_page(tmp_path / f"{name}.html", summary)
+
+    truth, without = (read_page(tmp_path / f"{name}.html").text for name in ("truth", "hidden"))
+    assert "truth that no method saw" in truth
+    assert "truth that no method saw" not in without
+    assert "acquired there and then hidden" in without
+    assert "Masked to the brain" in truth
+    assert "Masked to the head" in without
+    assert "have learnt from these very scans" not in truth
+    assert "have learnt from these very scans" in without
 
 
 def test_twelve_methods_on_eighteen_subjects_at_1_mm_stay_small(

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.image import imread
 
-from mriimpute.evaluate import Estimate, Panel, Region, Row, Standing, Summary, View
+from mriimpute.evaluate import Estimate, Panel, Row, Standing, Summary, View
 from mriimpute.evaluate.scores import METRICS
 from mriimpute.report import comparison, table_of, write_comparison, write_figure
 from mriimpute.report.figure import _draw
@@ -215,19 +215,5 @@ def test_table_gives_an_interval_only_where_there_is_one(
     assert table.rows[0][1] == ("21.50 [21.00, 22.00]" if ranked else "21.50")
     assert ("too few subjects" in table.title) is not ranked
     assert table.headers[2] == "dB over linear"
-    assert table.rows[0][table.headers.index("cover 90")] == "-"
+    assert "cover 90" not in table.headers
     assert {len(row) for row in table.rows} == {len(table.headers)}
-
-
-def test_regional_columns_are_there_only_with_label_maps(rng: np.random.Generator) -> None:
-    plain = summary_of(rng, ranked=True)
-    region = Region(
-        kind="region", label=47, voxels=200, truth=1.0, mean=1.0, low=0.0, high=2.0, std=1.0
-    )
-    rows = tuple(dataclasses.replace(row, regions=(region,)) for row in plain.rows)
-
-    without, with_labels = table_of(plain), table_of(dataclasses.replace(plain, rows=rows))
-
-    assert "carried 90" not in without.headers
-    assert with_labels.rows[0][with_labels.headers.index("carried 90")] == "0.500"
-    assert without.rows[0][without.headers.index("CRPS ratio")] == "0.75"

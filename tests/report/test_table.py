@@ -1,5 +1,6 @@
 """Tests for mriimpute.report.table: what a terminal shows of a ranking."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -42,7 +43,11 @@ def summary_of(*, ranked: bool, p: float = 0.0312) -> Summary:
 def test_p_stands_beside_the_gain_and_the_best_is_not_tested_against_itself(
     p: float, text: str
 ) -> None:
-    table = table_of(summary_of(ranked=True, p=p))
+    summary = summary_of(ranked=True, p=p)
+    (best,) = summary.standings
+    other = dataclasses.replace(best, method="other", against={"best": comparison(p)})
+
+    table = table_of(dataclasses.replace(summary, standings=(best, other)))
 
     cells = dict(zip(table.headers, table.rows[0], strict=True))
     assert table.headers[2:5] == ["dB over pchip", "p", "p (best)"]
@@ -60,11 +65,16 @@ def test_title_says_what_was_scored() -> None:
     assert table_of(summary_of(ranked=True)).title.startswith(SLICES.title)
 
 
-def test_unknown_scores_are_dashes() -> None:
+def test_unknown_scores_are_dashes_and_no_column_has_nothing_else() -> None:
     summary = summary_of(ranked=True)
-    (standing,) = summary.standings
-    standing.scores["ssim"] = Estimate(mean=math.nan)  # type: ignore[index]
+    (known,) = summary.standings
+    scores = {**known.scores, "ssim": Estimate(mean=math.nan)}
+    unknown = dataclasses.replace(known, method="other", scores=scores)
 
-    table = table_of(summary)
+    both = table_of(dataclasses.replace(summary, standings=(known, unknown)))
+    alone = table_of(dataclasses.replace(summary, standings=(unknown,)))
 
-    assert table.rows[0][table.headers.index("SSIM")] == "-"
+    column = both.headers.index("SSIM")
+    assert [row[column] for row in both.rows] == ["0.5000", "-"]
+    assert "SSIM" not in alone.headers
+    assert {len(row) for row in alone.rows} == {len(alone.headers)}

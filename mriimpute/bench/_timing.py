@@ -1,0 +1,172 @@
+"""Seconds of what is done again and again, and the memory of what is done once.
+
+A measurement is the median of its repetitions with both quartiles, after calls that are not
+counted: the first one of all chooses kernels, fills caches and touches fresh memory.
+"""
+
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from mriimpute.errors import ResourceError
+from mriimpute.workers import begin_worker
+
+__all__ = ["Memory", "Timing", "apart", "resident_bytes", "settled", "timed"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+STATUS = Path("/proc/self/status")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of one repetition.
+
+    Attributes:
+        median: Of the repetitions.
+        low: Lower quartile.
+        high: Upper quartile.
+        repeats: How many there were.
+        per: What the seconds are divided by: 2 for two draws at once.
+    """
+
+    median: float
+    low: float
+    high: float
+    repeats: int
+    per: float = 1.0
+
+    @classmethod
+    def of(cls, seconds: list[float], *, per: float = 1.0) -> "Timing":
+        """Returns the summary of repetitions; at least one.
+
+        Example:
+            >>> Timing.of([3.0, 1.0, 2.0, 5.0, 4.0])
+            Timing(median=3.0, low=2.0, high=4.0, repeats=5, per=1.0)
+        """
+        shares = [second / per for second in seconds]
+        if len(shares) == 1:
+            return cls(shares[0], shares[0], shares[0], 1, per)
+        low, median, high = statistics.quantiles(shares, n=4, method="inclusive")
+        return cls(median, low, high, len(shares), per)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a process of its own took, in bytes.
+
+    Attributes:
+        peak: The most that it ever held of main memory.
+        before: What it held of it before the work began: the interpreter and the libraries.
+        gpu_peak: The most that tensors held on the GPU; 0 without one.
+    """
+
+    peak: int
+    before: int
+    gpu_peak: int = 0
+
+    @classmethod
+    def since(cls, before: int, device: str) -> "Memory":
+        """Returns what this process took until now.
+
+        Args:
+            before: What `resident_bytes` said before the work.
+            device: "cpu" or "cuda:N".
+        """
+        gpu = 0
+        if device != "cpu":
+            import torch
+
+            gpu = int(torch.cuda.max_memory_allocated(device))
+        return cls(resident_bytes(peak=True), before, gpu)
+
+    @property
+    def work(self) -> int:
+        """What the work took beyond what was there before."""
+        return max(self.peak - self.before, 0)
+
+
+def timed(
+    work: Callable[[], object],
+    *,
+    repeats: int,
+    warm_up: int = 1,
+    settle: Callable[[], None] = lambda: None,
+    per: float = 1.0,
+    budget: float = math.inf,
+) -> Timing:
+    """Returns how long `work` takes.
+
+    Args:
+        work: What to measure.
+        repeats: Calls that count, at most.
+        warm_up: Calls before them.
+        settle: Waits for the device; called before the clock is read.
+        per: What the seconds are divided by.
+        budget: Seconds after which no further call begins; the first one is always made.
+    """
+    for _ in range(warm_up):
+        work()
+    seconds: list[float] = []
+    while len(seconds) < repeats and (not seconds or sum(seconds) < budget):
+        settle()
+        begun = time.perf_counter()
+        work()
+        settle()
+        seconds.append(time.perf_counter() - begun)
+    return Timing.of(seconds, per=per)
+
+
+def settled(device: str) -> Callable[[], None]:
+    """Returns what waits until a device has done all that it was told to; the CPU always has."""
+    if device == "cpu":
+        return lambda: None
+    import torch
+
+    return lambda: torch.cuda.synchronize(device)
+
+
+def apart(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Returns what `work` returns in a process of its own: its memory is nobody else's.
+
+    Raises:
+        ResourceError: If the process was killed: most often, memory ran out.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn"), begin_worker) as pool:
+        try:
+            return pool.submit(work, *args, **kwargs).result()
+        except BrokenProcessPool as error:
+            named = getattr(work, "func", work)  # of a partial
+            raise ResourceError(
+                f"the process that measured {named.__name__} was ended from outside",
+                hint="memory may have run out: pass a smaller --size",
+            ) from error
+
+
+def resident_bytes(*, peak: bool = False) -> int:
+    """Returns what this process holds of main memory, or the most that it ever held."""
+    if STATUS.is_file():
+        # Not getrusage: what a parent held when it forked counts there as this process's own.
+        wanted = "VmHWM:" if peak else "VmRSS:"
+        for line in STATUS.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith(wanted):
+                return int(line.split()[1]) * 1024
+    return _from_usage()
+
+
+def _from_usage() -> int:
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -1,0 +1,141 @@
+"""The default model on one scan, from file to files as `mriimpute impute` does it, by stages.
+
+Beside the clock stands the arithmetic: what goes through the network is counted, which takes less
+than a hundredth of its time, and the same convolutions are then measured one by one.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mriimpute.bench._timing import Memory, Timing, resident_bytes, settled
+from mriimpute.bench.arithmetic import Counted, counted
+from mriimpute.bench.floor import OPERATIONS, Convolutions, convolution_rate
+from mriimpute.bench.phantom import TINY, Shape, fine_shape, write_head
+from mriimpute.impute import DEFAULT, Imputer, identity, load_imputer
+from mriimpute.impute.case import Request, impute_case
+from mriimpute.impute.plan import Case
+from mriimpute.stopwatch import listening
+
+__all__ = ["OUTSIDE", "Pipeline", "run_pipeline"]
+
+FILES = ("read", "gunzip", "write", "gzip")
+"""Stages that any tool has that reads a file and writes one."""
+
+OUTSIDE = (*FILES, "draws")
+"""Stages that are no part of a conditional mean in memory."""
+
+REST = "rest"
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """One scan from file to files.
+
+    Attributes:
+        shape: Of the imputed grid.
+        draws: That were written, too.
+        total: Seconds of the command after its start-up.
+        stages: Seconds of each stage; "rest" is what no stage claims.
+        macs: Multiply-accumulates of the network.
+        convolutions: Those of the network, each by itself.
+        memory: Of the process.
+    """
+
+    shape: Shape
+    draws: int
+    total: Timing
+    stages: dict[str, Timing]
+    macs: int
+    convolutions: Convolutions
+    memory: Memory
+
+    @property
+    def imputing(self) -> float:
+        """Seconds without files and draws: what a conditional mean costs."""
+        return sum(t.median for name, t in self.stages.items() if name not in OUTSIDE)
+
+    @property
+    def network_share(self) -> float:
+        """Share of the rate of the convolutions alone that the network reaches.
+
+        All else that the network does, its activations, say, counts as lost time.
+        """
+        operations = OPERATIONS * self.macs
+        return operations / self.stages["network"].median / self.convolutions.per_second
+
+    @property
+    def outside_share(self) -> float:
+        """Share of the time of a conditional mean that is not the network's, files left out."""
+        return 1 - self.stages["network"].median / self.imputing
+
+
+def run_pipeline(
+    wanted: Shape, device: str, *, draws: int, repeats: int, conv_repeats: int
+) -> Pipeline:
+    """Returns where the time goes.
+
+    Args:
+        wanted: Of the imputed grid, about.
+        device: "cpu" or "cuda:N".
+        draws: To write.
+        repeats: Of the whole; at least one.
+        conv_repeats: Of each convolution.
+    """
+    before = resident_bytes()
+    imputer = load_imputer(DEFAULT, device=device)
+    with tempfile.TemporaryDirectory(prefix="mriimpute-bench-") as folder:
+        scan = Path(folder, "head.nii.gz")
+        run = _run(scan, imputer, draws)
+        write_head(scan, TINY)
+        run()
+        write_head(scan, wanted)
+        totals, heard = [], []
+        for _ in range(repeats):
+            with counted(_network(imputer)) as counts:
+                total, stages = _heard(run, device)
+            totals.append(total)
+            heard.append(stages)
+    memory = Memory.since(before, device)
+    return Pipeline(
+        shape=fine_shape(wanted),
+        draws=draws,
+        total=Timing.of(totals),
+        stages={name: Timing.of([one[name] for one in heard]) for name in heard[0]},
+        macs=counts.macs,
+        convolutions=_convolutions(counts, device, conv_repeats),
+        memory=memory,
+    )
+
+
+def _run(scan: Path, imputer: Imputer, draws: int) -> Callable[[], Path]:
+    case = Case(scan, scan.parent / "out")
+    request = Request(model=identity(DEFAULT), samples=draws)
+
+    def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(facts)
+
+    return lambda: impute_case(case, imputer, request, record=plain, overwrite=True)
+
+
+def _heard(run: Callable[[], object], device: str) -> tuple[float, dict[str, float]]:
+    settle = settled(device)
+    settle()
+    begun = time.perf_counter()
+    with listening(settle) as stages:
+        run()
+    settle()
+    total = time.perf_counter() - begun
+    rest = total - sum(stages.seconds.values())
+    return total, {**stages.seconds, REST: rest}
+
+
+def _network(imputer: Imputer) -> Any:
+    return imputer.network  # type: ignore[attr-defined] # the default model has one
+
+
+def _convolutions(counts: Counted, device: str, repeats: int) -> Convolutions:
+    return convolution_rate(counts.calls, device, repeats=repeats)
