@@ -5,6 +5,7 @@ The machine is not the only one who sets a limit: a container or a job of a sche
 (`ulimit -v`), and a GPU is shared.
 """
 
+import ctypes
 import os
 import re
 import sys
@@ -19,6 +20,7 @@ __all__ = [
     "Memory",
     "available_bytes",
     "is_shortage",
+    "keep_freed_memory",
     "main_memory",
     "require_room",
     "shortage_told",
@@ -27,6 +29,9 @@ __all__ = [
 
 UNLIMITED = 2**60
 """Control groups of version 1 write a number beyond this where there is no limit."""
+
+MALLOPT = {"M_MMAP_THRESHOLD": (-3, 2**30), "M_TRIM_THRESHOLD": (-1, 2**31 - 1)}
+"""Numbers and values, from malloc.h of glibc."""
 
 SIGNS = (
     "DefaultCPUAllocator",
@@ -40,6 +45,21 @@ SIGNS = (
     "Cannot allocate memory",
 )
 """What libraries say that have no exception of their own for it."""
+
+
+def keep_freed_memory() -> bool:
+    """Tells the C library to keep what is freed instead of handing it back; tells if it will.
+
+    Every layer of a network frees a large array and asks for another. glibc gives such arrays back
+    to the kernel, which clears each page anew: a third of the time of imputing a head on a CPU.
+    The peak does not grow. Other C libraries are left alone.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    done = [mallopt(number, value) for number, value in MALLOPT.values()]
+    return all(done)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ def power_law(sizes: Sequence[float], costs: Sequence[float]) -> PowerLaw:
         costs: Positive.
 
     Example:
-        >>> round(power_law([1, 2, 4], [3, 12, 48]).exponent, 6)
+        >>> round(power_law([1.0, 2.0, 4.0], [3.0, 12.0, 48.0]).exponent, 6)
         2.0
     """
     x, y = np.log(np.asarray(sizes, float)), np.log(np.asarray(costs, float))

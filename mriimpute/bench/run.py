@@ -86,7 +86,7 @@ class BenchConfig:
     def quick(cls, models: tuple[str, ...] = ()) -> "BenchConfig":
         """Returns what takes about a minute, to see that all works: its figures mean little."""
         return cls(
-            size=(64, 56, 73),
+            size=(48, 44, 49),
             models=models,
             repeats=2,
             budget=1.0,
@@ -99,7 +99,7 @@ class BenchConfig:
             draw_counts=(1, 4),
             draw_share=0.5,
             scans=(2, 4),
-            scan_size=(48, 44, 49),
+            scan_size=(36, 34, 25),
         )
 
 

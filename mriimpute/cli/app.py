@@ -26,7 +26,7 @@ from mriimpute.cli import options
 from mriimpute.cli.progress import choose_track
 from mriimpute.cli.run import Run, stoppable, talking, threads_limited
 from mriimpute.errors import MriImputeError
-from mriimpute.memory import is_shortage
+from mriimpute.memory import is_shortage, keep_freed_memory
 
 __all__ = ["app", "command", "tell"]
 
@@ -176,6 +176,7 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
         with ExitStack() as stack:
             stack.enter_context(talking(quiet=common["quiet"], verbose=verbose))
             stack.enter_context(threads_limited(common["threads"]))
+            keep_freed_memory()
             stack.enter_context(stoppable())
             run = Run(
                 command_line=("mriimpute", *ctx.obj),

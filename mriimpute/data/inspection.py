@@ -20,6 +20,9 @@ DIRECTIONS = {
     "S": "inferior-superior",
 }
 
+THICKEST_MM = 1e6
+"""What a sidecar states beyond this, or an integer of 400 digits, is no thickness."""
+
 
 def inspection(scan: Scan) -> dict[str, Any]:
     """Returns the properties of a scan that decide how it is imputed, ready for JSON.
@@ -104,7 +107,7 @@ def stated_thickness_mm(scan: Scan) -> float | None:
         thickness = json.loads(sidecar.read_text(encoding="utf-8"))["SliceThickness"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    usable = isinstance(thickness, int | float) and np.isfinite(thickness) and thickness > 0
+    usable = isinstance(thickness, int | float) and 0 < thickness < THICKEST_MM
     return float(thickness) if usable else None
 
 

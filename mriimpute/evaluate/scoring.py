@@ -25,6 +25,7 @@ from mriimpute.evaluate.protocol import INPAINT
 from mriimpute.evaluate.scores import Row, examine
 from mriimpute.evaluate.store import Store
 from mriimpute.impute import Imputation, Imputer
+from mriimpute.memory import keep_freed_memory
 from mriimpute.progress import Track
 from mriimpute.workers import begin_worker, divided_threads
 
@@ -231,6 +232,7 @@ _STOP: Event | None = None  # an event reaches a worker only while it is started
 def _begin(stop: Event) -> None:
     global _STOP
     _STOP = stop
+    keep_freed_memory()
     begin_worker()
 
 

@@ -208,6 +208,7 @@ def _roots(
     values, vectors = np.linalg.eigh(covariances)
     positive = np.maximum(values, 0)
     shares = np.maximum(values.sum(axis=1), 0) / np.maximum(positive.sum(axis=1), 1e-30)
+    shares[0] = max(shares[0], WHITE)  # acquired slices have no other part; one may have holes
     roots = vectors * np.sqrt(shares[:, None] * positive)[:, None]
     variance = np.square(roots).sum(axis=(0, 2))
     # The symmetric roots: those do not depend on the signs of the eigenvectors.

@@ -91,7 +91,8 @@ class LineNetwork(nn.Module):
             offsets: Where to predict, as shares of the way from one line to the next.
         """
         # Convolutions pad with zeros; a channel of ones tells them from dark pixels.
-        h = self.stem(torch.cat([lines, torch.ones_like(lines)], dim=1))
+        shown = torch.cat([lines, torch.ones_like(lines)], dim=1)
+        h = self.stem(shown.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             h = block(h, conditions)
 

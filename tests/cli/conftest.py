@@ -51,7 +51,7 @@ def colour(path: Path) -> Path:
 
 BROKEN: dict[str, Break] = {
     "missing file": lambda p: p / "none.nii.gz",
-    "wrong ending": lambda p: garbage(p / "notes.txt"),
+    "wrong ending": lambda p: garbage(p / "notes.pdf"),
     "garbage": lambda p: garbage(p / "x.nii"),
     "garbage gzip": lambda p: garbage(p / "x.nii.gz"),
     "garbage mgz": lambda p: garbage(p / "x.mgz"),

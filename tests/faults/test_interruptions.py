@@ -341,7 +341,7 @@ def test_a_clock_that_jumps_changes_no_byte(
 
 
 def test_only_leftovers_are_dated_by_the_clock_on_the_wall() -> None:
-    """Durations come from a clock that never jumps."""
+    """Durations come from a clock that never jumps; a benchmark says on which day it was run."""
     package = Path(files.__file__).parent
     users = {
         path.relative_to(package).as_posix()
@@ -349,4 +349,4 @@ def test_only_leftovers_are_dated_by_the_clock_on_the_wall() -> None:
         if "time.time()" in (text := path.read_text(encoding="utf-8")) or "datetime" in text
     }
 
-    assert users == {"files.py"}
+    assert users <= {"files.py", "bench/run.py"}
