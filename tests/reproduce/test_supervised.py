@@ -273,7 +273,7 @@ def test_nothing_is_kept_of_a_supervised_loss() -> None:
 
 def test_subject_of_two_scans_counts_once() -> None:
     found = outcomes(
-        **dict.fromkeys(supervised.INTERPOLATORS, [20.0, 20.0]),
+        **{key: [20.0, 20.0] for key in supervised.INTERPOLATORS},
         unsupervised=[22.0, 23.0],
         supervised=[23.0, 24.0],
     )
