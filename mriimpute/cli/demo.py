@@ -47,7 +47,7 @@ def demo(
     for stage in folder.left():
         steps[stage]()
         folder.finish(stage)
-    typer.echo(f"\nlook at {report / 'figure.png'}", err=True)
+    typer.echo(f"\nlook at {report / 'index.html'}", err=True)
 
 
 def _simulate(run: Run, full: Path, sim: Path) -> None:

@@ -185,7 +185,7 @@ def concluded(
         worst=_panels(work, rows, _worst(found)),
     )
     write_tables(summary, settings, fingerprints)
-    log.info("%s: metrics.csv, distance.csv, summary.json", report)
+    log.info("%s: metrics.csv, distance.csv, summary.json, index.html", report)
     _say_limits(summary, work.samples)
     return summary
 
