@@ -54,6 +54,13 @@ def impute(
             help="1 where acquired. Default: SCAN_desc-observed beside it, else geometry and NaN.",
         ),
     ] = None,
+    xform: Annotated[
+        Literal["auto", "sform", "qform"],
+        typer.Option(
+            rich_help_panel=SCAN,
+            help="NIfTI form that says where the scan lies. auto: the sform, if its code is set.",
+        ),
+    ] = "auto",
     thickness: Annotated[
         str,
         typer.Option(
@@ -218,6 +225,7 @@ def impute(
         keep_observed=keep_observed,
         thickness_mm=_thickness(thickness),
         adapt=adapt,
+        form=xform,
         dicom=("identified" if dicom_identity else "anonymous") if dicom_out else "none",
     )
     # Not all methods compute on a device, and asking for it loads torch.

@@ -27,7 +27,7 @@ from mriimpute.impute.footprint import fitting_tile
 from mriimpute.impute.plan import Case
 from mriimpute.impute.series import Export, remove_export, require_series, with_series
 from mriimpute.impute.space import Write, writer
-from mriimpute.io import Scan, checksum, read_scan
+from mriimpute.io import Form, Scan, checksum, read_scan
 from mriimpute.memory import available_bytes
 from mriimpute.provenance import FOLDER
 from mriimpute.stopwatch import stage
@@ -58,6 +58,7 @@ class Request:
         thickness_mm: Full width at half maximum of the slice profile; 0: point samples; "auto":
             what the header of each scan says.
         adapt: Learn from each scan before it is imputed.
+        form: Which NIfTI form says where a scan lies; "auto": the sform where its code is set.
         dicom: Which derived DICOM series to write, too.
     """
 
@@ -70,6 +71,7 @@ class Request:
     keep_observed: bool = True
     thickness_mm: float | Literal["auto"] = 0.0
     adapt: bool = False
+    form: Form = "auto"
     dicom: Export = "none"
 
 
@@ -118,7 +120,8 @@ def impute_case(
         raise OutputError(f"{case.file('mean')} exists", hint="pass --overwrite to replace it")
     started = time.monotonic()
     with stage("read"):
-        scan = read_scan(case.scan, observed=request.observed or observed_beside(case.scan))
+        marks = request.observed or observed_beside(case.scan)
+        scan = read_scan(case.scan, observed=marks, form=request.form)
         require_series(scan, request.dicom, is_native=case.space == "native")
         grid = fine_volume(scan, request.spacing_mm)
     thickness_mm = _thickness_mm(scan, grid, request)

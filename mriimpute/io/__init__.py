@@ -2,12 +2,13 @@
 
 from mriimpute.io.dicom import checksum, container_of
 from mriimpute.io.grid import Frame, write_grid
-from mriimpute.io.nifti import write_image
+from mriimpute.io.nifti import Form, write_image
 from mriimpute.io.read import read_scan
 from mriimpute.io.scan import Scan
 from mriimpute.io.tree import find_scans, stem
 
 __all__ = [
+    "Form",
     "Frame",
     "Scan",
     "checksum",

@@ -39,7 +39,7 @@ def read_nifti(path: Path, *, observed: Path | None = None, form: Form = "auto")
     """
     image, notes = load(path)
     affine = _affine(image, path, form)
-    notes += _form_notes(image)
+    notes += _form_notes(image, form)
     return as_scan(
         path,
         Stored(
@@ -108,8 +108,8 @@ def _affine(image: Any, path: Path, form: Form) -> NDArray[np.float64]:
     return affine
 
 
-def _form_notes(image: Any) -> Sequence[str]:
-    header = image.header
+def _form_notes(image: Any, form: Form) -> Sequence[str]:
+    header, used = image.header, "qform" if form == "qform" else "sform"
     if not isinstance(header, nib.Nifti1Header):
         return []
     notes = []
@@ -122,7 +122,7 @@ def _form_notes(image: Any) -> Sequence[str]:
     elif sform is not None and qform is not None:
         i, j, k = (*map(int, image.shape[:3]), 1, 1)[:3]
         if not grids_agree(sform, qform, (i, j, k), tolerance_mm=0.1):
-            notes.append("sform and qform disagree by over 0.1 mm: the sform is used")
+            notes.append(f"sform and qform disagree by over 0.1 mm: the {used} is used")
     code = int(header["xyzt_units"]) % 8
     if code not in (0, 2):
         units = {1: "metres", 3: "micrometres"}.get(code, f"unknown units (code {code})")

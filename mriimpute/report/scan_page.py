@@ -63,7 +63,7 @@ def _read(case: Case, request: Request) -> Result:
         return Result(volume=volume, axis=-1, images=images, difference=math.nan, record=record)
 
     marks = request.observed or observed_beside(case.scan)
-    grid = fine_volume(read_scan(case.scan, observed=marks), request.spacing_mm)
+    grid = fine_volume(read_scan(case.scan, observed=marks, form=request.form), request.spacing_mm)
     volume = grid.volume
     plain = load_imputer("linear", device="cpu")
     images["linear"] = plain.impute(volume, seed=0, case="", tile=request.tile).mean

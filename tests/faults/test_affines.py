@@ -51,8 +51,8 @@ def save_scan(
     return path
 
 
-def call(scan: Path) -> Result:
-    words = ["impute", str(scan), "--model", "linear", "--device", "cpu"]
+def call(scan: Path, *more: str) -> Result:
+    words = ["impute", str(scan), "--model", "linear", "--device", "cpu", *more]
     return CliRunner().invoke(app, words)
 
 
@@ -83,6 +83,23 @@ def test_acquired_voxels_stay_where_and_what_they_are(
 
     assert result.exit_code == 0, result.stderr
     assert_acquired_is_kept(scan)
+
+
+@pytest.mark.parametrize(("form", "factor"), [("auto", 2), ("sform", 2), ("qform", 4)])
+def test_the_user_says_which_form_is_right(tmp_path: Path, form: str, factor: int) -> None:
+    """A converter took the thickness for the spacing in the sform."""
+    scan = save_scan(tmp_path / "x.nii", STACK, qform=1, sform=1)
+    image = nib.Nifti1Image.from_bytes(scan.read_bytes())
+    image.header.set_sform(np.diag([1.0, 1.0, 2.0, 1.0]), code=1)
+    scan.write_bytes(nib.Nifti1Image(image.dataobj, None, image.header).to_bytes())
+
+    result = call(scan, "--xform", form)
+
+    assert result.exit_code == 0, result.stderr
+    used = "qform" if form == "qform" else "sform"
+    assert f"the {used} is used" in result.stderr
+    mean = nib.load(tmp_path / "x_imputed" / "x_desc-mean.nii.gz")
+    assert mean.shape[2] == factor * (nib.load(scan).shape[2] - 1) + 1
 
 
 @pytest.mark.parametrize("name", ["oblique", "sheared", "left-handed"])
