@@ -2,7 +2,8 @@
 
 Four planes cross a slice at each voxel: along x, along y, and along both diagonals. In each, the
 slices are lines. The first two are fused as in `mriimpute.impute.fusion`, so are the diagonals,
-and the mean of both is taken: on left-out slices this is 0.1 dB better than two planes.
+and the mean of both is taken: on left-out slices of three heads this is 0.06 to 0.10 dB better
+than two planes.
 
 A diagonal image takes pixel (x, d +- x): voxels as they are, nothing is resampled. Where it runs
 out of the slice it goes on at the other side, so there are no more pixels than along x.
