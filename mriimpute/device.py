@@ -2,10 +2,15 @@
 
 import logging
 import re
+from typing import TYPE_CHECKING, Any
 
 from mriimpute.errors import DeviceError
 
-__all__ = ["TILE", "choose_device", "is_device"]
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+__all__ = ["TILE", "choose_device", "is_device", "on_device"]
 
 TILE = 128
 """Edge of what is worked on at once by default, in voxels: bounds memory, changes no result."""
@@ -55,6 +60,18 @@ def choose_device(name: str) -> str:
     memory_gib = torch.cuda.get_device_properties(index).total_memory / 2**30
     log.info("device: cuda:%d (%s, %.0f GiB)", index, _name(index), memory_gib)
     return f"cuda:{index}"
+
+
+def on_device(
+    array: "np.ndarray[Any, np.dtype[Any]]", device: "torch.device | str"
+) -> "torch.Tensor":
+    """Returns an array as a tensor on a device, which shares its memory where that can be."""
+    import torch
+
+    # Torch knows no steps backwards, as in a flipped scan, and no memory that must not change.
+    if min(array.strides, default=1) < 0 or not array.flags.writeable:
+        array = array.copy(order="K")
+    return torch.from_numpy(array).to(device)
 
 
 def _reason() -> str:

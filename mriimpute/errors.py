@@ -8,6 +8,7 @@ __all__ = [
     "GeometryError",
     "MriImputeError",
     "OutputError",
+    "PeerError",
     "ResourceError",
     "TrainingError",
     "VolumeError",
@@ -41,6 +42,10 @@ class DeviceError(MriImputeError):
 
 class ExternalError(MriImputeError):
     """Another program failed, or what it wrote cannot be used."""
+
+
+class PeerError(MriImputeError):
+    """Another process of those that share the task has ended."""
 
 
 class ResourceError(MriImputeError):

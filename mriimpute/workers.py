@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["THREAD_VARIABLES", "begin_worker", "divided_threads"]
+__all__ = ["THREAD_VARIABLES", "allowed_threads", "begin_worker", "divided_threads"]
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -16,6 +16,11 @@ THREAD_VARIABLES = (
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
 """What libraries ask, when they load, for the number of their threads."""
+
+
+def allowed_threads() -> int:
+    """Returns how many threads may compute here: the limit that is in force, or one per core."""
+    return _threads(os.environ.get(THREAD_VARIABLES[0]))
 
 
 def begin_worker() -> None:
@@ -36,8 +41,7 @@ def divided_threads(workers: int) -> Iterator[None]:
     """
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     for name, limit in before.items():
-        threads = int(limit) if limit and limit.isdecimal() else os.cpu_count() or 1
-        os.environ[name] = str(max(1, threads // workers))
+        os.environ[name] = str(max(1, _threads(limit) // workers))
     try:
         yield
     finally:
@@ -46,6 +50,10 @@ def divided_threads(workers: int) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = limit
+
+
+def _threads(limit: str | None) -> int:
+    return max(1, int(limit)) if limit and limit.isdecimal() else os.cpu_count() or 1
 
 
 def _end_with_parent() -> None:

@@ -15,7 +15,7 @@ ROOT = Path(mriimpute.__file__).parent
 
 LAYERS = [
     {"errors", "seeds", "progress", "stopwatch"},
-    {"config", "files", "device", "memory", "workers"},
+    {"config", "files", "device", "distributed", "memory", "statistics", "workers"},
     {"provenance", "volume", "geometry"},
     {"io", "metrics"},
     {"simulate"},

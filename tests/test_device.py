@@ -3,10 +3,11 @@
 import logging
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from mriimpute.device import choose_device, is_device
+from mriimpute.device import choose_device, is_device, on_device
 from mriimpute.errors import DeviceError
 
 
@@ -61,3 +62,23 @@ def test_other_names_are_no_devices(name: str) -> None:
     assert not is_device(name)
     with pytest.raises(ValueError, match="device must be"):
         choose_device(name)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x,
+        lambda x: x[::-1],
+        lambda x: x.transpose(2, 0, 1)[:, ::-1],
+        lambda x: np.asfortranarray(x)[..., ::-2],
+        lambda x: np.broadcast_to(x[:1], x.shape),
+        lambda x: x[:0],
+    ],
+    ids=["plain", "flipped", "turned", "fortran", "read only", "empty"],
+)
+def test_every_array_becomes_a_tensor(view, rng: np.random.Generator) -> None:  # noqa: ANN001
+    array = view(rng.random((3, 4, 5), np.float32))
+
+    tensor = on_device(array, "cpu")
+
+    assert np.array_equal(tensor.numpy(), array)

@@ -4,11 +4,14 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import special
 
-from mriimpute.seeds import fixed, numpy_stream, stream
+from mriimpute import seeds
+from mriimpute.seeds import fixed, normals, numpy_stream, stream
 
 GOLDEN = [824, 864, 887]
 PURPOSES = st.lists(st.integers(0, 9) | st.text("ab/", max_size=3), max_size=3)
@@ -54,6 +57,43 @@ def test_fixed_gives_the_same_global_numbers_each_time() -> None:
 
 def test_streams_are_the_same_in_every_version_of_this_package() -> None:
     assert numpy_stream(0, "angle").integers(1000, size=3).tolist() == GOLDEN
+
+
+def test_normal_numbers_are_made_of_what_splitmix64_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(seeds, "_digest", lambda *purpose: 0)
+    known = np.array([0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F], np.uint64)
+    levels = known.view("<i2").astype(np.int64) + 2**15
+    expected = special.ndtri((levels + 0.5) / 2**16)
+
+    found = normals(12, 0, "a")
+
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4)  # scaled to unit variance
+
+
+def test_normal_numbers_are_normal_and_independent() -> None:
+    x = normals(2**20, 0, "a").double()
+
+    moments = [float((x**power).mean()) for power in (1, 2, 3, 4)]
+    np.testing.assert_allclose(moments, [0, 1, 0, 3], atol=0.02)
+    for lag in (1, 2, 3, 4, 5, 1000):
+        assert abs(float((x[lag:] * x[:-lag]).mean())) < 0.005
+    assert float(x.abs().max()) < 4.5
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 1001])
+def test_a_normal_number_depends_on_its_place_and_the_purpose_alone(count: int) -> None:
+    whole = normals(1001, 0, "a", 1)
+
+    assert torch.equal(normals(count, 0, "a", 1), whole[:count])
+    assert abs(float((normals(1001, 0, "a", 2) * whole).mean())) < 0.15
+    assert abs(float((normals(1001, 1, "a", 1) * whole).mean())) < 0.15
+
+
+@pytest.mark.gpu
+def test_normal_numbers_are_the_same_on_a_gpu() -> None:
+    assert torch.equal(normals(10**6, 0, "a", device="cuda").cpu(), normals(10**6, 0, "a"))
 
 
 def test_importing_the_module_does_not_load_torch() -> None:

@@ -17,9 +17,19 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from mriimpute.errors import ResourceError
+from mriimpute.memory import keep_freed_memory
 from mriimpute.workers import begin_worker
 
-__all__ = ["Memory", "Timing", "apart", "resident_bytes", "settled", "timed"]
+__all__ = [
+    "Memory",
+    "Ratio",
+    "Timing",
+    "apart",
+    "compared",
+    "resident_bytes",
+    "settled",
+    "timed",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,6 +68,23 @@ class Timing:
             return cls(shares[0], shares[0], shares[0], 1, per)
         low, median, high = statistics.quantiles(shares, n=4, method="inclusive")
         return cls(median, low, high, len(shares), per)
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times as long one thing takes as another.
+
+    Attributes:
+        median: Of pairs that were measured one right after the other.
+        low: Lower quartile.
+        high: Upper quartile.
+        repeats: How many pairs there were.
+    """
+
+    median: float
+    low: float
+    high: float
+    repeats: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +153,33 @@ def timed(
     return Timing.of(seconds, per=per)
 
 
+def compared(
+    one: Callable[[], object],
+    other: Callable[[], object],
+    *,
+    repeats: int,
+    settle: Callable[[], None] = lambda: None,
+) -> Ratio:
+    """Returns how many times as long `one` takes as `other`.
+
+    Both by turns: what slows a machine down for a second slows both of a pair.
+
+    Args:
+        one: What is divided.
+        other: By what.
+        repeats: Pairs.
+        settle: Waits for the device.
+    """
+    pairs = []
+    for warm_up in (2, *(0,) * (repeats - 1)):
+        seconds = [
+            timed(work, repeats=1, warm_up=warm_up, settle=settle).median for work in (one, other)
+        ]
+        pairs.append(seconds[0] / seconds[1])
+    ratio = Timing.of(pairs)
+    return Ratio(ratio.median, ratio.low, ratio.high, repeats)
+
+
 def settled(device: str) -> Callable[[], None]:
     """Returns what waits until a device has done all that it was told to; the CPU always has."""
     if device == "cpu":
@@ -141,7 +195,7 @@ def apart(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     Raises:
         ResourceError: If the process was killed: most often, memory ran out.
     """
-    with ProcessPoolExecutor(1, get_context("spawn"), begin_worker) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn"), _begin) as pool:
         try:
             return pool.submit(work, *args, **kwargs).result()
         except BrokenProcessPool as error:
@@ -150,6 +204,11 @@ def apart(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
                 f"the process that measured {named.__name__} was ended from outside",
                 hint="memory may have run out: pass a smaller --size",
             ) from error
+
+
+def _begin() -> None:
+    begin_worker()
+    keep_freed_memory()  # as every command does
 
 
 def resident_bytes(*, peak: bool = False) -> int:

@@ -38,6 +38,7 @@ class ConvCall:
         bias: Whether there is one.
         last: Whether channels are innermost in memory.
         macs: Multiply-accumulates.
+        kind: Of its numbers: some devices compute in less than single precision.
     """
 
     x: tuple[int, ...]
@@ -49,6 +50,7 @@ class ConvCall:
     bias: bool
     last: bool
     macs: int
+    kind: torch.dtype = torch.float32
 
 
 class Counted:
@@ -110,6 +112,7 @@ def _call(layer: Any, x: Tensor, y: Tensor) -> ConvCall:
         bias=layer.bias is not None,
         last=_is_last(x),
         macs=y.numel() * prod(layer.weight.shape[1:]),
+        kind=y.dtype,
     )
 
 

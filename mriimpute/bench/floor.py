@@ -140,16 +140,17 @@ def _alone(call: ConvCall, device: str, repeats: int) -> Iterator[Timing]:
     """Yields the time of one convolution in each layout of memory."""
     generator = stream(0, "bench", "convolution", device=device)
     x, weight = (
-        torch.randn(shape, device=device, generator=generator) for shape in (call.x, call.weight)
+        torch.randn(shape, device=device, generator=generator).to(call.kind)
+        for shape in (call.x, call.weight)
     )
-    bias = torch.zeros(call.weight[0], device=device) if call.bias else None
+    bias = torch.zeros(call.weight[0], device=device, dtype=call.kind) if call.bias else None
     conv = {3: functional.conv1d, 4: functional.conv2d, 5: functional.conv3d}[x.ndim]
     for shown in _layouts(x):
 
         def run(shown: Tensor = shown) -> Tensor:
             return conv(shown, weight, bias, call.stride, call.padding, call.dilation, call.groups)
 
-        with torch.inference_mode():
+        with torch.inference_mode(), _tensor_cores(allowed=False):
             yield _repeated(run, device, repeats)
 
 
@@ -168,15 +169,17 @@ def _precisions(device: str) -> list[tuple[str, torch.dtype, bool]]:
     plain = [("float32", torch.float32, False)]
     if device == "cpu":
         return plain
-    return [*plain, ("tf32", torch.float32, True), ("bfloat16", torch.bfloat16, False)]
+    halves = ("bfloat16", torch.bfloat16, False), ("float16", torch.float16, False)
+    return [*plain, ("tf32", torch.float32, True), *halves]
 
 
 @contextmanager
 def _tensor_cores(*, allowed: bool) -> Iterator[None]:
-    """Lets float32 products round to tf32, or forbids it, inside the block; only CUDA minds."""
+    """Lets what is float32 round to tf32, or forbids it, inside the block; only CUDA minds."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = allowed
     try:
-        yield
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=allowed):
+            yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before

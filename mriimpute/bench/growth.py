@@ -16,9 +16,8 @@ import torch
 
 from mriimpute.bench._timing import Memory, resident_bytes, settled
 from mriimpute.bench.phantom import TINY, Shape, fine_shape, sparse_head, write_head
-from mriimpute.data import Cohort
+from mriimpute.data import Cache, Cohort
 from mriimpute.impute import DEFAULT, load_imputer
-from mriimpute.progress import silent
 from mriimpute.train.lines import read_lines
 from mriimpute.train.settings import LineSettings, preset, read
 
@@ -173,10 +172,11 @@ def cohort_point(wanted: Shape, scans: int) -> Point:
     with tempfile.TemporaryDirectory(prefix="mriimpute-bench-") as folder:
         # The one that is watched is there in every cohort: it must not count as growth.
         watched, *paths = write_cohort(Path(folder), wanted, scans + 1)
-        read_lines(Cohort((watched,), (watched,)), settings, silent)  # libraries are loaded now
+        cache = Cache(Path(folder) / "cache")
+        read_lines(Cohort((watched,), (watched,)), settings, cache)  # libraries are loaded now
         before = resident_bytes()
         begun = time.perf_counter()
-        kept = read_lines(Cohort(tuple(paths), (watched,)), settings, silent)
+        kept = read_lines(Cohort(tuple(paths), (watched,)), settings, cache)
         seconds = time.perf_counter() - begun
         held = resident_bytes()
     del kept

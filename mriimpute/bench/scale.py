@@ -1,13 +1,16 @@
-"""What a cohort of thousands takes, computed from what was measured on one scan.
+"""What a cohort of thousands takes, computed from what one scan and one step of training take.
 
 An epoch shows the network as many crops as it takes to cover every acquired slice once, one scale
-of each. Processors share the steps evenly and wait for nobody: a lower bound.
+of each. The next crops are drawn while the last ones are learnt from, so the slower of both
+counts. Processors share the steps evenly and wait for nobody: a lower bound. Each has a process of
+its own, which maps the cache: slices are in memory once, or read from disk where they do not fit.
 
 References:
     Dalca et al., Unsupervised Data Imputation via Variational Inference of Deep Subspaces, 2019,
     section 4: 7829 scans.
 """
 
+import math
 from dataclasses import dataclass
 
 from mriimpute.bench.phantom import GAP, Shape, fine_shape
@@ -20,7 +23,7 @@ SCANS = 7829
 """Of the cohort of Dalca et al."""
 
 HALF_BYTES = 2
-"""Of a pixel in memory, and of one on disk before gzip."""
+"""Of a pixel in the cache, and of one of a scan before gzip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +34,17 @@ class Scale:
         scans: Of the cohort.
         shape: Of each, when imputed.
         disk_bytes: Of the acquired slices, 16 bits a voxel, before gzip.
-        memory_bytes: Of the acquired slices as they are held for training, at every scale.
+        cache_bytes: Of the acquired slices in the cache, normalised, in float16, at every scale.
         steps: Of an epoch.
         minutes: Of an epoch, by number of processors.
-        impute_hours: Of one imputation of each scan, from file to file, by processors.
-        bends: What would not fit first, in words.
+        impute_hours: Of one imputation of each scan, by processors.
+        bends: What would be the limit first, in words.
     """
 
     scans: int
     shape: Shape
     disk_bytes: int
-    memory_bytes: int
+    cache_bytes: int
     steps: int
     minutes: dict[int, float]
     impute_hours: dict[int, float]
@@ -61,33 +64,34 @@ def scale_of(
 
     Args:
         wanted: Of each scan when imputed, about.
-        step: Of training, measured.
-        seconds_per_scan: Of imputation, measured.
+        step: Of training.
+        seconds_per_scan: Of imputation.
         room: Bytes of main memory that there are; None where nobody knows.
         scans: Of the cohort.
-        processors: Numbers of devices like the one that was measured.
+        processors: Numbers of devices like the one that takes these seconds.
     """
     shape = fine_shape(wanted)
     lines = LineConfig()
     pixels = scans * shape[0] * shape[1] * ((shape[2] - 1) // GAP + 1)
-    memory = round(HALF_BYTES * pixels * sum(1 / scale**2 for scale in lines.scales))
+    cache = round(HALF_BYTES * pixels * sum(1 / scale**2 for scale in lines.scales))
     crop = min(1 + (lines.lines - 1) * GAP, shape[0]) * min(lines.edge, shape[1])
     steps = -(-pixels // (crop * step.items))
     return Scale(
         scans=scans,
         shape=shape,
         disk_bytes=HALF_BYTES * pixels,
-        memory_bytes=memory,
+        cache_bytes=cache,
         steps=steps,
-        minutes={n: steps * step.seconds / n / 60 for n in processors},
+        minutes={n: steps * step.overlapped / n / 60 for n in processors},
         impute_hours={n: scans * seconds_per_scan / n / 3600 for n in processors},
-        bends=_bends(memory, room, step),
+        bends=_bends(cache, room, step),
     )
 
 
-def _bends(memory: int, room: int | None, step: Step) -> str:
-    if room is not None and memory > room:
-        return "memory: the slices of the cohort are held by every process and do not fit"
-    if step.data.median > step.descent.median:
-        return "data: crops are drawn more slowly than they are learnt from"
-    return "none here: arithmetic is the limit, and more processors share it"
+def _bends(cache: int, room: int | None, step: Step) -> str:
+    ratio = step.data.median / step.descent.median
+    if ratio > 1:
+        return f"data: {math.ceil(ratio)} threads would draw crops as fast as they are learnt from"
+    if room is not None and cache > room:
+        return "memory: the cache does not fit, so slices are read from disk in each epoch"
+    return "arithmetic, which more processors share"

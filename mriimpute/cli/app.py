@@ -25,10 +25,11 @@ from mriimpute import __version__
 from mriimpute.cli import options
 from mriimpute.cli.progress import choose_track
 from mriimpute.cli.run import Run, stoppable, talking, threads_limited
-from mriimpute.errors import MriImputeError
+from mriimpute.distributed import World, launched
+from mriimpute.errors import ConfigError, MriImputeError, PeerError
 from mriimpute.memory import is_shortage, keep_freed_memory
 
-__all__ = ["app", "command", "tell"]
+__all__ = ["app", "command", "message", "say", "tell"]
 
 # typer vendors click and exports this class only through its children.
 ClickException: type[Exception] = next(
@@ -47,6 +48,9 @@ ORDER = (
     "doctor",
     "bench",
 )
+
+SHARED = ("impute", "train")
+"""Commands whose work several processes can share."""
 
 COMMON: dict[str, tuple[Any, Any]] = {
     "seed": (options.Seed, 0),
@@ -83,24 +87,33 @@ class Group(TyperGroup):
             raise
         except KeyboardInterrupt as error:
             text = "interrupted: nothing is half written; run the same command again to go on"
-            typer.secho(text, fg="yellow", err=True)
+            if launched().main:
+                typer.secho(text, fg="yellow", err=True)
             raise typer.Exit(130) from error
         except Exception as error:
             if "--debug" in ctx.obj:
                 traceback.print_exception(error, file=sys.stderr)
-            tell(error)
+            # What all processes of a run find wrong, the main one says.
+            if launched().main or not isinstance(error, ConfigError | PeerError):
+                tell(error)
             raise typer.Exit(1) from error
 
 
 def tell(error: Exception) -> tuple[str, str]:
     """Prints an error as two lines on stderr, and returns them, for a command that goes on."""
-    problem, hint = _message(error)
-    typer.secho(f"error: {problem}", fg="red", err=True)
-    typer.secho(f"hint: {hint}", err=True)
+    problem, hint = message(error)
+    say(problem, hint)
     return problem, hint
 
 
-def _message(error: Exception) -> tuple[str, str]:
+def say(problem: str, hint: str) -> None:
+    """Prints what is wrong, and what to do, as two lines on stderr."""
+    typer.secho(f"error: {problem}", fg="red", err=True)
+    typer.secho(f"hint: {hint}", err=True)
+
+
+def message(error: Exception) -> tuple[str, str]:
+    """Returns what is wrong, and what to do."""
     text = " ".join(str(error).split())
     torch = sys.modules.get("torch")
     gpu_full = torch is not None and isinstance(error, torch.OutOfMemoryError)
@@ -173,8 +186,11 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     def run_command(*, ctx: Any, **given: Any) -> None:
         common = {name: given.pop(name) for name in COMMON}
         verbose = common["verbose"] or common["debug"]
+        world = launched()
+        _require_shared(function.__name__, world)
+        quiet = common["quiet"] or not world.main
         with ExitStack() as stack:
-            stack.enter_context(talking(quiet=common["quiet"], verbose=verbose))
+            stack.enter_context(talking(quiet=quiet, verbose=verbose, mute=not world.main))
             stack.enter_context(threads_limited(common["threads"]))
             keep_freed_memory()
             stack.enter_context(stoppable())
@@ -184,11 +200,11 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
                 wanted_device=common["device"],
                 threads=common["threads"],
                 overwrite=common["overwrite"],
-                quiet=common["quiet"],
+                quiet=quiet,
                 track=choose_track(
-                    wanted=not (common["no_progress"] or common["quiet"]),
-                    terminal=sys.stderr.isatty(),
+                    wanted=not (common["no_progress"] or quiet), terminal=sys.stderr.isatty()
                 ),
+                world=world,
             )
             function(run, **given)
 
@@ -202,3 +218,12 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     run_command.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     run_command.__annotations__ = {p.name: p.annotation for p in shown}
     return run_command
+
+
+def _require_shared(command: str, world: World) -> None:
+    """Stops several processes that would all do the same work."""
+    if world.size > 1 and command not in SHARED:
+        raise ConfigError(
+            f"{command} is the work of one process, not of {world.size}",
+            hint=f"run it without torchrun, which is for {' and '.join(SHARED)}",
+        )

@@ -54,7 +54,8 @@ def bench(
     from mriimpute.bench import bench as measure
     from mriimpute.doctor import machine_facts
     from mriimpute.files import refuse_existing, writable_folder, write_json
-    from mriimpute.report.bench import bench_tables, write_bench_figure
+    from mriimpute.report.bench import bench_tables
+    from mriimpute.report.bench_figure import write_bench_figure
 
     chosen = tuple(model or ())
     config = BenchConfig.quick(chosen) if quick else BenchConfig(models=chosen)

@@ -73,12 +73,13 @@ def evaluate(
         ),
     ] = 60.0,
     split: Annotated[
-        Literal["train", "val", "test", "all"],
+        Literal["train", "val", "test", "all"] | None,
         typer.Option(
             rich_help_panel=SCORING,
-            help="Whom to score. Others than test: only for scans no model has learnt from.",
+            help="Whom to score, as participants.tsv says; by default test, and without such a "
+            "table all. Others than test: only for scans no model has learnt from.",
         ),
-    ] = "test",
+    ] = None,
     samples: Annotated[
         int,
         typer.Option(
@@ -153,7 +154,6 @@ def evaluate(
         "methods": [name.strip() for name in methods.split(",") if name.strip()],
         "models": model or [],
         "externals": [parse_external(text, minutes=external_minutes) for text in external or []],
-        "split": split,
         "samples": samples,
         "seed": run.seed,
         "device": run.device,
@@ -163,9 +163,12 @@ def evaluate(
         "on_failure": leave_out,
     }
     if without_truth:
-        summaries = list(library.without_truth(source, report, **arguments).values())
+        summaries = list(library.without_truth(source, report, split=split, **arguments).values())
     else:
-        summaries = [library.evaluate(source[0], report, protocol=protocol, **arguments)]
+        whom = split or "test"
+        summaries = [
+            library.evaluate(source[0], report, protocol=protocol, split=whom, **arguments)
+        ]
     for summary in summaries:
         write_figure(summary.report / "figure.png", summary)
         write_comparison(summary.report / "methods.png", summary)

@@ -190,8 +190,11 @@ def impute(
     Results are named like the file or folder that they are made of: keep names of patients out of
     those. Nothing else of a header or a path is passed on.
 
+    Several GPUs share a list: torchrun --nproc-per-node 8 -m mriimpute impute list.txt -o out/
+
     Example: mriimpute impute scan.nii.gz --samples 20
     """
+    from mriimpute.distributed import joined
     from mriimpute.impute import FITTED, METHODS, identity, load_imputer
     from mriimpute.impute.batch import Batch, Part
     from mriimpute.impute.case import Request, require_draws
@@ -212,44 +215,49 @@ def impute(
         sessions=tuple(session_id or ()),
         queries=read_queries(bids_filter_file) if bids_filter_file else (),
     )
-    cases = plan(scans, out, split=split, space=space, selection=selection, observed=observed)
-    if report:
-        protect(scans, [case.scan for case in cases], [report])
-    request = Request(
-        model=identity(model),
-        samples=samples,
-        seed=run.seed,
-        spacing_mm=spacing,
-        observed=observed,
-        tile=tile,
-        keep_observed=keep_observed,
-        thickness_mm=_thickness(thickness),
-        adapt=adapt,
-        form=xform,
-        dicom=("identified" if dicom_identity else "anonymous") if dicom_out else "none",
-    )
-    # Not all methods compute on a device, and asking for it loads torch.
-    plain = model in METHODS and model not in FITTED
-    device = "cpu" if plain and run.wanted_device == "auto" else run.device
-    imputer = load_imputer(model, device=device, adapt=adapt)
-    require_draws(imputer, request)
-    write_page = None
-    if page:  # it loads matplotlib, which nothing else here needs
-        from mriimpute.report import write_scan_page
+    with joined(run.world) as world:
+        with world.main_first():
+            cases = plan(
+                scans, out, split=split, space=space, selection=selection, observed=observed
+            )
+            if report:
+                protect(scans, [case.scan for case in cases], [report])
+            request = Request(
+                model=identity(model),
+                samples=samples,
+                seed=run.seed,
+                spacing_mm=spacing,
+                observed=observed,
+                tile=tile,
+                keep_observed=keep_observed,
+                thickness_mm=_thickness(thickness),
+                adapt=adapt,
+                form=xform,
+                dicom=("identified" if dicom_identity else "anonymous") if dicom_out else "none",
+            )
+            # Not all methods compute on a device, and asking for it loads torch.
+            plain = model in METHODS and model not in FITTED
+            device = "cpu" if plain and run.wanted_device == "auto" else run.device
+            imputer = load_imputer(model, device=device, adapt=adapt)
+            require_draws(imputer, request)
+            write_page = None
+            if page:  # it loads matplotlib, which nothing else here needs
+                from mriimpute.report import write_scan_page
 
-        write_page = partial(write_scan_page, request=request)
-    batch = Batch(
-        cases,
-        request,
-        imputer,
-        record=lambda facts: run.record(settings=facts, device=imputer.device),
-        overwrite=run.overwrite,
-        resume=resume,
-        part=mine,
-        file=report,
-        page=write_page,
-    )
-    work_through(run, batch)
+                write_page = partial(write_scan_page, request=request)
+            batch = Batch(
+                cases,
+                request,
+                imputer,
+                record=lambda facts: run.record(settings=facts, device=imputer.device),
+                overwrite=run.overwrite,
+                resume=resume,
+                part=mine,
+                file=report,
+                page=write_page,
+                world=world,
+            )
+        work_through(run, batch)
 
 
 def _thickness(text: str) -> float | Literal["auto"]:

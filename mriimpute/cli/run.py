@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from mriimpute.device import choose_device
+from mriimpute.distributed import ALONE, World, own_device
 from mriimpute.progress import Track, silent
 from mriimpute.workers import THREAD_VARIABLES
 
@@ -33,6 +34,7 @@ class Run:
         quiet: Only warnings and errors are shown.
         track: Shows progress, as the terminal and the options allow.
         started: When the command began, by `time.monotonic`.
+        world: The processes that share the command; of them only the main one speaks.
     """
 
     command_line: Sequence[str] = ()
@@ -43,6 +45,7 @@ class Run:
     quiet: bool = False
     track: Track = silent
     started: float = field(default_factory=time.monotonic)
+    world: World = ALONE
 
     @cached_property
     def device(self) -> str:
@@ -51,7 +54,7 @@ class Run:
         Raises:
             DeviceError: If the device that was asked for is not there.
         """
-        return choose_device(self.wanted_device)
+        return choose_device(own_device(self.wanted_device, self.world))
 
     def record(
         self,
@@ -89,10 +92,17 @@ class _Stderr(logging.Handler):
 
 
 @contextmanager
-def talking(*, quiet: bool, verbose: bool) -> Iterator[None]:
-    """Sends the log of the package, and warnings of others, to stderr inside the block."""
+def talking(*, quiet: bool, verbose: bool, mute: bool = False) -> Iterator[None]:
+    """Sends the log of the package, and warnings of others, to stderr inside the block.
+
+    Args:
+        quiet: Only warnings and errors.
+        verbose: Every step, and warnings of libraries.
+        mute: Errors only, whatever else is asked for.
+    """
     package, warned = logging.getLogger("mriimpute"), logging.getLogger("py.warnings")
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    level = logging.ERROR if mute else level
     before = package.level, warned.propagate
     handler = _Stderr()
 

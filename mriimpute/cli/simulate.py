@@ -8,7 +8,7 @@ import typer
 from mriimpute.cli.app import command, tell
 from mriimpute.cli.output import show_table
 from mriimpute.cli.run import Run
-from mriimpute.errors import MriImputeError
+from mriimpute.errors import ConfigError, MriImputeError
 
 __all__ = ["simulate"]
 
@@ -61,18 +61,23 @@ def simulate(
 
     Example: mriimpute simulate heads/ -o sim/ --keep-every 6 --jobs 4
     """
+    if template and not register:
+        raise typer.BadParameter("--template is of no use with --no-register")
     from mriimpute import simulate as library
 
-    config = library.SimulationConfig(
-        spacing="source" if spacing == "source" else float(spacing),
-        keep_every=keep_every,
-        plane=plane,
-        angle_deg=angle,
-        thickness_mm=thickness,
-        register=register,
-        template=template or "mni152",
-        space=space,
-    )
+    try:
+        config = library.SimulationConfig(
+            spacing="source" if spacing == "source" else float(spacing),
+            keep_every=keep_every,
+            plane=plane,
+            angle_deg=angle,
+            thickness_mm=thickness,
+            register=register,
+            template=template or "mni152",
+            space=space,
+        )
+    except ConfigError as error:  # it knows the options alone, no scan
+        raise typer.BadParameter(f"{error}; {error.hint}") from error
     report = library.simulate(
         source, out, config, seed=run.seed, jobs=jobs, overwrite=run.overwrite, track=run.track
     )

@@ -18,6 +18,12 @@ File = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML laid over 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Laid over it.")]
 Minutes = Annotated[float | None, typer.Option(min=0, help="Stop after so long.")]
 FromScratch = Annotated[bool, typer.Option("--from-scratch", help="Not from shipped weights.")]
+Cache = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Keep preprocessed scans there, for other runs.")
+]
+Jobs = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Scans read side by side; changes no byte.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show all settings and exit.")]
 
 
@@ -31,6 +37,8 @@ def train(
     assign: Set = None,
     from_scratch: FromScratch = False,
     max_minutes: Minutes = None,
+    cache: Cache = None,
+    jobs: Jobs = 1,
     dry_run: DryRun = False,
 ) -> None:
     """Fit a model to sparse scans alone. Stop with Ctrl-C; the same command goes on.
@@ -54,9 +62,12 @@ def train(
     - miwae: importance weighted
     - tae: tomographic auto-encoder
 
+    Several GPUs share a run: torchrun --nproc-per-node 8 -m mriimpute train cohort/
+
     Example: mriimpute train cohort/ --model ppca --set train.patches=20000
     """
     from mriimpute import config as settings
+    from mriimpute.distributed import joined
     from mriimpute.files import located
     from mriimpute.io.tree import stem
     from mriimpute.train import DEFAULT, preset, resolve
@@ -85,7 +96,11 @@ def train(
 
     options: Any = {"seed": run.seed, "device": run.device, "overwrite": run.overwrite}
     options["on_failure"] = leave_out
-    fit(cohort, folder, chosen, max_minutes=max_minutes, track=run.track, **options)
+    options |= {"max_minutes": max_minutes, "track": run.track, "cache": cache, "jobs": jobs}
+    with joined(run.world, device=run.device) as world:
+        fit(cohort, folder, chosen, world=world, **options)
+    if not world.main:
+        return
     typer.echo(f"next: mriimpute impute SCAN --model {folder}", err=True)
     typer.echo(str(folder))
     if failed:

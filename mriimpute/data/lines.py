@@ -7,7 +7,7 @@ Axes: s = slices, x and y = inside a slice, b = batch, n = kept lines, m = n - 1
 t = hidden lines of an interval, w = pixels of a line, p = pixels across the lines.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ __all__ = [
     "draw_lines",
     "has_room",
     "hide",
+    "is_shown",
     "monotone",
     "whole_slices",
 ]
@@ -37,11 +38,19 @@ FEWEST = 3
 ALIKE = 1.5
 """Scans share a batch where their voxels differ by no more than this ratio."""
 
+COARSEST_MM = 2.0
+FEWEST_PIXELS = 32
+"""Up to which size, and down to which number of pixels, slices are shown coarser than they are."""
+
 THINNEST = 0.3
 """Of the profiles of thick slices, as a share of the gap."""
 
 SMOOTHEST = 1.2
 """Standard deviation of the strongest blur, in pixels."""
+
+# Named here, as annotations of functions inside functions are evaluated anew for every crop.
+Image = Float32[np.ndarray, "p w"]
+Hidden = tuple[Float32[np.ndarray, "n w"], Float32[np.ndarray, "t m w"]]
 
 SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 
@@ -169,8 +178,20 @@ def has_room(scan: SliceScan) -> bool:
     return min(scan.slices.shape[1:]) > 4 * max(scan.steps)
 
 
+def is_shown(scan: SliceScan, scale: float) -> bool:
+    """Tells whether a scan is to be shown with pixels `scale` times as long."""
+    large = scale * max(scan.pixel_mm) > COARSEST_MM
+    small = min(scan.slices.shape[1:]) < FEWEST_PIXELS * scale
+    return scale == 1 or not (large or small)
+
+
 def draw_lines(
-    scans: Sequence[SliceScan], batch: int, *, config: LineConfig, generator: np.random.Generator
+    scans: Sequence[SliceScan],
+    batch: int,
+    *,
+    config: LineConfig,
+    generator: np.random.Generator,
+    rows: slice = slice(None),
 ) -> Lines:
     """Returns crops of random slices, in one of their directions, flipped at random.
 
@@ -179,6 +200,8 @@ def draw_lines(
         batch: Number of crops.
         config: How to draw.
         generator: All randomness.
+        rows: Of the batch, which alone are cut out and returned: those of a process that shares
+            it with others.
     """
     first = scans[int(generator.integers(len(scans)))]
     alike = [scan for scan in scans if 1 / ALIKE < scan.voxel_mm / first.voxel_mm < ALIKE]
@@ -194,11 +217,12 @@ def draw_lines(
     size = min(lines, most), min(config.edge, *(along for _, along in rooms))
     thickness = generator.uniform(THINNEST, 1) if generator.random() < config.thick else 0.0
 
-    crops = [
-        _crop(scan, turn, gap, size, thickness, config, generator)
+    cuts = [
+        _cut(scan, turn, gap, size, thickness, config, generator)
         for scan, turn in zip(chosen, turned, strict=True)
     ]
-    return _gathered(crops, gap, thickness, chosen, turned)
+    crops = [cut() for cut in cuts[rows]]
+    return _gathered(crops, gap, thickness, chosen[rows], turned[rows])
 
 
 def _gap(
@@ -233,7 +257,7 @@ def whole_slices(
         turn = scan.directions[number // len(scans) % len(scan.directions)]
         across, _ = _room(scan, turn)
         start = int(generator.integers(gap))
-        place = _place(scan, 1.0, generator)[0]
+        place = _place(scan, 1.0, generator)()[0]
         step = scan.steps[turn]
         if across - start <= gap * (FEWEST - 1):
             continue
@@ -249,7 +273,7 @@ def _room(scan: SliceScan, turn: bool) -> tuple[int, int]:
     return (across - 1) // scan.steps[turn] + 1, along
 
 
-def _crop(
+def _cut(
     scan: SliceScan,
     turn: bool,
     gap: int,
@@ -257,45 +281,61 @@ def _crop(
     thickness: float,
     config: LineConfig,
     generator: np.random.Generator,
-) -> tuple[Float32[np.ndarray, "n w"], Float32[np.ndarray, "t m w"]]:
+) -> Callable[[], Hidden]:
+    """Draws all that a crop depends on, and returns what then cuts it out."""
     lines, width = size
     step = scan.steps[turn]
     extent = np.array([(lines - 1) * gap * step + 1, width])
-    number, *pixel = _place(scan, config.foreground, generator)
-    image, pixel = (scan.slices[number].T, pixel[::-1]) if turn else (scan.slices[number], pixel)
-    room = np.array(image.shape) - extent
-    start = np.clip(np.array(pixel) - generator.integers(extent), 0, np.maximum(room, 0))
-    (top, left), (height, _) = start.tolist(), extent.tolist()
-    crop = image[top : top + height, left : left + width].astype(np.float32)
-    for axis in (0, 1):
-        if generator.random() < 0.5:
-            crop = np.flip(crop, axis)
-    if generator.random() < config.smooth:
-        crop = ndimage.gaussian_filter(crop, generator.uniform(0, SMOOTHEST), mode="nearest")
-    return hide(_recoloured(crop, config, generator), gap, step, thickness)
+    place = _place(scan, config.foreground, generator)
+    before = generator.integers(extent)
+    flips = tuple(axis for axis in (0, 1) if generator.random() < 0.5)
+    blur = generator.uniform(0, SMOOTHEST) if generator.random() < config.smooth else None
+    recoloured = _recoloured(config, generator)
+
+    def cut() -> Hidden:
+        number, *pixel = place()
+        image = scan.slices[number].T if turn else scan.slices[number]
+        room = np.array(image.shape) - extent
+        around = np.array(pixel[::-1] if turn else pixel)
+        start = np.clip(around - before, 0, np.maximum(room, 0))
+        (top, left), (height, _) = start.tolist(), extent.tolist()
+        crop = image[top : top + height, left : left + width].astype(np.float32)
+        crop = np.flip(crop, flips)
+        if blur is not None:
+            crop = ndimage.gaussian_filter(crop, blur, mode="nearest")
+        return hide(recoloured(crop), gap, step, thickness)
+
+    return cut
 
 
 def _place(
     scan: SliceScan, foreground: float, generator: np.random.Generator
-) -> tuple[int, int, int]:
-    """Returns a slice and a pixel of it, in the head for a share of `foreground`."""
+) -> Callable[[], tuple[int, int, int]]:
+    """Draws what then finds a slice and a pixel of it, in the head for a share of `foreground`."""
     picks = generator.integers(scan.slices.shape, size=(ATTEMPTS, 3))
-    inside = scan.slices[tuple(picks.T)] > scan.foreground
     wanted = generator.random() < foreground
-    number, x, y = picks[np.argmax(inside) if wanted and inside.any() else 0].tolist()
-    return number, x, y
+
+    def find() -> tuple[int, int, int]:
+        inside = scan.slices[tuple(picks.T)] > scan.foreground
+        number, x, y = picks[np.argmax(inside) if wanted and inside.any() else 0].tolist()
+        return number, x, y
+
+    return find
 
 
-def _recoloured(
-    crop: Float32[np.ndarray, "p w"], config: LineConfig, generator: np.random.Generator
-) -> Float32[np.ndarray, "p w"]:
-    """Returns a crop as another scanner, or another contrast, might show it."""
+def _recoloured(config: LineConfig, generator: np.random.Generator) -> Callable[[Image], Image]:
+    """Draws what then shows a crop as another scanner, or another contrast, might."""
     power, gain = np.exp(generator.uniform(-1, 1, 2) * [config.gamma, 0.2])
     knots = generator.random(6)
-    if generator.random() < config.contrast:
-        curve = np.interp(crop, np.linspace(0, 1, 7), [0.0, *knots])
-        return (curve + np.maximum(crop - 1, 0) + np.minimum(crop, 0)).astype(np.float32)
-    return (gain * np.sign(crop) * np.abs(crop) ** power).astype(np.float32)
+    is_curve = generator.random() < config.contrast
+
+    def recolour(crop: Image) -> Image:
+        if is_curve:
+            curve = np.interp(crop, np.linspace(0, 1, 7), [0.0, *knots])
+            return (curve + np.maximum(crop - 1, 0) + np.minimum(crop, 0)).astype(np.float32)
+        return (gain * np.sign(crop) * np.abs(crop) ** power).astype(np.float32)
+
+    return recolour
 
 
 def _gathered(

@@ -8,7 +8,7 @@ texture is locally isotropic, what is learnt inside slices holds across them.
 Axes: b = batch, grid = voxels of a patch, two or three axes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,10 @@ __all__ = ["PatchConfig", "Patches", "draw_patches", "in_space"]
 
 ATTEMPTS = 64
 """Voxels looked at in search of one in the foreground."""
+
+# Named here, as annotations of functions inside functions are evaluated anew for every patch.
+Patch = Float32[np.ndarray, "*grid"]
+Voxel = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +67,7 @@ def draw_patches(
     *,
     config: PatchConfig,
     generator: np.random.Generator,
+    rows: slice = slice(None),
 ) -> Patches:
     """Returns `batch` patches of random scans, at random places, in random orientations.
 
@@ -72,11 +77,13 @@ def draw_patches(
         batch: Number of patches.
         config: How to draw.
         generator: All randomness.
+        rows: Of the batch, which alone are cut out and returned: those of a process that shares
+            it with others.
     """
     chosen = [scans[n] for n in generator.integers(len(scans), size=batch)]
-    patches = [_draw(scan, grid, config, generator) for scan in chosen]
-    y = np.stack(patches)[:, None]
-    return Patches(y, np.isfinite(y), tuple(scan.name for scan in chosen))
+    cuts = [_cut(scan, grid, config, generator) for scan in chosen]
+    y = np.stack([cut() for cut in cuts[rows]])[:, None]
+    return Patches(y, np.isfinite(y), tuple(scan.name for scan in chosen[rows]))
 
 
 def in_space(grid: Sequence[int], slice_axis: int) -> tuple[int, int, int]:
@@ -101,36 +108,43 @@ def in_space(grid: Sequence[int], slice_axis: int) -> tuple[int, int, int]:
     return extent[0], extent[1], extent[2]
 
 
-def _draw(
+def _cut(
     scan: SparseScan, grid: Sequence[int], config: PatchConfig, generator: np.random.Generator
-) -> Float32[np.ndarray, "*grid"]:
+) -> Callable[[], Patch]:
+    """Draws all that a patch depends on, and returns what then cuts it out."""
     wanted = np.array(in_space(grid, scan.axis))
     order, flips = np.arange(3), np.zeros(3, bool)
     if config.permute_axes:
         order, flips = generator.permutation(3), generator.random(3) < 0.5
     extent = np.empty(3, np.int64)
     extent[order] = wanted  # axis order[n] of the scan becomes axis n of the patch
+    place = _place(scan, config, generator)
+    before = generator.integers(extent)
 
-    room = np.array(scan.shape) - extent
-    around = _place(scan, config, generator) - generator.integers(extent)
-    start = np.where(room >= 0, np.clip(around, 0, np.maximum(room, 0)), room // 2)
+    def cut() -> Patch:
+        room = np.array(scan.shape) - extent
+        start = np.where(room >= 0, np.clip(place() - before, 0, np.maximum(room, 0)), room // 2)
+        i, j, k = start.tolist()
+        a, b, c = extent.tolist()
+        patch = scan.crop((i, j, k), (a, b, c)).transpose(order)
+        patch = np.flip(patch, axis=tuple(np.flatnonzero(flips).tolist()))
+        return np.ascontiguousarray(patch.reshape(tuple(grid)))
 
-    i, j, k = start.tolist()
-    a, b, c = extent.tolist()
-    patch = scan.crop((i, j, k), (a, b, c)).transpose(order)
-    patch = np.flip(patch, axis=tuple(np.flatnonzero(flips).tolist()))
-    return np.ascontiguousarray(patch.reshape(tuple(grid)))
+    return cut
 
 
 def _place(
     scan: SparseScan, config: PatchConfig, generator: np.random.Generator
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Returns an acquired voxel, as indices of the fine grid."""
+) -> Callable[[], Voxel]:
+    """Draws what then finds an acquired voxel, as indices of the fine grid."""
     picks = generator.integers(scan.slices.shape, size=(ATTEMPTS, 3))
-    inside = scan.slices[tuple(picks.T)] > scan.foreground
     wanted = generator.random() < config.foreground
-    voxel = picks[np.argmax(inside)] if wanted and inside.any() else picks[0]
 
-    place = voxel.copy()
-    place[scan.axis] = scan.positions[voxel[scan.axis]]
-    return place
+    def find() -> Voxel:
+        inside = scan.slices[tuple(picks.T)] > scan.foreground
+        voxel = picks[np.argmax(inside)] if wanted and inside.any() else picks[0]
+        place = voxel.copy()
+        place[scan.axis] = scan.positions[voxel[scan.axis]]
+        return place
+
+    return find

@@ -4,7 +4,6 @@ Axes: s = slices, x and y = inside a slice.
 """
 
 import dataclasses
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from jaxtyping import Float16
 from scipy import ndimage
 
 from mriimpute.data.cohort import observed_beside
+from mriimpute.data.entry import Mapped
 from mriimpute.data.foreground import foreground_level
 from mriimpute.data.grid import fine_volume
 from mriimpute.data.normalise import normalisation
@@ -23,8 +23,6 @@ from mriimpute.io import read_scan
 from mriimpute.volume import Volume
 
 __all__ = ["SliceScan", "acquired_slices", "coarser", "gaps_of", "read_slices"]
-
-log = logging.getLogger(__name__)
 
 BRIGHTEST = 1000.0
 """Normalised intensities end here, or half precision would overflow; the head is about 1."""
@@ -36,7 +34,7 @@ class SliceScan:
 
     Attributes:
         name: Of the file.
-        slices: Normalised intensities.
+        slices: Normalised intensities, in memory or in a file.
         gaps: Distances between slices that the scan has, in voxels of the fine grid; above 1.
         steps: Pixels along x and y that are as long as one voxel of the fine grid.
         pixel_mm: Their size.
@@ -46,7 +44,7 @@ class SliceScan:
     """
 
     name: str
-    slices: Float16[np.ndarray, "s x y"]
+    slices: Float16[np.ndarray, "s x y"] | Mapped
     gaps: tuple[int, ...]
     steps: tuple[int, int]
     pixel_mm: tuple[float, float]
@@ -66,10 +64,7 @@ def read_slices(path: Path) -> SliceScan | None:
         VolumeError: If it cannot be read or nothing is missing in it.
     """
     scan = read_scan(path, observed=observed_beside(path))
-    slices = acquired_slices(fine_volume(scan).volume, path.name)
-    if slices is None:
-        log.warning("%s is no stack of slices without holes and is left out", path.name)
-    return slices
+    return acquired_slices(fine_volume(scan).volume, path.name)
 
 
 def acquired_slices(volume: Volume, name: str) -> SliceScan | None:
@@ -102,7 +97,7 @@ def coarser(scan: SliceScan, scale: float) -> SliceScan:
     if scale == 1:
         return scan
     smooth = (0, 0.4 * scale, 0.4 * scale)  # pixels
-    slices = ndimage.gaussian_filter(scan.slices.astype(np.float32), smooth, mode="nearest")
+    slices = ndimage.gaussian_filter(np.asarray(scan.slices, np.float32), smooth, mode="nearest")
     shape = [int((size - 1) / scale) + 1 for size in slices.shape[1:]]
     places = np.meshgrid(*(scale * np.arange(size) for size in shape), indexing="ij")
     sampled = [ndimage.map_coordinates(s, places, order=3, mode="nearest") for s in slices]

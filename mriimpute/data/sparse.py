@@ -1,4 +1,4 @@
-"""A sparse scan in memory: its acquired slices and where they lie on the fine grid.
+"""A sparse scan as it is kept: its acquired slices and where they lie on the fine grid.
 
 Only slices are kept, in half precision: inside the intensity range its step is at most 1/2048
 of that range, and the fine grid in single precision would take twelve times the memory for gaps
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float16, Float32, Int
 
 from mriimpute.data.cohort import observed_beside
+from mriimpute.data.entry import Mapped
 from mriimpute.data.foreground import foreground_level
 from mriimpute.data.grid import fine_volume
 from mriimpute.data.normalise import normalisation
@@ -29,7 +30,8 @@ class SparseScan:
 
     Attributes:
         name: Of the file.
-        slices: Acquired slices, stacked along `axis`; NaN where a slice has holes.
+        slices: Acquired slices, stacked along `axis`, in memory or in a file; NaN where a slice
+            has holes.
         positions: Of the slices on the fine grid, increasing.
         axis: Slice axis.
         size: Voxels of the fine grid along `axis`.
@@ -37,7 +39,7 @@ class SparseScan:
     """
 
     name: str
-    slices: Float16[np.ndarray, "a b c"]
+    slices: Float16[np.ndarray, "a b c"] | Mapped
     positions: Int[np.ndarray, " slices"]
     axis: int
     size: int

@@ -28,8 +28,8 @@ EXACT = 1e-5
 TENSOR_CORES = 2e-3
 """The same on a GPU, whose tensor cores round float32 to 10 bits (TF32) in convolutions."""
 
-HALF = 2e-2
-"""The same for bfloat16, which has 7 bits."""
+HALF = {torch.float16: 2e-3, torch.bfloat16: 2e-2}
+"""The same for types of 10 and of 7 bits."""
 
 PIXELS = (8, 48, 32, 176)
 """What the default model sees at once."""
@@ -38,6 +38,9 @@ VOXELS = (2, 24, 12, 20, 24)
 
 PLACES = 500
 """Of a convolution, so many results are compared, borders among them."""
+
+PLANES = (184, 48, 38, 176)
+"""What the default model sees at once on a GPU, in float16."""
 
 LARGE = (1, 32, 192, 176, 224)
 """A whole head, on which convolutions in bfloat16 have been wrong (cuDNN 9.8 to 9.10)."""
@@ -59,7 +62,8 @@ def numeric_checks(device: str) -> Iterator[Check]:
     yield _matrix_product(device, limit)
     yield _functions(device)
     yield _instance_norm(device)
-    yield _half(device)
+    yield _half(PLANES, torch.float16, device)
+    yield _half(LARGE, torch.bfloat16, device)
 
 
 def conv(x: Float[Tensor, "b c *grid"], weight: Tensor) -> Float[Tensor, "b d *grid"]:
@@ -128,17 +132,18 @@ def _instance_norm(device: str) -> Check:
     return at_most(f"instance norm 3D, channels last, {device}", error, EXACT)
 
 
-def _half(device: str) -> Check:
-    name = f"bfloat16 convolution 3D, {device}"
+def _half(shape: tuple[int, ...], kind: torch.dtype, device: str) -> Check:
+    name = f"{str(kind).removeprefix('torch.')} convolution {len(shape) - 2}D, {device}"
     if device == "cpu":
         return Check(name, "skipped", note="not used on a CPU, where it may crash")
     generator = stream(0, "doctor", "half", device=device)
-    x = torch.randn(LARGE, device=device, generator=generator)
-    weight = torch.randn(LARGE[1], LARGE[1], 3, 3, 3, device=device, generator=generator)
+    x = torch.randn(shape, device=device, generator=generator)
+    size = (shape[1], shape[1], *(3,) * (len(shape) - 2))
+    weight = torch.randn(size, device=device, generator=generator)
     with torch.inference_mode():
         expected = conv(x, weight)
-        got = conv(x.bfloat16(), weight.bfloat16())
-        return at_most(name, _apart(got.float(), expected), HALF)
+        got = conv(x.to(kind), weight.to(kind))
+        return at_most(name, _apart(got.float(), expected), HALF[kind])
 
 
 def _apart(got: Tensor, expected: Tensor) -> float:

@@ -10,9 +10,9 @@ from mriimpute.evaluate.protocol import Protocol, ProtocolName
 from mriimpute.evaluate.regions import Region
 from mriimpute.evaluate.run import evaluate
 from mriimpute.evaluate.scores import Row
-from mriimpute.evaluate.statistics import Comparison
 from mriimpute.evaluate.summary import Estimate, LabelStanding, Standing, Summary
 from mriimpute.evaluate.without_truth import without_truth
+from mriimpute.statistics import Comparison
 
 __all__ = [
     "DEFAULT_METHODS",

@@ -14,7 +14,7 @@ from jaxtyping import Int
 
 from mriimpute.data import fine_volume, observed_beside
 from mriimpute.data.cohort import Split, subjects_of
-from mriimpute.errors import ConfigError, GeometryError, MriImputeError, VolumeError
+from mriimpute.errors import ConfigError, GeometryError, MriImputeError, OutputError, VolumeError
 from mriimpute.evaluate.exam import DATA_RANGE_PERCENTILE, Exam, SparseCase
 from mriimpute.evaluate.protocol import PAPER, Protocol
 from mriimpute.files import read_json
@@ -103,10 +103,18 @@ def find_cases(
 
 
 def thickness_of(sim: Path) -> float:
-    """Returns the thickness of a simulation's slices, in mm; 0: point samples."""
+    """Returns the thickness of a simulation's slices, in mm; 0: point samples.
+
+    Raises:
+        ConfigError: If its record is damaged.
+    """
     record = sim / RECORD
-    settings = read_json(record).get("settings", {}) if record.is_file() else {}
-    return float(settings.get("thickness_mm", 0.0))
+    if not record.is_file():
+        return 0.0
+    try:
+        return float(read_json(record).get("settings", {}).get("thickness_mm", 0.0))
+    except (AttributeError, OutputError, TypeError, ValueError) as error:
+        raise ConfigError(f"{record} is damaged", hint=AGAIN) from error
 
 
 def read_exam(case: Case, protocol: Protocol = PAPER, *, thickness_mm: float = 0.0) -> Exam:

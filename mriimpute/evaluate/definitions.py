@@ -4,9 +4,9 @@ import textwrap
 from dataclasses import dataclass
 
 from mriimpute.evaluate.answer import FLOOR_PERCENT
-from mriimpute.evaluate.protocol import PAPER, Protocol
+from mriimpute.evaluate.protocol import PAPER, PROTOCOLS, Protocol
 from mriimpute.evaluate.regions import FEWEST_VOXELS
-from mriimpute.evaluate.statistics import FEWEST_SUBJECTS, RESAMPLES
+from mriimpute.statistics import FEWEST_SUBJECTS, RESAMPLES
 
 __all__ = ["DEFINITIONS", "Definition", "definitions_text", "meanings"]
 
@@ -365,7 +365,8 @@ _ALL = (
         "",
         "95 % BCa bootstrap over subjects (scans of one subject are averaged first), "
         f"{RESAMPLES} resamples, the same ones for all methods; none below {FEWEST_SUBJECTS} "
-        "subjects, nor a ranking",
+        "subjects, nor a ranking. Too narrow for few subjects, as any bootstrap: of Gaussian "
+        "scores they hold the true mean 92 % of the time for 18 subjects, 84 % for five",
     ),
     Definition(
         "p",
@@ -382,7 +383,9 @@ _ALL = (
         "",
         "",
         "best: the method of the highest mean PSNR; interpolator: the best interpolator; "
-        "default: the model that comes with the package",
+        "default: the model that comes with the package. The first two are chosen by these very "
+        "scores, which flatters them: p against them is somewhat too small for what is worse, and "
+        "too large for what is better",
     ),
 )
 
@@ -396,9 +399,21 @@ def meanings(protocol: Protocol = PAPER) -> dict[str, str]:
     return {name: definition.meaning() for name, definition in DEFINITIONS.items()} | own
 
 
-def definitions_text(protocol: Protocol = PAPER) -> str:
-    """Returns all of it as plain text, no line longer than 99 characters."""
-    return "\n".join(
-        textwrap.fill(f"{name}: {text}", WIDTH, subsequent_indent="    ")
-        for name, text in meanings(protocol).items()
-    )
+def definitions_text() -> str:
+    """Returns all of it as plain text, no line longer than 99 characters.
+
+    Where protocols differ, each text names those that it holds for.
+    """
+    told = [f"protocol {protocol.name}{_about(protocol)}" for protocol in PROTOCOLS]
+    of = {protocol.name: meanings(protocol) for protocol in PROTOCOLS}
+    for name in DEFINITIONS:
+        for text in dict.fromkeys(texts[name] for texts in of.values()):
+            holds = [protocol for protocol, texts in of.items() if texts[name] == text]
+            where = "" if len(holds) == len(of) else f" ({', '.join(holds)})"
+            told.append(f"{name}{where}: {text}")
+    return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in told)
+
+
+def _about(protocol: Protocol) -> str:
+    option = " (--without-truth)" if protocol.whole_head else ""
+    return f"{option}: {protocol.title}" + (f"; {protocol.bias}" if protocol.bias else "")

@@ -213,8 +213,9 @@ def _worst(summary: Summary) -> str:
 def _say_limits(summary: Summary, samples: int) -> None:
     if not summary.ranked:
         log.warning(
-            "%d subjects: fewer than %d, so no ranking and no intervals",
+            "%d subject%s: fewer than %d, so no ranking and no intervals",
             summary.subjects,
+            "" if summary.subjects == 1 else "s",
             FEWEST_SUBJECTS,
         )
     if samples < COVERAGE_DRAWS:

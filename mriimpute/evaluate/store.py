@@ -53,18 +53,26 @@ class Store:
         """Returns the finished row of a contender on a scan, or None.
 
         Raises:
-            OutputError: If the row was made by a method of that name with other weights.
+            OutputError: If the row is damaged, or was made by a method of that name with other
+                weights.
         """
         path = self._row_path(scan, contender.name)
         if not path.is_file():
             return None
         stored = read_json(path)
-        if stored["fingerprint"] != contender.fingerprint:
+        try:
+            made_by, row = stored["fingerprint"], row_of(stored["row"])
+        except (KeyError, TypeError) as error:  # what another version wrote
+            raise OutputError(
+                f"{path} is no row of this version",
+                hint="pass --overwrite to score all methods again, or another folder with -o",
+            ) from error
+        if made_by != contender.fingerprint:
             raise OutputError(
                 f"{path} was made by another {contender.name}: its weights differ",
                 hint="pass --overwrite to score all methods again, or another folder with -o",
             )
-        return row_of(stored["row"])
+        return row
 
     def keep(self, row: Row, contender: Contender, panel: Panel) -> None:
         """Writes a finished row; its panel before it."""

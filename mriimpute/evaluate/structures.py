@@ -13,6 +13,7 @@ Axes: n = voxels of the region, m = voxels near one label.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -65,14 +66,16 @@ class Structures:
 
 def structures_of(exam: Exam) -> Structures:
     """Returns how the structures of the label map of an exam are found."""
-    labels = np.where(exam.brain, _labels(exam), 0)
+    # Numbered anew: an atlas may have labels in the millions, and arrays would be as long.
+    names, labels = np.unique(np.where(exam.brain, _labels(exam), 0), return_inverse=True)
+    labels = labels.reshape(exam.brain.shape) + int(names[0] > 0)
     places = np.where(exam.region, np.cumsum(exam.region).reshape(exam.region.shape) - 1, -1)
-    boxes = ndimage.find_objects(labels)
     floor = STD_FLOOR_PERCENT / 100 * exam.data_range
     sites = tuple(
-        _site(exam.truth, labels, places, label, box, floor)
-        for label, box in enumerate(boxes, start=1)
-        if box is not None
+        replace(_site(exam.truth, labels, places, number, box, floor), label=int(name))
+        for number, (name, box) in enumerate(
+            zip(names[names > 0], ndimage.find_objects(labels), strict=True), start=1
+        )
     )
     return Structures(sites=sites, truth=_segment(exam.truth[exam.region], sites))
 
@@ -88,12 +91,8 @@ def found(
         regions: Of this image.
     """
     image = _segment(mean, structures.sites)
-    most = int(max(structures.truth.max(initial=0), image.max(initial=0))) + 1
     same = structures.truth == image
-    both = np.bincount(image[same], minlength=most).tolist()
-    here, there = (
-        np.bincount(labels, minlength=most).tolist() for labels in (structures.truth, image)
-    )
+    both, here, there = (_counts(labels) for labels in (image[same], structures.truth, image))
     return tuple(
         replace(
             region,
@@ -101,7 +100,7 @@ def found(
             volume_error_percent=100
             * _ratio(there[region.label] - here[region.label], here[region.label]),
         )
-        if region.kind == "region" and region.label < most
+        if region.kind == "region"
         else region
         for region in regions
     )
@@ -146,6 +145,11 @@ def _segment(values: Float32[np.ndarray, " n"], sites: Sequence[Site]) -> Int[np
         places = site.places[better]
         best[places], chosen[places] = score[better], site.label
     return chosen
+
+
+def _counts(labels: Int[np.ndarray, " n"]) -> Counter[int]:
+    names, counts = np.unique(labels, return_counts=True)
+    return Counter(dict(zip(names.tolist(), counts.tolist(), strict=True)))
 
 
 def _ratio(part: int, whole: int) -> float:

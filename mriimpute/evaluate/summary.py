@@ -17,8 +17,8 @@ from mriimpute.evaluate.panels import Panel
 from mriimpute.evaluate.protocol import PAPER, Protocol
 from mriimpute.evaluate.regions import REGION_METRICS, Region, RegionScores, score_regions
 from mriimpute.evaluate.scores import METRICS, Row
-from mriimpute.evaluate.statistics import FEWEST_SUBJECTS, Comparison, Estimate, compare, estimates
 from mriimpute.impute.interpolate import Kind
+from mriimpute.statistics import FEWEST_SUBJECTS, Comparison, Estimate, compare, estimates
 
 __all__ = [
     "FEWEST_SUBJECTS",
@@ -124,8 +124,19 @@ class Summary:
     @property
     def best_other(self) -> str:
         """The method with the highest mean PSNR that is no interpolator; empty without one."""
-        others = [s for s in self.standings if s.method not in INTERPOLATORS]
-        best = max(others, key=lambda s: s.scores["psnr_db"].mean, default=None)
+        return self._highest(s for s in self.standings if s.method not in INTERPOLATORS)
+
+    @property
+    def beside_best(self) -> str:
+        """What pictures show beside the best interpolator: the best of the others.
+
+        That is `best_other`, or another interpolator where there is nothing else.
+        """
+        others = (s for s in self.standings if s.method != self.best_interpolator)
+        return self.best_other or self._highest(others)
+
+    def _highest(self, standings: Iterable[Standing]) -> str:
+        best = max(standings, key=lambda s: s.scores["psnr_db"].mean, default=None)
         return best.method if best else ""
 
 

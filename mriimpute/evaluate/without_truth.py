@@ -14,7 +14,7 @@ from typing import get_args
 
 from mriimpute.checkpoint import load
 from mriimpute.data.cohort import Split, sparse_scans, subjects_of
-from mriimpute.errors import ConfigError
+from mriimpute.errors import ConfigError, VolumeError
 from mriimpute.evaluate.cases import OnFailure, ScoredSplit
 from mriimpute.evaluate.contenders import (
     DEFAULT_METHODS,
@@ -51,7 +51,7 @@ def without_truth(
     methods: Sequence[str] = DEFAULT_METHODS,
     models: Sequence[Path] = (),
     externals: Sequence[External] = (),
-    split: ScoredSplit = "test",
+    split: ScoredSplit | None = None,
     samples: int = 20,
     seed: int = 0,
     device: str = "cpu",
@@ -72,7 +72,8 @@ def without_truth(
         methods: Names; those that need fitting are fitted on the scans' own cohort.
         models: Run folders or checkpoints.
         externals: Other programs.
-        split: Whom to score where a `participants.tsv` knows splits; elsewhere everyone.
+        split: Whom to score; a source without a `participants.tsv` that knows splits has none but
+            "all". None: the test subjects where a table knows them, elsewhere everyone.
         samples: Draws to score, at least two.
         seed: Of draws, fitting and the bootstrap.
         device: "cpu" or "cuda:N".
@@ -86,10 +87,12 @@ def without_truth(
         The summaries, by name of the protocol: "slices" and "lines".
 
     Raises:
-        ConfigError: If a method is unknown, or would be fitted on one of several cohorts.
+        ConfigError: If a method is unknown, would be fitted on one of several cohorts or on the
+            scans to score, or no table says who is in `split`.
         OutputError: If `out` lies among the scans, holds something else, or results made with
             other settings.
-        VolumeError: If a scan cannot be read and `on_failure` is None, or none can be scored.
+        VolumeError: If a scan cannot be read and `on_failure` is None, none can be scored, or none
+            is in the split.
     """
     if samples < 2:
         raise ValueError(f"samples must be at least 2, got {samples}")
@@ -98,14 +101,20 @@ def without_truth(
     folders = [sparse_scans(source) for source in sources]
     for folder in folders:
         refuse_inside(out, folder)
-    known = [_knows_splits(folder) for folder in folders]
+    split = _split(folders, split)
     scans = [scan for folder in folders for scan in _scans(folder, split)]
+    if not scans:
+        raise VolumeError(
+            f"no scan of {', '.join(map(str, sources))} is in the {split} split",
+            hint="pass another --split, or all",
+        )
     if to_fit(methods) and len(folders) > 1:
         raise ConfigError(
             f"{to_fit(methods)[0]} is fitted on one cohort, not on {len(folders)} sources",
             hint="put the scans into one folder, or pass a trained model with --model",
         )
-    if any(known):
+    known = any(map(_knows_splits, folders))
+    if known:
         require_unseen(methods, split)
 
     stores = _stores(out, scans, split, samples, seed, overwrite=overwrite)
@@ -121,7 +130,7 @@ def without_truth(
         overwrite=overwrite,
         on_failure=left_out,
     )
-    contenders = _named(gathered, () if any(known) else to_fit(methods), models, scans)
+    contenders = _named(gathered, () if known else to_fit(methods), models, scans)
 
     summaries = {}
     for protocol in (SLICES, LINES):
@@ -142,7 +151,7 @@ def without_truth(
             settings,
             jobs=jobs,
             track=track,
-            split=split if any(known) else "all",
+            split=split,
             left_out=dataclasses.replace(left_out, names=[*left_out.names]) if left_out else None,
         )
     return summaries
@@ -171,6 +180,19 @@ def _stores(
         store = Store(out / protocol.name, settings, overwrite=overwrite)
         stores[protocol.name] = store, settings
     return stores
+
+
+def _split(folders: Sequence[Path], asked: ScoredSplit | None) -> ScoredSplit:
+    """Returns whom to score; a split that a source does not know is refused, not ignored."""
+    unknown = [folder for folder in folders if not _knows_splits(folder)]
+    if asked is None:
+        return "all" if len(unknown) == len(folders) else "test"
+    if asked != "all" and unknown:
+        raise ConfigError(
+            f"{unknown[0]} has no participants.tsv that says who is in the {asked} split",
+            hint="leave --split out: everyone is then scored there",
+        )
+    return asked
 
 
 def _knows_splits(folder: Path) -> bool:

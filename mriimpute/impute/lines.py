@@ -13,13 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
 
 from mriimpute.data.lines import hide, monotone
 from mriimpute.data.slices import SliceScan
+from mriimpute.device import on_device
 from mriimpute.impute.noise import ErrorSums
-from mriimpute.inference.cross_plane_network import predict
+from mriimpute.inference.line_prediction import predicted
 from mriimpute.nn.lines import LineNetwork
 
 __all__ = ["Factors", "LinePredictor", "Probed", "without_probes"]
@@ -32,6 +36,9 @@ PROBES = 8
 FEWEST_ERRORS = 2000
 """Hidden pixels of the head at each offset from which on a scan corrects its own spread."""
 
+INNER_MM = 10.0
+"""From the surface of the head on: about where skin and skull end."""
+
 FARTHEST = 1.5
 """The network serves gaps up to so many times the widest that it was calibrated on."""
 
@@ -41,11 +48,13 @@ class Probed:
     """How a predictor does on lines hidden inside the slices of a scan.
 
     Attributes:
-        errors: Standardised.
+        errors: Standardised, of the head.
+        inner: Those deep inside the head: errors at its surface are rougher than in the brain.
         trust: How far to go from interpolation to the network, at each offset.
     """
 
     errors: ErrorSums
+    inner: ErrorSums
     trust: NDArray[np.float32]
 
 
@@ -59,6 +68,7 @@ class _Shown:
         variance: How sure it is.
         smooth: What monotone interpolation says.
         head: Which pixels count.
+        inner: Which of these lie deep inside.
     """
 
     hidden: Float32[np.ndarray, "b t m w"]
@@ -66,6 +76,7 @@ class _Shown:
     variance: Float32[np.ndarray, "b t m w"]
     smooth: Float32[np.ndarray, "b t m w"]
     head: Bool[np.ndarray, "b t m w"]
+    inner: Bool[np.ndarray, "b t m w"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,37 +115,44 @@ class LinePredictor:
         here, there = (np.arange(1, size) / size for size in (gap, nearest))
         return np.interp(here, there, self.factors[nearest]).astype(np.float32)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return next(self.network.parameters()).device
+
     def plane(
-        self, lines: Float32[np.ndarray, "b n w"], gap: int, *, across_mm: float, along_mm: float
-    ) -> tuple[Float32[np.ndarray, "b t m w"], Float32[np.ndarray, "b t m w"]]:
+        self, lines: Float32[Tensor, "b n w"], gap: int, *, across_mm: float, along_mm: float
+    ) -> tuple[Float32[Tensor, "b t m w"], Float32[Tensor, "b t m w"]]:
         """Returns the mean and the calibrated variance between the lines of images.
 
         Args:
-            lines: Normalised intensities.
+            lines: Normalised intensities, on the device of the network.
             gap: From one line to the next, in voxels.
             across_mm: Size of such a voxel.
             along_mm: Size of the pixels of a line.
         """
-        mean, std = predict(
+        mean, std = predicted(
             self.network,
-            np.ascontiguousarray(lines),
+            lines,
             gap,
             gap_mm=gap * across_mm,
             along_mm=along_mm,
             thickness=self._share(gap * across_mm),
         )
-        std *= self.factor(gap)[:, None, None]
-        return mean, np.square(std, out=std)
+        factor = on_device(self.factor(gap), lines.device)[:, None, None]
+        return mean, std.mul_(factor).square_()
 
     def probed(self, scan: SliceScan, gap: int) -> Probed:
         """Returns how it does on lines hidden inside slices of a scan, where the head is."""
         shown = list(self._shown(scan, gap))
         trust = _trust(shown, gap)
-        sums = ErrorSums(gap)
+        errors, inner = ErrorSums(gap), ErrorSums(gap)
         for one in shown:
             mean = one.smooth + trust[:, None, None] * (one.mean - one.smooth)
-            sums.add((one.hidden - mean) / np.sqrt(one.variance), one.head)
-        return Probed(sums, trust)
+            error = (one.hidden - mean) / np.sqrt(one.variance)
+            errors.add(error, one.head)
+            inner.add(error, one.inner)
+        return Probed(errors, inner, trust)
 
     def corrected(self, probed: Mapping[int, Probed]) -> "LinePredictor":
         """Returns the predictor with the spread, and the trust, that a scan itself suggests.
@@ -158,7 +176,11 @@ class LinePredictor:
         """Yields slices with hidden lines, in both directions; none, where they are too small."""
         middle = (np.arange(1, gap, dtype=np.float32) / gap)[:, None, None]
         probes = scan.slices[:: _every(scan)].astype(np.float32)
-        for images, turn in ((probes, False), (probes.transpose(0, 2, 1), True)):
+        depths = _depths_mm(probes, scan)
+        for turn in (False, True):
+            images, depth = (
+                stack.transpose(0, 2, 1) if turn else stack for stack in (probes, depths)
+            )
             across_mm, along_mm = scan.pixel_mm[:: -1 if turn else 1]
             across_mm *= scan.steps[turn]
             share = self._share(gap * across_mm)
@@ -166,11 +188,15 @@ class LinePredictor:
             kept, hidden = (np.stack(part) for part in zip(*pairs, strict=True))
             if kept.shape[1] < 2:
                 continue
-            mean, variance = self.plane(kept, gap, across_mm=across_mm, along_mm=along_mm)
+            shown = on_device(kept, self.device)
+            said = self.plane(shown, gap, across_mm=across_mm, along_mm=along_mm)
+            mean, variance = (part.cpu().numpy() for part in said)
             before, after = kept[:, None, :-1], kept[:, None, 1:]
             # Not where the hidden pixel is bright: that selects by its error, too.
             head = before + middle * (after - before) > scan.foreground
-            yield _Shown(hidden, mean, variance, monotone(kept, gap), head)
+            below = np.stack([hide(one, gap, scan.steps[turn])[1] for one in depth])
+            inner = head & (below > INNER_MM)
+            yield _Shown(hidden, mean, variance, monotone(kept, gap), head, inner)
 
     def _share(self, gap_mm: float) -> float:
         return min(self.thickness_mm / gap_mm, 1.0)
@@ -180,6 +206,15 @@ def without_probes(scan: SliceScan) -> SliceScan | None:
     """Returns the slices that errors are not measured on; None where there are none."""
     rest = np.arange(len(scan.slices)) % _every(scan) > 0
     return dataclasses.replace(scan, slices=scan.slices[rest]) if rest.any() else None
+
+
+def _depths_mm(
+    slices: Float32[np.ndarray, "s x y"], scan: SliceScan
+) -> Float32[np.ndarray, "s x y"]:
+    """Returns how far each pixel is from the nearest one outside of the head in its slice."""
+    heads = [np.pad(ndimage.binary_fill_holes(one > scan.foreground), 1) for one in slices]
+    depths = [ndimage.distance_transform_edt(head, sampling=scan.pixel_mm) for head in heads]
+    return np.stack(depths).astype(np.float32)[:, 1:-1, 1:-1]
 
 
 def _every(scan: SliceScan) -> int:

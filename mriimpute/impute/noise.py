@@ -12,23 +12,21 @@ tend to have opposite signs (k = 1). Wider apart, gaps are independent.
 
 Axes: p = along the slice axis, x and y = inside a slice, f = half of the frequencies of y,
 b = images, t = offsets inside a gap, m = gaps, w = pixels of a line, c = parts of the noise,
-k = 0 and 1, l = lags along a line.
+k = 0 and 1, l = lags along a line, g = gaps of a ring.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Complex64, Float, Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64
 from numpy.typing import NDArray
-from scipy import fft
 
 from mriimpute.geometry import Stack
 from mriimpute.impute._contract import Imputation
-from mriimpute.seeds import numpy_stream
-from mriimpute.stopwatch import stage
 from mriimpute.volume import Volume
 
 __all__ = ["Coherence", "ErrorSums", "textured", "unit_noise", "white"]
@@ -41,6 +39,9 @@ LAGS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
 
 FEWEST = 100
 """Errors at each offset that say how errors go together."""
+
+ROUNDS, RING = 100, 6
+"""Of the search for covariances, and the gaps that it looks at."""
 
 WHITE = 1e-3
 """Share of white noise that is always there: no variance may vanish."""
@@ -104,9 +105,10 @@ class ErrorSums:
         # Each lag stands for those between it and the next one.
         weights = np.sqrt(np.gradient(np.array(LAGS, np.float64)))
         filters = np.array([[_correlation(width, lag) for width in WIDTHS] for lag in LAGS])
-        measured = np.moveaxis(correlation, 1, 0).reshape(len(LAGS), -1)
-        parts, *_ = np.linalg.lstsq(weights[:, None] * filters, weights[:, None] * measured)
-        return Coherence(parts.reshape(len(WIDTHS), *correlation[:, 0].shape))
+        measured = np.moveaxis(correlation, 1, 0)
+        return Coherence(
+            _parts(weights[:, None] * filters, weights[:, None, None, None] * measured)
+        )
 
     def _mean(self) -> Float64[np.ndarray, "2 l t t"]:
         return _mirrored(self.products) / np.maximum(_mirrored(self.counts), 1)
@@ -120,6 +122,8 @@ def textured(
     coherences: Mapping[int, Coherence],
     seed: int,
     case: str,
+    *,
+    device: str = "cpu",
 ) -> Imputation:
     """Returns an imputation whose draws scatter about the mean by the spread.
 
@@ -131,19 +135,20 @@ def textured(
         coherences: By size of the gap; noise is white where there is none.
         seed: Of the run.
         case: Name of the scan.
+        device: Where draws are made, "cpu" or "cuda:N".
     """
     mean = np.where(volume.observed, volume.data, filled)
     std = np.where(volume.observed, np.float32(0), std)
 
     @cache  # only if there is a draw, and once for all
-    def roots() -> Float32[np.ndarray, "c p p"]:
-        return _roots(mean.shape[stack.axis], stack, coherences)
+    def draws() -> Any:
+        from mriimpute.impute.texture import Draws  # loads torch
+
+        texture = _texture(mean.shape, stack, coherences, device)
+        return Draws(texture, mean, std, volume.observed)
 
     def draw(number: int) -> Float32[np.ndarray, "i j k"]:
-        generator = numpy_stream(seed, "impute", case, "draw", number)
-        with stage("draws"):
-            noise = _noise(mean.shape, stack.axis, roots(), generator)
-            return np.where(volume.observed, volume.data, mean + std * noise)
+        return draws().draw(seed, "impute", case, "draw", number)
 
     return Imputation(mean=mean, std=std, draw=draw)
 
@@ -170,9 +175,8 @@ def unit_noise(
         case: Name of the scan.
         draw: Number of the draw.
     """
-    generator = numpy_stream(seed, "impute", case, "draw", draw)
-    roots = _roots(shape[stack.axis], stack, coherences)
-    return _noise(shape, stack.axis, roots, generator)
+    texture = _texture(shape, stack, coherences, device="cpu")
+    return texture.noise(seed, "impute", case, "draw", draw).numpy()
 
 
 def _products(values: Float32[np.ndarray, "b t m w"]) -> Float64[np.ndarray, "2 l t t"]:
@@ -194,6 +198,47 @@ def _mirrored(sums: Float64[np.ndarray, "2 l t t"]) -> Float64[np.ndarray, "2 l 
     return np.stack(
         [same + same[:, ::-1, ::-1], following + following[:, ::-1, ::-1].swapaxes(-1, -2)]
     )
+
+
+def _parts(
+    filters: Float64[np.ndarray, "l c"], measured: Float64[np.ndarray, "l 2 t t"]
+) -> Float64[np.ndarray, "c 2 t t"]:
+    """Returns the covariances of the parts that explain best what was measured at all lags.
+
+    Where filters are much alike, least squares alone finds parts that are no covariances. To make
+    covariances of them afterwards adds white noise, and smooth errors would get grain. Found by
+    turns: least squares, and the nearest covariances of a ring of gaps.
+
+    References:
+        Boyd et al., Distributed Optimization and Statistical Learning via ADMM, 2011, section 5.
+    """
+    gram = filters.T @ filters
+    wanted = np.tensordot(filters.T, measured, axes=1)
+    weight = 0.1 * np.trace(gram) / len(gram)
+    solve = np.linalg.inv(gram + weight * np.eye(len(gram)))
+    ring = lack = np.zeros((len(wanted), RING, *wanted.shape[2:]))
+    for _ in range(ROUNDS):
+        free = np.tensordot(solve, wanted + weight * (ring - lack)[:, :2], axes=1)
+        lack = lack + _closed(free)
+        ring = _nearest_covariances(lack)
+        lack = lack - ring
+    return ring[:, :2]
+
+
+def _closed(parts: Float64[np.ndarray, "c 2 t t"]) -> Float64[np.ndarray, "c g t t"]:
+    """Returns the covariances of a gap with all gaps of a ring."""
+    same, following = parts[:, 0], parts[:, 1]
+    ring = np.zeros((len(parts), RING, *same.shape[1:]))
+    ring[:, 0], ring[:, 1], ring[:, -1] = same, following, following.swapaxes(-1, -2)
+    return ring
+
+
+def _nearest_covariances(ring: Float64[np.ndarray, "c g t t"]) -> Float64[np.ndarray, "c g t t"]:
+    """Returns what is nearest and has no negative eigenvalues: waves around the ring have none."""
+    values, vectors = np.linalg.eigh(np.fft.rfft(ring, axis=1))
+    positive = np.maximum(values, 0)[..., None, :]
+    waves = np.matmul(vectors * positive, vectors.conj().swapaxes(-1, -2))
+    return np.asarray(np.fft.irfft(waves, n=RING, axis=1))
 
 
 def _roots(
@@ -236,26 +281,15 @@ def _covariances(
     return found
 
 
-def _noise(
-    shape: tuple[int, ...],
-    axis: int,
-    roots: Float32[np.ndarray, "c p p"],
-    generator: np.random.Generator,
-) -> Float32[np.ndarray, "i j k"]:
-    """Returns the sum of the parts. All are drawn as frequencies, so one transform serves them."""
-    length = shape[axis]
-    x, y = (size for n, size in enumerate(shape) if n != axis)
-    waves: Complex64[np.ndarray, "p x f"] = np.zeros((length, x, y // 2 + 1), np.complex64)
-    for width, root in zip(WIDTHS, roots, strict=True):
-        if root.any():
-            part = root @ generator.standard_normal((length, 2 * waves[0].size), np.float32)
-            waves += part.view(np.complex64).reshape(waves.shape) * _response(width, x, y)
-    # Each of these frequencies is its own mirror image; their imaginary parts are lost below.
-    own = [0, -1] if y % 2 == 0 else [0]
-    waves[..., own] *= np.float32(math.sqrt(2))
-    waves *= np.float32(math.sqrt(x * y / 2))
-    rows = fft.ifft(waves, axis=1, overwrite_x=True)
-    return np.moveaxis(fft.irfft(rows, n=y, axis=2, overwrite_x=True), 0, axis)
+def _texture(
+    shape: tuple[int, ...], stack: Stack, coherences: Mapping[int, Coherence], device: str
+) -> Any:
+    from mriimpute.impute.texture import Texture  # loads torch
+
+    x, y = (size for n, size in enumerate(shape) if n != stack.axis)
+    roots = _roots(shape[stack.axis], stack, coherences)
+    filters = np.stack([_response(width, x, y) for width in WIDTHS])
+    return Texture(shape, stack.axis, roots, filters, device=device)
 
 
 def _response(width: float, x: int, y: int) -> Float32[np.ndarray, "x f"]:

@@ -105,8 +105,8 @@ class Report:
         if cuda := _cuda():
             cuda.reset_peak_memory_stats()
 
-    def end(self, case: Case, status: Status, *, problem: str = "", hint: str = "") -> None:
-        """Notes the outcome of a case, and writes the file.
+    def end(self, case: Case, status: Status, *, problem: str = "", hint: str = "") -> Outcome:
+        """Notes the outcome of a case, writes the file, and returns the outcome.
 
         Args:
             case: One of `cases`.
@@ -117,7 +117,7 @@ class Report:
         idle = status == "skipped"
         cuda = None if idle else _cuda()
         results = [] if status == "failed" else case.results()
-        self.outcomes[self.cases.index(case)] = Outcome(
+        outcome = Outcome(
             status=status,
             sha256=_checksum(case, finished=status != "failed"),
             outputs=tuple((case.below / path.name).as_posix() for path in results),
@@ -127,7 +127,18 @@ class Report:
             peak_memory_mb=None if idle else _peak_memory_mb(),
             peak_gpu_memory_mb=round(cuda.max_memory_allocated() / 2**20, 1) if cuda else None,
         )
-        if not idle:
+        self.note(self.cases.index(case), outcome)
+        return outcome
+
+    def note(self, number: int, outcome: Outcome) -> None:
+        """Takes over the outcome of a case, and writes the file.
+
+        Args:
+            number: Of the case.
+            outcome: Of it, in whatever process.
+        """
+        self.outcomes[number] = outcome
+        if outcome.status != "skipped":
             self._write()
 
     def count(self, status: Status) -> int:

@@ -8,37 +8,47 @@ than two planes.
 A diagonal image takes pixel (x, d +- x): voxels as they are, nothing is resampled. Where it runs
 out of the slice it goes on at the other side, so there are no more pixels than along x.
 
+Slices are moved to the device of the network, and what is made of them stays there.
+
 Axes: s = slices, m = s - 1 gaps, t = offsets inside a gap, x and y = inside a slice, w = y and
 more, u and v = those pixels of a slice that are asked for, b = images.
 """
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
+import torch
 from jaxtyping import Float32
+from torch import Tensor
+from torch.nn import functional
 
 from mriimpute.data.foreground import foreground_level
-from mriimpute.impute.fusion import Fused, combined
+from mriimpute.device import on_device
+from mriimpute.impute.combination import Combined, combined
 from mriimpute.impute.lines import LinePredictor
+from mriimpute.inference.cross_plane_network import offsets_of
 
 __all__ = ["crossing"]
 
-Slices = Float32[np.ndarray, "s x y"]
-Planes = Float32[np.ndarray, "m t u v"]
+Slices = Float32[Tensor, "s x y"]
+Planes = Float32[Tensor, "m t u v"]
+Pair = tuple[tuple[Planes, Planes], tuple[Planes, Planes]]
+Look = Callable[[Slices, int, tuple[float, ...], LinePredictor, int], Pair]
 
 GUARD = 8
 """Pixels added to slices before diagonals are wound around them: both sides are not neighbours."""
 
 
 def crossing(
-    slices: Slices,
+    slices: Float32[np.ndarray, "s x y"],
     gap: int,
     sizes_mm: tuple[float, ...],
     predictor: LinePredictor,
     *,
     every: int = 1,
-) -> Fused:
+) -> Combined:
     """Returns what all planes say about the gaps between slices.
 
     The variance is that of the first two planes alone: a little too large.
@@ -50,56 +60,66 @@ def crossing(
         predictor: What sees the lines of a plane.
         every: Of so many pixels along x, and along y, one is asked for.
     """
-    across, x, y = sizes_mm
-    some = slice(None, None, every)
-    one = predictor.plane(slices[:, :, some].transpose(2, 0, 1), gap, across_mm=across, along_mm=x)
-    two = predictor.plane(slices[:, some].transpose(1, 0, 2), gap, across_mm=across, along_mm=y)
-    a, va = (part.transpose(2, 1, 3, 0)[:, :, some] for part in one)
-    b, vb = (part.transpose(2, 1, 0, 3)[..., some] for part in two)
-
-    offsets = (np.arange(1, gap, dtype=np.float32) / gap)[:, None, None]
-    seen = slices[:, None, some, some]
+    shown = on_device(slices, predictor.device)
+    offsets = offsets_of(gap, shown.device)[:, None, None]
+    seen = shown[:, None, ::every, ::every]
     linear = seen[:-1] + offsets * (seen[1:] - seen[:-1])
     head = linear > foreground_level(slices.ravel())
-    straight = combined(a, va, b, vb, linear, counted=head, distances=1)
 
-    (a, va), (b, vb) = _diagonals(slices, gap, sizes_mm, predictor, every)
-    slanted = combined(a, va, b, vb, linear, counted=head, distances=1)
-    return dataclasses.replace(straight, mean=0.5 * (straight.mean + slanted.mean))
+    def both(look: Look) -> Combined:
+        one, other = look(shown, gap, sizes_mm, predictor, every)
+        return combined(*one, *other, linear, counted=head, distances=1)
+
+    straight = both(_straight)
+    return dataclasses.replace(straight, mean=0.5 * (straight.mean + both(_diagonals).mean))
+
+
+def _straight(
+    slices: Slices, gap: int, sizes_mm: tuple[float, ...], predictor: LinePredictor, every: int
+) -> Pair:
+    """Returns the mean and the variance of the planes along x and along y."""
+    across, x, y = sizes_mm
+    some = slice(None, None, every)
+    images = slices[:, :, some].permute(2, 0, 1), slices[:, some].permute(1, 0, 2)
+    one = predictor.plane(images[0], gap, across_mm=across, along_mm=x)
+    two = predictor.plane(images[1], gap, across_mm=across, along_mm=y)
+    a, va = (part.permute(2, 1, 3, 0)[:, :, some] for part in one)
+    b, vb = (part.permute(2, 1, 0, 3)[..., some] for part in two)
+    return (a, va), (b, vb)
 
 
 def _diagonals(
     slices: Slices, gap: int, sizes_mm: tuple[float, ...], predictor: LinePredictor, every: int
-) -> list[tuple[Planes, Planes]]:
+) -> Pair:
     """Returns the mean and the variance of the planes along either diagonal.
 
     Which axis comes first is for the slices to say: a transposed scan is as good.
     """
     across, along_x, along_y = sizes_mm
-    far = [np.linspace(-1, 1, size, dtype=np.float32) for size in slices.shape[1:]]
-    if np.sum(slices * (far[0][:, None] - far[1]), dtype=np.float64) < 0:
-        turned = slices.transpose(0, 2, 1)
-        found = _diagonals(turned, gap, (across, along_y, along_x), predictor, every)
-        return [(mean.swapaxes(2, 3), variance.swapaxes(2, 3)) for mean, variance in found]
+    far = [torch.linspace(-1, 1, size, device=slices.device) for size in slices.shape[1:]]
+    if (slices * (far[0][:, None] - far[1])).sum(dtype=torch.float64) < 0:
+        turned = slices.mT
+        (a, va), (b, vb) = _diagonals(turned, gap, (across, along_y, along_x), predictor, every)
+        return (a.mT, va.mT), (b.mT, vb.mT)
 
     wide = _guarded(slices, every)
-    images = np.arange(0, wide.shape[2], every)
-    x, y = (np.arange(size) for size in slices.shape[1:])
+    images = torch.arange(0, wide.shape[2], every, device=wide.device)
+    x, y = (torch.arange(size, device=wide.device) for size in slices.shape[1:])
     found = []
     for sign in (1, -1):
         places = (images[:, None] + sign * x) % wide.shape[2]
-        lines = wide[:, x, places].transpose(1, 0, 2)
+        lines = wide[:, x, places].permute(1, 0, 2)
         along = math.hypot(along_x, along_y)
         said = predictor.plane(lines, gap, across_mm=across, along_mm=along)
 
         u, v = x[::every, None], y[::every]
         image = (v - sign * u) % wide.shape[2] // every
-        mean, variance = (part[image, :, :, u].transpose(3, 2, 0, 1) for part in said)
+        mean, variance = (part[image, :, :, u].permute(3, 2, 0, 1) for part in said)
         found.append((mean, variance))
-    return found
+    return found[0], found[1]
 
 
-def _guarded(slices: Slices, every: int) -> Float32[np.ndarray, "s x w"]:
+def _guarded(slices: Slices, every: int) -> Float32[Tensor, "s x w"]:
     """Returns slices with repeated edges behind the last y, to a multiple of `every` of these."""
     more = GUARD + -(slices.shape[2] + GUARD) % every
-    return np.pad(slices, [(0, 0), (0, 0), (0, more)], mode="edge")
+    return functional.pad(slices, (0, more), mode="replicate")

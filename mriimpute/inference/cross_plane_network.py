@@ -35,6 +35,7 @@ __all__ = [
     "objective",
     "offsets_of",
     "predict",
+    "scale_of",
 ]
 
 CONDITIONS = 4
@@ -141,6 +142,7 @@ def objective(
     told: Float[Tensor, "b q"],
     *,
     loss: Loss = "squared",
+    scale: Float[Tensor, ""] | None = None,
 ) -> Terms:
     """Returns what training minimises.
 
@@ -150,19 +152,26 @@ def objective(
         hidden: Lines that it does not.
         told: The conditions.
         loss: Of the mean.
+        scale: See `scale_of`; None: that of these images.
     """
-    offsets = offsets_of(hidden.shape[1] + 1, kept.device)
-    mean, log_sigma = network(kept[:, None], told, offsets)
-    before, after = kept[:, None, :-1], kept[:, None, 1:]
-    linear = before + offsets[:, None, None] * (after - before)
-
+    mean, log_sigma = network(kept[:, None], told, offsets_of(hidden.shape[1] + 1, kept.device))
     mean, log_sigma = mean.float(), log_sigma.float()
-    # A floor: where lines are constant, linear interpolation misses nothing.
-    scale = _cost(linear - hidden, loss).mean() + 1e-6
+    scale = scale_of(kept, hidden, loss) if scale is None else scale
     miss = mean - hidden
     white = miss.detach().square() * (-2 * log_sigma).exp()
     nats = 0.5 * white + log_sigma + 0.5 * math.log(2 * math.pi)
     return Terms(_cost(miss, loss).mean() / scale, nats.mean())
+
+
+def scale_of(
+    kept: Float[Tensor, "b n w"], hidden: Float[Tensor, "b t m w"], loss: Loss
+) -> Float[Tensor, ""]:
+    """Returns what errors are measured by: the mean cost of those of linear interpolation."""
+    offsets = offsets_of(hidden.shape[1] + 1, kept.device)
+    before, after = kept[:, None, :-1], kept[:, None, 1:]
+    linear = before + offsets[:, None, None] * (after - before)
+    # A floor: where lines are constant, linear interpolation misses nothing.
+    return _cost(linear - hidden, loss).mean() + 1e-6
 
 
 def predict(

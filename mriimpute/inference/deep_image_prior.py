@@ -30,7 +30,10 @@ from mriimpute.nn._axes import conv_layer
 from mriimpute.nn.blocks import WIDEST, Decoder, coarse_grid, level_widths
 from mriimpute.seeds import fixed, stream
 
-__all__ = ["PriorConfig", "Restored", "deep_image_prior"]
+__all__ = ["HOPELESS", "PriorConfig", "Restored", "deep_image_prior"]
+
+HOPELESS = 0.6
+"""Share of what varies in held-out entries from which on a decoder explains little."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +47,8 @@ class PriorConfig:
         average: Weight that the moving average of outputs gives to its past; 0 for the last one.
         hold_out: Share of the observed entries that decide when to stop; 0 for all steps.
         patience: Steps without a better prediction of them before stopping.
+        least: Steps before which nothing is decided. A decoder that explains little of what varies
+            in them by then is stopped: those of few channels can die early. 0: never.
         levels: Residual blocks, each after an upsampling by two.
         channels: Features of the finest level; each coarser one has twice as many.
         widest: Where this doubling ends.
@@ -56,6 +61,7 @@ class PriorConfig:
     average: float = 0.99
     hold_out: float = 0.0
     patience: int = 200
+    least: int = 0
     levels: int = 5
     channels: int = 16
     widest: int = WIDEST
@@ -79,6 +85,8 @@ class Restored:
         losses: Mean squared error of the entries fitted to, before each step.
         held_out_losses: That of the average on the entries held out; empty if there are none.
         stopped_at: After how many steps the average was taken.
+        missed: Share of what varies in the entries held out that it does not explain; 0, if none
+            are.
         seconds: How long it took.
     """
 
@@ -86,6 +94,7 @@ class Restored:
     losses: list[float]
     held_out_losses: list[float]
     stopped_at: int
+    missed: float
     seconds: float
 
 
@@ -121,9 +130,9 @@ def deep_image_prior(
         held_out = observed & _padded(held_out, 2**config.levels)
         fitted = observed & ~held_out
 
-    race = _Race(config.patience, y, held_out)
+    race = _Race(config, y, held_out)
     losses, total = [], torch.zeros_like(y)
-    optimiser = torch.optim.Adam(network.parameters(), lr=config.rate)
+    optimiser = torch.optim.Adam(network.parameters(), lr=config.rate, fused=True)
     for step, z in enumerate(_inputs(y, config, seed), 1):
         output = network(z)
         loss = _mean_square(output, y, fitted)
@@ -137,17 +146,22 @@ def deep_image_prior(
             break
 
     image = _cropped(race.best, grid)
-    return Restored(image, losses, race.losses, race.step, time.perf_counter() - start)
+    took = time.perf_counter() - start
+    return Restored(image, losses, race.losses, race.step, race.missed, took)
 
 
 class _Race:
     """Keeps the average that predicts the held-out entries best; without any, the last one."""
 
     def __init__(
-        self, patience: int, y: Float[Tensor, "1 1 *grid"], held_out: Bool[Tensor, "1 1 *grid"]
+        self,
+        config: PriorConfig,
+        y: Float[Tensor, "1 1 *grid"],
+        held_out: Bool[Tensor, "1 1 *grid"],
     ) -> None:
-        self.patience, self.y, self.held_out = patience, y, held_out
+        self.config, self.y, self.held_out = config, y, held_out
         self.decides = bool(held_out.any())
+        self.varies = float(y[held_out].var(correction=0)) if self.decides else 0.0
         self.losses: list[float] = []
         self.lowest = math.inf
         self.step = 0
@@ -160,7 +174,15 @@ class _Race:
         if not self.decides or self.losses[-1] < self.lowest:
             self.step, self.best = step, image
             self.lowest = self.losses[-1] if self.decides else math.inf
-        return step - self.step >= self.patience
+        if step < self.config.least:
+            return False
+        hopeless = self.config.least > 0 and self.missed > HOPELESS
+        return hopeless or step - self.step >= self.config.patience
+
+    @property
+    def missed(self) -> float:
+        """Share of what varies in the held-out entries that the best average does not explain."""
+        return self.lowest / max(self.varies, 1e-12) if self.decides else 0.0
 
 
 def _decoder(axes: int, config: PriorConfig) -> nn.Module:

@@ -31,6 +31,7 @@ from mriimpute.inference.elbo import negative_log_density
 from mriimpute.models import Likelihood
 from mriimpute.models.tae import Tae
 from mriimpute.nn.density import LOG_2PI
+from mriimpute.nn.noise import white
 
 __all__ = ["Terms", "negative_tomographic", "terms"]
 
@@ -96,8 +97,7 @@ def terms(
     q1 = model.posterior(y, observed)
     z = q1.sample(draws, generator)
     q2 = model.clean(z, y, observed)
-    white = torch.randn(q2.loc.shape, generator=generator, dtype=z.dtype, device=z.device)
-    x = q2.loc + q2.scale * white
+    x = q2.loc + q2.scale * white(q2.loc.shape, generator, like=z)
     beta = model.noise_level(z, y, observed, generator)
     beta = beta.view(*beta.shape, *(1,) * (x.ndim - 2)).expand_as(x)
 

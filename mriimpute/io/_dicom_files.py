@@ -5,12 +5,10 @@ silenced: the message would quote the value, and the value may be a birth date.
 """
 
 import logging
-import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,9 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from mriimpute.errors import VolumeError
 from mriimpute.io._container import Container, opened
+from mriimpute.io._dicom_planes import FUNCTIONAL_GROUPS, Plane, Series, planes_of
 
-__all__ = ["Plane", "Series", "images_in", "parsed", "quiet", "signature"]
+__all__ = ["images_in", "is_dicom", "parsed", "quiet", "signature"]
 
 MR_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.4": "MR",
@@ -29,12 +28,7 @@ MR_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.4.4": "legacy converted enhanced MR",
 }
 
-OURS = "mriimpute"
-"""How the description of a derivation by this package begins."""
-
 DEFLATED = b"1.2.840.10008.1.2.1.99"
-
-FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 PLACING = [
     "SOPClassUID",
@@ -59,67 +53,6 @@ PLACING = [
     "AcquisitionNumber",
     *FUNCTIONAL_GROUPS,
 ]
-
-# By which images at one place may differ: what enhanced files call it, where they keep it.
-KINDS = {
-    "image type": ("ImageType", "MRImageFrameTypeSequence", "FrameType"),
-    "echo time": ("EchoTime", "MREchoSequence", "EffectiveEchoTime"),
-    "inversion time": ("InversionTime", "MRModifierSequence", "InversionTimes"),
-    "time": ("TemporalPositionIdentifier", "FrameContentSequence", "TemporalPositionIndex"),
-    "acquisition": ("AcquisitionNumber", "FrameContentSequence", "FrameAcquisitionNumber"),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plane:
-    """One image of a series. Lengths in mm, directions towards left, posterior, superior.
-
-    Attributes:
-        file: Name in its container.
-        frame: Index in its file.
-        uid: Of the instance, which is a whole file.
-        sop_class: Of the instance.
-        position: Centre of the first voxel; empty where the header says nothing.
-        directions: Along a row, then down a column; empty where the header says nothing.
-        spacing_mm: Between rows, between columns.
-        shape: Rows and columns.
-        thickness_mm: Of the slice; 0 where the header says nothing.
-        slope: Intensity = slope * stored number + intercept.
-        intercept: See `slope`.
-        kinds: What may tell images at one place apart.
-        is_ours: This package made it.
-    """
-
-    file: str
-    frame: int
-    uid: str
-    sop_class: str
-    position: tuple[float, ...]
-    directions: tuple[float, ...]
-    spacing_mm: tuple[float, ...]
-    shape: tuple[int, int]
-    thickness_mm: float
-    slope: float
-    intercept: float
-    kinds: tuple[tuple[str, str], ...]
-    is_ours: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """Images that one acquisition delivered together.
-
-    Attributes:
-        container: The folder, zip archive or file that holds them.
-        uid: Series instance UID.
-        number: Series number, 0 where the header gives none.
-        planes: In no order.
-    """
-
-    container: Path
-    uid: str
-    number: int
-    planes: tuple[Plane, ...]
 
 
 def signature(path: Path) -> tuple[tuple[str, int, int], ...]:
@@ -151,7 +84,7 @@ def images_in(path: Path) -> tuple[list[Series], Counter[str]]:
                     others[problem] += 1
                     continue
                 uid, number = str(header.SeriesInstanceUID), _number(header, "SeriesNumber", 0.0)
-                planes = list(_planes(header, name))
+                planes = list(planes_of(header, name))
             except Exception as error:
                 raise _damaged(container, name) from error
             found.setdefault(uid, (int(number), []))[1].extend(planes)
@@ -236,61 +169,9 @@ def _unsuited(header: Any) -> str | None:
     return None
 
 
-def _planes(header: Any, name: str) -> Iterator[Plane]:
-    shared, frames = (header.get(group) for group in FUNCTIONAL_GROUPS)
-    for frame, own in enumerate(frames if frames is not None else [None]):
-        groups = [group for group in (own, shared[0] if shared else None) if group is not None]
-
-        def value(attribute: str, sequence: str, inside: str, groups: Any = groups) -> Any:
-            """Returns an attribute of this frame, of all frames, or of a classic image."""
-            for group in groups:
-                for item in group.get(sequence) or ():
-                    if item.get(inside) is not None:
-                        return item.get(inside)
-            return header.get(attribute)
-
-        yield _plane(header, name, frame, value)
-
-
-def _plane(header: Any, name: str, frame: int, value: Any) -> Plane:
-    def numbers(attribute: str, sequence: str, count: int) -> tuple[float, ...]:
-        given = value(attribute, sequence, attribute)
-        listed = [float(v) for v in ([] if given is None or given == "" else _many(given))]
-        usable = len(listed) == count and all(map(math.isfinite, listed))
-        return tuple(listed) if usable else ()
-
-    measures, scaling = "PixelMeasuresSequence", "PixelValueTransformationSequence"
-    kinds = [(what, value(*where)) for what, where in KINDS.items()]
-    return Plane(
-        file=name,
-        frame=frame,
-        uid=str(header.SOPInstanceUID),
-        sop_class=str(header.SOPClassUID),
-        position=numbers("ImagePositionPatient", "PlanePositionSequence", 3),
-        directions=numbers("ImageOrientationPatient", "PlaneOrientationSequence", 6),
-        spacing_mm=numbers("PixelSpacing", measures, 2),
-        shape=(int(header.Rows), int(header.Columns)),
-        thickness_mm=(numbers("SliceThickness", measures, 1) or (0.0,))[0],
-        slope=(numbers("RescaleSlope", scaling, 1) or (1.0,))[0],
-        intercept=(numbers("RescaleIntercept", scaling, 1) or (0.0,))[0],
-        kinds=tuple((what, _text(given)) for what, given in kinds if given not in (None, "")),
-        is_ours=str(header.get("DerivationDescription") or "").startswith(OURS),
-    )
-
-
 def _number(header: Any, attribute: str, default: float) -> float:
     given = header.get(attribute)
     return default if given in (None, "") else float(given)
-
-
-def _many(value: Any) -> list[Any]:
-    return (
-        list(value) if isinstance(value, list | tuple | pydicom.multival.MultiValue) else [value]
-    )
-
-
-def _text(value: Any) -> str:
-    return "\\".join(str(part) for part in _many(value))
 
 
 def _damaged(container: Container, name: str) -> VolumeError:

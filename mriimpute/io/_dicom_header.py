@@ -14,7 +14,8 @@ from pydicom.sr.codedict import codes
 
 from mriimpute.errors import VolumeError
 from mriimpute.io._container import opened
-from mriimpute.io._dicom_files import Plane, Series, parsed, quiet
+from mriimpute.io._dicom_files import parsed, quiet
+from mriimpute.io._dicom_planes import Plane, Series
 
 __all__ = ["COPIED", "IDENTITY", "coded", "reference", "template"]
 

@@ -14,7 +14,8 @@ from pydicom.uid import RLELossless
 from mriimpute.errors import VolumeError
 from mriimpute.io._container import Container, opened
 from mriimpute.io._dicom_decode import decoded
-from mriimpute.io._dicom_files import Series, parsed, quiet
+from mriimpute.io._dicom_files import parsed, quiet
+from mriimpute.io._dicom_planes import Series
 from mriimpute.io._dicom_stack import SliceStack
 
 __all__ = ["intensities"]

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from mriimpute.errors import GeometryError
-from mriimpute.io._dicom_files import Plane
+from mriimpute.io._dicom_planes import Plane
 
 __all__ = ["SliceStack", "one_per_place", "stacked"]
 

@@ -12,6 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from jaxtyping import Float32
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.freesurfer.mghformat import MGHError
 from nibabel.spatialimages import HeaderDataError
@@ -119,8 +120,7 @@ def voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
     require_room(count * (dtype.itemsize + READ_BYTES), available_bytes("cpu"), what=str(path))
     try:
         with stage("gunzip" if has_ending(path, COMPRESSED) else "read"):
-            data = np.asarray(image.dataobj, dtype=np.float32)
-            _read_to_the_end(path)
+            data = _intensities(image.dataobj, path)
     except UNREADABLE as error:
         raise _damaged(path, _reason(error)) from error
 
@@ -177,12 +177,18 @@ def _capacity(path: Path) -> int:
     return path.stat().st_size * (GREATEST_RATIO if has_ending(path, COMPRESSED) else 1)
 
 
-def _read_to_the_end(path: Path) -> None:
-    """Makes gzip compare its checksum, which stands behind the last voxel: nibabel stops there."""
-    if has_ending(path, COMPRESSED):
-        with gzip.open(path) as file:
-            while file.read(1 << 20):
-                pass
+def _intensities(stored: Any, path: Path) -> Float32[np.ndarray, "..."]:
+    if not has_ending(path, COMPRESSED):
+        return np.asarray(stored, dtype=np.float32)
+    with gzip.open(path) as file:
+        same = ArrayProxy(
+            file, (stored.shape, stored.dtype, stored.offset, stored.slope, stored.inter)
+        )
+        data = np.asarray(same, dtype=np.float32)
+        # gzip's checksum stands behind the last voxel, where nibabel stops.
+        while file.read(1 << 20):
+            pass
+    return data
 
 
 def _damaged(path: Path, reason: str) -> VolumeError:

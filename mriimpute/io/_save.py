@@ -1,10 +1,10 @@
 """Writing an image so that its bytes depend on nothing but the image."""
 
-import gzip
 from pathlib import Path
 from typing import Any
 
 from mriimpute.files import atomic
+from mriimpute.io._gzip import gzipped
 from mriimpute.stopwatch import stage
 
 __all__ = ["save"]
@@ -25,6 +25,6 @@ def save(image: Any, path: Path) -> None:
     content = image.to_bytes()
     if path.name.endswith(".gz"):
         with stage("gzip"):
-            content = gzip.compress(content, COMPRESSION, mtime=0)
+            content = gzipped(content, COMPRESSION)
     with atomic(path) as temporary:
         temporary.write_bytes(content)

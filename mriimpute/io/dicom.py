@@ -21,8 +21,9 @@ from mriimpute.errors import VolumeError
 from mriimpute.files import sha256
 from mriimpute.geometry import skew_deg
 from mriimpute.io._container import opened
-from mriimpute.io._dicom_files import Series, images_in, is_dicom, signature
+from mriimpute.io._dicom_files import images_in, is_dicom, signature
 from mriimpute.io._dicom_pixels import intensities
+from mriimpute.io._dicom_planes import Series
 from mriimpute.io._dicom_stack import SliceStack, one_per_place, stacked
 from mriimpute.io.scan import Scan, Stored, as_scan
 

@@ -25,8 +25,9 @@ from pydicom.valuerep import DSfloat
 from mriimpute import __version__
 from mriimpute.errors import OutputError, VolumeError
 from mriimpute.geometry import refined
-from mriimpute.io._dicom_files import OURS, Plane, quiet
+from mriimpute.io._dicom_files import quiet
 from mriimpute.io._dicom_header import coded, reference, template
+from mriimpute.io._dicom_planes import OURS, Plane
 from mriimpute.io._dicom_stack import LPS_TO_RAS, stacked
 from mriimpute.io.scan import Scan
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mriimpute.errors import GeometryError, VolumeError
 from mriimpute.geometry import grids_agree, spacing_mm
-from mriimpute.io._dicom_files import Series
+from mriimpute.io._dicom_planes import Series
 from mriimpute.io._load import load, voxels
 from mriimpute.volume import Volume
 

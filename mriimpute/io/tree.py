@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mriimpute.errors import VolumeError
-from mriimpute.io._dicom_files import Series
+from mriimpute.io._dicom_planes import Series
 from mriimpute.io._load import ENDINGS, has_ending
 from mriimpute.io.dicom import container_of, holds_dicom, is_archive, series_in
 

@@ -30,6 +30,7 @@ from mriimpute.nn.networks import (
     networks,
     prior_where_blind,
 )
+from mriimpute.nn.noise import white
 
 __all__ = ["Config", "Tae"]
 
@@ -218,9 +219,9 @@ class Tae(Model):
             return self.sigma.expand(z.shape[:2])
         summary = _summary(y, observed).expand(len(z), -1, -1)
         loc, log_scale = self.noise(torch.cat([z, summary.to(z)], dim=-1)).to(z).unbind(-1)
-        white = torch.randn(z.shape[:2], generator=generator, dtype=z.dtype, device=z.device)
+        noise = white(z.shape[:2], generator, like=z)
         spread = soft_bound(log_scale - 3.0, *LOG_NOISE_SCALE).exp()
-        return self.level.floor + (self.level.log_excess + loc + spread * white).exp()
+        return self.level.floor + (self.level.log_excess + loc + spread * noise).exp()
 
     def _nothing(
         self, z: Float[Tensor, "s b m"]

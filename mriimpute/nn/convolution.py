@@ -66,6 +66,7 @@ class ObservedConv(nn.Module):
 
         total = conv(x, self.weight, stride=self.stride, padding=self.kernel // 2)
         bias = self.bias.to(total.dtype).view(-1, *(1,) * self.axes)
-        y = torch.addcmul(bias, total, window.ratio.to(total.dtype))
 
-        return torch.where(window.covered, y, 0.0)
+        # In place: a pass over memory is a thirtieth of the convolution. Nothing here is NaN, so
+        # products may gate: where nothing is covered the ratio is 0.
+        return total.mul_(window.ratio.to(total.dtype)).addcmul_(bias, window.covered.to(total))

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mriimpute.nn.noise import white
+
 __all__ = ["Density", "DiagonalGaussian", "FullGaussian"]
 
 LOG_2PI = math.log(2 * math.pi)
@@ -36,13 +38,7 @@ class Density(ABC):
 
     def sample(self, draws: int, generator: torch.Generator) -> Float[Tensor, "s b d"]:
         """Returns draws through which gradients flow."""
-        noise = torch.randn(
-            (draws, *self.loc.shape),
-            generator=generator,
-            dtype=self.loc.dtype,
-            device=self.loc.device,
-        )
-        return self.transport(noise)
+        return self.transport(white((draws, *self.loc.shape), generator, like=self.loc))
 
 
 @dataclass(frozen=True, eq=False)

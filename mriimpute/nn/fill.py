@@ -5,6 +5,8 @@ No gradient flows through a filling: nothing here is learnt by descent.
 Axes: b = batch, grid = voxels, two or three axes.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -60,6 +62,7 @@ class ObservedMean(nn.Module):
         total: Sum of the observed values of each position. Total and count are stored, not the
             mean: the ratio of their moving averages is again a mean of what was observed.
         count: How many there were; a real number, so that it can be averaged.
+        add_up: Replaces tensors by their sums over the processes that share the input.
 
     Args:
         grid: Voxels of the input along each axis.
@@ -67,6 +70,7 @@ class ObservedMean(nn.Module):
 
     total: Float[Tensor, " 1 *grid"]
     count: Float[Tensor, " 1 *grid"]
+    add_up: Callable[[list[Tensor]], None] | None = None
 
     def __init__(self, grid: tuple[int, ...]) -> None:
         super().__init__()
@@ -80,8 +84,12 @@ class ObservedMean(nn.Module):
     ) -> Float[Tensor, "b 1 *grid"]:
         """Returns `y` filled."""
         if self.training:
-            self.total += torch.where(observed, y, 0.0).sum(0, dtype=self.total.dtype)
-            self.count += observed.sum(0)
+            total = torch.where(observed, y, 0.0).sum(0, dtype=self.total.dtype)
+            count = observed.sum(0).to(total)
+            if self.add_up:
+                self.add_up([total, count])
+            self.total += total
+            self.count += count
         return torch.where(observed, y, self.mean().to(y.dtype))
 
     @torch.no_grad()

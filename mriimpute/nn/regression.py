@@ -13,6 +13,9 @@ from torch import Tensor
 __all__ = ["Regression", "inverse_root", "regress"]
 
 RETRIES = 3  # each with ten times the ridge
+CHUNK = 2**24
+"""Numbers of which products of latent dimensions consist at once, at most: 64 MiB."""
+
 LAST_RESORT = 1e-4  # of the trace: above any rounding error of a Gram matrix in float32
 
 
@@ -70,12 +73,7 @@ def regress(
         w, mu, y = (x if x.dtype == torch.float64 else x.float() for x in (w, mu, y))
         seen = observed[:, :, 0].to(w.dtype)
 
-        # One indicator serves all channels, so G needs no copy of W per row of the batch:
-        # G = sum_p o_p (sum_c w_cp w_cp^T).
-        outer = torch.einsum("gcpi,gcpj->gpij", w, w).flatten(2)
-        gram = torch.bmm(seen.transpose(0, 1), outer).transpose(0, 1)
-        gram = gram.unflatten(-1, (w.shape[-1],) * 2)
-
+        gram = _gram(w, seen)
         residual = torch.where(observed, y - mu, 0.0).flatten(2).transpose(0, 1)
         projection = torch.bmm(residual, w.flatten(1, 2)).transpose(0, 1)
 
@@ -92,6 +90,22 @@ def inverse_root(
     root = _cholesky(gram.flip(-1, -2), ridge).flip(-1, -2)
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     return torch.linalg.solve_triangular(root, eye.expand_as(root), upper=True).mT
+
+
+def _gram(w: Float[Tensor, "g c p d"], seen: Float[Tensor, "b g p"]) -> Float[Tensor, "b g d d"]:
+    """Returns G, with memory that does not grow with positions times squared dimensions.
+
+    One indicator serves all channels, so there is no copy of W per row of the batch:
+    G = sum_p o_p (sum_c w_cp w_cp^T), a chunk of the positions at a time. Gradients need `seen`
+    alone, so the products of a chunk are gone before the next one's are there.
+    """
+    blocks, _, _, latents = w.shape
+    size = max(1, CHUNK // (blocks * latents**2))
+    parts = zip(w.split(size, dim=2), seen.transpose(0, 1).split(size, dim=2), strict=True)
+    grams = [
+        torch.bmm(o, torch.einsum("gcpi,gcpj->gpij", part, part).flatten(2)) for part, o in parts
+    ]
+    return sum(grams[1:], start=grams[0]).transpose(0, 1).unflatten(-1, (latents, latents))
 
 
 def _absolute(

@@ -81,7 +81,7 @@ class Pictures:
                 if kind in self.result.images:
                     parts.append(self._row(kind, words, normal, indices))
         note = (
-            "Red marks: acquired slices. Planes along the slices lie as far from acquired ones as "
+            "Red marks at the margins: acquired slices. Planes along them lie as far away as "
             "can be."
         )
         if "draw" in self.result.images:

@@ -1,12 +1,10 @@
-"""What a bench measured, as tables of text and as one plot.
+"""What a bench measured, as tables of text.
 
 Ratios of times measured in one run on one machine come first: they hold elsewhere, more or less.
 Seconds hold for the machine and the day that stand above them.
 """
 
 import math
-from pathlib import Path
-from typing import Any
 
 from mriimpute.bench import Bench
 from mriimpute.bench.contenders import Contender
@@ -14,31 +12,34 @@ from mriimpute.bench.floor import Rate
 from mriimpute.bench.growth import PowerLaw
 from mriimpute.bench.pipeline import FILES
 from mriimpute.bench.rivals import PAPER_RATIO
+from mriimpute.bench.scale import Scale
 from mriimpute.bench.training import Step
-from mriimpute.files import atomic
 from mriimpute.memory import sized
-from mriimpute.report._looks import COLOURS
 from mriimpute.report.table import Table
 
-__all__ = ["bench_tables", "write_bench_figure"]
-
-DPI = 150
+__all__ = ["bench_tables", "law_text"]
 
 LEAST_NETWORK, MOST_OUTSIDE = 0.7, 0.1
 """What the default model is to reach on a CPU."""
 
+MOST_NORMALISED = 1.15
+MOST_HELP, MOST_FIRST = 0.5, 5.0
+"""Seconds."""
+
 
 def bench_tables(found: Bench) -> list[Table]:
-    """Returns ratios, models, stages, growth, the floor, and a cohort, if there is one."""
-    tables = [_ratios(found), _models(found), _stages(found), _growth(found), _floor(found)]
+    """Returns ratios first, what was measured here, and what was computed last."""
+    tables = [
+        _ratios(found),
+        _models(found),
+        _stages(found),
+        _starts(found),
+        _layers(found),
+        _growth(found),
+        _floor(found),
+        _gpu(found),
+    ]
     return [*tables, _scale(found)] if found.scale else tables
-
-
-def write_bench_figure(path: Path, found: Bench) -> None:
-    """Writes stages as bars and growth as curves, in one PNG, atomically."""
-    figure = _draw(found)
-    with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": "mriimpute"})
 
 
 def _ratios(found: Bench) -> Table:
@@ -154,8 +155,8 @@ def _growth(found: Bench) -> Table:
             [
                 curve.name,
                 f"{first.size:,.0f} to {last.size:,.0f} {curve.unit}",
-                _law(curve.time),
-                _law(curve.memory),
+                law_text(curve.time),
+                law_text(curve.memory),
                 _seconds(last.seconds),
                 sized(int(curve.held(last))),
             ]
@@ -173,98 +174,91 @@ def _floor(found: Bench) -> Table:
     return Table(["floor", "rate", "s, quartiles"], rows, "What this machine can do")
 
 
-def _scale(found: Bench) -> Table:
-    scale = found.scale
-    if scale is None:
-        raise ValueError("there is no cohort")
-    i, j, k = scale.shape
+def _starts(found: Bench) -> Table:
+    start = found.startup
+    i, j, k = start.shape
     rows = [
-        ["acquired slices on disk, 16 bits, before gzip", sized(scale.disk_bytes)],
-        ["held in memory for training", sized(scale.memory_bytes)],
-        ["steps of an epoch", f"{scale.steps:,}"],
-        *(
-            [f"minutes of an epoch on {n} of this device", f"{minutes:,.1f}"]
-            for n, minutes in scale.minutes.items()
-        ),
-        *(
-            [f"hours to impute all, {found.pipeline.draws} draws, on {n}", f"{hours:,.1f}"]
-            for n, hours in scale.impute_hours.items()
-        ),
-        ["bends first", scale.bends],
+        ["mriimpute --help", _seconds(start.help.median), f"{MOST_HELP}"],
+        ["a usage error", _seconds(start.usage.median), f"{MOST_HELP}"],
+        [f"impute, all of {i} x {j} x {k} voxels", _seconds(start.tiny.median), ""],
+        ["impute, to the first voxel of the head", _seconds(found.first_voxel), f"{MOST_FIRST}"],
     ]
-    title = f"Computed, not measured: {scale.scans:,} scans of {i} x {j} x {k} voxels"
-    return Table(["", ""], rows, title)
+    return Table(["from start", "s", "wanted, at most"], rows, "Start-up, as processes")
 
 
-def _draw(found: Bench) -> Any:
-    from matplotlib.figure import Figure  # not pyplot: no global state, no display
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    figure = Figure(figsize=(12, 7), facecolor="white")
-    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
-    figure.suptitle(f"mriimpute bench: {found.device_name}, {found.date[:10]}", fontsize=11)
-    top, bottom = figure.subfigures(2, 1, squeeze=False)[:, 0]
-    left, right = top.subplots(1, 2)
-    _stage_bars(left, found)
-    _model_bars(right, found)
-    axes = bottom.subplots(1, len(found.growth), squeeze=False)[0]
-    for axis, curve in zip(axes, found.growth, strict=True):
-        _curve(axis, curve)
-    return figure
-
-
-def _stage_bars(axis: Any, found: Bench) -> None:
-    stages = sorted(found.pipeline.stages.items(), key=lambda item: item[1].median)
-    for place, (name, timing) in enumerate(stages):
-        colour = COLOURS[1] if name in FILES else COLOURS[0]
-        axis.barh(place, timing.median, color=colour, hatch="//" if name in FILES else "")
-    axis.set_yticks(range(len(stages)), [name for name, _ in stages], fontsize=8)
-    axis.set_xlabel("seconds (hatched: files)", fontsize=9)
-    axis.set_title(f"{found.default.name}, from file to files", fontsize=10)
-    _plain(axis)
-
-
-def _model_bars(axis: Any, found: Bench) -> None:
-    times = {model.name: model.volume.median for model in found.models}
-    times |= {"SimpleITK B-spline": found.simpleitk.median}
-    times |= {"Deep Image Prior": found.prior.per_volume}
-    own = found.default.volume.median
-    ordered = sorted(times.items(), key=lambda item: item[1])
-    for place, (name, seconds) in enumerate(ordered):
-        colour = COLOURS[2] if name == found.default.name else "0.6"
-        axis.barh(place, seconds / own, color=colour)
-    axis.set_yticks(range(len(ordered)), [name for name, _ in ordered], fontsize=7)
-    axis.set_xscale("log")
-    axis.set_xlabel(f"time of a volume, {found.default.name} = 1", fontsize=9)
-    axis.set_title("against others", fontsize=10)
-    _plain(axis)
-
-
-def _curve(axis: Any, curve: Any) -> None:
-    sizes = [point.size for point in curve.points]
-    first = curve.points[0]
-    rows = (
-        ("time", [p.seconds / first.seconds for p in curve.points], curve.time, "o-"),
-        ("memory", [curve.held(p) / curve.held(first) for p in curve.points], curve.memory, "s--"),
+def _layers(found: Bench) -> Table:
+    rows = [
+        [
+            one.name,
+            " x ".join(map(str, one.shape)),
+            *(f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+              for ratio in (one.forward, one.both)),
+        ]
+        for one in found.layers
+    ]  # fmt: skip
+    local = found.local
+    held = local.memory.gpu_peak or local.memory.work
+    rows.append(
+        [
+            "locally connected: bytes held",
+            " x ".join(map(str, local.shape)),
+            "",
+            f"{sized(held)}: {sized(local.parameters)} parameters and gradients; "
+            f"one subspace per row would be {sized(local.naive)} a copy",
+        ]
     )
-    for number, (name, costs, law, style) in enumerate(rows):
-        label = f"{name} ~ size^{_law(law)}"
-        axis.plot(sizes, costs, style, color=COLOURS[number], label=label)
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.set_xlabel(curve.unit, fontsize=9)
-    axis.set_ylabel("cost, first = 1", fontsize=9)
-    axis.legend(fontsize=8)
-    axis.set_title(f"growth with {curve.name}", fontsize=10)
-    _plain(axis)
+    headers = ["layer", "input", "forward", "forward and backward"]
+    title = f"Sparse layers, time ratios (wanted of the convolution: at most {MOST_NORMALISED})"
+    return Table(headers, rows, title)
 
 
-def _plain(axis: Any) -> None:
-    axis.tick_params(which="both", labelsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
+def _gpu(found: Bench) -> Table:
+    gpu = found.expected
+    i, j, k = gpu.shape
+    rows = [
+        ["conditional mean, network", _milli(gpu.mean.floor), _milli(gpu.mean.expected)],
+        ["20 draws", _milli(gpu.draws.floor), _milli(gpu.draws.expected)],
+        [f"training step, {gpu.items} crops", _milli(gpu.step.floor), _milli(gpu.step.expected)],
+    ]
+    title = (
+        f"Computed, not measured: {gpu.processor.name}, {i} x {j} x {k} voxels; the step is at "
+        f"{gpu.step_share:.1%} of the peak"
+    )
+    return Table(["", "ms, at least", "ms, expected"], rows, title)
 
 
-def _law(law: PowerLaw) -> str:
+def _scale(found: Bench) -> Table:
+    here, there = found.scale, found.expected_scale
+    if here is None or there is None:
+        raise ValueError("there is no cohort")
+    i, j, k = here.shape
+    columns = [_scale_column(scale) for scale in (here, there)]
+    names = [
+        "acquired slices on disk, 16 bits, before gzip",
+        "cache for training, float16",
+        "steps of an epoch",
+        *(f"minutes of an epoch on {n}" for n in here.minutes),
+        *(f"hours to impute all, on {n}" for n in here.impute_hours),
+        "bends first",
+    ]
+    rows = [list(row) for row in zip(names, *columns, strict=True)]
+    title = f"Computed, not measured: {here.scans:,} scans of {i} x {j} x {k} voxels"
+    return Table(["", "devices like this one", found.expected.processor.name], rows, title)
+
+
+def _scale_column(scale: Scale) -> list[str]:
+    return [
+        sized(scale.disk_bytes),
+        sized(scale.cache_bytes),
+        f"{scale.steps:,}",
+        *(f"{minutes:,.1f}" for minutes in scale.minutes.values()),
+        *(f"{hours:,.1f}" for hours in scale.impute_hours.values()),
+        scale.bends,
+    ]
+
+
+def law_text(law: PowerLaw) -> str:
+    """Returns the exponent and its standard error."""
     if math.isnan(law.error):
         return f"{law.exponent:.2f}"
     return f"{law.exponent:.2f} +- {law.error:.2f}"
@@ -277,6 +271,10 @@ def _rate(rate: Rate) -> str:
 
 def _range(low: float, high: float) -> str:
     return f"{_seconds(low)} to {_seconds(high)}"
+
+
+def _milli(seconds: float) -> str:
+    return _seconds(1e3 * seconds)
 
 
 def _seconds(value: float) -> str:

@@ -1,8 +1,8 @@
 """Truth, what was acquired, the best interpolator and another method, its std and two draws.
 
 One brain and no face: what lies outside of the brain is black; where only the head is known, no
-plane is a profile. All images share one intensity
-window; marks at the margin say where the acquired slices lie.
+plane is a profile. All images share one intensity window; marks at the margin say where the
+acquired slices lie.
 
 Axes: u, v = the axes of a plane.
 """
@@ -43,9 +43,8 @@ class Column(NamedTuple):
 def write_figure(path: Path, summary: Summary) -> None:
     """Writes the figure as a PNG, atomically.
 
-    One row per plane. Above each imputed image stands the PSNR of its missing voxels; the method
-    beside the best interpolator has the highest mean PSNR among the others that give draws, or
-    among all others where none does.
+    One row per plane. Above each imputed image stands the PSNR of its missing voxels. The methods
+    are those that the page shows first, too.
     """
     figure = _draw(summary)
     with atomic(path) as temporary:
@@ -58,7 +57,10 @@ def _png(figure: Any) -> bytes:
     drawn, stored = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, dpi=DPI, format="png")
     with Image.open(drawn) as image:
-        few = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        # Not the default, median cut: it spends no colour on the few pixels of a colour scale.
+        few = image.convert("RGB").quantize(
+            COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
     few.save(stored, format="png", optimize=True)
     return stored.getvalue()
 
@@ -126,7 +128,7 @@ class _Layout:
 
 def _columns(summary: Summary) -> list[Column]:
     panels = summary.panels
-    plain, ours = summary.best_interpolator, _ours(summary)
+    plain, ours = summary.best_interpolator, summary.beside_best
     first = panels[ours or plain]
     columns = [
         Column("truth", first, lambda view: view.truth, "truth"),
@@ -142,13 +144,6 @@ def _columns(summary: Summary) -> list[Column]:
         columns.append(Column("a draw", first, lambda view: view.draws[0]))
         columns.append(Column("another draw", first, lambda view: view.draws[1]))
     return columns
-
-
-def _ours(summary: Summary) -> str:
-    others = [s for s in summary.standings if s.method != summary.best_interpolator]
-    stating = [s for s in others if not np.isnan(s.scores["draw_gap_db"].mean)] or others
-    best = max(stating, key=lambda s: s.scores["psnr_db"].mean, default=None)
-    return best.method if best else ""
 
 
 def _fill(axis: Any, column: Column, row: int, width_mm: float, *, first: bool) -> None:

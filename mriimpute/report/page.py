@@ -164,11 +164,11 @@ def _images(summary: Summary, album: Album) -> Markup:
         return Markup()
     panels = _in_order(summary, summary.panels)
     mosaics = Mosaics(album, panels)
-    plain, ours = _shown(summary, panels)
+    plain, ours = summary.best_interpolator, summary.beside_best
     before, after = (plain or "truth"), (ours or "truth")
     note = (
         f"{mosaics.first.scan}, the first scan: chosen before any score was known. Masked to the "
-        f"{summary.protocol.part}. Red marks: acquired slices. All "
+        f"{summary.protocol.part}. Red marks at the margins: acquired slices. All "
         "images share one window, all errors one scale; dB is of the missing voxels of the plane "
         "shown."
     )
@@ -282,14 +282,6 @@ def _listed(names: Sequence[str]) -> list[Markup]:
 
 def _best(summary: Summary) -> Standing | None:
     return max(summary.standings, key=lambda s: s.scores["psnr_db"].mean, default=None)
-
-
-def _shown(summary: Summary, panels: Mapping[str, Panel]) -> tuple[str, str]:
-    """Returns the best interpolator and the method beside it: the best of the others."""
-    plain = summary.best_interpolator if summary.best_interpolator in panels else ""
-    others = [s for s in summary.standings if s.method != plain and s.method in panels]
-    best = max(others, key=lambda s: s.scores["psnr_db"].mean, default=None)
-    return plain, best.method if best else ""
 
 
 def _in_order(summary: Summary, panels: Mapping[str, Panel]) -> dict[str, Panel]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from mriimpute.data import Cache
 from mriimpute.data.slices import gaps_of, read_slices
 from mriimpute.errors import ConfigError
 from mriimpute.progress import silent
@@ -80,11 +81,13 @@ def _learn_from_truth(
     if finished(folder, chosen, identity):
         return folder.model
 
-    _, watch = read_lines(sim.scans(), chosen, silent)
+    cache = Cache(folder.cache)
+    _, watch = read_lines(sim.scans(), chosen, cache)
     with Stop(None) as stop:
         done = learn_lines(
             planes, watch, folder, chosen, identity, device=device, stop=stop, track=silent
         )
     if not done:
         raise KeyboardInterrupt
+    cache.remove()
     return folder.model

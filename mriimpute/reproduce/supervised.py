@@ -14,7 +14,7 @@ gain is the PSNR minus that of the best interpolator, subject by subject.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float64
@@ -40,7 +40,7 @@ from mriimpute.reproduce._contract import (
 from mriimpute.reproduce._data import Data
 from mriimpute.reproduce._simulation import Exam
 from mriimpute.reproduce._yardstick import Network, learn
-from mriimpute.seeds import numpy_stream
+from mriimpute.statistics import Estimate, estimate, share
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 
@@ -51,8 +51,6 @@ DATA: tuple[str, ...] = ("simulation",)
 INTERPOLATORS: tuple[str, ...] = get_args(Kind)
 NETWORKS: tuple[Network, ...] = get_args(Network)
 KEPT = 0.9  # share of the supervised gain that is asked for
-FEWEST_SUBJECTS = 5  # for an interval
-RESAMPLES = 10_000
 
 PLANS: dict[Budget, dict[str, Any]] = {
     "smoke": {
@@ -69,15 +67,8 @@ PLANS: dict[Budget, dict[str, Any]] = {
     },
 }
 COURSE: dict[str, Any] = {"batch": 4, "rate": 2e-3, "average": 0.999, "start": "scratch"}
+SEED = 0  # of the bootstrap, for any run: an interval is a fact about the outcomes
 LINES: dict[str, Any] = {"own_gap": 1.0, "thick": 0.0, "scales": [1.0]}
-
-
-class _Interval(NamedTuple):
-    """A number, and its 95 % bootstrap interval over subjects; NaN where there is none."""
-
-    value: float
-    low: float
-    high: float
 
 
 def tasks(budget: Budget, seed: int) -> list[Task]:
@@ -141,19 +132,21 @@ def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
         [
             name,
             float(psnr[name].mean()),
-            *_mean(gains[name]),
+            *_cells(estimate(gains[name], SEED)),
             float(ssim[name].mean()),
             float((ssim[name] - ssim[best]).mean()),
         ]
         for name in psnr
     ]
     title = f"Means over {subjects} test subjects; gains over {best}, 95 % bootstrap intervals"
-    share = _share(gains["unsupervised"], gains["supervised"])
-    kept = Table("Gain in PSNR kept without supervision", ["share", "from", "to"], [[*share]])
+    kept = share(gains["unsupervised"], gains["supervised"], SEED)
+    shares = Table(
+        "Gain in PSNR kept without supervision", ["share", "from", "to"], [_cells(kept)]
+    )
     return Conclusion(
-        [Table(title, columns, rows), kept],
+        [Table(title, columns, rows), shares],
         [_curves(gains, best), _bars(gains, best)],
-        [_claim(gains, share, subjects)],
+        [_claim(gains, kept, subjects)],
     )
 
 
@@ -165,58 +158,27 @@ def _by_subject(numbers: Mapping[str, Any], key: str) -> Float64[np.ndarray, " n
     return np.array([np.mean(of[subject]) for subject in sorted(of)], np.float64)
 
 
-def _resampled(*values: Float64[np.ndarray, " n"]) -> list[Float64[np.ndarray, " r"]]:
-    """Returns means over the same resampled subjects, for each of the values."""
-    count = len(values[0])
-    # No seed of the run: an interval is a fact about the outcomes.
-    picked = numpy_stream(0, "supervised", "bootstrap").integers(count, size=(RESAMPLES, count))
-    return [value[picked].mean(axis=1) for value in values]
+def _cells(found: Estimate) -> list[Cell]:
+    return [found.mean, found.low, found.high]
 
 
-def _mean(values: Float64[np.ndarray, " n"]) -> _Interval:
-    (means,) = _resampled(values)
-    return _interval(float(values.mean()), means, len(values))
-
-
-def _share(ours: Float64[np.ndarray, " n"], supervised: Float64[np.ndarray, " n"]) -> _Interval:
-    """Returns the ratio of the mean gains; NaN where supervision does not surely gain."""
-    means, wholes = _resampled(ours, supervised)
-    whole = float(supervised.mean())
-    if whole <= 0:
-        return _Interval(np.nan, np.nan, np.nan)
-    # Where the whole may be nothing, no share of it is too small or too large to be excluded.
-    shares = np.divide(means, wholes, out=np.full_like(means, np.nan), where=wholes > 0)
-    return _interval(float(ours.mean()) / whole, shares, len(ours))
-
-
-def _interval(value: float, resampled: Float64[np.ndarray, " r"], subjects: int) -> _Interval:
-    if subjects < FEWEST_SUBJECTS or np.isnan(resampled).any():
-        return _Interval(value, np.nan, np.nan)
-    low, high = np.quantile(resampled, [0.025, 0.975], method="inverted_cdf").tolist()
-    return _Interval(value, low, high)
-
-
-def _claim(
-    gains: Mapping[str, Float64[np.ndarray, " n"]], share: _Interval, subjects: int
-) -> Claim:
+def _claim(gains: Mapping[str, Float64[np.ndarray, " n"]], kept: Estimate, subjects: int) -> Claim:
     """Judges by the lower end of the interval, or by the share itself where there is none."""
-    judged = share.value if np.isnan(share.low) else share.low
+    judged = kept.mean if np.isnan(kept.low) else kept.low
     ours, whole = (float(gains[name].mean()) for name in NETWORKS)
     interval = (
-        "no interval"
-        if np.isnan(share.low)
-        else f"{_percent(share.low)} to {_percent(share.high)}"
+        "no interval" if np.isnan(kept.low) else f"{_percent(kept.low)} to {_percent(kept.high)}"
     )
-    kept = "no share" if np.isnan(share.value) else f"{_percent(share.value)} ({interval})"
+    found = "no share" if np.isnan(kept.mean) else f"{_percent(kept.mean)} ({interval})"
     return Claim(
         f"without supervision at least {_percent(KEPT)} of the supervised gain is kept",
         bool(judged >= KEPT),
-        f"{kept} over {subjects} subjects: {ours:+.3f} dB of {whole:+.3f} dB",
+        f"{found} over {subjects} subjects: {ours:+.3f} dB of {whole:+.3f} dB",
     )
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+def _percent(value: float) -> str:
+    return f"{100 * value:.3g} %"
 
 
 def _curves(gains: Mapping[str, Float64[np.ndarray, " n"]], best: str) -> Lines:
@@ -235,12 +197,12 @@ def _curves(gains: Mapping[str, Float64[np.ndarray, " n"]], best: str) -> Lines:
 
 
 def _bars(gains: Mapping[str, Float64[np.ndarray, " n"]], best: str) -> Bars:
-    means = {name: _mean(values) for name, values in gains.items() if name != best}
+    means = {name: estimate(values, SEED) for name, values in gains.items() if name != best}
     half = np.array([(mean.high - mean.low) / 2 for mean in means.values()])
     return Bars(
         title="Mean gain and 95 % interval",
         y_label=f"PSNR over that of {best} (dB)",
         groups=list(means),
-        series={"gain": np.array([mean.value for mean in means.values()])},
+        series={"gain": np.array([mean.mean for mean in means.values()])},
         spread={} if np.isnan(half).any() else {"gain": half},
     )

@@ -39,6 +39,7 @@ Plane = Literal["axial", "coronal", "sagittal"]
 
 PLANES: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 
+FINEST_MM = 0.1  # of a box around a head: 30 GB
 FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 # A float32 header moves the far corner of a box by some 1e-3 voxels; a real shift is far larger.
 SAME_VOXEL = 0.01
@@ -81,10 +82,16 @@ class SimulationConfig:
 
     def __post_init__(self) -> None:
         for holds, wanted in (
-            (self.spacing == "source" or self.spacing > 0, f"spacing: over 0, not {self.spacing}"),
+            (
+                self.spacing == "source" or self.spacing >= FINEST_MM,
+                f"spacing: at least {FINEST_MM:g} mm, not {self.spacing}",
+            ),
             (self.keep_every >= 2, f"keep every: at least 2, not {self.keep_every}"),
             (0 <= self.angle_deg <= 180, f"angle: from 0 to 180 degrees, not {self.angle_deg}"),
-            (self.thickness_mm >= 0, f"thickness: at least 0 mm, not {self.thickness_mm}"),
+            (
+                0 <= self.thickness_mm <= max(self.box_mm),
+                f"thickness: from 0 to {max(self.box_mm):g} mm, not {self.thickness_mm}",
+            ),
             (min(self.box_mm) > 0, f"box: over 0 mm, not {self.box_mm}"),
             (0 <= self.order <= 5, f"order: from 0 to 5, not {self.order}"),
         ):

@@ -13,9 +13,11 @@ from torch import Tensor
 from mriimpute.checkpoint import restore, understood
 from mriimpute.config import parse
 from mriimpute.data.lines import Lines, draw_lines
+from mriimpute.data.prefetch import prefetched
 from mriimpute.data.slices import SliceScan, gaps_of
+from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError, TrainingError
-from mriimpute.inference.cross_plane_network import Config, build, conditions, objective
+from mriimpute.inference.cross_plane_network import Config, build, conditions, objective, scale_of
 from mriimpute.inference.line_scores import GapScore, Watched
 from mriimpute.nn.lines import LineNetwork
 from mriimpute.progress import Track
@@ -51,6 +53,7 @@ def learn_lines(
     device: str,
     stop: Stop,
     track: Track,
+    world: World = ALONE,
 ) -> bool:
     """Trains the network, or goes on training it, and tells whether it is finished.
 
@@ -63,6 +66,8 @@ def learn_lines(
         device: Torch device.
         stop: When to stop early.
         track: Shows progress.
+        world: The processes that share each batch. They take the steps of a process that is
+            alone, and all come to the same parameters; only the main one watches.
 
     Raises:
         ConfigError: If the weights of the package are missing, or of another size.
@@ -70,6 +75,7 @@ def learn_lines(
     """
     # Begin, or go on from the checkpoint.
     config, own = settings.train, gaps_of(train)
+    watch = watch if world.main else {}
     start = start_of(settings)
     identity = {**identity, "start": start.checksum if start else None}
     network = build(parse(Config, settings.model, where="model"), seed=settings.seed)
@@ -94,17 +100,21 @@ def learn_lines(
     scores: dict[int, GapScore] = {}
     begun = saved_at = time.monotonic()
     first = state.step
-    for step in track(
-        range(state.step, config.steps), total=config.steps - state.step, label="training"
-    ):
-        # One step. Its randomness is named after it, so nothing about it needs to be stored.
-        lines = draw_lines(
+
+    def draw(step: int) -> Lines:
+        # Its randomness is named after the step, so nothing about it needs to be stored.
+        return draw_lines(
             train,
             config.batch,
             config=settings.lines,
             generator=numpy_stream(settings.seed, "lines", step),
+            rows=world.share(config.batch),
         )
-        losses.append(_step(state, lines, rate(config, step), settings))
+
+    left = range(state.step, config.steps)
+    for step, lines in track(prefetched(draw, left), total=len(left), label="training"):
+        # One step.
+        losses.append(_step(state, lines, rate(config, step), settings, world))
 
         # Report.
         last = state.step == config.steps
@@ -129,7 +139,7 @@ def learn_lines(
             losses.clear()
 
         # Save. Asked once: a wish that comes in between would end the run unsaved.
-        stopping = stop.wanted
+        stopping = world.any(stop.wanted)
         if last or stopping or time.monotonic() - saved_at > 60 * config.save_minutes:
             # Who stops a run waits: the factors of the last report are good enough for it.
             scores = scores or scores_of(state.average, watch)
@@ -146,7 +156,7 @@ def learn_lines(
             break
 
     done = state.step >= config.steps
-    if done and start:
+    if done and start and world.main:
         _compare(gain_db(before, own), gain_db(scores, own))
     return done
 
@@ -186,19 +196,31 @@ def _compare(before: float, after: float) -> None:
 
 
 def _step(
-    state: Descent[LineNetwork], lines: Lines, speed: float, settings: LineSettings
+    state: Descent[LineNetwork],
+    lines: Lines,
+    speed: float,
+    settings: LineSettings,
+    world: World,
 ) -> list[float]:
     """Takes one step and returns the two terms of the loss."""
     device = next(state.model.parameters()).device
+    share, scale = len(lines.kept) / settings.train.batch, None
+    if world.size > 1:  # as of the whole batch; found on the CPU, nobody has to wait for a GPU
+        own = scale_of(
+            torch.from_numpy(lines.kept), torch.from_numpy(lines.hidden), settings.train.loss
+        )
+        scale = torch.tensor(world.total(share * float(own)), dtype=own.dtype, device=device)
     kept, hidden = (torch.from_numpy(x).to(device) for x in (lines.kept, lines.hidden))
     sizes = lines.gap_mm, lines.along_mm, lines.thickness
     told = torch.from_numpy(conditions(lines.gap, *sizes)).to(device)
     mixed = device.type == "cuda" and settings.train.precision == "bfloat16"
     with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-        terms = objective(state.model, kept, hidden, told, loss=settings.train.loss)
+        terms = objective(state.model, kept, hidden, told, loss=settings.train.loss, scale=scale)
 
-    terms.total.backward()
-    values = [float(terms.relative.detach()), float(terms.nats.detach())]
+    (share * terms.total).backward()
+    loss = share * torch.stack([terms.relative, terms.nats]).detach()
+    state.add_up(world, loss)
+    values = loss.tolist()
     norm = float(state.descend(speed))
     if not np.isfinite([*values, norm]).all():
         raise TrainingError(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from mriimpute.checkpoint import restore
+from mriimpute.distributed import World
 from mriimpute.train.settings import Course
 
 __all__ = ["Descent"]
@@ -35,6 +36,16 @@ class Descent(Generic[M]):
         self.average = copy.deepcopy(self.model).eval().requires_grad_(requires_grad=False)
         self.optimiser = _optimiser(self.model, config, fused=fused)
         self.step = 0
+
+    def add_up(self, world: World, *losses: Tensor) -> None:
+        """Replaces gradients, and losses, by their sums over the processes that share the batch.
+
+        Args:
+            world: These processes.
+            losses: Plain numbers, in single precision; they go along for free.
+        """
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        world.add_up([*losses, *gradients])
 
     def descend(self, rate: float) -> Tensor:
         """Moves the parameters along their gradients, and the average after them.

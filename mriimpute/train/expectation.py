@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mriimpute import models
 from mriimpute.checkpoint import restore, understood
-from mriimpute.data import Cohort, SparseScan, draw_patches, read_sparse
+from mriimpute.data import Cache, Cohort, SparseScan, draw_patches
 from mriimpute.errors import ConfigError, TrainingError
 from mriimpute.inference.em import em_step
 from mriimpute.inference.evidence import negative_log_evidence
@@ -34,6 +34,7 @@ Batch = tuple[Float[Tensor, "_ 1 ..."], Bool[Tensor, "_ 1 ..."]]
 
 def maximise(
     scans: Cohort,
+    cache: Cache,
     folder: RunFolder,
     settings: EmSettings,
     identity: Mapping[str, Any],
@@ -46,6 +47,7 @@ def maximise(
 
     Args:
         scans: To learn from and to watch.
+        cache: Has the scans, or they are read now.
         folder: Where the run lives.
         settings: Of the run.
         identity: What the checkpoint and the model file say about the run.
@@ -70,9 +72,9 @@ def maximise(
     folder.rewind("iteration", done)
 
     begun = time.monotonic()
-    train = [read_sparse(p) for p in track(scans.train, total=len(scans.train), label="reading")]
+    train = [cache.sparse(path) for path in scans.train]
     batches = _batches(train, settings, "patches", config.patches, device)
-    watched = [read_sparse(path) for path in scans.val]
+    watched = [cache.sparse(path) for path in scans.val]
     watched_batches = _batches(watched, settings, "validation", config.val_patches, device)
     voxels = _voxels(batches) / config.patches
     if done == 0 and isinstance(model, MixturePpca):

@@ -1,14 +1,16 @@
 """Training as users know it: a cohort and settings in, a run folder out."""
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mriimpute.data import cohort, observed_beside
+from mriimpute.data import Cache, Cohort, cohort, observed_beside
 from mriimpute.data.cohort import sparse_scans
-from mriimpute.errors import MriImputeError
+from mriimpute.distributed import ALONE, World
+from mriimpute.errors import ConfigError, MriImputeError
 from mriimpute.files import refuse_inside
 from mriimpute.io import checksum
 from mriimpute.progress import Track
@@ -19,13 +21,25 @@ from mriimpute.train.folder import RunFolder
 from mriimpute.train.lines import read_lines
 from mriimpute.train.loop import learn
 from mriimpute.train.reading import readable
-from mriimpute.train.settings import CLOSED_FORM, EmSettings, LineSettings, read, resolve
+from mriimpute.train.settings import (
+    CLOSED_FORM,
+    EmSettings,
+    LineSettings,
+    Settings,
+    read,
+    resolve,
+)
 from mriimpute.train.stop import Stop
 from mriimpute.train.weights import start_of
 
 __all__ = ["train"]
 
 log = logging.getLogger(__name__)
+
+Plan = tuple[Cohort, dict[str, Any]]
+
+FEWEST = 2
+"""Patches of a batch that a process takes at least, for the reason given at `Course`."""
 
 
 def train(
@@ -37,8 +51,11 @@ def train(
     device: str,
     max_minutes: float | None,
     track: Track,
+    cache: Path | None = None,
+    jobs: int = 1,
     overwrite: bool = False,
     on_failure: Callable[[Path, MriImputeError], None] | None = None,
+    world: World = ALONE,
 ) -> Path:
     """Fits a model to the sparse scans of a cohort and returns the file that `impute` loads.
 
@@ -53,62 +70,163 @@ def train(
         device: Torch device.
         max_minutes: Stop after so long, with a model of what was learnt; None for no limit.
         track: Shows progress.
+        cache: Folder for preprocessed scans, kept for other runs. None: one inside of the run
+            folder, removed when the run is finished.
+        jobs: Processes that read scans side by side before training starts; changes no byte.
         overwrite: Begin anew where the folder holds a run.
         on_failure: Told of every scan that cannot be read, before training starts without it.
             None: the first one is an error.
+        world: The processes that share the run, each of which calls this. The main one alone
+            looks whether all is well, watches and writes. Where a model is not fitted by
+            gradients, it does everything.
 
     Raises:
         ConfigError: If settings are wrong, or the folder holds a run with other ones.
         OutputError: If the run folder lies in the cohort, holds something else, or cannot be
             written.
+        PeerError: If another process of `world` has ended.
         TrainingError: If the loss or its gradient is not finite.
         VolumeError: If a scan cannot be read and `on_failure` is None, or none can.
         KeyboardInterrupt: After a Ctrl-C, once the checkpoint is written.
     """
-    chosen = read(settings, seed=seed)
-    if isinstance(chosen, LineSettings):
-        start_of(chosen)  # it fails now, or after all scans were read
-    refuse_inside(run, sparse_scans(source))
-    found = cohort(source)
-    complete = resolve(settings, seed=seed)
-    folder = RunFolder(run)
-    folder.open(complete, overwrite=overwrite)
-    scans, left_out = readable(found, on_failure=on_failure, track=track)
-    folder.note_unreadable([path.name for path in left_out])
-    identity = {
-        **complete,
-        "cohort": fingerprint(scans.train),
-        "scans": len(scans.train),
-        "scans_left_out": len(left_out),
-    }
+    kept = Cache(cache or RunFolder(run).cache)
+    plan = None
+    if world.main:  # alone; and the others begin once it has found all well
+        _require_work(settings, seed, world)
+        plan = _prepared(
+            source,
+            run,
+            settings,
+            kept,
+            seed=seed,
+            jobs=jobs,
+            overwrite=overwrite,
+            on_failure=on_failure,
+            track=track,
+        )
+    scans, identity = _passed(plan, world)
+    with Stop(max_minutes, launched=world.size > 1) as stop:
+        done = _fitted(
+            scans,
+            kept,
+            run,
+            settings,
+            identity,
+            seed=seed,
+            device=device,
+            stop=stop,
+            track=track,
+            world=world,
+        )
 
-    with Stop(max_minutes) as stop:
-        if isinstance(chosen, LineSettings):
-            done = finished(folder, chosen, identity)
-            if not done:
-                lines = read_lines(scans, chosen, track)
-                done = learn_lines(
-                    *lines, folder, chosen, identity, device=device, stop=stop, track=track
-                )
-        elif isinstance(chosen, EmSettings):
-            done = maximise(scans, folder, chosen, identity, device=device, stop=stop, track=track)
-        elif chosen.name == CLOSED_FORM:
-            done = accumulate(scans.train, folder, chosen, identity, stop=stop, track=track)
-        else:
-            done = learn(scans, folder, chosen, identity, device=device, stop=stop, track=track)
-
+    world.dismiss()
+    if done and cache is None and world.main:
+        kept.remove()
     if stop.interrupted and not done:
         log.info("stopped: run the same command to go on")
         raise KeyboardInterrupt
     if not done:
         log.info("time is up: run the same command to go on")
-    return folder.model
+    return RunFolder(run).model
 
 
-def fingerprint(scans: Sequence[Path]) -> str:
+def _require_work(settings: Mapping[str, Any], seed: int, world: World) -> None:
+    """Stops where there is too little work for all processes."""
+    chosen, least = read(settings, seed=seed), FEWEST * world.size
+    by_gradients = isinstance(chosen, Settings | LineSettings) and chosen.name != CLOSED_FORM
+    if world.size > 1 and by_gradients and chosen.train.batch < least:
+        raise ConfigError(
+            f"train.batch is {chosen.train.batch}, too small for {world.size} processes, each of "
+            f"which takes at least {FEWEST} of it",
+            hint=f"pass --set train.batch={least}, or start fewer processes",
+        )
+
+
+def _prepared(
+    source: Path,
+    run: Path,
+    settings: Mapping[str, Any],
+    cache: Cache,
+    *,
+    seed: int,
+    jobs: int,
+    overwrite: bool,
+    on_failure: Callable[[Path, MriImputeError], None] | None,
+    track: Track,
+) -> Plan:
+    """Opens the run folder, reads all scans, and returns those to use and what the run is."""
+    chosen = read(settings, seed=seed)
+    if isinstance(chosen, LineSettings):
+        start_of(chosen)  # it fails now, or after all scans were read
+    for place in (run, cache.folder):
+        refuse_inside(place, sparse_scans(source))
+    found = cohort(source)
+    complete = resolve(settings, seed=seed)
+    folder = RunFolder(run)
+    folder.open(complete, overwrite=overwrite)
+    scans, left_out = readable(found, chosen, cache, jobs=jobs, on_failure=on_failure, track=track)
+    folder.note_unreadable([path.name for path in left_out])
+    return scans, {
+        **complete,
+        "cohort": fingerprint(scans.train, cache.checksum),
+        "scans": len(scans.train),
+        "scans_left_out": len(left_out),
+    }
+
+
+def _passed(plan: Plan | None, world: World) -> Plan:
+    """Returns the plan of the main process."""
+    if world.size == 1 and plan:
+        return plan
+    message = b""
+    if plan:
+        scans, identity = plan
+        paths = [list(map(str, part)) for part in (scans.train, scans.val)]
+        message = json.dumps([*paths, identity]).encode()
+    train, val, identity = json.loads(world.told(message))
+    return Cohort(tuple(map(Path, train)), tuple(map(Path, val))), identity
+
+
+def _fitted(
+    scans: Cohort,
+    cache: Cache,
+    run: Path,
+    settings: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    *,
+    seed: int,
+    device: str,
+    stop: Stop,
+    track: Track,
+    world: World,
+) -> bool:
+    """Trains, or goes on training, as the settings say, and tells whether it is finished."""
+    chosen = read(settings, seed=seed)
+    shared, alone = RunFolder(run, world), RunFolder(run)
+    common: Any = {"stop": stop, "track": track}
+    if isinstance(chosen, LineSettings):
+        if finished(shared, chosen, identity):
+            return True
+        common |= {"device": device, "world": world}
+        return learn_lines(*read_lines(scans, chosen, cache), shared, chosen, identity, **common)
+    if isinstance(chosen, Settings) and chosen.name != CLOSED_FORM:
+        return learn(scans, cache, shared, chosen, identity, device=device, world=world, **common)
+
+    done = False
+    if world.main:
+        if isinstance(chosen, EmSettings):
+            done = maximise(scans, cache, alone, chosen, identity, device=device, **common)
+        else:
+            done = accumulate(scans.train, alone, chosen, identity, **common)
+    return json.loads(world.told(json.dumps(done).encode())) is True
+
+
+def fingerprint(scans: Sequence[Path], checksum: Callable[[Path], str] = checksum) -> str:
     """Returns a checksum of what the scans, and observed images beside them, hold.
 
-    Where they lie does not matter.
+    Args:
+        scans: Where they lie does not matter.
+        checksum: Of a file.
     """
     files = [file for scan in scans for file in (scan, observed_beside(scan)) if file is not None]
     lines = "\n".join(f"{checksum(path)}  {path.name}" for path in files)

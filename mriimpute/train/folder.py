@@ -1,4 +1,7 @@
-"""A run folder: settings, journal, checkpoint, model, and which scans could not be read."""
+"""A run folder: settings, journal, checkpoint, model, and which scans could not be read.
+
+Until the run is finished, preprocessed scans are in it, too.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,32 +9,44 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from mriimpute import config
 from mriimpute.checkpoint import load, save, understood
+from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError, OutputError
 from mriimpute.files import append, atomic, is_occupied, write_json
 
 __all__ = ["RunFolder"]
 
 Tensors = Mapping[str, Tensor] | Mapping[str, NDArray[Any]]
+Saved = tuple[dict[str, Tensor], dict[str, Any]]
+
+HEAD = 8
+"""Bytes that say how long plain values are, in front of tensors."""
 
 
 class RunFolder:
     """The files of one run. Its settings never change; everything else grows.
 
+    Of processes that share a run, only the main one opens, reads and writes the folder.
+
     Args:
         path: The folder; it need not exist.
+        world: The processes that share the run.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, world: World = ALONE) -> None:
         self.path = path
+        self.world = world
         self.settings = path / "config.toml"
         self.journal = path / "journal.jsonl"
         self.checkpoint = path / "checkpoint.safetensors"
         self.model = path / "model.safetensors"
         self.unreadable = path / "unreadable.json"
+        self.cache = path / "cache"
 
     def open(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
         """Makes the folder ready to start, or to go on with the same settings.
@@ -50,17 +65,17 @@ class RunFolder:
         if self.settings.is_file() and self.checkpoint.is_file():
             self._compare(settings)
             return
-        if not self.settings.is_file() and is_occupied(self.path):
+        if not self.settings.is_file() and self._is_foreign():
             raise OutputError(
                 f"{self.path} exists and is no run folder", hint="choose another folder with -o"
             )
         with atomic(self.settings) as temporary:
             temporary.write_text(config.dump(settings), encoding="utf-8")
 
-    def saved(
-        self, identity: Mapping[str, Any]
-    ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    def saved(self, identity: Mapping[str, Any]) -> Saved | None:
         """Returns the state at the last checkpoint, or None at the beginning.
+
+        All processes call it together: the main one tells the others what it finds.
 
         Args:
             identity: What `save` was given: settings and cohort.
@@ -69,6 +84,12 @@ class RunFolder:
             CheckpointError: If the checkpoint cannot be read.
             ConfigError: If it is of another cohort.
         """
+        found = self._saved(identity) if self.world.main else None
+        if self.world.size == 1:
+            return found
+        return _unpacked(self.world.told(_packed(found)))
+
+    def _saved(self, identity: Mapping[str, Any]) -> Saved | None:
         if not self.checkpoint.is_file():
             return None
         tensors, document = load(self.checkpoint, kind="state")
@@ -96,6 +117,8 @@ class RunFolder:
             identity: Settings and cohort; in both files.
             numbers: Plain values of the state; `step` among them.
         """
+        if not self.world.main:
+            return
         save(self.model, model, {**identity, "step": numbers["step"]})
         save(self.checkpoint, state, {**identity, "state": dict(numbers)}, kind="state")
 
@@ -111,7 +134,8 @@ class RunFolder:
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Adds one line to the journal."""
-        append(self.journal, json.dumps(line) + "\n")
+        if self.world.main:
+            append(self.journal, json.dumps(line) + "\n")
 
     def rewind(self, key: str, upto: int) -> None:
         """Drops journal lines that were written after the checkpoint.
@@ -120,7 +144,7 @@ class RunFolder:
             key: Entry that counts up from line to line.
             upto: Its value at the checkpoint.
         """
-        if not self.journal.is_file():
+        if not self.world.main or not self.journal.is_file():
             return
         kept = []
         for line in self.journal.read_text(encoding="utf-8").splitlines():
@@ -132,6 +156,11 @@ class RunFolder:
             kept.append(line + "\n")
         with atomic(self.journal) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
+
+    def _is_foreign(self) -> bool:
+        """Tells whether the folder holds something else than what an overwritten run leaves."""
+        left = self.path.is_dir() and list(self.path.iterdir()) == [self.cache]
+        return is_occupied(self.path) and not left
 
     def _files(self) -> tuple[Path, ...]:
         return self.checkpoint, self.model, self.journal, self.unreadable, self.settings
@@ -145,6 +174,21 @@ class RunFolder:
                     f"not {now.get(key)!r}",
                     hint="choose another folder with -o, or pass --overwrite to begin anew",
                 )
+
+
+def _packed(saved: Saved | None) -> bytes:
+    if saved is None:
+        return b""
+    tensors, numbers = saved
+    head = json.dumps(numbers).encode()
+    return len(head).to_bytes(HEAD, "big") + head + to_bytes(tensors)
+
+
+def _unpacked(message: bytes) -> Saved | None:
+    if not message:
+        return None
+    end = HEAD + int.from_bytes(message[:HEAD], "big")
+    return from_bytes(message[end:]), json.loads(message[HEAD:end])
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,14 +1,14 @@
-"""What the cross-plane network learns from and is judged by: the slices of a cohort, in memory."""
+"""What the cross-plane network learns from and is judged by: the slices of a cohort."""
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
-from mriimpute.data import Cohort
-from mriimpute.data.lines import has_room, whole_slices
-from mriimpute.data.slices import SliceScan, coarser, gaps_of, read_slices
+from mriimpute.data import Cache, Cohort
+from mriimpute.data.lines import has_room, is_shown, whole_slices
+from mriimpute.data.slices import SliceScan, gaps_of
 from mriimpute.errors import TrainingError
 from mriimpute.inference.line_scores import Watched, watched
-from mriimpute.progress import Track
 from mriimpute.seeds import numpy_stream
 from mriimpute.train.settings import LineSettings
 
@@ -16,29 +16,24 @@ __all__ = ["read_lines"]
 
 log = logging.getLogger(__name__)
 
-COARSEST_MM = 2.0
-FEWEST_PIXELS = 32
-"""Up to which size, and down to which number of pixels, slices are shown coarser than they are."""
-
 
 def read_lines(
-    scans: Cohort, settings: LineSettings, track: Track
+    scans: Cohort, settings: LineSettings, cache: Cache
 ) -> tuple[list[SliceScan], dict[int, list[Watched]]]:
     """Returns the slices to learn from, and those to watch by size of the gap.
 
     Args:
         scans: To learn from and to watch.
         settings: Of the run.
-        track: Shows progress.
+        cache: Has the scans, or they are read now.
 
     Raises:
         TrainingError: If no scan has slices to learn from.
     """
-    paths = (*scans.train, *scans.val)
-    read = [read_slices(path) for path in track(paths, total=len(paths), label="reading")]
-    train = [scan for scan in read[: len(scans.train)] if scan is not None and has_room(scan)]
-    val = [scan for scan in read[len(scans.train) :] if scan is not None]
-    if not train:
+    found = [(path, scan) for path in scans.train if (scan := _told(path, cache))]
+    usable = [(path, scan) for path, scan in found if has_room(scan)]
+    val = [scan for path in scans.val if (scan := _told(path, cache))]
+    if not usable:
         raise TrainingError(
             "no scan of the cohort is a stack of slices without holes, large enough to hide "
             "lines in, and with gaps between them",
@@ -46,12 +41,20 @@ def read_lines(
         )
     if not val:
         log.warning("no scans to watch: the spread is calibrated on those that were learnt from")
+    train = [scan for _, scan in usable]
     watch = _watch(train, val or train, settings)
 
     scales = settings.lines.scales
-    pairs = [(scan, scale) for scale in scales for scan in train if _fits(scan, scale)]
-    shown = track(pairs, total=len(pairs), label="resizing slices")
-    return [coarser(scan, scale) for scan, scale in shown] or train, watch
+    pairs = [(path, scale) for scale in scales for path, scan in usable if is_shown(scan, scale)]
+    shown = [cache.slices(path, scale) for path, scale in pairs]
+    return [scan for scan in shown if scan] or train, watch
+
+
+def _told(path: Path, cache: Cache) -> SliceScan | None:
+    scan = cache.slices(path)
+    if scan is None:
+        log.warning("%s is no stack of slices without holes and is left out", path.name)
+    return scan
 
 
 def _watch(
@@ -71,10 +74,3 @@ def _watch(
 def _asked_for(scan: SliceScan, gap: int, settings: LineSettings) -> bool:
     low, high = settings.lines.gap_mm
     return gap in scan.gaps or low <= gap * scan.voxel_mm <= high
-
-
-def _fits(scan: SliceScan, scale: float) -> bool:
-    """Tells whether a scan is to be shown with pixels so many times as long."""
-    large = scale * max(scan.pixel_mm) > COARSEST_MM
-    small = min(scan.slices.shape[1:]) < FEWEST_PIXELS * scale
-    return scale == 1 or not (large or small)

@@ -9,9 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mriimpute.data import Cohort, Patches, SparseScan, draw_patches, read_sparse
+from mriimpute.data import Cache, Cohort, Patches, SparseScan, draw_patches, prefetched
+from mriimpute.distributed import ALONE, World
 from mriimpute.errors import TrainingError
 from mriimpute.models import Model
+from mriimpute.nn.fill import ObservedMean
+from mriimpute.nn.noise import Share
 from mriimpute.progress import Track
 from mriimpute.seeds import numpy_stream, stream
 from mriimpute.train.folder import RunFolder
@@ -28,6 +31,7 @@ log = logging.getLogger(__name__)
 
 def learn(
     scans: Cohort,
+    cache: Cache,
     folder: RunFolder,
     settings: Settings,
     identity: Mapping[str, Any],
@@ -35,17 +39,21 @@ def learn(
     device: str,
     stop: Stop,
     track: Track,
+    world: World = ALONE,
 ) -> bool:
     """Trains a model, or goes on training it, and tells whether it is finished.
 
     Args:
         scans: To learn from and to watch.
+        cache: Has the scans, or they are read now.
         folder: Where the run lives.
         settings: Of the run.
         identity: What the checkpoint and the model file say about the run.
         device: Torch device.
         stop: When to stop early.
         track: Shows progress.
+        world: The processes that share each batch. They take the steps of a process that is
+            alone, and all come to the same parameters; only the main one watches.
     """
     # Begin, or go on from the checkpoint.
     config = settings.train
@@ -59,26 +67,36 @@ def learn(
     if state.step:
         log.info("going on after %d of %d patches", state.patches, config.steps * config.batch)
 
-    train = [read_sparse(p) for p in track(scans.train, total=len(scans.train), label="reading")]
-    watched = _watched([read_sparse(path) for path in scans.val], settings)
+    train = [cache.sparse(path) for path in scans.train]
+    watched = _watched([cache.sparse(path) for path in scans.val if world.main], settings)
+    _share_means(state.model, world)
+    rows = world.share(config.batch)
     begun = saved_at = time.monotonic()
     first = state.patches
 
-    for step in track(
-        range(state.step, config.steps), total=config.steps - state.step, label="training"
-    ):
-        # One step. Its randomness is named after it, so nothing about it needs to be stored.
-        patches = draw_patches(
+    def draw(step: int) -> Patches:
+        # Its randomness is named after the step, so nothing about it needs to be stored.
+        return draw_patches(
             train,
             settings.grid,
             config.batch,
             config=settings.patches,
             generator=numpy_stream(settings.seed, "patches", step),
+            rows=rows,
         )
+
+    left = range(state.step, config.steps)
+    for step, patches in track(prefetched(draw, left), total=len(left), label="training"):
+        # One step.
         generator = stream(settings.seed, "train", step, device=device)
-        nats, voxels = _nats(state.model, patches, settings, weight(config, step), generator)
+        if world.size > 1:
+            generator = Share(generator, rows, config.batch)
+        nats, own_voxels = _nats(state.model, patches, settings, weight(config, step), generator)
+        voxels = int(world.total(own_voxels))
         (nats / max(voxels, 1)).backward()
-        value = float(nats.detach())
+        loss = nats.detach()
+        state.add_up(world, loss)
+        value = float(loss)
         norm = float(state.descend(rate(config, step)))
         if not (abs(value) < float("inf") and norm < float("inf")):
             raise TrainingError(
@@ -112,7 +130,7 @@ def learn(
             state.nats, state.voxels = 0.0, 0
 
         # Save. A stop that is asked for after this line waits for the next step.
-        stopping = stop.wanted
+        stopping = world.any(stop.wanted)
         if last or stopping or time.monotonic() - saved_at > 60 * config.save_minutes:
             folder.save(state.average.state_dict(), state.tensors(), identity, state.numbers())
             saved_at = time.monotonic()
@@ -120,6 +138,13 @@ def learn(
             break
 
     return state.step >= config.steps
+
+
+def _share_means(model: Model, world: World) -> None:
+    """Lets a model that gathers means of its input gather them over all processes."""
+    for module in model.modules():
+        if isinstance(module, ObservedMean) and world.size > 1:
+            module.add_up = world.add_up
 
 
 def _nats(

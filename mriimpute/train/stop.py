@@ -12,10 +12,13 @@ class Stop:
 
     Args:
         max_minutes: Time limit, counted from now; None for none.
+        launched: By `torchrun`, which passes on a Ctrl-C that the terminal has sent already: the
+            second one is the same wish. Whom it is not granted for long, `torchrun` ends.
     """
 
-    def __init__(self, max_minutes: float | None) -> None:
+    def __init__(self, max_minutes: float | None, *, launched: bool = False) -> None:
         self.interrupted = False
+        self._launched = launched
         self._deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
         self._before: dict[int, object] = {}
 
@@ -43,6 +46,6 @@ class Stop:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.interrupted:
+        if self.interrupted and not self._launched:
             raise KeyboardInterrupt
         self.interrupted = True

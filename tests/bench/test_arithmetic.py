@@ -83,6 +83,20 @@ def test_the_shape_of_a_call_makes_the_same_convolution_again(generator: torch.G
     assert (call.last, call.bias, call.macs) == (True, True, y.numel() * 27)
 
 
+def test_a_convolution_in_another_precision_is_told_from_one_in_single_precision() -> None:
+    layer = nn.Conv2d(3, 5, 1)
+
+    with counted(layer) as found:
+        for kind in (torch.float32, torch.float64):
+            layer.to(kind)(torch.zeros(1, 3, 4, 4, dtype=kind))
+
+    assert {call.kind: times for call, times in found.calls.items()} == {
+        torch.float32: 1,
+        torch.float64: 1,
+    }
+    assert convolution_rate(found.calls, "cpu", repeats=1).shapes == 2
+
+
 def call(channels: int) -> ConvCall:
     x, weight = (1, channels, 4, 4), (channels, channels, 3, 3)
     macs = 16 * channels * channels * 9
@@ -116,4 +130,5 @@ def test_a_gpu_is_measured_in_every_precision() -> None:
         "product float32",
         "product tf32",
         "product bfloat16",
+        "product float16",
     ]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from mriimpute.bench import Bench, BenchConfig, bench, plain
+from mriimpute.bench import Bench, BenchConfig, bench, plain, startup
 from mriimpute.bench import run as run_module
 from mriimpute.bench.contenders import measurable, measured
 from mriimpute.bench.pipeline import FILES
@@ -20,7 +20,8 @@ from mriimpute.errors import ConfigError
 from mriimpute.files import write_json
 from mriimpute.models import available
 from mriimpute.progress import silent
-from mriimpute.report.bench import bench_tables, write_bench_figure
+from mriimpute.report.bench import bench_tables
+from mriimpute.report.bench_figure import write_bench_figure
 from mriimpute.train.settings import names
 
 MACHINE = {"cpu": {"model": "Abacus", "usable_cores": 2}, "memory": {"total_bytes": 2**33}}
@@ -36,6 +37,10 @@ TINY = BenchConfig(
     draws=1,
     steps=1,
     prior_steps=1,
+    starts=1,
+    layer_edge=12,
+    layer_repeats=1,
+    layer_rows=1,
     product=16,
     copy_megabytes=1,
     shares=(0.5,),
@@ -55,6 +60,7 @@ def here(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 def found() -> Bench:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "apart", here)
+        patch.setattr(startup, "_child", lambda *_: None)  # see test_layers
         return bench(TINY, "cpu", machine=MACHINE, track=silent)
 
 
@@ -67,6 +73,18 @@ def test_everything_is_there(found: Bench) -> None:
     assert found.growth[0].points[-1].size == 36 * 34 * 25
     assert found.device_name == "Abacus, 2 cores"
     assert found.scale is not None
+    assert found.expected_scale is not None
+    assert len(found.layers) == 4
+    assert found.expected.shape == found.default.shape
+
+
+def test_the_first_voxel_waits_for_the_start_and_for_what_comes_before_the_network(
+    found: Bench,
+) -> None:
+    stages = {name: timing.median for name, timing in found.pipeline.stages.items()}
+    before = stages["read"] + stages["gunzip"] + stages["interpolate"] + stages["normalise"]
+
+    assert found.first_voxel == pytest.approx(found.startup.tiny.median + before)
 
 
 def test_stages_are_told_apart_and_none_is_counted_twice(found: Bench) -> None:
@@ -106,7 +124,8 @@ def test_json_holds_ratios_first_and_survives_a_round_trip(found: Bench, tmp_pat
     assert read["ratios"]["over_default"]["cross-plane"] == 1
     assert set(read["ratios"]["growth"]) == {"volume", "draws", "cohort"}
     assert read["ratios"]["prior_per_slice_over_default"] == pytest.approx(found.prior_ratio)
-    assert {"machine", "floor", "pipeline", "models", "prior", "growth", "scale"} <= set(read)
+    parts = {"machine", "floor", "pipeline", "models", "prior", "growth", "scale"}
+    assert parts | {"layers", "local", "startup", "expected", "expected_scale"} <= set(read)
 
 
 def test_seconds_stand_below_the_machine_and_the_day(found: Bench) -> None:

@@ -157,14 +157,5 @@ def test_more_processors_share_an_epoch() -> None:
 
     assert scale.disk_bytes == 100 * 2 * 192 * 176 * 38
     assert scale.minutes[1] == pytest.approx(8 * scale.minutes[8])
-    assert scale.minutes[1] == pytest.approx(scale.steps / 60)
+    assert scale.minutes[1] == pytest.approx(0.9 * scale.steps / 60)  # data is drawn meanwhile
     assert scale.impute_hours[1] == pytest.approx(100 * 30 / 3600)
-
-
-@pytest.mark.parametrize(
-    ("room", "data", "word"), [(1000, 0.1, "memory"), (None, 2.0, "data"), (None, 0.1, "none")]
-)
-def test_what_bends_first_is_named(room: int | None, data: float, word: str) -> None:
-    scale = scale_of((192, 176, 224), step(data, 1.0), 30.0, room)
-
-    assert scale.bends.startswith(word)

@@ -165,6 +165,16 @@ def test_without_truth_two_tables_say_each_what_to_know_before_believing_them(
         assert json.loads((report / "summary.json").read_text())["protocol"]["bias"]
 
 
+def test_split_that_cannot_be_told_is_refused(clinical: Path, tmp_path: Path) -> None:
+    one = clinical / "sub-7_T2w.nii.gz"
+
+    code, stdout, stderr = call(one, "--without-truth", "--split", "val", "-o", tmp_path / "out")
+
+    assert (code, stdout) == (1, "")
+    assert "no participants.tsv that says who is in the val split" in stderr.splitlines()[0]
+    assert "--split" in stderr.splitlines()[1]
+
+
 def test_several_scans_may_be_scored_without_truth(clinical: Path, tmp_path: Path) -> None:
     one = clinical / "sub-7_T2w.nii.gz"
     other = tmp_path / "sub-8_T2w.nii.gz"

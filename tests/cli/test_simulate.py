@@ -101,7 +101,15 @@ def test_a_bad_scan_is_named_and_the_others_are_done(heads: Path, tmp_path: Path
 
 @pytest.mark.parametrize(
     "options",
-    [("--spacing", "fine"), ("--spacing", "0"), ("--keep-every", "1"), ("--plane", "oblique")],
+    [
+        ("--spacing", "fine"),
+        ("--spacing", "0"),
+        ("--spacing", "nan"),
+        ("--keep-every", "1"),
+        ("--plane", "oblique"),
+        ("--angle", "nan"),
+        ("--thickness", "nan"),
+    ],
 )
 def test_options_that_make_no_sense_are_a_usage_error(
     heads: Path, tmp_path: Path, options: tuple[str, str]
@@ -110,6 +118,26 @@ def test_options_that_make_no_sense_are_a_usage_error(
 
     assert code == 2
     assert options[0] in stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--spacing", "1e-9"), "spacing: at least 0.1 mm"),
+        (("--spacing", "1000"), "fewer than two"),
+        (("--keep-every", "100000"), "fewer than two"),
+        (("--thickness", "inf"), "thickness: from 0 to 224 mm"),
+        (("--template", "t1.nii.gz"), "of no use with --no-register"),
+    ],
+)
+def test_settings_that_no_simulation_can_have_are_a_usage_error(
+    heads: Path, tmp_path: Path, options: tuple[str, str], problem: str
+) -> None:
+    code, _, stderr = call(heads, "-o", tmp_path / "sim", "--no-register", *options)
+
+    assert code == 2
+    assert problem in " ".join(stderr.replace("\u2502", " ").split())
+    assert not (tmp_path / "sim").exists()
 
 
 def test_a_missing_template_is_an_error(heads: Path, tmp_path: Path) -> None:

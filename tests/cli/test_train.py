@@ -174,3 +174,19 @@ def test_help_has_a_line_for_every_model() -> None:
     text = CliRunner().invoke(app, ["train", "--help"]).stdout
 
     assert all(f"{name}:" in text for name in names())
+
+
+def test_scans_are_read_side_by_side_into_a_cache_that_other_runs_share(
+    cohort: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    models = []
+    for name, words in (("plain", []), ("first", ["--jobs=2"]), ("second", [])):
+        where = ["--cache", kept] if name != "plain" else []
+        result = run(cohort, "-o", tmp_path / name, *TINY, *words, *where)
+        assert result.exit_code == 0, result.stderr
+        models.append((tmp_path / name / "model.safetensors").read_bytes())
+
+    assert models[0] == models[1] == models[2]
+    assert len(list(kept.iterdir())) == 2
+    assert not (tmp_path / "plain" / "cache").exists()

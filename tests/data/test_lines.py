@@ -159,6 +159,22 @@ def test_same_stream_draws_the_same_crops(rng: np.random.Generator) -> None:
     assert_array_equal(first.hidden, second.hidden)
 
 
+def test_rows_of_a_batch_are_those_of_the_whole_batch(rng: np.random.Generator) -> None:
+    scans = [scan(rng), dataclasses.replace(scan(rng, pixel_mm=(1.0, 1.0)), name="b")]
+    config = LineConfig(smooth=0.5, contrast=0.5)
+
+    whole, first, second = (
+        draw_lines(scans, 7, config=config, generator=np.random.default_rng(4), rows=rows)
+        for rows in (slice(0, 7), slice(0, 3), slice(3, 7))
+    )
+
+    assert whole.gap == first.gap == second.gap
+    assert whole.names == first.names + second.names
+    for name in ("kept", "hidden", "gap_mm", "along_mm", "thickness", "foreground"):
+        parts = [getattr(lines, name) for lines in (first, second)]
+        assert_array_equal(np.concatenate(parts), getattr(whole, name))
+
+
 def test_scans_learn_about_their_own_gap_and_about_others(rng: np.random.Generator) -> None:
     config = LineConfig(gaps=(2, 5), own_gap=0.5, edge=12)
 

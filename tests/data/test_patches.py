@@ -65,6 +65,23 @@ def test_same_generator_draws_the_same_patches() -> None:
     assert first.names == second.names
 
 
+def test_rows_of_a_batch_are_those_of_the_whole_batch() -> None:
+    whole, first, second = (
+        draw_patches(
+            [scan(0), scan(1)],
+            (6, 7, 8),
+            7,
+            config=PatchConfig(),
+            generator=numpy_stream(0, "x"),
+            rows=rows,
+        )
+        for rows in (slice(0, 7), slice(0, 3), slice(3, 7))
+    )
+
+    assert_array_equal(np.concatenate([first.y, second.y]), whole.y)
+    assert first.names + second.names == whole.names
+
+
 def test_patch_is_missing_where_nothing_was_acquired() -> None:
     patches = draw_patches(
         [scan()], (6, 6, 6), 8, config=AS_STORED, generator=numpy_stream(0, "x")

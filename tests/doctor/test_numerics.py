@@ -28,8 +28,16 @@ def test_a_sound_machine_passes() -> None:
 
     assert set(found.values()) == {"ok", "skipped"}
     assert [name for name, verdict in found.items() if verdict == "skipped"] == [
-        "bfloat16 convolution 3D"
+        "float16 convolution 2D",
+        "bfloat16 convolution 3D",
     ]
+
+
+@pytest.mark.gpu
+def test_a_sound_gpu_passes() -> None:
+    found = {check.name: check.verdict for check in numeric_checks("cuda:0")}
+
+    assert set(found.values()) == {"ok"}, found
 
 
 def last_border_wrong(conv: Conv) -> Conv:

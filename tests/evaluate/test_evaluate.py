@@ -200,6 +200,17 @@ def test_rows_of_other_settings_are_not_mixed_in(sim: Path, sampler: Sampler) ->
     assert run_of(sim, samples=21, overwrite=True).rows[1].draws == 21
 
 
+def test_row_of_another_version_is_an_error_and_no_bug(sim: Path) -> None:
+    evaluate(sim, sim.parent / "report", methods=["linear"])
+    path = sim.parent / "report" / "rows" / "sub-2_T1w_linear.json"
+    stored = json.loads(path.read_text())
+    stored["row"]["sharpness"] = 3.0
+    path.write_text(json.dumps(stored))
+
+    with pytest.raises(OutputError, match="is no row of this version"):
+        evaluate(sim, sim.parent / "report", methods=["linear"])
+
+
 def test_rows_of_other_weights_are_not_mixed_in(sim: Path, sampler: Sampler) -> None:
     run_of(sim)
     (sim.parent / "run" / "model.safetensors").write_bytes(b"trained further")

@@ -16,7 +16,7 @@ from mriimpute.evaluate.cases import find_cases, read_exam
 from mriimpute.evaluate.curves import Curves, mean_of
 from mriimpute.evaluate.definitions import DEFINITIONS, definitions_text, meanings
 from mriimpute.evaluate.exam import Exam
-from mriimpute.evaluate.protocol import INPAINT
+from mriimpute.evaluate.protocol import INPAINT, PAPER, PROTOCOLS, SLICES
 from mriimpute.evaluate.regions import REGION_METRICS
 from mriimpute.evaluate.scores import METRICS, examine, row_of
 from mriimpute.evaluate.summary import summarise
@@ -203,6 +203,18 @@ def test_structures_that_an_image_confuses_lose_dice_and_volume(exam: Exam) -> N
     assert all(math.isnan(r.dice) for r in row.regions if r.kind == "carried")
 
 
+def test_numbers_of_labels_change_no_score(exam: Exam) -> None:
+    assert exam.labels is not None
+    renamed = np.where(exam.labels > 0, exam.labels + 2_000_000_000, 0)
+
+    one = scored(exam, error=NOISE)
+    other = scored(dataclasses.replace(exam, labels=renamed), error=NOISE)
+
+    back = [dataclasses.replace(r, label=r.label - 2_000_000_000) for r in other.regions]
+    assert repr(back) == repr(list(one.regions))
+    assert other.structure_dice == one.structure_dice < 1
+
+
 def rows_of(exam: Exam, subjects: int) -> list[Row]:
     """Three methods on many subjects: ours is better than linear, cubic is worse."""
     plain = scored(exam, error=NOISE)
@@ -311,10 +323,16 @@ def test_every_score_is_a_field_with_a_definition(metric: str) -> None:
 
 
 def test_definitions_fit_a_terminal_and_name_the_region_of_the_protocol() -> None:
-    text = definitions_text(INPAINT)
+    text = definitions_text()
 
     assert max(map(len, text.splitlines())) <= 99
     assert text.isascii()
+    plain = " ".join(text.split())
+    for protocol in PROTOCOLS:
+        for said in (protocol.title, protocol.region, protocol.data_range, protocol.bias):
+            assert said in plain
+    assert f"region (slices): {SLICES.region}" in plain
+    assert f"region (paper, thick, brats-inpaint): {PAPER.region}" in plain
     assert "BraTS" not in meanings()["region"]
     assert meanings(INPAINT)["data_range"] == INPAINT.data_range
     assert "ideally 0.95" in meanings()["coverage95"]

@@ -64,6 +64,16 @@ def test_a_simulation_made_for_the_other_protocol_is_refused(
         resolve(name, thickness_mm)
 
 
+@pytest.mark.parametrize(
+    "record", ['{"settings": 3', "[1]", '{"settings": [1]}', '{"settings": {"thickness_mm": "a"}}']
+)
+def test_damaged_record_of_a_simulation_is_named(sim: Path, record: str) -> None:
+    (sim / "simulation.json").write_text(record)
+
+    with pytest.raises(ConfigError, match=r"simulation\.json is damaged"):
+        evaluate(sim, sim.parent / "report", methods=["linear"])
+
+
 def test_methods_are_told_the_thickness_that_was_simulated(
     sim: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

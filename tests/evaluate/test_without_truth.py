@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import pytest
 
-from mriimpute.errors import ConfigError, OutputError
+from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.evaluate import contenders, without_truth
 from mriimpute.evaluate.cases import find_cases
 
@@ -128,6 +128,39 @@ def test_train_split_of_a_table_keeps_fitted_methods_honest(
     assert {row.method for row in summaries["slices"].rows} == {"cross-plane-ridge"}
     with pytest.raises(ConfigError, match="would be fitted on the train split"):
         without_truth([cohort], tmp_path / "all", methods=["cross-plane-ridge"], split="all")
+
+
+def test_split_that_no_table_knows_is_refused_and_never_ignored(
+    clinical: Path, tmp_path: Path, write: Callable[..., None]
+) -> None:
+    write(tmp_path / "sim", {"sub-1": "train", "sub-2": "test"})
+    one, cohort = clinical / "sub-1_T1w.nii.gz", tmp_path / "sim" / "cohort"
+
+    for sources in ([one], [clinical], [cohort, one]):
+        with pytest.raises(ConfigError, match=r"has no participants.tsv that says who is in"):
+            without_truth(sources, tmp_path / "report", methods=METHODS, split="test")
+
+    assert not (tmp_path / "report").exists()
+
+
+def test_everyone_is_scored_and_recorded_so_where_no_table_knows_splits(
+    clinical: Path, tmp_path: Path
+) -> None:
+    asked = [
+        without_truth([clinical], tmp_path / f"{split}", methods=["linear"], split=split)
+        for split in (None, "all")
+    ]
+
+    for summaries in asked:
+        assert {summary.split for summary in summaries.values()} == {"all"}
+        assert {summary.settings["split"] for summary in summaries.values()} == {"all"}
+
+
+def test_split_without_a_scan_is_an_error(tmp_path: Path, write: Callable[..., None]) -> None:
+    write(tmp_path / "sim", {"sub-1": "train"})
+
+    with pytest.raises(VolumeError, match=r"no scan of .* is in the test split"):
+        without_truth([tmp_path / "sim"], tmp_path / "report", methods=METHODS)
 
 
 def test_method_is_not_fitted_on_one_of_several_sources(clinical: Path, tmp_path: Path) -> None:

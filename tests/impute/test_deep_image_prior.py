@@ -1,6 +1,7 @@
 """Tests for mriimpute.impute.deep_image_prior."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from mriimpute.impute import Imputation
 from mriimpute.impute.deep_image_prior import DeepImagePrior, held_out_blocks
-from mriimpute.inference.deep_image_prior import PriorConfig
+from mriimpute.inference.deep_image_prior import PriorConfig, Restored, deep_image_prior
 from mriimpute.volume import Volume
 
 TINY = PriorConfig(steps=8, levels=1, channels=4, latents=2, average=0.5, patience=100)
@@ -33,6 +34,25 @@ def imputed(
     return DeepImagePrior(config).impute(volume, seed=seed, **settings)  # type: ignore[arg-type]
 
 
+def test_planes_of_the_direction_with_fewer_of_them_are_fitted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fitted, plain = [], DeepImagePrior._fitted
+
+    def watched(self: DeepImagePrior, y: np.ndarray, *rest: Any) -> Restored:
+        fitted.append(y.shape)
+        return plain(self, y, *rest)
+
+    monkeypatch.setattr(DeepImagePrior, "_fitted", watched)
+
+    imputed(stack(axis=2))  # of 4 x 5 x 7 voxels
+    one = list(fitted)
+    DeepImagePrior(TINY, directions=2).impute(stack(axis=2), seed=0, case="a", tile=8)
+
+    assert one == [(5, 7)] * 4
+    assert fitted == one * 2 + [(4, 7)] * 5
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_acquired_voxels_come_back_bit_for_bit(axis: int) -> None:
     volume = stack(axis)
@@ -51,11 +71,33 @@ def test_fit_shows_in_acquired_voxels_where_they_need_not_be_kept() -> None:
     assert (mean[volume.observed] != volume.data[volume.observed]).mean() > 0.9
 
 
+def test_plane_is_begun_again_where_a_decoder_leads_nowhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every first attempt is dead; the second one of each plane is kept."""
+    seeds: list[int] = []
+    plain = deep_image_prior
+
+    def first_is_dead(*args: Any, seed: int, **rest: Any) -> Restored:
+        seeds.append(seed)
+        fit = plain(*args, seed=seed, **rest)
+        dead = len(seeds) % 2 == 1
+        return replace(fit, missed=1.0 if dead else 0.1, stopped_at=1 if dead else 5)
+
+    monkeypatch.setattr("mriimpute.impute.deep_image_prior.deep_image_prior", first_is_dead)
+
+    trace = imputed(stack()).trace
+
+    assert len(set(seeds)) == 8  # of four planes
+    assert trace is not None
+    assert trace.stopped_at == 5
+
+
 def test_smooth_volume_is_restored_between_its_slices() -> None:
     volume, truth = stack(), waves(4, 5, 7)
     config = replace(TINY, steps=40, rate=1e-2, average=0.9)
 
-    mean = imputed(volume, config).mean
+    mean = DeepImagePrior(config, directions=2).impute(volume, seed=0, case="a", tile=8).mean
 
     missing = ~volume.observed
     assert np.square(mean - truth)[missing].mean() < 0.5 * truth.var()

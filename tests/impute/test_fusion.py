@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mriimpute.impute.fusion import Fused, combined, correlation, fused
+from mriimpute.impute.fusion import Fused, correlation, fused
 
 
 def errors(rho: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -60,59 +60,3 @@ def test_planes_that_agree_by_chance_or_differ_too_much_keep_the_correlation_in_
     moments = np.array([[0.0, 9.0, 0.0], [2.0, 2.0, 0.0], [1.0, 2.0, 0.0]])
 
     assert correlation(moments).tolist() == [1.0, 0.0, 0.0]
-
-
-def conditional_means(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Returns what each plane knows of x, and x; linear interpolation says 0."""
-    own, shared, other, rest = rng.normal(size=(4, 3, 100, 100)).astype(np.float32)
-    a, b = 0.3 * own + shared, 0.4 * other + shared
-    return a, b, 0.3 * own + shared + 0.4 * other + rest
-
-
-def combine(a: np.ndarray, b: np.ndarray, linear: np.ndarray | None = None) -> Fused:
-    return combined(
-        a,
-        np.full_like(a, 1.16),
-        b,
-        np.full_like(b, 1.09),
-        np.zeros_like(a) if linear is None else linear,
-        counted=np.ones(a.shape, bool),
-        distances=0,
-    )
-
-
-def test_conditional_means_are_combined_as_least_squares_on_the_truth_would(
-    rng: np.random.Generator,
-) -> None:
-    a, b, x = conditional_means(rng)
-
-    ours = combine(a, b).mean
-
-    for here in range(3):
-        features = np.stack([a[here].ravel(), b[here].ravel()], axis=1)
-        best = features @ np.linalg.lstsq(features, x[here].ravel())[0]
-        assert_allclose(ours[here].ravel(), best, atol=0.12)
-    halves = 0.5 * (a + b)
-    assert np.square(ours - x).mean() < np.square(halves - x).mean()
-
-
-def test_variance_of_a_combination_is_about_that_of_its_errors(rng: np.random.Generator) -> None:
-    a, b, x = conditional_means(rng)
-
-    both = combine(a, b)
-
-    variance = both.alone + correlation(both.moments)[:, None, None] * both.shared
-    assert variance.mean() == pytest.approx(float(np.square(both.mean - x).mean()), rel=0.15)
-
-
-def test_planes_that_say_the_same_are_averaged(rng: np.random.Generator) -> None:
-    a, _, _ = conditional_means(rng)
-
-    assert_allclose(combine(a, a).mean, a, rtol=1e-5)
-    assert_allclose(combine(a, a, linear=a).mean, a, rtol=1e-5)
-
-
-def test_the_sum_of_the_weights_is_bounded(rng: np.random.Generator) -> None:
-    a, b = rng.normal(size=(2, 2, 50, 50)).astype(np.float32)  # nothing in common
-
-    assert np.abs(combine(a, b).mean).max() <= 0.651 * (np.abs(a) + np.abs(b)).max()

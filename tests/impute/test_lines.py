@@ -40,6 +40,25 @@ def test_a_network_that_knows_no_more_than_noise_is_not_trusted(
     assert (probed.trust < 0.2).all()
 
 
+def test_how_errors_go_together_is_measured_away_from_the_surface_of_the_head(
+    rng: np.random.Generator,
+) -> None:
+    """A head of smooth tissue whose rim, 8 mm of it, is rough."""
+    depth = ndimage.distance_transform_edt(np.pad(np.ones((58, 52)), 1))
+    rough = rng.normal(size=(12, 60, 54)) * ((depth > 0) & (depth <= 8))
+    smooth = ndimage.gaussian_filter(rng.normal(size=(12, 60, 54)), (0, 3, 3)) * 3
+    slices = np.where(depth > 0, 5 + smooth + rough, 0).astype(np.float16)
+
+    probed = untrained().probed(SliceScan("a", slices, (3,), (1, 1), (1.0, 1.0), 1.0), 3)
+
+    deep, anywhere = probed.inner.coherence(), probed.errors.coherence()
+    assert deep is not None
+    assert anywhere is not None
+    assert probed.inner.fewest() < probed.errors.fewest()
+    grain = [np.trace(one.parts[0, 0]) / 2 for one in (deep, anywhere)]
+    assert grain[0] < 0.1 < 0.5 < grain[1]
+
+
 def test_smooth_slices_are_imputed_better_when_trust_is_measured(
     rng: np.random.Generator,
 ) -> None:

@@ -87,6 +87,35 @@ def test_what_is_measured_on_noise_is_what_it_was_made_of() -> None:
     assert_allclose(found.parts, made.parts, atol=0.08)
 
 
+def test_smooth_errors_make_noise_without_grain() -> None:
+    """Of wide parts alone; one of them is nearly what two others are, mixed."""
+    made, sums = several_widths(), ErrorSums(GAP)
+    made.parts[:2] = 0
+    for draw in range(4):
+        errors = images(noise(made, draw))
+        sums.add(errors, np.ones_like(errors, bool))
+
+    found = sums.coherence()
+
+    assert found is not None
+    detail = [np.square(np.diff(noise(one)[..., 1::3], 2, axis=0)).mean() for one in (found, made)]
+    assert detail[0] == pytest.approx(detail[1], rel=0.25)  # white noise has 60 times as much
+
+
+def test_parts_are_covariances_whatever_was_measured(rng: np.random.Generator) -> None:
+    errors = rng.standard_normal((2, GAP - 1, 5, 30)).astype(np.float32)
+    sums = ErrorSums(GAP)
+    sums.add(errors, np.ones_like(errors, bool))
+
+    found = sums.coherence()
+
+    assert found is not None
+    same, following = np.moveaxis(found.parts, 1, 0)
+    for turn in np.exp(2j * np.pi * np.arange(6) / 6):  # the spectrum of a ring of gaps
+        waves = same + turn * following + np.conj(turn) * following.swapaxes(1, 2)
+        assert np.linalg.eigvalsh(waves).min() > -0.01  # of unit variance in all
+
+
 def test_means_over_regions_scatter_more_where_some_errors_are_wide() -> None:
     narrow = falling_off(several_widths_beside(), WITHIN)
 

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
+from torch import Tensor
 
 from mriimpute.impute.lines import LinePredictor
 from mriimpute.impute.planes import crossing
@@ -16,13 +18,17 @@ class LineBefore(LinePredictor):
     def __init__(self) -> None:
         object.__setattr__(self, "asked", [])  # it is frozen
 
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
     def plane(
-        self, lines: np.ndarray, gap: int, *, across_mm: float, along_mm: float
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, lines: Tensor, gap: int, *, across_mm: float, along_mm: float
+    ) -> tuple[Tensor, Tensor]:
         assert across_mm == SIZES_MM[0]
         self.asked.append((lines.shape, along_mm))
-        mean = np.repeat(lines[:, None, :-1], gap - 1, axis=1)
-        return mean, np.ones_like(mean)
+        mean = lines[:, None, :-1].repeat_interleave(gap - 1, dim=1)
+        return mean, torch.ones_like(mean)
 
 
 @pytest.mark.parametrize("shape", [(4, 9, 9), (3, 12, 7), (5, 6, 13)])

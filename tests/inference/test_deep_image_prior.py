@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from mriimpute.errors import TrainingError
-from mriimpute.inference.deep_image_prior import PriorConfig, Restored, deep_image_prior
+from mriimpute.inference.deep_image_prior import HOPELESS, PriorConfig, Restored, deep_image_prior
 
 assert_same = partial(assert_close, rtol=0, atol=0)
 TINY = PriorConfig(steps=12, levels=2, channels=4, latents=2, hold_out=0.0)
@@ -87,13 +87,43 @@ def test_held_out_entries_never_enter_the_fit(generator: torch.Generator) -> Non
 def test_best_average_on_held_out_entries_is_returned(generator: torch.Generator) -> None:
     y, observed = sparse(generator, 16, 16)
     noise = torch.randn(y.shape, generator=generator)
-    config = replace(TINY, hold_out=0.3, steps=200, rate=3e-2, average=0.5, patience=30)
+    how = {"steps": 200, "rate": 3e-2, "average": 0.5, "patience": 30}
+    config = replace(TINY, hold_out=0.3, **how)
 
     result = restore(y + noise, observed, config)  # so that fitting on must end badly
 
     losses = result.held_out_losses
     assert result.stopped_at == 1 + losses.index(min(losses))
     assert len(losses) == len(result.losses) == result.stopped_at + 30
+
+
+def test_nothing_is_decided_before_the_least_number_of_steps(generator: torch.Generator) -> None:
+    y, observed = sparse(generator, 16, 16)
+    noise = torch.randn(y.shape, generator=generator)
+    config = replace(TINY, hold_out=0.3, steps=80, rate=3e-2, average=0.5, patience=1)
+
+    early = restore(y + noise, observed, config)
+    late = restore(y + noise, observed, replace(config, least=70))
+
+    assert len(early.losses) < 70 <= len(late.losses)
+    assert min(late.held_out_losses) <= min(early.held_out_losses)
+
+
+def test_decoder_that_explains_nothing_ends_early_and_says_so(generator: torch.Generator) -> None:
+    """White noise: what is held out has nothing to do with what is seen."""
+    y, observed = sparse(generator, 16, 16)
+    config = replace(TINY, hold_out=0.3, steps=60, rate=1e-2, average=0.5, least=20)
+
+    noise = restore(
+        torch.where(observed, torch.randn(y.shape, generator=generator), torch.nan),
+        observed,
+        config,
+    )
+    image = restore(y, observed, replace(config, least=50))
+
+    assert noise.missed > HOPELESS > image.missed > 0
+    assert len(noise.losses) == 20
+    assert restore(y, observed).missed == 0  # nothing is held out
 
 
 def test_one_seed_gives_one_image(generator: torch.Generator) -> None:

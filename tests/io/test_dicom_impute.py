@@ -188,6 +188,27 @@ def test_a_series_is_simulated_from_as_a_folder_and_as_an_archive(
         assert "0 simulated, 1 done before" in again.stdout
 
 
+def test_what_is_simulated_is_named_like_what_is_imputed_and_names_no_patient(
+    make_series: MakeSeries, tmp_path: Path
+) -> None:
+    folder = make_series()
+    make_series(series="1.2.4", prefix="b", edit=lambda i, n: setattr(i, "SeriesNumber", 4))
+    words = ("--no-register", "--keep-every=2", "--spacing=8", "-o", tmp_path / "sim")
+
+    result = call("simulate", folder, *words)
+
+    assert result.exit_code == 0, result.stderr
+    assert {path.name for path in (tmp_path / "sim" / "cohort").glob("sub-*")} == {
+        "sub-examseries003",
+        "sub-examseries004",
+    }
+    files = [path for path in (tmp_path / "sim").rglob("*") if path.is_file()]
+    said = [result.stdout.encode(), result.stderr.encode()]
+    for content in [*said, *(path.read_bytes() for path in files)]:
+        text = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        assert not [word for word in SECRETS if word.encode() in text]
+
+
 def test_a_model_is_not_trained_into_the_folder_of_a_series(make_series: MakeSeries) -> None:
     folder = make_series()
 

@@ -1,5 +1,6 @@
 """Tests for mriimpute.io.nifti."""
 
+import gzip
 import itertools
 import logging
 import os
@@ -404,6 +405,26 @@ def test_gzip_with_a_wrong_checksum_or_length_is_refused(
 
     with pytest.raises(VolumeError, match=r"bad\.nii\.gz is damaged"):
         read_scan(tmp_path / "bad.nii.gz")
+
+
+def test_voxels_are_unpacked_once(
+    affine: np.ndarray, rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = rng.integers(0, 999, (64, 64, 64)).astype(np.int16)
+    nib.Nifti1Image(data, affine).to_filename(tmp_path / "x.nii.gz")
+    unpacked, read = [0], gzip._GzipReader.read  # type: ignore[attr-defined]
+
+    def counted(self: object, size: int = -1) -> bytes:
+        found = read(self, size)
+        unpacked[0] += len(found)
+        return found
+
+    monkeypatch.setattr(gzip._GzipReader, "read", counted)  # type: ignore[attr-defined]
+
+    scan = read_scan(tmp_path / "x.nii.gz")
+
+    assert scan.volume.shape == data.shape
+    assert data.nbytes <= unpacked[0] < 1.5 * data.nbytes
 
 
 def test_header_text_that_may_name_a_patient_is_not_written(plain: Path, tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from mriimpute.nn import regression
 from mriimpute.nn.linear import ObservedLinear, ObservedLocal, join_blocks, split_blocks
 from mriimpute.nn.regression import Regression, inverse_root, regress
 from mriimpute.seeds import stream
@@ -216,3 +218,56 @@ def test_inverse_root_is_lower_triangular_and_squares_to_the_inverse(
 def test_block_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="block must divide the grid"):
         ObservedLocal((4, 5), block=2, latents=1)
+
+
+class Largest(TorchDispatchMode):
+    """Remembers how many numbers the largest tensor held that any operation made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        made = out if isinstance(out, tuple | list) else [out]
+        held = [x.untyped_storage().nbytes() // x.itemsize for x in made if isinstance(x, Tensor)]
+        self.numbers = max([self.numbers, *held])
+        return out
+
+
+@pytest.mark.parametrize("rows", [1, 8])
+def test_no_tensor_is_larger_than_parameters_input_coordinates_or_a_chunk(
+    rows: int, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunk = 2000
+    monkeypatch.setattr(regression, "CHUNK", chunk)
+    layer = ObservedLocal((8, 8, 8), block=4, latents=12, channels=3)
+    y = torch.randn(rows, 3, 8, 8, 8, generator=generator)
+    observed = torch.rand(rows, 1, 8, 8, 8, generator=generator) < 0.3
+
+    with Largest() as largest:
+        layer(y, observed).square().sum().backward()
+
+    w = layer.subspaces.w
+    gram = rows * layer.blocks * 12**2
+    assert largest.numbers <= max(w.numel(), y.numel(), gram, chunk)
+    assert largest.numbers < min(rows * w.numel(), layer.blocks * 4**3 * 12**2) or rows == 1
+
+
+def test_chunks_of_positions_add_up_to_the_whole(
+    generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = randomised(ObservedLinear(30, 4, channels=2), generator).double()
+    y, observed = sparse(5, 2, 30, generator=generator, dtype=torch.float64)
+
+    def run() -> list[Tensor]:
+        r = layer(y, observed)
+        return [r, *torch.autograd.grad(r.square().sum(), list(layer.parameters()))]
+
+    whole = run()
+    monkeypatch.setattr(regression, "CHUNK", 7 * 4**2)
+
+    for part, expected in zip(run(), whole, strict=True):
+        assert_near(part, expected)

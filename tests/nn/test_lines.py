@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from mriimpute.nn.lines import LineNetwork, Modulation
 
@@ -76,3 +77,35 @@ def test_modulation_starts_as_the_identity(generator: torch.Generator) -> None:
     h = torch.randn(2, 3, 4, 5, generator=generator)
 
     torch.testing.assert_close(Modulation(2, 3)(h, torch.ones(2, 2)), h)
+
+
+def test_channels_stay_innermost_from_end_to_end(generator: torch.Generator) -> None:
+    net = network(generator)
+    layers = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]
+    turned: list[nn.Module] = []
+
+    def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if not inputs[0].is_contiguous(memory_format=torch.channels_last):
+            turned.append(layer)
+
+    for layer in layers:
+        layer.register_forward_pre_hook(look)
+    net(torch.rand(2, 1, 4, 9, generator=generator), torch.zeros(2, 3), torch.tensor([0.3, 0.5]))
+
+    assert layers
+    assert not turned
+
+
+def test_modulation_of_one_grid_by_many_conditions_is_that_of_copies(
+    generator: torch.Generator,
+) -> None:
+    modulation = Modulation(2, 3)
+    for parameter in modulation.parameters():
+        nn.init.normal_(parameter, generator=generator)
+    h = torch.randn(4, 3, 5, 6, generator=generator)
+    told = torch.randn(4, 7, 2, generator=generator)
+
+    together = modulation(h[:, None], told)
+
+    for n in range(7):
+        torch.testing.assert_close(together[:, n], modulation(h, told[:, n]))

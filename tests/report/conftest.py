@@ -12,9 +12,9 @@ from mriimpute.evaluate import Estimate, Panel, Row, Standing, Summary, View
 from mriimpute.evaluate.bins import BIN_METRICS, Bin
 from mriimpute.evaluate.curves import Curves
 from mriimpute.evaluate.scores import METRICS
-from mriimpute.evaluate.statistics import Comparison
 from mriimpute.impute import Trace
 from mriimpute.seeds import numpy_stream
+from mriimpute.statistics import Comparison
 
 MakeSummary = Callable[..., Summary]
 ReadPage = Callable[[Path], "Page"]

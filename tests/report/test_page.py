@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mriimpute.evaluate import Region, Summary
+from mriimpute.evaluate import Estimate, Region, Summary
 from mriimpute.evaluate.protocol import SLICES
-from mriimpute.report import write_page
+from mriimpute.report import figure, write_page
 from mriimpute.report._html import tag
 from mriimpute.report._looks import looks_of
 from mriimpute.report._pictures import DIVERGING, GREY, LEVELS, Album
@@ -185,6 +185,7 @@ def test_the_page_prints_both_sides_of_the_flicker_and_no_table_is_cut(page: Pat
     assert ".scripted .side-b, .scripted.after .side-a { visibility: visible; }" in printed
     assert re.search(r"table, [^{]*\{ break-inside: avoid; \}", printed)
     assert ".scroll { overflow: visible; }" in printed
+    assert ".note, .key { break-inside: avoid; break-after: avoid; }" in printed
 
 
 def test_the_page_names_who_was_left_out_and_does_not_rank_few(
@@ -226,6 +227,37 @@ def test_where_a_fit_stopped_is_ringed_and_said_with_its_time(
     assert len(rings) == 2  # on the fitted loss, and on the held-out one
     assert rings[0]["cx"] == rings[1]["cx"]
     assert "result of step 200; 0.5 s per volume on average" in read.text
+
+
+def test_time_of_a_fitted_method_stands_beside_that_of_the_others(
+    page: Path, read_page: ReadPage
+) -> None:
+    charts = read_page(page).source.split("Seconds of one volume, by method")[1].split("</svg>")[0]
+
+    assert all(f">{method}</text>" in charts for method in ("linear", "ridge", "deep-image-prior"))
+
+
+@pytest.mark.parametrize("other", ["ridge", "dictionary", "pchip"])
+def test_page_and_figure_show_the_same_two_methods(
+    tmp_path: Path, make_summary: MakeSummary, read_page: ReadPage, other: str
+) -> None:
+    """The best that is no interpolator, whether it states its uncertainty or not."""
+    made = make_summary(methods=("linear", "pchip", "ppca", other) if other != "pchip" else
+                        ("linear", "cubic", "pchip"))  # fmt: skip
+    psnr_db = dict.fromkeys(("linear", "cubic", "ppca"), 20.0) | {"pchip": 21.0, other: 22.0}
+    psnr_db["linear"] = 23.0
+    standings = tuple(
+        dataclasses.replace(s, scores={**s.scores, "psnr_db": Estimate(mean=psnr_db[s.method])})
+        for s in made.standings
+    )
+    summary = dataclasses.replace(made, standings=standings)
+
+    write_page(tmp_path / "index.html", summary)
+    heads = [column.head for column in figure._columns(summary)]
+
+    captions = re.findall(r"<figcaption>([^<]*) [\d.]+ dB</figcaption>",
+                          read_page(tmp_path / "index.html").source)  # fmt: skip
+    assert captions[:2] == heads[2:4] == ["linear", other]
 
 
 def test_structures_are_scored_where_there_are_label_maps(

@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from mriimpute.evaluate import Estimate, Panel, Row, Standing, Summary, View
 from mriimpute.evaluate.scores import METRICS
 from mriimpute.report import comparison, table_of, write_comparison, write_figure
-from mriimpute.report.figure import _draw
+from mriimpute.report.figure import DPI, _draw
 
 
 def view(rng: np.random.Generator, name: str, *, stated: bool, across: int) -> View:
@@ -170,6 +170,19 @@ def test_acquired_slices_are_marked_at_both_margins_where_they_are_crossed(
     ]
 
     assert marks == [[0, 3, 6, 9], [0, 3, 6, 9], []]
+
+
+def test_no_colour_of_the_figure_is_lost_in_the_file(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    summary = summary_of(rng, ranked=True)
+    drawn = _draw(summary)
+    drawn.savefig(tmp_path / "drawn.png", dpi=DPI)
+
+    write_figure(tmp_path / "stored.png", summary)
+
+    before, after = (imread(tmp_path / name)[..., :3] for name in ("drawn.png", "stored.png"))
+    assert np.abs(before - after).max() <= 5 / 255
 
 
 def test_figure_of_interpolators_alone_shows_no_uncertainty(rng: np.random.Generator) -> None:

@@ -1,6 +1,5 @@
 """Tests for mriimpute.train.lines."""
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mriimpute.data import cohort
-from mriimpute.progress import silent
+from mriimpute.data import Cache, cohort
 from mriimpute.train.lines import read_lines
 from mriimpute.train.settings import LineSettings, read
 
@@ -24,14 +22,14 @@ def settings(**lines: Any) -> LineSettings:
     return chosen
 
 
-def test_no_more_slices_are_watched_than_asked_for(sim: Path) -> None:
-    _, watch = read_lines(cohort(sim), settings(), silent)
+def test_no_more_slices_are_watched_than_asked_for(sim: Path, tmp_path: Path) -> None:
+    _, watch = read_lines(cohort(sim), settings(), Cache(tmp_path / "cache"))
 
     assert {gap: len(images) for gap, images in watch.items()} == {2: 3, 3: 3}
 
 
-def test_scans_that_are_watched_are_not_learnt_from(sim: Path) -> None:
-    train, watch = read_lines(cohort(sim), settings(), silent)
+def test_scans_that_are_watched_are_not_learnt_from(sim: Path, tmp_path: Path) -> None:
+    train, watch = read_lines(cohort(sim), settings(), Cache(tmp_path / "cache"))
 
     seen = {name for images in watch.values() for image in images for name in image.lines.names}
     assert {scan.name for scan in train} == {"sub-0_T1w.nii.gz", "sub-1_T1w.nii.gz"}
@@ -45,32 +43,45 @@ def test_a_scan_too_small_to_hide_lines_in_is_not_learnt_from(
         data = rng.random(shape).astype(np.float32)
         nib.save(nib.Nifti1Image(data, np.diag([1, 1, 3, 1.0])), tmp_path / f"{name}.nii.gz")
 
-    train, _ = read_lines(cohort(tmp_path), settings(), silent)
+    train, _ = read_lines(cohort(tmp_path), settings(), Cache(tmp_path / "cache"))
 
     assert {scan.name for scan in train} == {"large.nii.gz"}
 
 
 def test_without_scans_to_watch_those_to_learn_from_are_watched(
-    sim: Path, caplog: pytest.LogCaptureFixture
+    sim: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (sim / "cohort" / "sub-3" / "anat" / "sub-3_T1w.nii.gz").unlink()
     (sim / "cohort" / "participants.tsv").unlink()
 
-    train, watch = read_lines(cohort(sim), settings(), silent)
+    train, watch = read_lines(cohort(sim), settings(), Cache(tmp_path / "cache"))
 
     assert len(train) == 3
     assert watch[3]
     assert "no scans to watch" in caplog.text
 
 
-def test_every_scan_read_is_a_step_of_progress(sim: Path) -> None:
-    told = []
+def test_slices_are_shown_at_every_scale_that_they_are_large_enough_for(
+    sim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mriimpute.data.lines.FEWEST_PIXELS", 10)
 
-    def track(items: Iterable[Any], *, total: int, label: str) -> Iterator[Any]:
-        found = list(items)
-        told.append((label, total, len(found)))
-        yield from found
+    train, _ = read_lines(cohort(sim), settings(scales=[1.0, 1.4, 2.0]), Cache(tmp_path / "cache"))
 
-    read_lines(cohort(sim), settings(scales=[1.0]), track)
+    assert [scan.pixel_mm[0] for scan in train] == [1.0, 1.0, 1.4, 1.4]
 
-    assert told == [("reading", 3, 3), ("resizing slices", 2, 2)]
+
+def test_a_scan_without_slices_is_named_and_left_out(
+    sim: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scans = cohort(sim)
+    holes = np.ones((15, 15, 6), np.uint8)
+    holes[::2, ::3, ::2] = holes[1::2, 1::3, 1::2] = holes[:, 1, 0] = 0
+    mark = scans.train[1].with_name("sub-1_desc-observedT1w_mask.nii.gz")
+    nib.save(nib.Nifti1Image(holes, np.diag([1.0, 1.0, 3.0, 1.0])), mark)
+
+    for _ in range(2):  # with an old cache, too
+        caplog.clear()
+        train, _ = read_lines(scans, settings(), Cache(tmp_path / "cache"))
+        assert {scan.name for scan in train} == {"sub-0_T1w.nii.gz"}
+        assert caplog.text.count("sub-1_T1w.nii.gz is no stack of slices") == 1

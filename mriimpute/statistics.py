@@ -28,6 +28,7 @@ __all__ = [
     "estimate",
     "estimates",
     "holm",
+    "share",
     "signed_rank_p",
 ]
 
@@ -109,10 +110,35 @@ def estimates(
         alike = [key for key in varied if len(values[key]) == count]
         for start in range(0, len(alike), BATCH):
             batch = alike[start : start + BATCH]
-            ends_of = _ends(np.stack([values[key] for key in batch]), seed, statistic)
+            ends_of = _ends([np.stack([values[key] for key in batch])], seed, statistic)
             for key, (low, high) in zip(batch, ends_of, strict=True):
                 found[key] = Estimate(mean=found[key].mean, low=float(low), high=float(high))
     return found
+
+
+def share(part: Values, whole: Values, seed: int) -> Estimate:
+    """Returns the mean of one score over that of another, subjects resampled with both.
+
+    NaN where the whole is no gain on average; without an interval for fewer than five subjects,
+    and where the whole may be none: no share of it could then be excluded.
+
+    Args:
+        part: One per subject.
+        whole: The same subjects.
+        seed: Of the run.
+    """
+    if whole.mean() <= 0:
+        return Estimate(mean=math.nan)
+    value = float(part.mean() / whole.mean())
+    if len(part) < FEWEST_SUBJECTS:
+        return Estimate(mean=value)
+
+    def ratio(some: Any, of: Any, axis: int) -> Any:
+        means = of.mean(axis=axis)
+        return some.mean(axis=axis) / np.where(means > 0, means, np.nan)
+
+    ((low, high),) = _ends((part[None], whole[None]), seed, ratio)
+    return Estimate(mean=value, low=float(low), high=float(high))
 
 
 def compare(scores: Mapping[str, Values], reference: str, seed: int) -> dict[str, Comparison]:
@@ -183,13 +209,15 @@ def _varies(scores: Values) -> bool:
 
 
 def _ends(
-    table: Float64[np.ndarray, "m b"], seed: int, statistic: Callable[..., Any]
+    tables: Sequence[Float64[np.ndarray, "m b"]], seed: int, statistic: Callable[..., Any]
 ) -> Float64[np.ndarray, "m 2"]:
+    """Returns the ends of the interval of a statistic of paired tables, row by row."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         result = stats.bootstrap(
-            (table,),
+            tables,
             statistic,
+            paired=len(tables) > 1,
             n_resamples=RESAMPLES,
             confidence_level=CONFIDENCE,
             method="BCa",

@@ -1,4 +1,4 @@
-"""Tests for mriimpute.evaluate.statistics."""
+"""Tests for mriimpute.statistics."""
 
 import math
 
@@ -8,16 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mriimpute.evaluate.statistics import (
+from mriimpute.evaluate.definitions import DEFINITIONS
+from mriimpute.seeds import numpy_stream
+from mriimpute.statistics import (
     RESAMPLES,
     Estimate,
     compare,
     estimate,
     estimates,
     holm,
+    share,
     signed_rank_p,
 )
-from mriimpute.seeds import numpy_stream
 
 
 def test_holm_is_the_correction_by_hand() -> None:
@@ -70,6 +72,20 @@ def test_intervals_hold_the_true_mean_about_as_often_as_they_say(
 
     held = np.mean([e.low <= 0 <= e.high for e in found.values()])
     assert 0.88 <= held <= 0.98  # of twenty subjects; percentile intervals hold less
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("subjects", "share"), [(5, 0.84), (18, 0.92)])
+def test_intervals_of_few_subjects_are_as_narrow_as_the_definition_says(
+    subjects: int, share: float, rng: np.random.Generator
+) -> None:
+    samples = rng.normal(0, 1, (1200, subjects))
+
+    found = estimates(dict(enumerate(samples)), 0)
+
+    held = np.mean([e.low <= 0 <= e.high for e in found.values()])
+    assert held == pytest.approx(share, abs=0.03)
+    assert f"{100 * share:.0f} %" in DEFINITIONS["interval"].text
 
 
 def test_many_estimates_are_those_of_each_alone(rng: np.random.Generator) -> None:
@@ -152,3 +168,35 @@ def test_two_perfect_methods_do_not_differ() -> None:
     (found,) = compare({"a": perfect, "b": perfect}, "a", 0).values()
 
     assert (found.mean.mean, found.wins, found.p) == (0, 0, 1)
+
+
+def test_share_is_the_ratio_of_means_with_the_bca_interval_of_pairs() -> None:
+    rng = numpy_stream(0, "test share")
+    whole = rng.normal(1.0, 0.2, 12)
+    part = 0.9 * whole + rng.normal(0.0, 0.05, 12)
+
+    found = share(part, whole, 3)
+
+    expected = stats.bootstrap(
+        (part, whole),
+        lambda a, b, axis: a.mean(axis) / b.mean(axis),
+        paired=True,
+        n_resamples=RESAMPLES,
+        rng=numpy_stream(3, "evaluate", "bootstrap"),
+    ).confidence_interval
+    assert found.mean == pytest.approx(part.mean() / whole.mean())
+    assert (found.low, found.high) == pytest.approx(tuple(expected))
+
+
+def test_share_of_what_may_be_nothing_has_no_interval() -> None:
+    part = np.array([0.1, 0.2, 0.1, 0.2, 0.1])
+
+    nothing = share(part, np.array([0.1, -0.3, 0.1, -0.2, 0.1]), 0)
+    perhaps = share(part, np.array([0.4, -0.3, 0.2, -0.2, 0.1]), 0)
+    few = share(part[:4], np.ones(4), 0)
+    sure = share(0.5 * np.ones(5), np.ones(5), 0)
+
+    assert math.isnan(nothing.mean)
+    assert math.isfinite(perhaps.mean)
+    assert all(map(math.isnan, (nothing.low, perhaps.low, few.low)))
+    assert (sure.low, sure.high) == pytest.approx((0.5, 0.5))

@@ -1,0 +1,137 @@
+"""One image of a DICOM series: what its header says of where it lies, wherever it says so.
+
+Classic files hold one image each, whose attributes stand at the top; enhanced ones hold many,
+whose attributes stand in groups: those of the frame, or those that all frames share.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom.multival import MultiValue
+
+__all__ = ["FUNCTIONAL_GROUPS", "OURS", "Plane", "Series", "planes_of"]
+
+OURS = "mriimpute"
+"""How the description of a derivation by this package begins."""
+
+FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+
+# By which images at one place may differ: what enhanced files call it, where they keep it.
+KINDS = {
+    "image type": ("ImageType", "MRImageFrameTypeSequence", "FrameType"),
+    "echo time": ("EchoTime", "MREchoSequence", "EffectiveEchoTime"),
+    "inversion time": ("InversionTime", "MRModifierSequence", "InversionTimes"),
+    "time": ("TemporalPositionIdentifier", "FrameContentSequence", "TemporalPositionIndex"),
+    "acquisition": ("AcquisitionNumber", "FrameContentSequence", "FrameAcquisitionNumber"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plane:
+    """One image of a series. Lengths in mm, directions towards left, posterior, superior.
+
+    Attributes:
+        file: Name in its container.
+        frame: Index in its file.
+        uid: Of the instance, which is a whole file.
+        sop_class: Of the instance.
+        position: Centre of the first voxel; empty where the header says nothing.
+        directions: Along a row, then down a column; empty where the header says nothing.
+        spacing_mm: Between rows, between columns.
+        shape: Rows and columns.
+        thickness_mm: Of the slice; 0 where the header says nothing.
+        slope: Intensity = slope * stored number + intercept.
+        intercept: See `slope`.
+        kinds: What may tell images at one place apart.
+        is_ours: This package made it.
+    """
+
+    file: str
+    frame: int
+    uid: str
+    sop_class: str
+    position: tuple[float, ...]
+    directions: tuple[float, ...]
+    spacing_mm: tuple[float, ...]
+    shape: tuple[int, int]
+    thickness_mm: float
+    slope: float
+    intercept: float
+    kinds: tuple[tuple[str, str], ...]
+    is_ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Images that one acquisition delivered together.
+
+    Attributes:
+        container: The folder, zip archive or file that holds them.
+        uid: Series instance UID.
+        number: Series number, 0 where the header gives none.
+        planes: In no order.
+    """
+
+    container: Path
+    uid: str
+    number: int
+    planes: tuple[Plane, ...]
+
+
+def planes_of(header: Any, name: str) -> Iterator[Plane]:
+    """Yields the images of a file, of which only the header was read.
+
+    Args:
+        header: Its attributes.
+        name: Of the file in its container.
+    """
+    shared, frames = (header.get(group) for group in FUNCTIONAL_GROUPS)
+    for frame, own in enumerate(frames if frames is not None else [None]):
+        groups = [group for group in (own, shared[0] if shared else None) if group is not None]
+
+        def value(attribute: str, sequence: str, inside: str, groups: Any = groups) -> Any:
+            """Returns an attribute of this frame, of all frames, or of a classic image."""
+            for group in groups:
+                for item in group.get(sequence) or ():
+                    if item.get(inside) is not None:
+                        return item.get(inside)
+            return header.get(attribute)
+
+        yield _plane(header, name, frame, value)
+
+
+def _plane(header: Any, name: str, frame: int, value: Any) -> Plane:
+    def numbers(attribute: str, sequence: str, count: int) -> tuple[float, ...]:
+        given = value(attribute, sequence, attribute)
+        listed = [float(v) for v in ([] if given is None or given == "" else _many(given))]
+        usable = len(listed) == count and all(map(math.isfinite, listed))
+        return tuple(listed) if usable else ()
+
+    measures, scaling = "PixelMeasuresSequence", "PixelValueTransformationSequence"
+    kinds = [(what, value(*where)) for what, where in KINDS.items()]
+    return Plane(
+        file=name,
+        frame=frame,
+        uid=str(header.SOPInstanceUID),
+        sop_class=str(header.SOPClassUID),
+        position=numbers("ImagePositionPatient", "PlanePositionSequence", 3),
+        directions=numbers("ImageOrientationPatient", "PlaneOrientationSequence", 6),
+        spacing_mm=numbers("PixelSpacing", measures, 2),
+        shape=(int(header.Rows), int(header.Columns)),
+        thickness_mm=(numbers("SliceThickness", measures, 1) or (0.0,))[0],
+        slope=(numbers("RescaleSlope", scaling, 1) or (1.0,))[0],
+        intercept=(numbers("RescaleIntercept", scaling, 1) or (0.0,))[0],
+        kinds=tuple((what, _text(given)) for what, given in kinds if given not in (None, "")),
+        is_ours=str(header.get("DerivationDescription") or "").startswith(OURS),
+    )
+
+
+def _many(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple | MultiValue) else [value]
+
+
+def _text(value: Any) -> str:
+    return "\\".join(str(part) for part in _many(value))

@@ -1,0 +1,199 @@
+"""Tests for training by two processes: the same steps as one, one journal, nothing lost."""
+
+import json
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from typer.testing import CliRunner
+
+from mriimpute.checkpoint import load
+from mriimpute.cli import app
+
+from .conftest import Begin, Pair
+
+WHO = ("one", "two")
+SMALL = {"batch": 5, "report": 4, "val_patches": 4, "rate": 0.01, "clip": 1e9}
+
+MODELS: dict[str, dict[str, Any]] = {
+    "ppca": {"model.patch": [4, 4, 4], "model.latents": 3, "train.objective": "evidence"},
+    # It gathers a mean of all it sees, and draws.
+    "conv-mean": {
+        "model.patch": [4, 4, 4],
+        "model.levels": 1,
+        "model.channels": 2,
+        "model.latents": 2,
+        "train.draws": 2,
+    },
+    # It draws in four places, once for draws and patches alike.
+    "tae": {
+        "model.patch": [4, 4, 4],
+        "model.hidden": 4,
+        "model.prior_hidden": 3,
+        "train.draws": 2,
+    },
+    "cross-plane": {
+        "model.channels": 4,
+        "model.blocks": 1,
+        "model.hidden": 4,
+        "lines.gaps": [2, 3],
+        "lines.gap_mm": [1.0, 9.0],
+        "lines.edge": 12,
+        "train.start": "scratch",
+    },
+}
+
+
+def words(cohort: Path, run: Path, name: str, **course: object) -> list[object]:
+    """What trains a small model; a batch of 5 cannot be halved."""
+    settings = MODELS[name] | {f"train.{key}": x for key, x in (SMALL | course).items()}
+    chosen = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
+    return ["train", cohort, "-o", run, f"--model={name}", "--device=cpu", "--seed=3", *chosen]
+
+
+def alone(command: Sequence[object]) -> None:
+    assert CliRunner().invoke(app, [str(word) for word in command]).exit_code == 0
+
+
+def journal(run: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    clock = ("seconds", "patches_per_second", "steps_per_second")
+    return [{k: v for k, v in line.items() if k not in clock} for line in lines]
+
+
+def gradients(run: Path) -> dict[str, Tensor]:
+    """A tenth of them is what the optimiser remembers of the first step, and the only one."""
+    tensors, document = load(run / "checkpoint.safetensors", kind="state")
+    assert document["state"]["step"] == 1
+    return {k: 10 * v for k, v in tensors.items() if k.endswith("exp_avg")}
+
+
+def both(cohort: Path, place: Path, begin: Begin, names: Sequence[str], patches: int) -> Pair:
+    """Trains models with one process and with two, into the folders `one` and `two`."""
+    one, two = ([words(cohort, place / n / x, x, patches=patches) for x in names] for n in WHO)
+    for folder in WHO:
+        (place / folder).mkdir()
+
+    pair = begin(*two)
+    for command in one:
+        alone(command)
+
+    assert pair.ended() == [0, 0]
+    return pair
+
+
+def test_gradients_are_those_of_one_process_with_the_joint_batch(
+    cohort: Path, tmp_path: Path, begin: Begin
+) -> None:
+    both(cohort, tmp_path, begin, list(MODELS), patches=5)
+
+    for name in MODELS:
+        expected, found = (gradients(tmp_path / folder / name) for folder in WHO)
+        assert expected.keys() == found.keys()
+        for key, gradient in expected.items():
+            least = 2e-6 * float(gradient.abs().max())
+            torch.testing.assert_close(found[key], gradient, rtol=1e-4, atol=least)
+
+
+def test_losses_are_those_of_one_process_and_in_one_journal(
+    cohort: Path, tmp_path: Path, begin: Begin
+) -> None:
+    names = ["conv-mean", "cross-plane"]
+
+    pair = both(cohort, tmp_path, begin, names, patches=30)
+
+    for name in names:
+        expected, found = (journal(tmp_path / folder / name) for folder in WHO)
+        assert len(expected) == len(found) == 6
+        for line, other in zip(expected, found, strict=True):
+            assert other["loss"] == pytest.approx(line["loss"], rel=1e-5)
+        files = sorted(path.name for path in (tmp_path / "two" / name).iterdir())
+        assert files == [
+            "checkpoint.safetensors",
+            "config.toml",
+            "journal.jsonl",
+            "model.safetensors",
+        ]
+    first, second = pair.said()
+    assert first.count("next: mriimpute impute") == len(names)
+    assert second == ""
+
+
+def test_killed_process_ends_the_run_and_the_same_command_loses_nothing(
+    cohort: Path, tmp_path: Path, begin: Begin
+) -> None:
+    course = {"batch": 4, "report": 40, "patches": 160, "save_minutes": 0.002}
+    whole, parts = (words(cohort, tmp_path / n, "conv-mean", **course) for n in ("whole", "parts"))
+    checkpoint = tmp_path / "parts" / "checkpoint.safetensors"
+
+    broken = begin(parts)
+    while not checkpoint.exists():
+        time.sleep(0.01)
+    broken.kill(1)
+    statuses = broken.ended()
+    step = load(checkpoint, kind="state")[1]["state"]["step"]
+    unbroken, mended = begin(whole), begin(parts, store=broken.store)
+
+    assert statuses == [1, -signal.SIGKILL]
+    assert "error: another process of this run has ended" in broken.said()[0]
+    assert 0 < step < 40
+    assert unbroken.ended() == mended.ended() == [0, 0]
+    for name in ("model.safetensors", "checkpoint.safetensors"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert journal(tmp_path / "parts") == journal(tmp_path / "whole")
+
+
+def test_wish_of_one_process_to_stop_stops_both_and_the_run_goes_on(
+    cohort: Path, tmp_path: Path, begin: Begin
+) -> None:
+    course = {"batch": 4, "report": 40, "patches": 160, "save_minutes": 0.002}
+    command = words(cohort, tmp_path / "run", "ppca", **course)
+    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
+
+    pair = begin(command)
+    while not checkpoint.exists():
+        time.sleep(0.01)
+    pair.interrupt(1)
+
+    assert pair.ended() == [0, 130]
+    first, second = pair.said()
+    assert "time is up: run the same command to go on" in first
+    assert second == ""
+    assert load(checkpoint, kind="state")[1]["state"]["step"] < 40
+
+
+def test_what_is_wrong_is_said_once(cohort: Path, tmp_path: Path, begin: Begin) -> None:
+    too_small = begin(words(cohort, tmp_path / "run", "ppca", batch=3))
+    elsewhere = begin(["inspect", cohort])
+
+    assert too_small.ended() == elsewhere.ended() == [1, 1]
+    assert "train.batch is 3, too small for 2 processes" in too_small.said()[0]
+    assert "inspect is the work of one process, not of 2" in elsewhere.said()[0]
+    assert too_small.said()[1] == elsewhere.said()[1] == ""
+    assert not (tmp_path / "run").exists()
+
+
+def test_models_that_are_not_fitted_by_gradients_are_fitted_by_the_main_process(
+    cohort: Path, tmp_path: Path, begin: Begin
+) -> None:
+    em = ["--model=ppca-em", "--set=model.patch=[4,4,4]", "--set=model.latents=3"]
+    commands = {
+        "em": [*em, "--set=train.patches=64", "--set=train.iterations=2"],
+        "ridge": ["--model=cross-plane-ridge"],
+    }
+
+    pair = begin(
+        *(["train", cohort, "-o", tmp_path / f"two-{n}", *c] for n, c in commands.items())
+    )
+    for name, chosen in commands.items():
+        alone(["train", cohort, "-o", tmp_path / f"one-{name}", *chosen])
+
+    assert pair.ended() == [0, 0]
+    for name in commands:
+        one, two = (tmp_path / f"{n}-{name}" / "model.safetensors" for n in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
