@@ -10,6 +10,7 @@ References:
 
 import struct
 import zlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from mriimpute.workers import allowed_threads
@@ -43,7 +44,14 @@ def gzipped(content: bytes, level: int) -> bytes:
         is_last = start + BLOCK >= len(whole)
         return packed + packer.flush(zlib.Z_FINISH if is_last else zlib.Z_SYNC_FLUSH)
 
-    with ThreadPoolExecutor(allowed_threads()) as pool:  # zlib lets other threads run
-        blocks = pool.map(deflated, range(0, max(len(whole), 1), BLOCK))
-        end = struct.pack("<LL", zlib.crc32(content), len(whole) % 2**32)
-        return b"".join([HEADER, *blocks, end])
+    blocks = _side_by_side(deflated, range(0, max(len(whole), 1), BLOCK))
+    end = struct.pack("<LL", zlib.crc32(content), len(whole) % 2**32)
+    return b"".join([HEADER, *blocks, end])
+
+
+def _side_by_side(work: Callable[[int], bytes], starts: Sequence[int]) -> list[bytes]:
+    try:
+        with ThreadPoolExecutor(allowed_threads()) as pool:  # zlib lets other threads run
+            return list(pool.map(work, starts))
+    except RuntimeError:  # no room for another thread: then one after the other
+        return [work(start) for start in starts]

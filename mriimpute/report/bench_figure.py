@@ -58,11 +58,12 @@ def _model_bars(axis: Any, found: Bench) -> None:
     for place, (name, seconds) in enumerate(ordered):
         colour = COLOURS[2] if name == found.default.name else "0.6"
         axis.barh(place, seconds / own, color=colour)
-    axis.set_yticks(range(len(ordered)), [name for name, _ in ordered], fontsize=7)
+    axis.set_yticks(range(len(ordered)), [name for name, _ in ordered])
     axis.set_xscale("log")
     axis.set_xlabel(f"time of a volume, {found.default.name} = 1", fontsize=9)
     axis.set_title("against others", fontsize=10)
     _plain(axis)
+    axis.tick_params(axis="y", labelsize=6)  # there may be two dozen
 
 
 def _curve(axis: Any, curve: Any) -> None:

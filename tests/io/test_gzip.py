@@ -48,3 +48,17 @@ def test_a_damaged_file_is_noticed(rng: np.random.Generator) -> None:
 
     with pytest.raises(gzip.BadGzipFile):
         gzip.decompress(bytes(packed))
+
+
+def test_without_room_for_a_thread_blocks_are_packed_one_by_one(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = rng.integers(0, 9, 3 * BLOCK, np.uint8).tobytes()
+    packed = gzipped(content, 3)
+
+    def no_room(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", no_room)
+
+    assert gzipped(content, 3) == packed
