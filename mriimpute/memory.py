@@ -35,6 +35,7 @@ MALLOPT = {"M_MMAP_THRESHOLD": (-3, 2**30), "M_TRIM_THRESHOLD": (-1, 2**31 - 1)}
 
 SIGNS = (
     "DefaultCPUAllocator",
+    "could not create a primitive",
     "not enough memory",
     "out of memory",
     "bad_alloc",

@@ -59,7 +59,7 @@ def test_too_little_memory_is_two_lines_and_no_file(
     given = {"model": model, "scan": str(scan), "out": str(out), "blind": blind}
 
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", CODE.format(room=8 * 2**20, **given)],
+        [sys.executable, "-c", CODE.format(room=(12 if model == "linear" else 48) * 2**20, **given)],
         check=False,
         capture_output=True,
         text=True,
