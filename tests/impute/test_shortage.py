@@ -58,8 +58,10 @@ def test_too_little_memory_is_two_lines_and_no_file(
     out = tmp_path / "out"
     given = {"model": model, "scan": str(scan), "out": str(out), "blind": blind}
 
+    room = {"linear": 12, "cross-plane": 48}[model] * 2**20
+
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", CODE.format(room=(12 if model == "linear" else 48) * 2**20, **given)],
+        [sys.executable, "-c", CODE.format(room=room, **given)],
         check=False,
         capture_output=True,
         text=True,
