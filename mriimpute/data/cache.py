@@ -23,7 +23,7 @@ import numpy as np
 
 from mriimpute.data.cohort import observed_beside
 from mriimpute.data.entry import DamagedError, Mapped, forget_maps, read_entry, write_entry
-from mriimpute.data.slices import SliceScan, coarser, read_slices
+from mriimpute.data.slices import SliceScan, read_slices, resized
 from mriimpute.data.sparse import SparseScan, read_sparse
 from mriimpute.files import located
 from mriimpute.io import checksum
@@ -65,7 +65,7 @@ class Cache:
 
         Args:
             path: Of the scan.
-            scale: With pixels so many times as long, see `coarser`.
+            scale: With pixels so many times as long, see `resized`.
 
         Raises:
             OutputError: If the folder cannot be written or the disk is full.
@@ -76,7 +76,7 @@ class Cache:
         fine = self.slices(path)
         if fine is None:
             return None
-        return self._scan(SliceScan, path, f"slices {scale!r}", lambda: coarser(fine, scale))
+        return self._scan(SliceScan, path, f"slices {scale!r}", lambda: resized(fine, scale))
 
     def sparse(self, path: Path) -> SparseScan:
         """Returns the acquired voxels of the scan at `path`.

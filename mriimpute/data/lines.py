@@ -38,9 +38,10 @@ FEWEST = 3
 ALIKE = 1.5
 """Scans share a batch where their voxels differ by no more than this ratio."""
 
-COARSEST_MM = 2.0
+COARSEST_MM, FINEST_MM = 2.0, 0.9
 FEWEST_PIXELS = 32
-"""Up to which size, and down to which number of pixels, slices are shown coarser than they are."""
+"""Up to which size, and down to which number of pixels, slices are shown coarser than they are;
+down to which size they are shown finer."""
 
 THINNEST = 0.3
 """Of the profiles of thick slices, as a share of the gap."""
@@ -71,7 +72,8 @@ class LineConfig:
         thick: Share of batches whose lines are averages over a slice profile.
         smooth: Share of crops that are blurred, lines and hidden lines alike: scans that were
             resampled or denoised are smooth.
-        scales: Each scan is also learnt from with pixels so many times as long, up to 2 mm.
+        scales: Each scan is also learnt from with pixels so many times as long, up to 2 mm; or
+            so many times as short, by interpolation, down to 0.9 mm.
         gamma: Largest log of the power that intensities are raised to.
         contrast: Share of crops whose intensities go through a random curve.
     """
@@ -84,8 +86,8 @@ class LineConfig:
     short: float = 0.05
     foreground: float = 0.9
     thick: float = 0.2
-    smooth: float = 0.15
-    scales: tuple[float, ...] = (1.0, 1.4, 2.0)
+    smooth: float = 0.2
+    scales: tuple[float, ...] = (0.5, 1.0, 1.2, 1.4, 1.7, 2.0)
     gamma: float = 0.3
     contrast: float = 0.15
 
@@ -98,8 +100,8 @@ class LineConfig:
             raise ValueError(f"gap_mm must be the least and the greatest gap, got {self.gap_mm}")
         if self.lines < 2:
             raise ValueError(f"lines must be at least 2, got {self.lines}")
-        if not self.scales or min(self.scales) < 1:
-            raise ValueError(f"scales must be at least 1, got {self.scales}")
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"scales must be above 0, got {self.scales}")
         for name in ("own_gap", "short", "foreground", "thick", "smooth", "contrast"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in 0 to 1, got {getattr(self, name)}")
@@ -180,6 +182,8 @@ def has_room(scan: SliceScan) -> bool:
 
 def is_shown(scan: SliceScan, scale: float) -> bool:
     """Tells whether a scan is to be shown with pixels `scale` times as long."""
+    if scale < 1:
+        return scale * min(scan.pixel_mm) >= FINEST_MM
     large = scale * max(scan.pixel_mm) > COARSEST_MM
     small = min(scan.slices.shape[1:]) < FEWEST_PIXELS * scale
     return scale == 1 or not (large or small)

@@ -22,7 +22,7 @@ from mriimpute.geometry import find_stack
 from mriimpute.io import read_scan
 from mriimpute.volume import Volume
 
-__all__ = ["SliceScan", "acquired_slices", "coarser", "gaps_of", "read_slices"]
+__all__ = ["SliceScan", "acquired_slices", "gaps_of", "read_slices", "resized"]
 
 BRIGHTEST = 1000.0
 """Normalised intensities end here, or half precision would overflow; the head is about 1."""
@@ -88,16 +88,19 @@ def acquired_slices(volume: Volume, name: str) -> SliceScan | None:
     )
 
 
-def coarser(scan: SliceScan, scale: float) -> SliceScan:
-    """Returns the scan as one with pixels `scale` times as long would have been acquired.
+def resized(scan: SliceScan, scale: float) -> SliceScan:
+    """Returns the scan as it would be with pixels `scale` times as long.
 
-    Pixels are averages over their area. The gaps stay as they are in voxels: they count as its
-    own, although no scanner chose them.
+    Larger pixels are averages over their area; smaller ones are interpolated, as many a scan is
+    that software has brought to another grid. Gaps stay as they are in voxels where these get
+    larger: they count as its own, although no scanner chose them. Where voxels get smaller, gaps
+    stay as they are in mm, as nearly as voxels allow.
     """
     if scale == 1:
         return scan
-    smooth = (0, 0.4 * scale, 0.4 * scale)  # pixels
-    slices = ndimage.gaussian_filter(np.asarray(scan.slices, np.float32), smooth, mode="nearest")
+    blur = 0.4 * scale if scale > 1 else 0.0  # pixels
+    whole = np.asarray(scan.slices, np.float32)
+    slices = ndimage.gaussian_filter(whole, (0, blur, blur), mode="nearest")
     shape = [int((size - 1) / scale) + 1 for size in slices.shape[1:]]
     places = np.meshgrid(*(scale * np.arange(size) for size in shape), indexing="ij")
     sampled = [ndimage.map_coordinates(s, places, order=3, mode="nearest") for s in slices]
@@ -105,6 +108,7 @@ def coarser(scan: SliceScan, scale: float) -> SliceScan:
     return dataclasses.replace(
         scan,
         slices=np.stack(sampled).astype(np.float16),
+        gaps=scan.gaps if scale > 1 else tuple(sorted({round(g / scale) for g in scan.gaps})),
         pixel_mm=(first * scale, second * scale),
     )
 

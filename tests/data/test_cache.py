@@ -15,7 +15,7 @@ import pytest
 from mriimpute.data import Cache, PatchConfig, cache, draw_patches, read_sparse
 from mriimpute.data.entry import Mapped
 from mriimpute.data.lines import LineConfig, draw_lines
-from mriimpute.data.slices import SliceScan, coarser, read_slices
+from mriimpute.data.slices import SliceScan, read_slices, resized
 from mriimpute.errors import VolumeError
 from mriimpute.seeds import numpy_stream
 
@@ -81,7 +81,7 @@ def test_a_scan_from_the_cache_is_the_scan_bit_for_bit(
 
     found = [kept.slices(path), kept.slices(path, 1.4), kept.sparse(path)]
 
-    expected = [plain, coarser(plain, 1.4), read_sparse(path)]
+    expected = [plain, resized(plain, 1.4), read_sparse(path)]
     assert [fields(one) for one in found] == [fields(one) for one in expected]
     assert all(one and isinstance(one.slices, Mapped) for one in found)
     assert len(entries(tmp_path / "cache")) == 3
@@ -181,7 +181,7 @@ def test_a_scan_that_changes_while_it_is_preprocessed_is_read_again(
     kept = Cache(tmp_path / "cache")
     whole, checksum = kept.slices(path), kept.checksum(path)
     assert whole
-    expected = fields(coarser(whole, 1.4))
+    expected = fields(resized(whole, 1.4))
     scan(seed=1)
 
     during = fields(kept.slices(path, 1.4))

@@ -8,8 +8,16 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy.interpolate import PchipInterpolator
 
-from mriimpute.data.lines import LineConfig, blurred, draw_lines, hide, monotone, whole_slices
-from mriimpute.data.slices import SliceScan, acquired_slices, coarser
+from mriimpute.data.lines import (
+    LineConfig,
+    blurred,
+    draw_lines,
+    hide,
+    is_shown,
+    monotone,
+    whole_slices,
+)
+from mriimpute.data.slices import SliceScan, acquired_slices, resized
 from mriimpute.volume import Volume
 
 PLAIN = LineConfig(edge=12, gamma=0.0, contrast=0.0, short=0.0, thick=0.0, smooth=0.0)
@@ -98,12 +106,41 @@ def test_coarser_pixels_show_the_same_place(rng: np.random.Generator) -> None:
     fine = scan(rng, pixel_mm=(0.5, 0.5))
     ramp = np.stack([x + 2 * y]).astype(np.float16)
 
-    coarse = coarser(dataclasses.replace(fine, slices=ramp), 2.0)
+    coarse = resized(dataclasses.replace(fine, slices=ramp), 2.0)
 
     assert coarse.pixel_mm == (1.0, 1.0)
     assert coarse.slices.shape == (1, 21, 17)
     inner = coarse.slices[0, 3:-3, 3:-3].astype(np.float32)
     np.testing.assert_allclose(inner, ramp[0, ::2, ::2][3:-3, 3:-3], atol=5e-3)
+
+
+def test_finer_pixels_are_interpolated_and_gaps_stay_in_mm(rng: np.random.Generator) -> None:
+    smooth = np.stack([np.outer(np.sin(np.arange(21) / 4), np.cos(np.arange(17) / 3))])
+    coarse = scan(rng, pixel_mm=(2.0, 2.0))
+    coarse = dataclasses.replace(coarse, slices=smooth.astype(np.float16), gaps=(3, 5))
+
+    fine = resized(coarse, 0.5)
+
+    assert fine.pixel_mm == (1.0, 1.0)
+    assert fine.gaps == (6, 10)
+    assert fine.slices.shape == (1, 41, 33)
+    np.testing.assert_allclose(fine.slices[:, ::2, ::2], coarse.slices, atol=2e-3)
+    known = np.outer(np.sin(np.arange(41) / 8), np.cos(np.arange(33) / 6))
+    np.testing.assert_allclose(fine.slices[0, 4:-4, 4:-4], known[4:-4, 4:-4], atol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("pixel_mm", "scale", "shown"),
+    [(2.0, 0.5, True), (1.0, 0.5, False), (1.0, 1.0, True), (1.0, 2.0, True), (1.4, 2.0, False)],
+)
+def test_scans_are_shown_with_pixels_of_heads(
+    pixel_mm: float, scale: float, shown: bool, rng: np.random.Generator
+) -> None:
+    large = dataclasses.replace(
+        scan(rng, pixel_mm=(pixel_mm, pixel_mm)), slices=np.zeros((1, 80, 80), np.float16)
+    )
+
+    assert is_shown(large, scale) is shown
 
 
 def test_slices_with_holes_are_left_out(rng: np.random.Generator) -> None:
@@ -230,7 +267,7 @@ def test_scans_of_one_and_of_two_directions_share_a_batch(rng: np.random.Generat
         ({"edge": 4}, "edge must be at least 8"),
         ({"lines": 1}, "lines must be at least 2"),
         ({"gap_mm": (9.0, 3.0)}, "gap_mm must be the least and the greatest gap"),
-        ({"scales": (0.5,)}, "scales must be at least 1"),
+        ({"scales": (0.0,)}, "scales must be above 0"),
         ({"own_gap": 1.5}, "own_gap must be in 0 to 1"),
         ({"gamma": -1.0}, "gamma must be at least 0"),
     ],

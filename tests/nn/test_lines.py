@@ -1,10 +1,12 @@
 """Tests for mriimpute.nn.lines."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from mriimpute.nn.lines import LineNetwork, Modulation
+from mriimpute.nn.lines import USUAL, LineNetwork, Modulation, smoothness
 
 
 def network(generator: torch.Generator, *, learnt: bool = True) -> LineNetwork:
@@ -109,3 +111,36 @@ def test_modulation_of_one_grid_by_many_conditions_is_that_of_copies(
 
     for n in range(7):
         torch.testing.assert_close(together[:, n], modulation(h, told[:, n]))
+
+
+def test_smoothness_ignores_brightness_and_contrast(generator: torch.Generator) -> None:
+    lines = torch.rand(3, 1, 4, 40, generator=generator).cumsum(dim=-1)
+
+    torch.testing.assert_close(smoothness(5 - 100 * lines), smoothness(lines), rtol=0, atol=1e-4)
+
+
+def test_smoothness_of_noise_and_of_a_random_walk_are_known(generator: torch.Generator) -> None:
+    noise = torch.randn(1, 1, 200, 500, generator=generator)
+    logs = torch.tensor([[0.0, 0.0], [math.log(1 / 4), math.log(2 / 4)]])
+
+    found = smoothness(torch.cat([noise, noise.cumsum(dim=-1)]))
+
+    mean, spread = torch.tensor(USUAL).T
+    torch.testing.assert_close(found, ((logs - mean) / spread).clamp(-3, 3), rtol=0, atol=0.03)
+
+
+def test_nothing_is_known_of_the_smoothness_of_constant_or_short_lines() -> None:
+    assert smoothness(torch.full((2, 1, 3, 20), 0.7)).tolist() == [[0, 0], [0, 0]]
+    assert smoothness(torch.rand(1, 1, 3, 4)).tolist() == [[0, 0]]
+
+
+def test_smoothness_changes_mean_and_spread(generator: torch.Generator) -> None:
+    net = network(generator)
+    lines = torch.rand(1, 1, 3, 40, generator=generator)
+    far = lines.clone()
+    far[..., 30:] = far[..., 30:].cumsum(dim=-1)  # beyond what convolutions see of pixel 0
+
+    before = net(lines, torch.zeros(1, 3), torch.tensor([0.5]))
+    after = net(far, torch.zeros(1, 3), torch.tensor([0.5]))
+
+    assert all((a[..., 0] != b[..., 0]).any() for a, b in zip(before, after, strict=True))

@@ -10,7 +10,7 @@ import pytest
 
 from mriimpute.checkpoint import load
 from mriimpute.data import Cache, Cohort, SparseScan, cohort, read_sparse
-from mriimpute.data.slices import SliceScan, coarser, read_slices
+from mriimpute.data.slices import SliceScan, read_slices, resized
 from mriimpute.errors import MriImputeError, OutputError, VolumeError
 from mriimpute.io import Scan, read_scan
 from mriimpute.progress import silent
@@ -115,7 +115,7 @@ class Memory(Cache):
 
     def slices(self, path: Path, scale: float = 1.0) -> SliceScan | None:
         found = read_slices(path)
-        return found and coarser(found, scale)
+        return found and resized(found, scale)
 
     def sparse(self, path: Path) -> SparseScan:
         return read_sparse(path)
