@@ -15,6 +15,7 @@ from jaxtyping import Float32
 from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
+from mriimpute.data.foreground import depths_mm
 from mriimpute.data.slices import SliceScan, gaps_of
 
 __all__ = [
@@ -53,6 +54,16 @@ SMOOTHEST = 1.2
 Image = Float32[np.ndarray, "p w"]
 Hidden = tuple[Float32[np.ndarray, "n w"], Float32[np.ndarray, "t m w"]]
 
+SCALP_MM = 8.0, 18.0
+"""Depth from which on something is left of a head that is shown as an extracted brain."""
+
+WAVES, WAVE_MM = 10, 2.5
+"""Knots across a slice, and standard deviation, of how the surface of such a brain goes in and
+out."""
+
+LEAST_BRAIN = 0.05
+"""Share of the pixels of a slice that must be left for it to be shown so."""
+
 SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 
 
@@ -72,6 +83,8 @@ class LineConfig:
         thick: Share of batches whose lines are averages over a slice profile.
         smooth: Share of crops that are blurred, lines and hidden lines alike: scans that were
             resampled or denoised are smooth.
+        extracted: Share of crops that are shown as of an extracted brain: black, but for what lies
+            deep in the head.
         scales: Each scan is also learnt from with pixels so many times as long, up to 2 mm; or
             so many times as short, by interpolation, down to 0.9 mm.
         gamma: Largest log of the power that intensities are raised to.
@@ -87,6 +100,7 @@ class LineConfig:
     foreground: float = 0.9
     thick: float = 0.2
     smooth: float = 0.2
+    extracted: float = 0.3
     scales: tuple[float, ...] = (0.5, 1.0, 1.2, 1.4, 1.7, 2.0)
     gamma: float = 0.3
     contrast: float = 0.15
@@ -102,7 +116,7 @@ class LineConfig:
             raise ValueError(f"lines must be at least 2, got {self.lines}")
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(f"scales must be above 0, got {self.scales}")
-        for name in ("own_gap", "short", "foreground", "thick", "smooth", "contrast"):
+        for name in ("own_gap", "short", "foreground", "thick", "smooth", "extracted", "contrast"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in 0 to 1, got {getattr(self, name)}")
         if self.gamma < 0:
@@ -295,10 +309,12 @@ def _cut(
     flips = tuple(axis for axis in (0, 1) if generator.random() < 0.5)
     blur = generator.uniform(0, SMOOTHEST) if generator.random() < config.smooth else None
     recoloured = _recoloured(config, generator)
+    extracted = _extracted(scan, config, generator)
 
     def cut() -> Hidden:
         number, *pixel = place()
-        image = scan.slices[number].T if turn else scan.slices[number]
+        whole = extracted(scan.slices[number])
+        image = whole.T if turn else whole
         room = np.array(image.shape) - extent
         around = np.array(pixel[::-1] if turn else pixel)
         start = np.clip(around - before, 0, np.maximum(room, 0))
@@ -325,6 +341,29 @@ def _place(
         return number, x, y
 
     return find
+
+
+def _extracted(
+    scan: SliceScan, config: LineConfig, generator: np.random.Generator
+) -> Callable[[Image], Image]:
+    """Draws what then shows a slice of a head as that of a brain that was extracted from it."""
+    depth_mm = generator.uniform(*SCALP_MM)
+    waves = WAVE_MM * generator.standard_normal((WAVES, WAVES))
+    if generator.random() >= config.extracted:
+        return lambda image: image
+
+    def extract(image: Image) -> Image:
+        shown = image.astype(np.float32)
+        depth = depths_mm(shown, scan.foreground, scan.pixel_mm)
+        surface = depth_mm + ndimage.zoom(waves, np.divide(image.shape, WAVES), order=3)
+        brain = depth > np.maximum(surface, 0)
+        if brain.mean() < LEAST_BRAIN:
+            return shown
+        # Without bright fat, what is white is the brain.
+        white = max(float(np.percentile(shown[brain], 99)), scan.foreground)
+        return np.where(brain, shown / np.float32(white), np.float32(0))
+
+    return extract
 
 
 def _recoloured(config: LineConfig, generator: np.random.Generator) -> Callable[[Image], Image]:

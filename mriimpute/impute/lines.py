@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
+from mriimpute.data.foreground import depths_mm
 from mriimpute.data.lines import hide, monotone
 from mriimpute.data.slices import SliceScan
 from mriimpute.device import on_device
@@ -176,7 +176,7 @@ class LinePredictor:
         """Yields slices with hidden lines, in both directions; none, where they are too small."""
         middle = (np.arange(1, gap, dtype=np.float32) / gap)[:, None, None]
         probes = scan.slices[:: _every(scan)].astype(np.float32)
-        depths = _depths_mm(probes, scan)
+        depths = np.stack([depths_mm(one, scan.foreground, scan.pixel_mm) for one in probes])
         for turn in (False, True):
             images, depth = (
                 stack.transpose(0, 2, 1) if turn else stack for stack in (probes, depths)
@@ -206,15 +206,6 @@ def without_probes(scan: SliceScan) -> SliceScan | None:
     """Returns the slices that errors are not measured on; None where there are none."""
     rest = np.arange(len(scan.slices)) % _every(scan) > 0
     return dataclasses.replace(scan, slices=scan.slices[rest]) if rest.any() else None
-
-
-def _depths_mm(
-    slices: Float32[np.ndarray, "s x y"], scan: SliceScan
-) -> Float32[np.ndarray, "s x y"]:
-    """Returns how far each pixel is from the nearest one outside of the head in its slice."""
-    heads = [np.pad(ndimage.binary_fill_holes(one > scan.foreground), 1) for one in slices]
-    depths = [ndimage.distance_transform_edt(head, sampling=scan.pixel_mm) for head in heads]
-    return np.stack(depths).astype(np.float32)[:, 1:-1, 1:-1]
 
 
 def _every(scan: SliceScan) -> int:

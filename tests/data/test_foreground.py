@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mriimpute.data.foreground import foreground_level
+from mriimpute.data.foreground import depths_mm, foreground_level
 
 
 def test_level_lies_between_air_and_dark_tissue(rng: np.random.Generator) -> None:
@@ -15,3 +15,17 @@ def test_level_lies_between_air_and_dark_tissue(rng: np.random.Generator) -> Non
 
 def test_where_all_is_alike_all_is_head() -> None:
     assert foreground_level(np.full(10, 0.4, np.float32)) < 0.4
+
+
+def test_depth_is_the_distance_to_the_surface_and_holes_count_as_head() -> None:
+    image = np.zeros((9, 12), np.float32)
+    image[2:7, 1:] = 1  # up to the edge of the slice
+    image[4, 6] = 0
+
+    depth = depths_mm(image, 0.5, (2.0, 0.5))
+
+    assert (depth[[0, 1, 7, 8]] == 0).all()
+    assert (depth[2:7, 0] == 0).all()
+    assert (depth[2:7, 1:] > 0).all()
+    assert depth[4, 6] == min(3 * 2.0, 6 * 0.5)
+    assert depth[4, 11] == 0.5

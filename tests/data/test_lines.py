@@ -20,7 +20,9 @@ from mriimpute.data.lines import (
 from mriimpute.data.slices import SliceScan, acquired_slices, resized
 from mriimpute.volume import Volume
 
-PLAIN = LineConfig(edge=12, gamma=0.0, contrast=0.0, short=0.0, thick=0.0, smooth=0.0)
+PLAIN = LineConfig(
+    edge=12, gamma=0.0, contrast=0.0, short=0.0, thick=0.0, smooth=0.0, extracted=0.0
+)
 
 
 def stack(rng: np.random.Generator, step: int = 3, holes: bool = False) -> Volume:
@@ -141,6 +143,25 @@ def test_scans_are_shown_with_pixels_of_heads(
     )
 
     assert is_shown(large, scale) is shown
+
+
+def test_an_extracted_brain_is_black_where_the_head_is_shallow(rng: np.random.Generator) -> None:
+    x, y = np.meshgrid(np.arange(80) - 40, np.arange(80) - 40, indexing="ij")
+    radius = np.hypot(x, y)
+    head = (radius < 36).astype(np.float16) * np.float16(0.5)
+    heads = dataclasses.replace(
+        scan(rng, pixel_mm=(1.0, 1.0), foreground=0.1), slices=np.stack([head] * 3)
+    )
+    config = dataclasses.replace(PLAIN, extracted=1.0, edge=80, lines=27, foreground=0.0)
+
+    batch = draw_lines([heads], 8, config=config, generator=rng)
+
+    for kept, hidden in zip(batch.kept, batch.hidden, strict=True):
+        seen = np.concatenate([kept.ravel(), hidden.ravel()])
+        black, white = np.unique(seen)
+        assert black == 0
+        assert 0.8 < white < 1.25  # scanners differ; the head was 0.5
+        assert 0.05 < (seen > 0).mean() < np.pi * 34**2 / 80**2  # the head: pi 36^2
 
 
 def test_slices_with_holes_are_left_out(rng: np.random.Generator) -> None:

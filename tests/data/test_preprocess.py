@@ -44,6 +44,7 @@ def test_what_is_wanted_of_a_scan_is_in_the_cache(
     assert found
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_one_and_two_processes_write_the_same_bytes_and_find_the_same_scan_broken(
     scans: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +62,7 @@ def test_one_and_two_processes_write_the_same_bytes_and_find_the_same_scan_broke
     assert built(tmp_path / "1") == built(tmp_path / "2")
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_who_stops_asking_leaves_no_process_behind(scans: list[Path], tmp_path: Path) -> None:
     kept = Cache(tmp_path / "cache")
     outcomes = preprocessed([Task(path, None) for path in scans[:3]], kept, jobs=2)
