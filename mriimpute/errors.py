@@ -1,11 +1,14 @@
 """Errors a user can act on; anything else that escapes is a bug."""
 
+from typing import Any
+
 __all__ = [
     "CheckpointError",
     "ConfigError",
     "DeviceError",
     "ExternalError",
     "GeometryError",
+    "MethodError",
     "MriImputeError",
     "OutputError",
     "PeerError",
@@ -27,9 +30,9 @@ class MriImputeError(Exception):
         super().__init__(problem)
         self.hint = hint
 
-    def __reduce__(self) -> tuple[type["MriImputeError"], tuple[str, str]]:
-        """Says how to make it again in the process that waits for a worker's result."""
-        return type(self), (str(self), self.hint)
+    def __reduce__(self) -> tuple[type["MriImputeError"], tuple[str, str], dict[str, Any]]:
+        """Says how to make it again, notes included, in the process that waits for a worker."""
+        return type(self), (str(self), self.hint), self.__dict__
 
 
 class ConfigError(MriImputeError):
@@ -42,6 +45,10 @@ class DeviceError(MriImputeError):
 
 class ExternalError(MriImputeError):
     """Another program failed, or what it wrote cannot be used."""
+
+
+class MethodError(MriImputeError):
+    """A method failed on a scan for a reason that nobody foresaw: a bug, told by who goes on."""
 
 
 class PeerError(MriImputeError):

@@ -1,14 +1,44 @@
 """Shared fixtures: every random number in a test comes from `generator` or `rng`."""
 
+import gc
+import multiprocessing
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import jaxtyping
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from scipy import ndimage
 
 from mriimpute.seeds import numpy_stream, stream
 
 settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True)
 settings.load_profile("quick")
+
+Decorator = Callable[[Any], Any]
+
+
+def checked(decorate: Callable[..., Decorator], **options: Any) -> Decorator:
+    """Returns what makes a function check its shapes, unless it is defined inside of another one.
+
+    That would be compiled anew in each call of the outer one, which takes 10 ms: half the time
+    of a training step.
+    """
+    check = decorate(**options)
+    return lambda made: made if "<locals>" in made.__qualname__ else check(made)
+
+
+jaxtyping.jaxtyped = partial(checked, jaxtyping.jaxtyped)  # what `--jaxtyping-packages` adds
 
 
 @pytest.fixture
@@ -19,6 +49,118 @@ def generator(request: pytest.FixtureRequest) -> torch.Generator:
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     return numpy_stream(0, request.node.nodeid)
+
+
+LIBRARIES = [
+    "mriimpute.cli",
+    "mriimpute.evaluate",
+    "mriimpute.impute.batch",
+    "mriimpute.impute.cross_plane",
+    "mriimpute.impute.cross_plane_ridge",
+    "mriimpute.models.tae",
+    "mriimpute.reproduce.fig4",
+    "mriimpute.simulate",
+    "mriimpute.train.fit",
+    "pytest",  # every process looks into the file that was started
+    "scipy.interpolate",
+    "skimage.filters",
+    "torch._dynamo",  # the optimisers want it
+    "torch.distributed",
+]
+
+
+@pytest.fixture(scope="session")
+def loaded() -> BaseContext:
+    """Starts processes from one that has loaded the libraries, which takes seconds each time.
+
+    They are as empty as spawned ones, and compute with one thread.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
+    multiprocessing.set_forkserver_preload(LIBRARIES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        forkserver.ensure_running()
+    return multiprocessing.get_context("forkserver")
+
+
+@pytest.fixture
+def quick_processes(loaded: BaseContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the package start its processes like that; where it matters they are spawned."""
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: loaded)
+
+
+Apart = Callable[..., BaseProcess]
+
+SAYING = """
+import os
+for stream in (1, 2):
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+"""
+
+
+@pytest.fixture
+def apart(loaded: BaseContext) -> Apart:
+    """Returns a function that starts code in a process of its own.
+
+    What it says goes to `log`; the code knows all else that is given by its name.
+    """
+
+    def begun(code: str, log: Path, **known: Any) -> BaseProcess:
+        known = {**known, "log": str(log)}
+        process = loaded.Process(target=exec, args=(SAYING + code, known), daemon=True)
+        process.start()
+        return process
+
+    return begun
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Callable[[str, int], list[str]]:
+    """Returns a function that kills a script, when it has said so many lines, and returns them.
+
+    It waits for all that can write where the script does, hence for the processes it has begun.
+    """
+    if not hasattr(signal, "SIGKILL"):
+        pytest.skip("no SIGKILL here")
+
+    def run(script: str, lines: int) -> list[str]:
+        path = tmp_path / "killed.py"
+        path.write_text(script)
+        command = [sys.executable, path]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:  # noqa: S603
+            assert parent.stdout is not None
+            said = [parent.stdout.readline() for _ in range(lines)]
+            parent.kill()
+            parent.communicate(timeout=20)
+        return said
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def made_up_heads() -> Callable[[Path, int], None]:
+    """Returns a function that fills a folder with heads of 8 mm voxels: textured balls in air."""
+
+    def write(folder: Path, count: int) -> None:
+        rng = np.random.default_rng(0)
+        distance = np.linalg.norm(np.indices((24, 28, 22)).T - [11.5, 13.5, 10.5], axis=-1).T
+        for number in range(1, count + 1):
+            texture = ndimage.gaussian_filter(rng.normal(size=distance.shape), 1.2)
+            head = np.where(distance < 9, 500 + 600 * texture, 0).astype(np.float32)
+            path = folder / f"sub-{number:02d}" / "anat" / f"sub-{number:02d}_T1w.nii"
+            path.parent.mkdir(parents=True)
+            nib.save(nib.Nifti1Image(head, np.diag([8.0, 8, 8, 1])), path)
+
+    return write
+
+
+def pytest_collection_finish() -> None:
+    """Spares the garbage collector what stays to the end: half a million parts of libraries."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

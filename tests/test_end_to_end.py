@@ -2,13 +2,13 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from scipy import ndimage
 from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app
@@ -23,19 +23,12 @@ def call(*words: object) -> Result:
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six made-up heads of 8 mm voxels, every third slice acquired at an odd angle."""
+def simulated(
+    tmp_path_factory: pytest.TempPathFactory, made_up_heads: Callable[[Path, int], None]
+) -> Path:
+    """Six made-up heads, every third slice acquired at an odd angle."""
     folder = tmp_path_factory.mktemp("path")
-    rng = np.random.default_rng(0)
-    distance = np.linalg.norm(np.indices((24, 28, 22)).T - [11.5, 13.5, 10.5], axis=-1).T
-    for number in range(1, 7):
-        texture = ndimage.gaussian_filter(rng.normal(size=distance.shape), 1.2)
-        head = np.where(distance < 9, 500 + 600 * texture, 0).astype(np.float32)
-        anat = folder / "full" / f"sub-{number:02d}" / "anat"
-        anat.mkdir(parents=True)
-        nib.save(
-            nib.Nifti1Image(head, np.diag([8.0, 8, 8, 1])), anat / f"{anat.parent.name}_T1w.nii"
-        )
+    made_up_heads(folder / "full", 6)
     options = ("--keep-every", 3, "--spacing", "source", "--no-register", "--jobs", 1)
     call("simulate", folder / "full", "-o", folder / "sim", *options)
     return folder / "sim"

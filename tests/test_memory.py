@@ -191,7 +191,7 @@ from mriimpute.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 for _ in range(10):
-    x = bytearray(64 << 20)
+    x = bytearray(32 << 20)
     del x
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 """

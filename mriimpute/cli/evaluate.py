@@ -1,5 +1,6 @@
 """`mriimpute evaluate`: methods side by side, against truth or hidden parts of real scans."""
 
+import traceback
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -133,6 +134,7 @@ def evaluate(
     if without_truth and protocol != "simulated":
         raise typer.BadParameter(f"--protocol {protocol} needs truth")
     from mriimpute import evaluate as library
+    from mriimpute.evaluate.failures import pairs
     from mriimpute.files import located
     from mriimpute.impute.external import parse_external
     from mriimpute.io import stem
@@ -146,6 +148,8 @@ def evaluate(
 
     def leave_out(name: str, error: MriImputeError) -> None:
         if str(error) not in told:
+            if "--debug" in run.command_line:
+                traceback.print_exception(error)
             tell(error)
         told.add(str(error))
         failed[name] = None
@@ -177,6 +181,12 @@ def evaluate(
         show_table(table.headers, table.rows, title=table.title)
         if summary.protocol.bias:
             typer.echo(f"To know before believing this: {summary.protocol.bias}\n")
+    failures = [name for summary in summaries for name in pairs(summary.failed)]
+    lost = [name for name in failed if name not in failures]
+    if lost:
+        typer.echo(f"left out: {len(lost)}: {', '.join(lost)}", err=True)
+    if failures:
+        again = "the same command tries only what is missing"
+        typer.echo(f"failed: {len(failures)}: {', '.join(failures)}; {again}", err=True)
     if failed:
-        typer.echo(f"left out: {len(failed)}: {', '.join(failed)}", err=True)
         raise typer.Exit(1)

@@ -47,6 +47,7 @@ def train(
 
     - cross-plane: a network learnt from lines hidden inside slices; the default. It starts from
       the weights of the package: 10 minutes on a CPU; from scratch, an hour
+    - cross-plane-latent: the same network, and how its errors go together, by the evidence bound
     - cross-plane-ridge: filters learnt inside slices; seconds on a CPU
     - ppca: exact Gaussian subspace of small patches, by gradient descent
     - ppca-em: the same by expectation maximisation

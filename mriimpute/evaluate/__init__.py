@@ -8,8 +8,8 @@ from mriimpute.evaluate.curves import Curves
 from mriimpute.evaluate.panels import Panel, View
 from mriimpute.evaluate.protocol import Protocol, ProtocolName
 from mriimpute.evaluate.regions import Region
+from mriimpute.evaluate.row import Row
 from mriimpute.evaluate.run import evaluate
-from mriimpute.evaluate.scores import Row
 from mriimpute.evaluate.summary import Estimate, LabelStanding, Standing, Summary
 from mriimpute.evaluate.without_truth import without_truth
 from mriimpute.statistics import Comparison

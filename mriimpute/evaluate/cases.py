@@ -25,10 +25,8 @@ from mriimpute.volume import Volume
 __all__ = [
     "RECORD",
     "Case",
-    "Exam",
     "OnFailure",
     "ScoredSplit",
-    "SparseCase",
     "find_cases",
     "read_exam",
     "thickness_of",

@@ -7,18 +7,21 @@ Other programs take part by their command line: see `mriimpute.impute.external`.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mriimpute import __version__
 from mriimpute.errors import ConfigError, MriImputeError
 from mriimpute.evaluate.cases import OnFailure, ScoredSplit
+from mriimpute.evaluate.failures import as_told
 from mriimpute.files import sha256
-from mriimpute.impute import DEFAULT, METHODS, Imputer, load_imputer, model_file
+from mriimpute.impute import DEFAULT, METHODS, Imputation, Imputer, load_imputer, model_file
 from mriimpute.impute.external import External
 from mriimpute.io import stem
 from mriimpute.progress import Track
+from mriimpute.volume import Volume
 
 __all__ = ["DEFAULT_METHODS", "Contender", "gather", "require_known", "require_unseen", "to_fit"]
 
@@ -118,7 +121,8 @@ def gather(
         device: "cpu" or "cuda:N".
         track: Shows progress.
         overwrite: Fit again where a fitted method is kept.
-        on_failure: Told of each scan of the train split that cannot be read; None: an error.
+        on_failure: Told of each scan of the train split that cannot be read; None: an error. With
+            it, a method that cannot be fitted takes part and fails on every scan.
         externals: Other programs; names that are no method's.
     """
     # Resolved: a run folder called cross-plane is not the package's model of that name.
@@ -137,11 +141,8 @@ def gather(
             imputer = load_imputer(name.removesuffix(SCAN), device=device)
             contenders.append(Contender(name=name, fingerprint=__version__, imputer=imputer))
         else:
-            weights = _fitted(
-                name, cohort, runs / name, seed, device, track, overwrite, on_failure
-            )
-            imputer = load_imputer(str(weights), device=device)
-            contenders.append(Contender(name=name, fingerprint=sha256(weights), imputer=imputer))
+            fit = partial(_fitted, name, cohort, runs / name, seed, device, track, overwrite)
+            contenders.append(_learnt(name, fit, device, on_failure))
     contenders += [Contender(name=e.name, fingerprint=e.command, imputer=e) for e in externals]
     for (path, imputer), name in zip(given, _names(contenders, given), strict=True):
         fingerprint = sha256(model_file(path.resolve()))
@@ -160,6 +161,40 @@ def _ready() -> list[str]:
     """Returns the methods that need no cohort."""
     plain = [f"{name}{SCAN}" if name in _fittable() else name for name in METHODS]
     return [*plain, PACKAGE, ADAPT]
+
+
+class _Unfit(Imputer):
+    """Stands for a method that could not be fitted: of that it fails on every scan."""
+
+    gives_draws = False
+
+    def __init__(self, name: str, error: MriImputeError) -> None:
+        self.name = name
+        self.error = error
+
+    def impute(
+        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
+    ) -> Imputation:
+        """Fails."""
+        raise as_told(self.error, self.name)
+
+
+def _learnt(
+    name: str,
+    fit: Callable[[OnFailure | None], Path],
+    device: str,
+    on_failure: OnFailure | None,
+) -> Contender:
+    """Returns the method, fitted; hours of others' scores are not lost where fitting fails."""
+    try:
+        weights = fit(on_failure)
+        imputer = load_imputer(str(weights), device=device)
+    except Exception as error:
+        if on_failure is None or isinstance(error, ConfigError):
+            raise
+        unfit = _Unfit(name, as_told(error, f"fitting {name}"))
+        return Contender(name=name, fingerprint="", imputer=unfit)
+    return Contender(name=name, fingerprint=sha256(weights), imputer=imputer)
 
 
 def _fitted(

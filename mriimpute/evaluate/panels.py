@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from mriimpute.evaluate.cases import Exam
+from mriimpute.evaluate.exam import Exam
 from mriimpute.files import atomic
 from mriimpute.geometry import Stack
 from mriimpute.impute import Imputation
@@ -59,6 +59,11 @@ class View:
     slices: Int[np.ndarray, " m"]
     spacing_mm: tuple[float, float]
     ends: tuple[str, str, str, str]
+
+    @property
+    def missing(self) -> Bool[np.ndarray, "u v"]:
+        """Which pixels were not acquired, but have a truth."""
+        return np.isfinite(self.truth) & np.isnan(self.sparse)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

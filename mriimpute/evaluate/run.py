@@ -23,9 +23,10 @@ from mriimpute.evaluate.contenders import (
     require_known,
     require_unseen,
 )
+from mriimpute.evaluate.failures import pairs
 from mriimpute.evaluate.panels import Panel
 from mriimpute.evaluate.protocol import Protocol, ProtocolName, resolve
-from mriimpute.evaluate.scores import Row
+from mriimpute.evaluate.row import Row
 from mriimpute.evaluate.scoring import C, Work, score_all
 from mriimpute.evaluate.store import Store
 from mriimpute.evaluate.summary import FEWEST_SUBJECTS, Summary, summarise
@@ -99,14 +100,16 @@ def evaluate(
         track: Shows progress.
         overwrite: Do everything again.
         on_failure: Told of each subject or scan, to test or to train on, that is missing or
-            cannot be read, and of each method that fails on a scan; they are left out. None: the
-            first one is an error.
+            cannot be read, and of each method that fails on a scan, even of a bug; everything
+            else goes on, and the same call tries these again. None: the first one is an error.
 
     Raises:
         ConfigError: If `sim` is no simulation or was made for another protocol, has no subject in
             the split, or a method is unknown or would be fitted on the scans to score.
         GeometryError: If a scan and its truth do not lie on one grid, and `on_failure` is None.
+        MethodError: If a method fails on a scan of a bug, and `on_failure` is None.
         OutputError: If `out` holds something else, or results made with other settings.
+        ResourceError: If memory ran out.
         VolumeError: If a scan or truth is missing or cannot be read and `on_failure` is None, or
             if none can be scored.
     """
@@ -171,20 +174,25 @@ def concluded(
     Raises:
         MriImputeError: As `score_all` does.
     """
-    rows = score_all(work, cases, jobs=jobs, track=track, on_failure=left_out)
-    report, fingerprints = work.store.report, _fingerprints(rows, work.contenders)
+    scored = score_all(work, cases, jobs=jobs, track=track, on_failure=left_out)
+    rows, report = scored.rows, work.store.report
+    names = left_out.names if left_out else ()
+    fingerprints = _fingerprints(rows, work.contenders)
     panels = _panels(work, rows, rows[0].scan)
     found = summarise(rows, report=report, panels=panels, seed=work.seed)
+    failures = pairs(scored.failed)
     summary = dataclasses.replace(
         found,
-        left_out=tuple(dict.fromkeys(left_out.names if left_out else ())),
+        left_out=tuple(n for n in dict.fromkeys(names) if n not in failures),
+        failed=scored.failed,
+        scans_tried=scored.scans,
         split=split,
         settings=settings,
         fingerprints=fingerprints,
         protocol=protocol,
         worst=_panels(work, rows, _worst(found)),
     )
-    write_tables(summary, settings, fingerprints)
+    write_tables(summary)
     log.info("%s: metrics.csv, distance.csv, summary.json, index.html", report)
     _say_limits(summary, work.samples)
     return summary
@@ -211,6 +219,12 @@ def _worst(summary: Summary) -> str:
 
 
 def _say_limits(summary: Summary, samples: int) -> None:
+    if summary.scans < summary.scans_tried:
+        log.warning(
+            "compared on %d of %d scans: those on which none of the methods compared failed",
+            summary.scans,
+            summary.scans_tried,
+        )
     if not summary.ranked:
         log.warning(
             "%d subject%s: fewer than %d, so no ranking and no intervals",

@@ -24,11 +24,11 @@ from mriimpute.evaluate.curves import Curves
 from mriimpute.evaluate.exam import Exam
 from mriimpute.evaluate.key import Key, key_of, stripes_of
 from mriimpute.evaluate.regions import KINDS, Region, regional_means, score_regions
-from mriimpute.evaluate.row import METRICS, Row, row_of
+from mriimpute.evaluate.row import Row
 from mriimpute.evaluate.structures import found
 from mriimpute.impute import Imputation, Imputer
 
-__all__ = ["METRICS", "Row", "examine", "row_of"]
+__all__ = ["examine"]
 
 Draws = Float32[np.ndarray, "s n"]
 

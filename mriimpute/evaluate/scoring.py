@@ -5,6 +5,7 @@ seconds in them.
 """
 
 import dataclasses
+import itertools
 import logging
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
@@ -14,17 +15,19 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from typing import Generic, TypeVar
 
-from mriimpute.errors import ConfigError, MriImputeError, ResourceError, VolumeError
+from mriimpute.errors import ConfigError, MriImputeError, ResourceError
 from mriimpute.evaluate.cases import OnFailure
 from mriimpute.evaluate.contenders import Contender
 from mriimpute.evaluate.exam import Exam, SparseCase
+from mriimpute.evaluate.failures import Scored, as_told, comparable, pair
 from mriimpute.evaluate.hidden import Finer
 from mriimpute.evaluate.inpainting import inpainting_scores
-from mriimpute.evaluate.panels import DRAWS, cut
+from mriimpute.evaluate.panels import DRAWS, Panel, cut
 from mriimpute.evaluate.protocol import INPAINT
-from mriimpute.evaluate.scores import Row, examine
+from mriimpute.evaluate.row import Row
+from mriimpute.evaluate.scores import examine
 from mriimpute.evaluate.store import Store
-from mriimpute.impute import Imputation, Imputer
+from mriimpute.impute import Imputer
 from mriimpute.memory import keep_freed_memory
 from mriimpute.progress import Track
 from mriimpute.workers import begin_worker, divided_threads
@@ -66,6 +69,11 @@ class _Outcome:
     row: Row | None = None
     error: MriImputeError | None = None
 
+    @property
+    def name(self) -> str:
+        """What is left out where there is no row."""
+        return pair(self.method, self.scan) if self.method else self.scan
+
 
 def score_all(
     work: Work[C],
@@ -74,10 +82,8 @@ def score_all(
     jobs: int,
     track: Track,
     on_failure: OnFailure | None,
-) -> list[Row]:
-    """Returns the rows of the scans that every method has, by case, then by contender.
-
-    A method without any row is left out, too.
+) -> Scored:
+    """Returns what is compared, and what failed; whatever fails, everything else goes on.
 
     Args:
         work: What to do.
@@ -92,7 +98,8 @@ def score_all(
         MriImputeError: What a scan or a method fails of, if `on_failure` is None or there is one
             scan, which cannot be read.
         OutputError: If a row was made by a method of that name with other weights.
-        VolumeError: If no scan is left.
+        ResourceError: If memory ran out.
+        VolumeError: If nothing could be scored.
     """
     busy = {c.imputer.device for c in work.contenders} - {"cpu"}
     if jobs > 1 and busy:
@@ -100,44 +107,26 @@ def score_all(
             f"{jobs} processes would share {busy.pop()}", hint="leave --jobs out with a GPU"
         )
     rows: dict[tuple[str, str], Row] = {}
-    told: set[str] = set()
+    missing: dict[tuple[str, str], MriImputeError] = {}
     total = len(cases) * len(work.contenders)
     for outcome in track(_outcomes(work, cases, jobs), total=total, label="scoring"):
+        key = outcome.scan, outcome.method
         if outcome.row is not None:
-            rows[outcome.scan, outcome.method] = outcome.row
-        elif outcome.error is not None:
+            rows[key] = outcome.row
+        elif outcome.error is not None and key not in missing:
             # The error of a lone scan says more than that none is left.
             if on_failure is None or (len(cases) == 1 and not outcome.method):
                 raise outcome.error
-            name = f"{outcome.method} on {outcome.scan}" if outcome.method else outcome.scan
-            if name not in told:
-                on_failure(name, outcome.error)
-            told.add(name)
-    return _comparable(rows, cases, work.contenders)
-
-
-def _comparable(
-    rows: dict[tuple[str, str], Row], cases: Sequence[C], contenders: Sequence[Contender]
-) -> list[Row]:
-    """Returns the rows of scans that have one of every method which has any."""
-    if not rows:
-        raise VolumeError(
-            f"none of the {len(cases)} scans can be scored: they cannot be read, or every method "
-            "fails on them",
-            hint="repair what is named above, or simulate again",
-        )
-    methods = [c.name for c in contenders if any(method == c.name for _, method in rows)]
-    scans = [case.name for case in cases if all((case.name, m) in rows for m in methods)]
-    if not scans:
-        raise VolumeError(
-            f"no scan was scored by each of {', '.join(methods)}",
-            hint="leave out those that fail, named above, with --methods",
-        )
-    if len(scans) < len(cases):
-        log.warning(
-            "compared on %d of %d scans: those that every method has", len(scans), len(cases)
-        )
-    return [rows[scan, method] for scan in scans for method in methods]
+            on_failure(outcome.name, outcome.error)
+            missing[key] = outcome.error
+    scans = [case.name for case in cases]
+    methods = [contender.name for contender in work.contenders]
+    failed = {m: tuple(scan for scan in scans if (scan, m) in missing) for m in methods}
+    return Scored(
+        rows=comparable(rows, scans, methods),
+        scans=sum((scan, "") not in missing for scan in scans),
+        failed={method: on for method, on in failed.items() if on},
+    )
 
 
 def _outcomes(work: Work[C], cases: Sequence[C], jobs: int) -> Iterator[_Outcome]:
@@ -183,30 +172,27 @@ def _side_by_side(work: Work[C], cases: Sequence[C], workers: int) -> Iterator[_
 
 def _scored(work: Work[C], case: C) -> Iterator[_Outcome]:
     """Yields the outcomes of contenders whose row is missing."""
-    exam: Exam | None = None
-    unreadable: MriImputeError | None = None
-    for contender in work.contenders:
-        if work.store.row(case.name, contender) is not None:
-            continue
-        if exam is None and unreadable is None:
-            try:
-                exam = work.read(case)
-            except VolumeError as error:
-                unreadable = error
-        if exam is None:
-            yield _Outcome(case.name, "", error=unreadable)
-            continue
+    missing = [c for c in work.contenders if work.store.row(case.name, c) is None]
+    try:
+        exam = work.read(case)
+    except Exception as error:  # whatever is wrong with one scan, the others are scored
+        unreadable = _Outcome(case.name, "", error=as_told(error, case.name))
+        yield from itertools.repeat(unreadable, len(missing))
+        return
+
+    for contender in missing:
         try:
-            row, imputation = _examined(work, exam, contender)
-        except MriImputeError as error:
-            yield _Outcome(case.name, contender.name, error=error)
-            continue
-        shown = DRAWS if case.name == work.pictured else 0
-        work.store.keep(row, contender, cut(exam, imputation, draws=shown))
-        yield _Outcome(case.name, contender.name, row)
+            row, panel = _examined(work, exam, contender)
+        except Exception as error:  # nor does a method that fails on it stop any other
+            told = as_told(error, pair(contender.name, case.name))
+            yield _Outcome(case.name, contender.name, error=told)
+        else:
+            work.store.keep(row, contender, panel)
+            yield _Outcome(case.name, contender.name, row)
 
 
-def _examined(work: Work[C], exam: Exam, contender: Contender) -> tuple[Row, Imputation]:
+def _examined(work: Work[C], exam: Exam, contender: Contender) -> tuple[Row, Panel]:
+    """Returns row and panel; the imputation is gone before the next method begins."""
     row, imputation = examine(
         _asked(contender.imputer, exam),
         exam,
@@ -217,7 +203,8 @@ def _examined(work: Work[C], exam: Exam, contender: Contender) -> tuple[Row, Imp
     if exam.protocol.name == INPAINT.name:
         scores = inpainting_scores(exam.truth, imputation.mean, exam.region)
         row = dataclasses.replace(row, **dataclasses.asdict(scores))
-    return row, imputation
+    shown = DRAWS if exam.case.name == work.pictured else 0
+    return row, cut(exam, imputation, draws=shown)
 
 
 def _asked(imputer: Imputer, exam: Exam) -> Imputer:

@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 from mriimpute.errors import OutputError
 from mriimpute.evaluate.contenders import Contender
 from mriimpute.evaluate.panels import Panel, read_panel, write_panel
-from mriimpute.evaluate.scores import Row, row_of
+from mriimpute.evaluate.row import Row, row_of
 from mriimpute.files import atomic, read_json, refuse_existing, write_json
 
 __all__ = ["Store"]

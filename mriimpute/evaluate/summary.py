@@ -16,7 +16,7 @@ from mriimpute.evaluate.curves import Curves, mean_of
 from mriimpute.evaluate.panels import Panel
 from mriimpute.evaluate.protocol import PAPER, Protocol
 from mriimpute.evaluate.regions import REGION_METRICS, Region, RegionScores, score_regions
-from mriimpute.evaluate.scores import METRICS, Row
+from mriimpute.evaluate.row import METRICS, Row
 from mriimpute.impute.interpolate import Kind
 from mriimpute.statistics import FEWEST_SUBJECTS, Comparison, Estimate, compare, estimates
 
@@ -97,6 +97,9 @@ class Summary:
         ranked: There are enough subjects for a ranking and for intervals.
         best_interpolator: The one with the highest mean PSNR; empty if none was asked for.
         left_out: Subjects and scans that are missing or could not be read.
+        failed: Scans on which a method failed, by method; only of those that did. Standings are
+            those of scans on which none of their methods failed.
+        scans_tried: How many every method was tried on.
         split: Who was scored: "test", another split, or "all".
         references: Which method plays which role: "best" has the highest mean PSNR,
             "interpolator" the highest among interpolators, "default" comes with the package.
@@ -114,12 +117,36 @@ class Summary:
     ranked: bool
     best_interpolator: str
     left_out: tuple[str, ...] = ()
+    failed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scans_tried: int = 0
     split: str = "test"
     references: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str | int] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     worst: Mapping[str, Panel] = field(default_factory=dict)
     protocol: Protocol = PAPER
+
+    @property
+    def whom(self) -> str:
+        """Says who was scored, "18 test subjects"."""
+        kind = "" if self.split == "all" else f"{self.split} "
+        return f"{self.subjects} {kind}subject{'s' if self.subjects != 1 else ''}"
+
+    @property
+    def scans(self) -> int:
+        """How many every method is compared on."""
+        return len({row.scan for row in self.rows})
+
+    @property
+    def not_compared(self) -> tuple[str, ...]:
+        """Methods that failed on too many scans to have a standing."""
+        compared = {standing.method for standing in self.standings}
+        return tuple(method for method in self.failed if method not in compared)
+
+    def failures(self, method: str) -> str:
+        """Returns on how many scans a method failed, "2 of 18"; empty where on none."""
+        count = len(self.failed.get(method, ()))
+        return f"{count} of {self.scans_tried}" if count else ""
 
     @property
     def best_other(self) -> str:

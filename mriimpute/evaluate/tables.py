@@ -27,16 +27,8 @@ __all__ = ["write_tables"]
 KEYS = ("subject", "scan", "method")
 
 
-def write_tables(
-    summary: Summary, settings: Mapping[str, str | int], fingerprints: Mapping[str, str]
-) -> None:
-    """Writes the tables into the report folder.
-
-    Args:
-        summary: What to write.
-        settings: What every row depended on.
-        fingerprints: Checksum of the weights, or version, by method.
-    """
+def write_tables(summary: Summary) -> None:
+    """Writes the tables into the report folder."""
     rows = [dataclasses.asdict(row) for row in summary.rows]
     bins, regions = (
         [_keys(row) | e for row in rows for e in row.pop(k)] for k in ("bins", "regions")
@@ -61,18 +53,21 @@ def write_tables(
         summary.report / "summary.json",
         {
             "subjects": summary.subjects,
-            "scans": len({row.scan for row in summary.rows}),
+            "scans": summary.scans,
             "left_out": list(summary.left_out),
+            "failed": {method: list(scans) for method, scans in summary.failed.items()},
+            "scans_tried": summary.scans_tried,
             "ranked": summary.ranked,
             "best_interpolator": summary.best_interpolator or None,
             "references": dict(summary.references),
             "methods": {
-                standing.method: {"fingerprint": fingerprints[standing.method]} | _entry(standing)
+                standing.method: {"fingerprint": summary.fingerprints[standing.method]}
+                | _entry(standing)
                 for standing in summary.standings
             },
             "protocol": dataclasses.asdict(summary.protocol),
             "definitions": meanings(summary.protocol),
-            "settings": dict(settings),
+            "settings": dict(summary.settings),
             "versions": versions(),
         },
     )

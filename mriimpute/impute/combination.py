@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
-__all__ = ["Combined", "combined"]
+__all__ = ["Combined", "combined", "mixed"]
 
 LARGEST = 1.3
 """The sum of the weights of two planes, at most."""
@@ -65,27 +65,58 @@ def combined(
         counted: Voxels that decide about the weights; where there are none, they are halves.
         distances: The axis of the distances inside a gap.
     """
+    mean, shares = mixed(a, b, linear, counted=counted, distances=distances)
+    alone, shared = torch.empty_like(mean), torch.empty_like(mean)
+    moments = []
+    for share, one, v, other, w, said_alone, said_shared in zip(
+        shares, *(x.unbind(distances) for x in (a, va, b, vb, alone, shared)), strict=True
+    ):
+        deviation = (v * w).sqrt_()
+        moments += [_mean((one - other).square_()), _mean(v + w), _mean(2 * deviation)]
+        said_alone.copy_((share**2 * v).add_((1 - share) ** 2 * w))
+        said_shared.copy_(deviation.mul_(2 * share * (1 - share)))
+    return Combined(mean=mean, alone=alone, shared=shared, moments=_table(moments, 3))
 
-    def mean(x: Float32[Tensor, "*voxels"]) -> Float64[np.ndarray, " t"]:
-        # One by one: torch copies what it adds up in another type.
-        means = [one.mean(dtype=torch.float64) for one in x.unbind(distances)]
-        return torch.stack(means).cpu().numpy()
 
-    def along(values: Float64[np.ndarray, " t"]) -> Float32[Tensor, "..."]:
-        shape = tuple(len(values) if axis == distances else 1 for axis in range(a.ndim))
-        return torch.from_numpy(values).float().to(a.device).reshape(shape)
+def mixed(
+    a: Float32[Tensor, "*voxels"],
+    b: Float32[Tensor, "*voxels"],
+    linear: Float32[Tensor, "*voxels"],
+    *,
+    counted: Bool[Tensor, "*voxels"],
+    distances: int,
+) -> tuple[Float32[Tensor, "*voxels"], Float32[Tensor, " t"]]:
+    """Returns the mean that `combined` does, and how much of it comes from `a` at each distance.
 
-    da, db = a - linear, b - linear
-    aa, bb, ab = (mean((x * y).where(counted, 0)) for x, y in ((da, da), (db, db), (da, db)))
-    u, w = _weights(aa, bb, ab)
-    share = along(u / (u + w))
-    deviations = (va * vb).sqrt()
-    return Combined(
-        mean=linear + along(u) * da + along(w) * db,
-        alone=share**2 * va + (1 - share) ** 2 * vb,
-        shared=2 * share * (1 - share) * deviations,
-        moments=np.stack([mean(x) for x in ((a - b).square(), va + vb, 2 * deviations)]),
+    One distance after the other: each of these is as large as the head, and so would be all that
+    is computed on the way.
+    """
+    parts = list(zip(*(x.unbind(distances) for x in (a, b, linear, counted)), strict=True))
+    products = []
+    for one, other, smooth, inside in parts:
+        da, db, outside = one - smooth, other - smooth, ~inside
+        pairs = ((da, da), (db, db), (da, db))
+        products += [_mean((x * y).masked_fill_(outside, 0)) for x, y in pairs]
+    u, w = _weights(*_table(products, 3))
+
+    mean = torch.empty_like(linear)
+    shares, ours, theirs = (
+        torch.from_numpy(values).float().to(a.device) for values in (u / (u + w), u, w)
     )
+    for (one, other, smooth, _), out, x, y in zip(
+        parts, mean.unbind(distances), ours, theirs, strict=True
+    ):
+        out.copy_((one - smooth).mul_(x).add_(smooth).add_((other - smooth).mul_(y)))
+    return mean, shares
+
+
+def _mean(x: Float32[Tensor, "*voxels"]) -> Float64[Tensor, ""]:
+    return x.mean(dtype=torch.float64)
+
+
+def _table(values: list[Tensor], rows: int) -> Float64[np.ndarray, "rows t"]:
+    """Returns numbers of which so many belong to each distance, one row for each kind."""
+    return torch.stack(values).cpu().numpy().reshape(-1, rows).T
 
 
 def _weights(

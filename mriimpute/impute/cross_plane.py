@@ -1,5 +1,7 @@
 """`cross-plane`: imputes a slice stack with a network that learnt inside slices.
 
+`cross-plane-latent` is the same with a network that also knows how its errors go together.
+
 In the planes that cross the slices, the acquired slices are lines. The network fills the space
 between the lines of every such image; `mriimpute.impute.planes` makes one prediction of them.
 
@@ -20,7 +22,6 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from mriimpute.checkpoint import restore
-from mriimpute.config import parse
 from mriimpute.data import normalisation
 from mriimpute.data.lines import has_room, monotone
 from mriimpute.data.slices import SliceScan, acquired_slices
@@ -34,7 +35,7 @@ from mriimpute.impute.noise import textured
 from mriimpute.impute.planes import crossing
 from mriimpute.impute.variogram import spread_by_distance
 from mriimpute.inference.adaptation import adapted
-from mriimpute.inference.cross_plane_network import Config, build
+from mriimpute.inference.latent_lines import network_of
 from mriimpute.nn.lines import LineNetwork
 from mriimpute.stopwatch import stage
 from mriimpute.volume import Volume
@@ -80,13 +81,19 @@ class CrossPlane(Imputer):
         factors: What the spread is multiplied by, per distance, for each gap that it knows.
         device: Where it computes.
         adapt: Learn from the slices of each scan before it is imputed.
+        name: Of the model.
     """
 
-    name = "cross-plane"
-
     def __init__(
-        self, network: LineNetwork, factors: Factors, *, device: str, adapt: bool = False
+        self,
+        network: LineNetwork,
+        factors: Factors,
+        *,
+        device: str,
+        adapt: bool = False,
+        name: str = "cross-plane",
     ) -> None:
+        self.name = name
         self.adapt = adapt
         self.network = network.to(device).eval().requires_grad_(requires_grad=False)
         if device != "cpu":  # the layout in which tensor cores read weights
@@ -114,14 +121,14 @@ class CrossPlane(Imputer):
         for key, tensor in tensors.items():
             part, _, name = key.partition(".")
             parts[part][name] = tensor
-        network = build(parse(Config, metadata["model"], where="model"), seed=0)
+        network = network_of(metadata["name"], metadata["model"], seed=0)
         restore(network, parts["network"], where="the model file")
 
         factors = {int(gap): factor.numpy() for gap, factor in parts["factor"].items()}
         for gap, factor in factors.items():
             if factor.shape != (gap - 1,):
                 raise ValueError(f"factor.{gap} must have shape {(gap - 1,)}, got {factor.shape}")
-        return cls(network, factors, device=device, adapt=adapt)
+        return cls(network, factors, device=device, adapt=adapt, name=metadata["name"])
 
     def impute(
         self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
@@ -227,10 +234,10 @@ def _filled(
 ) -> tuple[Slabs, Slabs]:
     """Returns the means and the variances; the latter are 0 where nothing was predicted."""
     sizes = (spacing_mm[stack.axis], *(mm for n, mm in enumerate(spacing_mm) if n != stack.axis))
-    mean = on_device(slabs.copy(), predictor.device)
-    variance = torch.zeros_like(mean)
     runs = _runs(stack, predictor)
     found = [crossing(slabs[list(run.positions)], run.gap, sizes, predictor) for run in runs]
+    mean = on_device(slabs.copy(), predictor.device)
+    variance = torch.zeros_like(mean)
     for gap in {run.gap for run in runs}:
         alike = [(run, f) for run, f in zip(runs, found, strict=True) if run.gap == gap]
         weights = [len(run.positions) - 1 for run, _ in alike]

@@ -16,7 +16,6 @@ more, u and v = those pixels of a slice that are asked for, b = images.
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from torch.nn import functional
 
 from mriimpute.data.foreground import foreground_level
 from mriimpute.device import on_device
-from mriimpute.impute.combination import Combined, combined
+from mriimpute.impute.combination import Combined, combined, mixed
 from mriimpute.impute.lines import LinePredictor
 from mriimpute.inference.cross_plane_network import offsets_of
 
@@ -35,7 +34,6 @@ __all__ = ["crossing"]
 Slices = Float32[Tensor, "s x y"]
 Planes = Float32[Tensor, "m t u v"]
 Pair = tuple[tuple[Planes, Planes], tuple[Planes, Planes]]
-Look = Callable[[Slices, int, tuple[float, ...], LinePredictor, int], Pair]
 
 GUARD = 8
 """Pixels added to slices before diagonals are wound around them: both sides are not neighbours."""
@@ -66,12 +64,12 @@ def crossing(
     linear = seen[:-1] + offsets * (seen[1:] - seen[:-1])
     head = linear > foreground_level(slices.ravel())
 
-    def both(look: Look) -> Combined:
-        one, other = look(shown, gap, sizes_mm, predictor, every)
-        return combined(*one, *other, linear, counted=head, distances=1)
-
-    straight = both(_straight)
-    return dataclasses.replace(straight, mean=0.5 * (straight.mean + both(_diagonals).mean))
+    one, other = _straight(shown, gap, sizes_mm, predictor, every)
+    straight = combined(*one, *other, linear, counted=head, distances=1)
+    del one, other  # each of these is as large as the head
+    means = _diagonals(shown, gap, sizes_mm, predictor, every)
+    diagonal, _ = mixed(*means, linear, counted=head, distances=1)
+    return dataclasses.replace(straight, mean=diagonal.add_(straight.mean).mul_(0.5))
 
 
 def _straight(
@@ -90,8 +88,8 @@ def _straight(
 
 def _diagonals(
     slices: Slices, gap: int, sizes_mm: tuple[float, ...], predictor: LinePredictor, every: int
-) -> Pair:
-    """Returns the mean and the variance of the planes along either diagonal.
+) -> tuple[Planes, Planes]:
+    """Returns the mean of the planes along either diagonal.
 
     Which axis comes first is for the slices to say: a transposed scan is as good.
     """
@@ -99,24 +97,24 @@ def _diagonals(
     far = [torch.linspace(-1, 1, size, device=slices.device) for size in slices.shape[1:]]
     if (slices * (far[0][:, None] - far[1])).sum(dtype=torch.float64) < 0:
         turned = slices.mT
-        (a, va), (b, vb) = _diagonals(turned, gap, (across, along_y, along_x), predictor, every)
-        return (a.mT, va.mT), (b.mT, vb.mT)
+        a, b = _diagonals(turned, gap, (across, along_y, along_x), predictor, every)
+        return a.mT, b.mT
 
     wide = _guarded(slices, every)
     images = torch.arange(0, wide.shape[2], every, device=wide.device)
     x, y = (torch.arange(size, device=wide.device) for size in slices.shape[1:])
-    found = []
-    for sign in (1, -1):
+
+    def mean(sign: int) -> Planes:
         places = (images[:, None] + sign * x) % wide.shape[2]
         lines = wide[:, x, places].permute(1, 0, 2)
         along = math.hypot(along_x, along_y)
-        said = predictor.plane(lines, gap, across_mm=across, along_mm=along)
+        said = predictor.plane(lines, gap, across_mm=across, along_mm=along)[0]
 
         u, v = x[::every, None], y[::every]
         image = (v - sign * u) % wide.shape[2] // every
-        mean, variance = (part[image, :, :, u].permute(3, 2, 0, 1) for part in said)
-        found.append((mean, variance))
-    return found[0], found[1]
+        return said[image, :, :, u].permute(3, 2, 0, 1)
+
+    return mean(1), mean(-1)
 
 
 def _guarded(slices: Slices, every: int) -> Float32[Tensor, "s x w"]:

@@ -23,6 +23,9 @@ MODEL = "model.safetensors"
 DEFAULT = "cross-plane"
 """Its weights come with the package."""
 
+LINES = (DEFAULT, "cross-plane-latent")
+"""Networks that see lines."""
+
 
 def load_imputer(name: str, *, device: str, adapt: bool = False) -> Imputer:
     """Returns the imputer that `name` stands for.
@@ -105,7 +108,7 @@ def _trained(path: Path, device: str, *, adapt: bool) -> Imputer:
             arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
             return CrossPlaneRidge.from_checkpoint(arrays, metadata)
 
-        if kind == DEFAULT:
+        if kind in LINES:
             from mriimpute.impute.cross_plane import CrossPlane
 
             return CrossPlane.from_checkpoint(tensors, metadata, device=device, adapt=adapt)

@@ -32,6 +32,7 @@ __all__ = [
     "Terms",
     "build",
     "conditions",
+    "cost",
     "objective",
     "offsets_of",
     "predict",
@@ -160,7 +161,7 @@ def objective(
     miss = mean - hidden
     white = miss.detach().square() * (-2 * log_sigma).exp()
     nats = 0.5 * white + log_sigma + 0.5 * math.log(2 * math.pi)
-    return Terms(_cost(miss, loss).mean() / scale, nats.mean())
+    return Terms(cost(miss, loss).mean() / scale, nats.mean())
 
 
 def scale_of(
@@ -171,7 +172,7 @@ def scale_of(
     before, after = kept[:, None, :-1], kept[:, None, 1:]
     linear = before + offsets[:, None, None] * (after - before)
     # A floor: where lines are constant, linear interpolation misses nothing.
-    return _cost(linear - hidden, loss).mean() + 1e-6
+    return cost(linear - hidden, loss).mean() + 1e-6
 
 
 def predict(
@@ -212,7 +213,8 @@ def predict(
     return mean, std
 
 
-def _cost(error: Float[Tensor, "b t m w"], loss: Loss) -> Float[Tensor, "b t m w"]:
+def cost(error: Float[Tensor, "b t m w"], loss: Loss) -> Float[Tensor, "b t m w"]:
+    """Returns what each error costs."""
     match loss:
         case "squared":
             return error.square()

@@ -74,6 +74,8 @@ class PriorConfig:
         for name in ("average", "hold_out"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        if self.least < 0:
+            raise ValueError(f"least must be at least 0, got {self.least}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

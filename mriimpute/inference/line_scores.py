@@ -6,6 +6,7 @@ its spread is too small at each offset. The factors calibrate the spread of late
 Axes: t = offsets inside an interval, m = intervals, w = pixels of a line, p = all pixels.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from scipy.interpolate import make_interp_spline
 
 from mriimpute.data.lines import Lines, monotone
 from mriimpute.inference.cross_plane_network import predict
+from mriimpute.inference.latent_lines import nats_of
+from mriimpute.nn.latent_lines import LatentLineNetwork
 from mriimpute.nn.lines import LineNetwork
 
 __all__ = ["GapScore", "Watched", "score", "watched"]
@@ -44,11 +47,14 @@ class GapScore:
         gain_db: Mean over slices of the gain in PSNR over interpolation, in the head.
         factor: By which to multiply the spread, at each offset.
         coverage: Share of hidden pixels of the head inside calibrated 90 % intervals.
+        nats: Minus the log density of each hidden pixel, on average and before calibration; of a
+            network with latent numbers, what that is at most.
     """
 
     gain_db: float
     factor: tuple[float, ...]
     coverage: float
+    nats: float
 
 
 def watched(images: Sequence[Lines]) -> list[Watched]:
@@ -77,17 +83,19 @@ def score(network: LineNetwork, images: Sequence[Watched]) -> GapScore | None:
     if not images:
         return None
     judged = [_judged(network, image) for image in images]
-    gain_db = float(np.mean([gain for gain, *_ in judged]))
-    error, std, head = (np.concatenate(x, axis=1) for x in list(zip(*judged, strict=True))[1:])
+    gain_db, nats = (float(np.mean([one[n] for one in judged])) for n in (0, 1))
+    error, std, head = (np.concatenate(x, axis=1) for x in list(zip(*judged, strict=True))[2:])
     factor = _factors(error / std, head)
     inside = np.abs(error) < 1.645 * factor[:, None] * std
-    return GapScore(gain_db, tuple(factor.tolist()), float(inside[head].mean()))
+    return GapScore(gain_db, tuple(factor.tolist()), float(inside[head].mean()), nats)
 
 
 def _judged(
     network: LineNetwork, image: Watched
-) -> tuple[float, Float32[np.ndarray, "t p"], Float32[np.ndarray, "t p"], Bool[np.ndarray, "t p"]]:
-    """Returns the gain of one image, and per pixel the error, the spread and whether it counts."""
+) -> tuple[
+    float, float, Float32[np.ndarray, "t p"], Float32[np.ndarray, "t p"], Bool[np.ndarray, "t p"]
+]:
+    """Returns gain and nats of an image; of each pixel, error, spread and whether it counts."""
     lines = image.lines
     mean, std = predict(
         network,
@@ -100,8 +108,13 @@ def _judged(
     error = mean[0] - lines.hidden[0]
     squares = float(np.square(error[image.head]).sum(dtype=np.float64))
     gain_db = float(10 * np.log10(image.squares / max(squares, 1e-12)))
+    if isinstance(network, LatentLineNetwork):
+        nats = nats_of(network, lines)
+    else:  # what `nats_of` says, without another look at the image
+        density = 0.5 * np.square(error / std[0]) + np.log(std[0])
+        nats = float(density.mean(dtype=np.float64)) + 0.5 * math.log(2 * math.pi)
     flat = len(error), -1
-    return gain_db, error.reshape(flat), std[0].reshape(flat), image.head.reshape(flat)
+    return gain_db, nats, error.reshape(flat), std[0].reshape(flat), image.head.reshape(flat)
 
 
 def _factors(

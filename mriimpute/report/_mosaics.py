@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 
 from mriimpute import metrics
 from mriimpute.evaluate import Panel, View
@@ -202,7 +202,7 @@ class Mosaics:
     def _psnr(self, method: str, number: int) -> str:
         panel = self.panels[method]
         view = panel.views[number]
-        missing = _missing(view)
+        missing = view.missing
         if not missing.any():
             return ""
         value = metrics.psnr(view.truth[missing], view.mean[missing], data_range=panel.data_range)
@@ -232,13 +232,9 @@ def _plane(view: View) -> Plane:
     return Plane(view.name, view.spacing_mm, view.ends, view.across, tuple(view.slices.tolist()))
 
 
-def _missing(view: View) -> Bool[np.ndarray, "u v"]:
-    return np.isfinite(view.truth) & np.isnan(view.sparse)
-
-
 def _error_limit(panels: Mapping[str, Panel]) -> float:
     errors = [
-        np.abs(100 * (view.mean - view.truth) / panel.data_range)[_missing(view)]
+        np.abs(100 * (view.mean - view.truth) / panel.data_range)[view.missing]
         for panel in panels.values()
         for view in panel.views
     ]

@@ -1,7 +1,7 @@
 """The tables of numbers of an evaluation's page."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mriimpute.evaluate import Estimate, Standing, Summary
@@ -73,24 +73,31 @@ ROLES = {
 
 
 def accuracy(summary: Summary) -> Markup:
-    """Returns what the means are worth, with intervals of PSNR and of the gain."""
+    """Returns what the means are worth, with intervals of PSNR and of the gain.
+
+    Methods that failed too often to be compared stand at the end, without numbers.
+    """
     best = summary.best_interpolator
     heads = ["PSNR dB"]
     if best and len(summary.standings) > 1:
         heads.append(f"gain over {best} dB")
         if _compared(summary, "interpolator"):
             heads.append("Holm p")
+    failed = ["failed on"] if summary.failed else []
     top = max(round(_mean(s, "psnr_db"), 2) for s in summary.standings)
     first = [
         [
             _with_interval(s.scores["psnr_db"], ".2f", bold=round(_mean(s, "psnr_db"), 2) == top),
             _with_interval(s.gain_db, "+.2f"),
             _p(s, "interpolator"),
-        ]
+        ][: len(heads)]
+        + [join(summary.failures(s.method) or "-") for _ in failed]
         for s in summary.standings
     ]
-    cells = [row[: len(heads)] for row in first]
-    return _table("Accuracy of the mean", summary.standings, ACCURACY, heads, cells)
+    lost = {m: ["-"] * len(heads) + [summary.failures(m)] for m in summary.not_compared}
+    return _table(
+        "Accuracy of the mean", summary.standings, ACCURACY, [*heads, *failed], first, lost
+    )
 
 
 def uncertainty(summary: Summary) -> Markup:
@@ -165,6 +172,7 @@ def _table(
     columns: Sequence[Column],
     heads: Sequence[str] = (),
     first: Sequence[Sequence[Markup]] = (),
+    lost: Mapping[str, Sequence[str]] | None = None,
 ) -> Markup:
     shown = [column for column in columns if _earned(standings, column.metric)]
     if not shown and not heads:
@@ -188,6 +196,9 @@ def _table(
             text = _number(_mean(standing, column.metric), f".{column.digits}f")
             cells.append(tag("td", tag("b", text) if number in best[column.metric] else text))
         rows.append(tag("tr", tag("th", standing.method, scope="row"), *cells))
+    for method, texts in (lost or {}).items():
+        cells = [tag("td", text) for text in (*texts, *("-" for _ in shown))]
+        rows.append(tag("tr", tag("th", method, scope="row"), *cells))
     return _scrolled(title, tag("thead", tag("tr", *head)), rows)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 
 from mriimpute import metrics
 from mriimpute.evaluate import Panel, Summary, View
@@ -203,17 +203,13 @@ def _bar(figure: Any, axis: Any, column: Column) -> None:
     bar.set_label("% of data range", fontsize=7, labelpad=1)
 
 
-def _missing(view: View) -> Bool[np.ndarray, "u v"]:
-    return np.isfinite(view.truth) & np.isnan(view.sparse)
-
-
 def _psnr_db(view: View, image: Float32[np.ndarray, "u v"], panel: Panel) -> float:
-    missing = _missing(view)
+    missing = view.missing
     return metrics.psnr(view.truth[missing], image[missing], data_range=panel.data_range)
 
 
 def _std_limit(panel: Panel) -> float:
-    values = np.concatenate([view.std[_missing(view)] for view in panel.views])
+    values = np.concatenate([view.std[view.missing] for view in panel.views])
     known = values[np.isfinite(values)]
     return float(max(100 * np.percentile(known, STD_PERCENTILE) / panel.data_range, 1e-6))
 

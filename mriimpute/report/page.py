@@ -50,7 +50,7 @@ def _page(summary: Summary) -> Markup:
     filled = {name: section for name, section in sections.items() if section[1]}
     links = [tag("li", tag("a", title, href=f"#{name}")) for name, (title, _) in filled.items()]
     methods = len(summary.standings)
-    title = f"{methods} method{'s' if methods != 1 else ''} on {_subjects_text(summary)}"
+    title = f"{methods} method{'s' if methods != 1 else ''} on {summary.whom}"
     return document(
         f"mriimpute: {title}",
         tag("a", "Skip to the scores", href="#scores", class_="skip"),
@@ -99,9 +99,8 @@ def _warnings(summary: Summary) -> Markup:
     said = []
     if summary.left_out:
         names = ", ".join(summary.left_out)
-        said.append(
-            f"Left out, as files are missing or cannot be read, or a method failed: {names}."
-        )
+        said.append(f"Left out, as files are missing or cannot be read: {names}.")
+    said += _failures(summary)
     if not summary.ranked:
         said.append("Fewer than five subjects: nothing is ranked, and means have no interval.")
     if summary.split != "test":
@@ -119,6 +118,21 @@ def _warnings(summary: Summary) -> Markup:
     return tag("ul", *(tag("li", text) for text in said), class_="warnings", role="note")
 
 
+def _failures(summary: Summary) -> list[str]:
+    """Returns which method failed where, and what that means for the others."""
+    said = [
+        f"{method} failed on {summary.failures(method)} scans: {', '.join(scans)}."
+        + (" It is not compared." if method in summary.not_compared else "")
+        for method, scans in summary.failed.items()
+    ]
+    if summary.scans < summary.scans_tried:
+        said.append(
+            f"Compared on {summary.scans} of {summary.scans_tried} scans, the same for all: "
+            "one on which a method that is compared failed counts for none."
+        )
+    return said
+
+
 def _tables(summary: Summary) -> Markup:
     order = "best mean PSNR first" if summary.ranked else "in the order asked for"
     interval = (
@@ -127,7 +141,7 @@ def _tables(summary: Summary) -> Markup:
         else ""
     )
     note = (
-        f"Means over {_subjects_text(summary)}, {order}.{interval} Percent are of the data range. "
+        f"Means over {summary.whom}, {order}.{interval} Percent are of the data range. "
         "Bold: best of the column, as printed. What each column means stands below, under "
     )
     link = tag("a", "definitions", href="#definitions")
@@ -255,7 +269,7 @@ def _title(name: str) -> str:
 
 def _settings(summary: Summary) -> Markup:
     facts = {
-        "scored": f"{_subjects_text(summary)}, {len({row.scan for row in summary.rows})} scans",
+        "scored": f"{summary.whom}, {summary.scans} scans",
         "split": summary.split,
         **{name.replace("_", " "): str(value) for name, value in summary.settings.items()},
     }
@@ -266,11 +280,6 @@ def _settings(summary: Summary) -> Markup:
     if summary.fingerprints:
         tables.append(pairs("Checksum of the weights, or version", summary.fingerprints))
     return tag("div", *tables, class_="pairs")
-
-
-def _subjects_text(summary: Summary) -> str:
-    kind = "" if summary.split == "all" else f"{summary.split} "
-    return f"{summary.subjects} {kind}subject{'s' if summary.subjects != 1 else ''}"
 
 
 def _listed(names: Sequence[str]) -> list[Markup]:

@@ -9,6 +9,7 @@ __all__ = ["Table", "table_of"]
 
 SMALLEST_P = 0.001  # that is printed as a number
 NONE = "-"  # where there is no number
+FAILED = "failed on"  # so many of so many scans
 
 COLUMNS = (
     ("SSIM", "ssim", 4),
@@ -34,15 +35,21 @@ class Table(NamedTuple):
 def table_of(summary: Summary) -> Table:
     """Returns the standings: means over subjects, PSNR with its 95 % interval.
 
-    A column is left out where no method has a number for it.
+    A column is left out where no method has a number for it. Methods that failed too often to be
+    compared stand at the end.
 
     All scores are in `metrics.csv`, the definition of each in `summary.json`.
     """
     best = summary.best_interpolator
     against = f"dB over {best}" if best else "dB over interpolation"
     tests = ["p", "p (best)"] if summary.ranked else []
-    headers = ["method", "PSNR dB", against, *tests, *(header for header, _, _ in COLUMNS)]
-    rows = [_row(standing, tested=bool(tests)) for standing in summary.standings]
+    numbers = [against, *tests, *(header for header, _, _ in COLUMNS), FAILED]
+    headers = ["method", "PSNR dB", *numbers]
+    rows = [
+        [*_row(standing, tested=bool(tests)), summary.failures(standing.method) or NONE]
+        for standing in summary.standings
+    ]
+    rows += [[m, *(NONE for _ in numbers), summary.failures(m)] for m in summary.not_compared]
     kept = [n for n in range(len(headers)) if any(row[n] != NONE for row in rows)]
     return Table([headers[n] for n in kept], [[r[n] for n in kept] for r in rows], _title(summary))
 
@@ -61,15 +68,13 @@ def _row(standing: Standing, *, tested: bool) -> list[str]:
 
 
 def _title(summary: Summary) -> str:
-    kind = "" if summary.split == "all" else f"{summary.split} "
-    subjects = f"{summary.subjects} {kind}subject{'s' if summary.subjects != 1 else ''}"
     intervals = (
         "mean [95 % bootstrap interval over subjects], best PSNR first; p: Wilcoxon signed-rank "
         "over subjects, after Holm, against the best interpolator and against the best method"
         if summary.ranked
         else "mean; too few subjects for a ranking or intervals"
     )
-    return f"{summary.protocol.title}, {subjects}: {intervals}"
+    return f"{summary.protocol.title}, {summary.whom}: {intervals}"
 
 
 def _p(found: Comparison | None) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from mriimpute.errors import ConfigError, MriImputeError, OutputError
 from mriimpute.files import is_occupied, read_json, refuse_inside, sha256, write_json, write_tsv
 from mriimpute.io import checksum
+from mriimpute.memory import available_bytes
 from mriimpute.progress import Track, silent
 from mriimpute.provenance import versions
 from mriimpute.simulate.acquisition import SimulationConfig
@@ -98,9 +99,12 @@ def simulate(
 
     finished = {case.name: _finished(out, case) for case in cases}
     todo = [case for case in cases if finished[case.name] is None]
-    work = partial(_attempt, out=out, config=config, seed=seed)
+    workers = max(1, min(jobs, len(todo)))
+    room = available_bytes("cpu")
+    share = None if room is None else room // workers
+    work = partial(_attempt, out=out, config=config, seed=seed, room=share)
     failures: dict[str, Failure] = {}
-    for case, result in track(_results(work, todo, jobs), total=len(todo), label="scans"):
+    for case, result in track(_results(work, todo, workers), total=len(todo), label="scans"):
         if isinstance(result, Failure):
             failures[case.name] = result
         else:
@@ -173,25 +177,24 @@ def _finished(out: Path, case: Case) -> dict[str, Any] | None:
 
 
 def _attempt(
-    case: Case, *, out: Path, config: SimulationConfig, seed: int
+    case: Case, *, out: Path, config: SimulationConfig, seed: int, room: int | None
 ) -> dict[str, Any] | Failure:
     try:
-        return simulate_head(case, out, config, seed=seed)
+        return simulate_head(case, out, config, seed=seed, room=room)
     except MriImputeError as error:
         return Failure(name=case.name, problem=str(error), hint=error.hint)
 
 
 def _results(
-    work: "partial[dict[str, Any] | Failure]", cases: list[Case], jobs: int
+    work: "partial[dict[str, Any] | Failure]", cases: list[Case], workers: int
 ) -> Iterator[tuple[Case, dict[str, Any] | Failure]]:
-    if jobs == 1 or len(cases) < 2:
+    if workers == 1:
         for case in cases:
             yield case, work(case)
         return
 
     # Spawned, not forked: the threads of a parent that has loaded torch do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    workers = min(jobs, len(cases))
     with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
         futures = {pool.submit(work, case): case for case in cases}
         try:

@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mriimpute.checkpoint import restore, understood
+from mriimpute.checkpoint import understood
 from mriimpute.config import parse
 from mriimpute.data.lines import Lines, draw_lines
 from mriimpute.data.prefetch import prefetched
 from mriimpute.data.slices import SliceScan, gaps_of
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError, TrainingError
-from mriimpute.inference.cross_plane_network import Config, build, conditions, objective, scale_of
+from mriimpute.inference.cross_plane_network import conditions, scale_of
+from mriimpute.inference.latent_lines import network_of, objective
 from mriimpute.inference.line_scores import GapScore, Watched
 from mriimpute.nn.lines import LineNetwork
 from mriimpute.progress import Track
@@ -25,9 +26,18 @@ from mriimpute.seeds import numpy_stream
 from mriimpute.train.descent import Descent
 from mriimpute.train.folder import RunFolder
 from mriimpute.train.schedule import rate
-from mriimpute.train.settings import LineSettings
+from mriimpute.train.settings import LATENT, LineSettings
 from mriimpute.train.stop import Stop
-from mriimpute.train.weights import Scores, gain_db, kept, scores_of, start_of
+from mriimpute.train.weights import (
+    Scores,
+    adopt,
+    as_started,
+    gain_db,
+    kept,
+    nats,
+    scores_of,
+    start_of,
+)
 
 __all__ = ["finished", "learn_lines"]
 
@@ -78,9 +88,8 @@ def learn_lines(
     watch = watch if world.main else {}
     start = start_of(settings)
     identity = {**identity, "start": start.checksum if start else None}
-    network = build(parse(Config, settings.model, where="model"), seed=settings.seed)
-    if start:
-        restore(network, start.network, where="the file of weights in the package")
+    network = network_of(settings.name, settings.model, seed=settings.seed)
+    start = adopt(network, start) if start else None
     state = Descent(network, config, device)
     losses: list[list[float]] = []  # since the last report
     before: dict[int, GapScore] = {}  # of the start
@@ -93,8 +102,8 @@ def learn_lines(
     if state.step:
         log.info("going on after %d of %d steps", state.step, config.steps)
     elif start:
-        before = scores_of(state.average, watch)
-        folder.append({"step": 0, "patches": 0, "val_gain_db": _gains(before)})
+        before = scores_of(as_started(state.average, start), watch)
+        folder.append({"step": 0, "patches": 0, **_watched(before)})
         log.info("the weights of the package: %s", _told(before, own))
 
     scores: dict[int, GapScore] = {}
@@ -121,7 +130,7 @@ def learn_lines(
         every = max(1, config.report // config.batch)
         if last or state.step % every == 0:
             seconds = time.monotonic() - begun
-            relative, nats = np.mean(losses, axis=0).tolist()
+            relative, density = np.mean(losses, axis=0).tolist()
             scores = scores_of(state.average, watch)
             log.info("after %d crops: %s", state.step * config.batch, _told(scores, own))
             folder.append(
@@ -129,8 +138,8 @@ def learn_lines(
                     "step": state.step,
                     "patches": state.step * config.batch,
                     "loss": relative,
-                    "nats": nats,
-                    "val_gain_db": _gains(scores),
+                    "nats": density,
+                    **_watched(scores),
                     "rate": rate(config, step),
                     "seconds": round(seconds, 3),
                     "steps_per_second": round((state.step - first) / seconds, 3),
@@ -157,7 +166,10 @@ def learn_lines(
 
     done = state.step >= config.steps
     if done and start and world.main:
-        _compare(gain_db(before, own), gain_db(scores, own))
+        if settings.name == LATENT:
+            _compare_nats(nats(before, own), nats(scores, own))
+        else:
+            _compare(gain_db(before, own), gain_db(scores, own))
     return done
 
 
@@ -192,6 +204,16 @@ def _compare(before: float, after: float) -> None:
             "%.2f -> %.2f dB: those of the package are kept; a lower --set train.rate may help",
             before,
             after,
+        )
+
+
+def _compare_nats(before: float, after: float) -> None:
+    """Tells what latent numbers give: without them, pixels are independent given the lines."""
+    log.info("nats of each pixel hidden in watched scans: %.3f -> at most %.3f", before, after)
+    if not after <= before:
+        log.warning(
+            "latent numbers explain nothing on the scans that are watched: the model is left "
+            "without them; a lower --set train.rate may help"
         )
 
 
@@ -231,11 +253,18 @@ def _step(
     return values
 
 
-def _gains(scores: Scores) -> dict[str, float]:
-    return {str(gap): round(scored.gain_db, 4) for gap, scored in scores.items()}
+def _watched(scores: Scores) -> dict[str, dict[str, float]]:
+    """Returns what the journal says about scans that are watched, by gap."""
+    return {
+        "val_gain_db": {str(gap): round(scored.gain_db, 4) for gap, scored in scores.items()},
+        "val_nats": {str(gap): round(scored.nats, 4) for gap, scored in scores.items()},
+    }
 
 
 def _told(scores: Scores, own: Sequence[int]) -> str:
-    """Returns the gains in words: that of the scans' own gaps first, then that of each."""
+    """Returns scores in words: those of the scans' own gaps first, then the gain of each."""
     each = ", ".join(f"{gap}: {scored.gain_db:+.2f}" for gap, scored in scores.items())
-    return f"{gain_db(scores, own):+.2f} dB over interpolation (by gap in voxels: {each})"
+    return (
+        f"{gain_db(scores, own):+.2f} dB over interpolation, {nats(scores, own):.3f} nats a pixel "
+        f"(dB by gap in voxels: {each})"
+    )

@@ -15,12 +15,15 @@ from mriimpute.errors import ConfigError
 from mriimpute.inference.cross_plane import Config as RidgeConfig
 from mriimpute.inference.cross_plane_network import Config as NetworkConfig
 from mriimpute.inference.cross_plane_network import Loss
+from mriimpute.inference.latent_lines import NAME as LATENT
+from mriimpute.inference.latent_lines import Config as LatentConfig
 
 __all__ = [
     "CLOSED_FORM",
     "CROSS_PLANE",
     "DEFAULT",
     "EM",
+    "LATENT",
     "Course",
     "EmCourse",
     "EmSettings",
@@ -36,6 +39,9 @@ __all__ = [
 
 CLOSED_FORM = "cross-plane-ridge"
 CROSS_PLANE = DEFAULT = "cross-plane"
+LINES = (CROSS_PLANE, LATENT)
+"""Learn from lines, and start from the weights of the package."""
+
 EM = ("mixture-ppca", "ppca-em")
 """Are fitted by expectation maximisation."""
 
@@ -232,7 +238,7 @@ class LineSettings:
 
 def names() -> list[str]:
     """Returns the names of everything that can be trained."""
-    return sorted([CLOSED_FORM, CROSS_PLANE, *models.available()])
+    return sorted([CLOSED_FORM, *LINES, *models.available()])
 
 
 def preset(name: str, *, from_scratch: bool = False) -> dict[str, Any]:
@@ -240,7 +246,7 @@ def preset(name: str, *, from_scratch: bool = False) -> dict[str, Any]:
 
     Args:
         name: Of the model.
-        from_scratch: Learn without the weights of the package. Only `cross-plane` has any.
+        from_scratch: Learn without the weights of the package. Only `LINES` start from any.
 
     Raises:
         ConfigError: If there is no such model.
@@ -283,7 +289,7 @@ def read(settings: Mapping[str, Any], *, seed: int) -> Settings | EmSettings | L
             hint=f"pass --seed {settings['seed']}",
         )
     model = _model(name, _table(settings, "model"))
-    if name == CROSS_PLANE:
+    if name in LINES:
         return LineSettings(
             name=name,
             seed=seed,
@@ -315,7 +321,7 @@ def _tables(name: str) -> tuple[str, ...]:
     match name:
         case "cross-plane-ridge":
             return ()
-        case "cross-plane":
+        case "cross-plane" | "cross-plane-latent":
             return "lines", "train"
         case _:
             return "patches", "train"
@@ -329,6 +335,10 @@ def _table(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _model(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
-    kinds: dict[str, Any] = {CLOSED_FORM: RidgeConfig, CROSS_PLANE: NetworkConfig}
+    kinds: dict[str, Any] = {
+        CLOSED_FORM: RidgeConfig,
+        CROSS_PLANE: NetworkConfig,
+        LATENT: LatentConfig,
+    }
     kind = kinds.get(name) or import_module(f"mriimpute.models.{name.replace('-', '_')}").Config
     return dataclasses.asdict(config.parse(kind, table, where="model"))

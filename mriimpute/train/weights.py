@@ -4,6 +4,7 @@ It starts from the weights of the package, unless it says scratch, and never end
 while the start is better on lines hidden in the scans that are watched, the start is kept.
 """
 
+import copy
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +13,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mriimpute.checkpoint import load, understood
+from mriimpute.checkpoint import load, restore, understood
 from mriimpute.config import parse
 from mriimpute.errors import ConfigError
 from mriimpute.files import sha256, shipped
 from mriimpute.inference.cross_plane_network import Config
 from mriimpute.inference.line_scores import GapScore, Watched, score
+from mriimpute.nn.latent_lines import LatentLineNetwork
 from mriimpute.nn.lines import LineNetwork
-from mriimpute.train.settings import LineSettings
+from mriimpute.train.settings import CROSS_PLANE, LineSettings
 
-__all__ = ["Scores", "Start", "gain_db", "kept", "scores_of", "start_of"]
+__all__ = [
+    "Scores",
+    "Start",
+    "adopt",
+    "as_started",
+    "gain_db",
+    "kept",
+    "nats",
+    "scores_of",
+    "start_of",
+]
 
 Scores = Mapping[int, GapScore]
 
@@ -52,10 +64,10 @@ def start_of(settings: LineSettings) -> Start | None:
     """
     if settings.train.start == "scratch":
         return None
-    path = shipped(settings.name)
+    path = shipped(CROSS_PLANE)
     if not path.is_file():
         raise ConfigError(
-            f"the package has no weights of {settings.name} to start from",
+            f"the package has no weights of {CROSS_PLANE} to start from",
             hint="pass --from-scratch, or install mriimpute again",
         )
 
@@ -72,6 +84,33 @@ def start_of(settings: LineSettings) -> Start | None:
     return Start(_part(tensors, NETWORK), factors, f"sha256:{sha256(path)}")
 
 
+def adopt(network: LineNetwork, start: Start) -> Start:
+    """Makes a network what it starts from, and returns that with all of its parameters.
+
+    What is added to a plain network, latent errors, has gains of 0 there, and says nothing. They
+    are learnt next to a mean and a spread that stay as they are.
+
+    Raises:
+        CheckpointError: If the start does not fit the network.
+    """
+    where = "the file of weights in the package"
+    if not isinstance(network, LatentLineNetwork):
+        restore(network, start.network, where=where)
+        return start
+    own = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    restore(network, {**own, **start.network}, where=where)
+    network.keep_moments()
+    own["gain.last.weight"].zero_()
+    return dataclasses.replace(start, network={**own, **start.network})
+
+
+def as_started(network: LineNetwork, start: Start) -> LineNetwork:
+    """Returns a copy of a network with the parameters that `adopt` returns."""
+    first = copy.deepcopy(network)
+    first.load_state_dict(dict(start.network))
+    return first
+
+
 def scores_of(network: LineNetwork, watch: Mapping[int, Sequence[Watched]]) -> dict[int, GapScore]:
     """Returns the scores of those gaps that slices could be found for."""
     found = {gap: score(network, images) for gap, images in watch.items()}
@@ -82,13 +121,16 @@ def gain_db(scores: Scores, gaps: Collection[int]) -> float:
     """Returns the mean gain over `gaps`; over all, where none of them has a score.
 
     Example:
-        >>> scores = {gap: GapScore(float(gap), factor=(), coverage=0.9) for gap in (2, 3, 4)}
+        >>> scores = {gap: GapScore(gap + 0.5, (), coverage=0.9, nats=-2.0) for gap in (2, 3, 4)}
         >>> gain_db(scores, [3, 4, 5]), gain_db(scores, [7])
-        (3.5, 3.0)
+        (4.0, 3.5)
     """
-    wanted = [scored.gain_db for gap, scored in scores.items() if gap in gaps]
-    known = wanted or [scored.gain_db for scored in scores.values()]
-    return float(np.mean(known)) if known else 0.0
+    return _mean({gap: scored.gain_db for gap, scored in scores.items()}, gaps)
+
+
+def nats(scores: Scores, gaps: Collection[int]) -> float:
+    """Returns the mean nats of a hidden pixel over `gaps`, as `gain_db` does."""
+    return _mean({gap: scored.nats for gap, scored in scores.items()}, gaps)
 
 
 def kept(
@@ -109,7 +151,7 @@ def kept(
     """
     parameters: Mapping[str, Tensor] = network.state_dict()
     # Not "if worse": what is not a number is no reason to leave the start.
-    if start and not gain_db(scores, gaps) >= gain_db(before, gaps):
+    if start and not _as_good(network, scores, before, gaps):
         parameters, scores = start.network, before
     # A gap that the scans cannot show is imputed as the package would.
     factors = dict(start.factors) if start else {}
@@ -118,6 +160,18 @@ def kept(
 
     named = {f"{NETWORK}{name}": tensor for name, tensor in parameters.items()}
     return named | {f"{FACTOR}{gap}": factor for gap, factor in factors.items()}
+
+
+def _as_good(network: LineNetwork, scores: Scores, before: Scores, gaps: Collection[int]) -> bool:
+    if isinstance(network, LatentLineNetwork):  # its moments are those of the start
+        return nats(scores, gaps) <= nats(before, gaps)
+    return gain_db(scores, gaps) >= gain_db(before, gaps)
+
+
+def _mean(values: Mapping[int, float], gaps: Collection[int]) -> float:
+    wanted = [value for gap, value in values.items() if gap in gaps]
+    known = wanted or list(values.values())
+    return float(np.mean(known)) if known else 0.0
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

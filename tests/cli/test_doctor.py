@@ -21,6 +21,7 @@ def broken_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_a_sound_machine_passes_and_says_what_it_is() -> None:
     result = run("--json", "--device", "cpu")
 

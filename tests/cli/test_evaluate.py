@@ -2,7 +2,9 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -10,6 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from mriimpute.cli import app
+from mriimpute.impute import Imputation
+from mriimpute.impute.interpolate import Interpolation
+from mriimpute.volume import Volume
 
 REPORT = {"settings.json", "metrics.csv", "distance.csv", "summary.json"} | {
     "figure.png",
@@ -88,6 +93,57 @@ def test_subjects_that_cannot_be_scored_are_named_and_the_others_are_scored(sim:
     assert stderr.splitlines()[-1] == "left out: 3: sub-2, sub-0_T1w, sub-3_T1w"
     summary = json.loads((sim.parent / "out" / "summary.json").read_text())
     assert (summary["subjects"], summary["left_out"]) == (1, ["sub-2", "sub-0_T1w", "sub-3_T1w"])
+
+
+@pytest.fixture
+def buggy(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes interpolation of that kind fail on the first scan that it is asked about."""
+    real = Interpolation.impute
+
+    def install(kind: str) -> None:
+        asked: list[str] = []
+
+        def impute(self: Interpolation, volume: Volume, **rest: Any) -> Imputation:
+            asked.append(self.kind)
+            if asked.count(kind) == 1 and self.kind == kind:
+                raise KeyError("slab")
+            return real(self, volume, **rest)
+
+        monkeypatch.setattr(Interpolation, "impute", impute)
+
+    return install
+
+
+def test_a_bug_in_a_method_loses_one_row_is_named_at_the_end_and_tried_again(
+    sim: Path, buggy: Callable[[str], None]
+) -> None:
+    copied(sim, "sub-2")
+    words = (sim, "--methods", "linear,pchip", "-o", sim.parent / "out")
+    buggy("pchip")
+
+    code, stdout, stderr = call(*words)
+    again = call(*words)
+
+    assert code == 1
+    assert "error: pchip on sub-1_T1w: unexpected KeyError: 'slab'" in stderr.splitlines()
+    assert "Traceback" not in stderr
+    assert stderr.splitlines()[-1] == (
+        "failed: 1: pchip on sub-1_T1w; the same command tries only what is missing"
+    )
+    lines = [line.split() for line in stdout.splitlines()[1:]]
+    assert [line[0] for line in lines] == ["method", "linear", "pchip"]
+    assert lines[2][-3:] == ["1", "of", "2"]
+    assert again[0] == 0, again[2]
+    assert "failed on" not in again[1]
+
+
+def test_debug_shows_where_a_method_failed(sim: Path, buggy: Callable[[str], None]) -> None:
+    buggy("pchip")
+
+    code, _, stderr = call(sim, "--methods", "linear,pchip", "--debug")
+
+    assert code == 1
+    assert 'raise KeyError("slab")' in stderr
 
 
 @pytest.mark.parametrize("others", [0, 1])

@@ -176,6 +176,7 @@ def test_help_has_a_line_for_every_model() -> None:
     assert all(f"{name}:" in text for name in names())
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_scans_are_read_side_by_side_into_a_cache_that_other_runs_share(
     cohort: Path, tmp_path: Path
 ) -> None:

@@ -1,12 +1,11 @@
 """Two processes that share a command, as `torchrun` would start them.
 
-They are forked from one that has loaded torch, which takes seconds, and meet on the loopback
-interface by a port that the system chooses.
+They meet on the loopback interface by a port that the system chooses.
 """
 
-import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -18,8 +17,12 @@ from torch.distributed import TCPStore
 
 Words = Sequence[object]
 Begin = Callable[..., "Pair"]
+Apart = Callable[..., BaseProcess]
 
 SIZE = 2
+
+COURSE = {"batch": 4, "report": 40, "patches": 160, "save_minutes": 0.002}
+"""Of a training of 40 steps that writes its first checkpoint after a few."""
 
 RANK = """
 import os, sys
@@ -27,9 +30,6 @@ import torch
 
 os.environ.update(environment)
 torch.set_num_threads(1)
-file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-for stream in (1, 2):
-    os.dup2(file, stream)
 
 from mriimpute.cli import app
 
@@ -47,20 +47,24 @@ class Pair:
     Args:
         commands: One after the other.
         logs: Folder for what each process says.
+        apart: Starts a process.
         store: What processes before them have used; None for a new one.
     """
 
     def __init__(
-        self, commands: Sequence[Words], logs: Path, store: TCPStore | None = None
+        self, commands: Sequence[Words], logs: Path, apart: Apart, store: TCPStore | None = None
     ) -> None:
         # As torchrun does: the store lives in neither of the two, and is never emptied.
         self.store = store or TCPStore("127.0.0.1", 0, None, True, wait_for_workers=False)
         said = [list(map(str, words)) for words in commands]
         self.logs = [logs / f"{rank}.log" for rank in range(SIZE)]
-        self.processes = [self._started(rank, said) for rank in range(SIZE)]
+        self.processes = [
+            apart(RANK, log, environment=self._environment(rank), commands=said)
+            for rank, log in enumerate(self.logs)
+        ]
 
-    def _started(self, rank: int, commands: Sequence[Sequence[str]]) -> BaseProcess:
-        environment = {
+    def _environment(self, rank: int) -> dict[str, str]:
+        return {
             "RANK": str(rank),
             "LOCAL_RANK": str(rank),
             "WORLD_SIZE": str(SIZE),
@@ -69,11 +73,6 @@ class Pair:
             "GLOO_SOCKET_IFNAME": "lo",
             "TORCHELASTIC_USE_AGENT_STORE": "True",
         }
-        known = {"environment": environment, "log": str(self.logs[rank]), "commands": commands}
-        context = multiprocessing.get_context("forkserver")
-        process = context.Process(target=exec, args=(RANK, known), daemon=True)
-        process.start()
-        return process
 
     def kill(self, rank: int) -> None:
         """Ends one of them at once, as a machine that goes down does."""
@@ -94,32 +93,15 @@ class Pair:
         return [log.read_text() for log in self.logs]
 
 
-@pytest.fixture(scope="session")
-def loaded() -> None:
-    """Makes processes start from one that has loaded all they need."""
-    wanted = [
-        "mriimpute.train.fit",
-        "mriimpute.impute.batch",
-        "mriimpute.impute.cross_plane_ridge",
-        "mriimpute.models.tae",
-        "mriimpute.cli",
-        "scipy.interpolate",
-        "skimage.filters",
-        "torch._dynamo",  # the optimisers want it
-        "torch.distributed",
-    ]
-    multiprocessing.set_forkserver_preload(wanted)
-
-
 @pytest.fixture
-def begin(loaded: None, tmp_path: Path) -> Iterator[Begin]:
+def begin(apart: Apart, tmp_path: Path) -> Iterator[Begin]:
     """Starts commands in two processes each."""
     begun: list[Pair] = []
 
     def start(*commands: Words, store: TCPStore | None = None) -> Pair:
         logs = tmp_path / f"logs{len(begun)}"
         logs.mkdir()
-        begun.append(Pair(commands, logs, store))
+        begun.append(Pair(commands, logs, apart, store))
         return begun[-1]
 
     yield start
@@ -127,6 +109,14 @@ def begin(loaded: None, tmp_path: Path) -> Iterator[Begin]:
     for pair in begun:
         for process in pair.processes:
             process.kill()
+
+
+def first_checkpoint(run: Path) -> Path:
+    """Waits until a training has written a checkpoint; returns its file."""
+    path = run / "checkpoint.safetensors"
+    while not path.exists():
+        time.sleep(0.01)
+    return path
 
 
 @pytest.fixture

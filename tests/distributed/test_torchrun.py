@@ -4,13 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from .conftest import Begin
-from .test_train import journal, words
+from .conftest import COURSE, Begin, first_checkpoint
+from .test_train import assert_same_run, words
 
 TORCHRUN = [
     *(sys.executable, "-m", "torch.distributed.run"),
@@ -31,19 +30,14 @@ def worker(agent: int, rank: int) -> int:
 def test_torchrun_restarts_a_run_that_lost_a_process_and_nothing_is_lost(
     cohort: Path, tmp_path: Path, begin: Begin
 ) -> None:
-    course = {"batch": 4, "report": 40, "patches": 160, "save_minutes": 0.002}
-    whole, parts = (words(cohort, tmp_path / n, "conv-mean", **course) for n in ("whole", "parts"))
-    checkpoint = tmp_path / "parts" / "checkpoint.safetensors"
+    whole, parts = (words(cohort, tmp_path / n, "conv-mean", **COURSE) for n in ("whole", "parts"))
 
     unbroken = begin(whole)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     broken = subprocess.Popen([*TORCHRUN, *map(str, parts)], env=environment)  # noqa: S603
-    while not checkpoint.exists():
-        time.sleep(0.01)
+    first_checkpoint(tmp_path / "parts")
     os.kill(worker(broken.pid, 1), signal.SIGKILL)
 
     assert broken.wait(600) == 0
     assert unbroken.ended() == [0, 0]
-    for name in ("model.safetensors", "checkpoint.safetensors"):
-        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert journal(tmp_path / "parts") == journal(tmp_path / "whole")
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typer.testing import CliRunner
 from mriimpute.checkpoint import load
 from mriimpute.cli import app
 
-from .conftest import Begin, Pair
+from .conftest import COURSE, Begin, Pair, first_checkpoint
 
 WHO = ("one", "two")
 SMALL = {"batch": 5, "report": 4, "val_patches": 4, "rate": 0.01, "clip": 1e9}
@@ -64,6 +63,12 @@ def journal(run: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
     clock = ("seconds", "patches_per_second", "steps_per_second")
     return [{k: v for k, v in line.items() if k not in clock} for line in lines]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in ("model.safetensors", "checkpoint.safetensors"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    assert journal(one) == journal(other)
 
 
 def gradients(run: Path) -> dict[str, Tensor]:
@@ -127,13 +132,10 @@ def test_losses_are_those_of_one_process_and_in_one_journal(
 def test_killed_process_ends_the_run_and_the_same_command_loses_nothing(
     cohort: Path, tmp_path: Path, begin: Begin
 ) -> None:
-    course = {"batch": 4, "report": 40, "patches": 160, "save_minutes": 0.002}
-    whole, parts = (words(cohort, tmp_path / n, "conv-mean", **course) for n in ("whole", "parts"))
-    checkpoint = tmp_path / "parts" / "checkpoint.safetensors"
+    whole, parts = (words(cohort, tmp_path / n, "conv-mean", **COURSE) for n in ("whole", "parts"))
 
     broken = begin(parts)
-    while not checkpoint.exists():
-        time.sleep(0.01)
+    checkpoint = first_checkpoint(tmp_path / "parts")
     broken.kill(1)
     statuses = broken.ended()
     step = load(checkpoint, kind="state")[1]["state"]["step"]
@@ -143,21 +145,14 @@ def test_killed_process_ends_the_run_and_the_same_command_loses_nothing(
     assert "error: another process of this run has ended" in broken.said()[0]
     assert 0 < step < 40
     assert unbroken.ended() == mended.ended() == [0, 0]
-    for name in ("model.safetensors", "checkpoint.safetensors"):
-        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert journal(tmp_path / "parts") == journal(tmp_path / "whole")
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
 
 
 def test_wish_of_one_process_to_stop_stops_both_and_the_run_goes_on(
     cohort: Path, tmp_path: Path, begin: Begin
 ) -> None:
-    course = {"batch": 4, "report": 40, "patches": 160, "save_minutes": 0.002}
-    command = words(cohort, tmp_path / "run", "ppca", **course)
-    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
-
-    pair = begin(command)
-    while not checkpoint.exists():
-        time.sleep(0.01)
+    pair = begin(words(cohort, tmp_path / "run", "ppca", **COURSE))
+    checkpoint = first_checkpoint(tmp_path / "run")
     pair.interrupt(1)
 
     assert pair.ended() == [0, 130]

@@ -82,7 +82,7 @@ def test_program_that_fails_on_one_scan_stops_neither_the_others_nor_itself_on_t
         ("sub-1_T1w", "linear"),
         ("sub-1_T1w", "choosy"),
     }
-    assert summary.left_out == ("choosy on sub-2_T1w",)
+    assert summary.failed == {"choosy": ("sub-2_T1w",)}
 
 
 def test_program_that_fails_stops_with_what_it_said(sim: Path, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from mriimpute.evaluate.definitions import DEFINITIONS, definitions_text, meanin
 from mriimpute.evaluate.exam import Exam
 from mriimpute.evaluate.protocol import INPAINT, PAPER, PROTOCOLS, SLICES
 from mriimpute.evaluate.regions import REGION_METRICS
-from mriimpute.evaluate.scores import METRICS, examine, row_of
+from mriimpute.evaluate.row import METRICS, row_of
+from mriimpute.evaluate.scores import examine
 from mriimpute.evaluate.summary import summarise
 from mriimpute.evaluate.tables import write_tables
 from mriimpute.impute import Imputation, Imputer, Trace
@@ -297,7 +298,9 @@ def test_curves_that_not_all_have_have_no_mean() -> None:
 def test_tables_hold_curves_traces_and_comparisons(exam: Exam, tmp_path: Path) -> None:
     summary = summary_of(exam, 5, tmp_path)
 
-    write_tables(summary, {}, dict.fromkeys(("linear", "cubic", "ours"), "v"))
+    write_tables(
+        dataclasses.replace(summary, fingerprints=dict.fromkeys(("linear", "cubic", "ours"), "v"))
+    )
 
     def table(name: str) -> list[dict[str, str]]:
         with (tmp_path / name).open(newline="") as file:

@@ -7,18 +7,33 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mriimpute.errors import ConfigError, GeometryError, OutputError, VolumeError
-from mriimpute.evaluate import Summary, contenders, evaluate
-from mriimpute.evaluate.cases import find_cases, read_exam
-from mriimpute.impute import Imputation
+from mriimpute.errors import (
+    ConfigError,
+    GeometryError,
+    MriImputeError,
+    OutputError,
+    ResourceError,
+    TrainingError,
+    VolumeError,
+)
+from mriimpute.evaluate import Row, Summary, contenders, evaluate, run
+from mriimpute.evaluate.cases import Case, find_cases, read_exam
+from mriimpute.evaluate.exam import Exam
+from mriimpute.evaluate.failures import comparable
+from mriimpute.evaluate.row import METRICS as SCORES
+from mriimpute.impute import Imputation, Imputer
 from mriimpute.impute.interpolate import Interpolation
 from mriimpute.progress import Track
 from mriimpute.volume import Volume
@@ -26,6 +41,7 @@ from mriimpute.volume import Volume
 T = TypeVar("T")
 
 METHODS = ["linear", "pchip"]
+HARD = VolumeError("too hard", hint="ask for less")
 CLOCKED = {"seconds", "seconds_per_draw"}
 
 COMMAND = """
@@ -41,17 +57,18 @@ if __name__ == "__main__":
 class Picky(Interpolation):
     """Interpolates, but not every scan."""
 
-    def __init__(self, refused: Callable[[Volume], bool]) -> None:
+    def __init__(self, refused: Callable[[Volume], bool], error: BaseException) -> None:
         super().__init__("linear")
         self.name = "picky"
         self.refused = refused
+        self.error = error
 
     def impute(
         self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
     ) -> Imputation:
         """Returns what interpolation does, or refuses."""
         if self.refused(volume):
-            raise VolumeError("too hard", hint="ask for less")
+            raise self.error
         return super().impute(volume, seed=seed, case=case, tile=tile)
 
 
@@ -87,16 +104,15 @@ def four(tmp_path: Path, write: Callable[..., None]) -> Path:
 
 
 @pytest.fixture
-def picky(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Volume], bool]], None]:
+def picky(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Takes the place of `pchip`."""
     real = contenders.load_imputer
 
-    def install(refused: Callable[[Volume], bool]) -> None:
-        monkeypatch.setattr(
-            contenders,
-            "load_imputer",
-            lambda name, device: Picky(refused) if name == "pchip" else real(name, device=device),
-        )
+    def install(refused: Callable[[Volume], bool], error: BaseException = HARD) -> None:
+        def load(name: str, *, device: str) -> Imputer:
+            return Picky(refused, error) if name == "pchip" else real(name, device=device)
+
+        monkeypatch.setattr(contenders, "load_imputer", load)
 
     return install
 
@@ -123,6 +139,7 @@ def stopped_after(count: int) -> Track:
     return track
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_any_number_of_jobs_gives_the_same_report(four: Path) -> None:
     find_cases(four)[1].scan.write_bytes(b"no image")
     alone = told_of(four, out=four.parent / "one", jobs=1)
@@ -187,7 +204,10 @@ def test_method_that_fails_on_a_scan_stops_no_other_and_no_scan_counts_for_some_
 
     summary, told = told_of(four)
 
-    assert told == list(summary.left_out) == ["pchip on sub-2_T1w"]
+    assert told == ["pchip on sub-2_T1w"]
+    assert summary.failed == {"pchip": ("sub-2_T1w",)}
+    assert summary.failures("pchip") == "1 of 4"
+    assert (summary.left_out, summary.not_compared) == ((), ())
     assert {row.subject for row in summary.rows} == {"sub-0", "sub-1", "sub-3"}
     assert summary.subjects == 3
     rows = {path.name for path in (four.parent / "report" / "rows").iterdir()}
@@ -218,6 +238,8 @@ def test_method_that_always_fails_leaves_the_others_to_be_compared(
     assert {row.method for row in summary.rows} == {"linear"}
     assert summary.subjects == 4
     assert set(summary.fingerprints) == {"linear"}
+    assert summary.not_compared == ("pchip",)
+    assert summary.failures("pchip") == "4 of 4"
 
 
 def test_failure_is_an_error_where_nobody_is_told(four: Path, picky: Callable[..., None]) -> None:
@@ -229,13 +251,168 @@ def test_failure_is_an_error_where_nobody_is_told(four: Path, picky: Callable[..
     assert caught.value.hint == "ask for less"
 
 
-def test_errors_keep_their_hint_on_the_way_from_a_worker() -> None:
-    sent = ForkingPickler.dumps(GeometryError("shifted", hint="shift it back"))
+def test_a_bug_in_a_method_stops_no_other_and_is_named_with_its_traceback(
+    four: Path, picky: Callable[..., None]
+) -> None:
+    hard = brightness_of(four, 2)
+    picky(lambda volume: float(np.nansum(volume.data)) == hard, KeyError("slab"))
+    told: dict[str, MriImputeError] = {}
 
-    error = ForkingPickler.loads(sent)
+    summary = evaluate(four, four.parent / "report", methods=METHODS, on_failure=told.__setitem__)
 
-    assert isinstance(error, GeometryError)
-    assert (str(error), error.hint) == ("shifted", "shift it back")
+    assert summary.failed == {"pchip": ("sub-2_T1w",)}
+    assert summary.subjects == 3
+    error = told["pchip on sub-2_T1w"]
+    assert str(error) == "pchip on sub-2_T1w: unexpected KeyError: 'slab'"
+    assert "this is a bug" in error.hint
+    assert "raise self.error" in "".join(traceback.format_exception(error))
+
+
+def test_after_a_bug_only_what_failed_is_tried_again(
+    four: Path, picky: Callable[..., None]
+) -> None:
+    hard = brightness_of(four, 2)
+    picky(lambda volume: float(np.nansum(volume.data)) == hard, KeyError("slab"))
+    told_of(four)
+    rows = {p: p.stat().st_mtime_ns for p in (four.parent / "report" / "rows").iterdir()}
+    picky(lambda volume: float(np.nansum(volume.data)) != hard, AssertionError("asked again"))
+
+    summary, told = told_of(four)
+
+    assert not told
+    assert not summary.failed
+    assert all(path.stat().st_mtime_ns == written for path, written in rows.items())
+    assert summary.subjects == 4
+
+
+@pytest.mark.parametrize(
+    "error", [TrainingError("no finite loss", hint="lower the rate"), KeyError("slab")]
+)
+def test_method_that_cannot_be_fitted_fails_on_every_scan_and_stops_no_other(
+    four: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> Path:
+        raise error
+
+    monkeypatch.setattr(contenders, "_fitted", fail)
+
+    summary, told = told_of(four, methods=["ppca", "linear"])
+
+    assert summary.not_compared == ("ppca",)
+    assert summary.failures("ppca") == "4 of 4"
+    assert told == [f"ppca on sub-{n}_T1w" for n in range(4)]
+    assert summary.subjects == 4
+
+
+def test_setting_that_fitting_refuses_stops_at_once(
+    four: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> Path:
+        raise ConfigError("no scan to train on", hint="simulate more")
+
+    monkeypatch.setattr(contenders, "_fitted", refuse)
+
+    with pytest.raises(ConfigError, match="no scan to train on"):
+        told_of(four, methods=["ppca", "linear"])
+
+
+def test_scan_that_reading_stumbles_over_stops_no_other(
+    four: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(case: Case, **rest: object) -> Exam:
+        if case.subject == "sub-1":
+            raise IndexError("out of bounds")
+        return read_exam(case)
+
+    monkeypatch.setattr(run, "read_exam", stumble)
+
+    summary, told = told_of(four)
+
+    assert told == list(summary.left_out) == ["sub-1_T1w"]
+    assert summary.scans_tried == summary.subjects == 3
+    assert not summary.failed
+
+
+@pytest.mark.parametrize(
+    ("error", "stop"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (MemoryError(), ResourceError),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), ResourceError),
+    ],
+)
+def test_ctrl_c_and_too_little_memory_stop_everything(
+    four: Path,
+    picky: Callable[..., None],
+    error: BaseException,
+    stop: type[BaseException],
+) -> None:
+    picky(lambda volume: True, error)
+
+    with pytest.raises(stop):
+        told_of(four)
+
+    rows = {path.name for path in (four.parent / "report" / "rows").iterdir()}
+    assert rows == {"sub-0_T1w_linear.json"}
+
+
+def test_failure_is_written_where_the_numbers_are(four: Path, picky: Callable[..., None]) -> None:
+    hard = brightness_of(four, 2)
+    picky(lambda volume: float(np.nansum(volume.data)) == hard, KeyError("slab"))
+
+    told_of(four)
+
+    stored = json.loads((four.parent / "report" / "summary.json").read_text())
+    assert stored["failed"] == {"pchip": ["sub-2_T1w"]}
+    assert (stored["scans_tried"], stored["scans"], stored["left_out"]) == (4, 3, [])
+
+
+def row(scan: str, method: str) -> Row:
+    """A row of which nothing counts but whose it is."""
+    counts = {"draws": 0, "voxels": 1, "data_range": 1.0, "bins": (), "regions": ()}
+    scores = dict.fromkeys(SCORES, 0.5)
+    return Row(subject=scan, scan=scan, method=method, **scores, **counts)  # type: ignore[arg-type]
+
+
+def compared(have: dict[str, str]) -> tuple[set[str], set[str]]:
+    """Methods and scans that are compared, of methods that have these scans."""
+    rows = {(scan, method): row(scan, method) for method, own in have.items() for scan in own}
+    left = comparable(rows, sorted({scan for scan, _ in rows}), list(have))
+    assert len({(r.scan, r.method) for r in left}) == len(left)
+    methods, scans = {r.method for r in left}, {r.scan for r in left}
+    assert len(left) == len(methods) * len(scans)
+    return methods, scans
+
+
+def test_methods_that_fail_most_are_left_out_until_half_of_the_scans_are_shared() -> None:
+    assert compared({"a": "12345678", "b": "1234567"}) == ({"a", "b"}, set("1234567"))
+    assert compared({"a": "12345678", "b": "123"}) == ({"a"}, set("12345678"))
+    assert compared({"a": "1234567", "b": "45", "c": "2345678"}) == ({"a", "c"}, set("234567"))
+    assert compared({"a": "123", "b": "456", "c": ""})[1] in (set("123"), set("456"))
+
+
+@given(st.lists(st.sets(st.sampled_from("12345678")), min_size=1, max_size=5))
+def test_whatever_fails_there_is_a_comparison(have: list[set[str]]) -> None:
+    named = {f"m{number}": "".join(scans) for number, scans in enumerate(have)}
+    if not any(have):
+        return
+
+    methods, scans = compared(named)
+
+    assert methods
+    assert scans
+    assert all(scans <= set(named[method]) for method in methods)
+
+
+def test_errors_keep_hint_and_notes_on_the_way_from_a_worker() -> None:
+    error = GeometryError("shifted", hint="shift it back")
+    error.add_note("where")
+
+    arrived = ForkingPickler.loads(ForkingPickler.dumps(error))
+
+    assert isinstance(arrived, GeometryError)
+    assert (str(arrived), arrived.hint) == ("shifted", "shift it back")
+    assert arrived.__notes__ == ["where"]
 
 
 def test_several_processes_never_share_a_gpu(
@@ -256,6 +433,24 @@ def test_other_weights_are_noticed_before_anything_is_scored(
 
     with pytest.raises(OutputError, match="was made by another linear"):
         evaluate(four, four.parent / "report", methods=["linear", "cubic"])
+
+
+def test_what_a_method_imputed_is_gone_before_the_next_one_begins(
+    four: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, images, alive = Interpolation.impute, [], []
+
+    def impute(self: Interpolation, volume: Volume, **rest: Any) -> Imputation:
+        alive.append(sum(image() is not None for image in images))
+        answer = real(self, volume, **rest)
+        images.append(weakref.ref(answer.mean))
+        return answer
+
+    monkeypatch.setattr(Interpolation, "impute", impute)
+
+    told_of(four)
+
+    assert alive == [0] * 8
 
 
 def test_every_row_has_its_picture_and_only_the_first_scan_its_draws(four: Path) -> None:

@@ -23,7 +23,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
 from typer.testing import CliRunner
 
 from mriimpute import files
@@ -50,17 +49,12 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork, SIGKILL, 
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four made-up heads of 8 mm voxels in `full`, every third slice of each in `sim`."""
+def made(
+    tmp_path_factory: pytest.TempPathFactory, made_up_heads: Callable[[Path, int], None]
+) -> Path:
+    """Four made-up heads in `full`, every third slice of each in `sim`."""
     folder = tmp_path_factory.mktemp("made")
-    rng = np.random.default_rng(0)
-    distance = np.linalg.norm(np.indices((24, 28, 22)).T - [11.5, 13.5, 10.5], axis=-1).T
-    for number in range(1, 5):
-        texture = ndimage.gaussian_filter(rng.normal(size=distance.shape), 1.2)
-        head = np.where(distance < 9, 500 + 600 * texture, 0).astype(np.float32)
-        path = folder / "full" / f"sub-{number}" / "anat" / f"sub-{number}_T1w.nii"
-        path.parent.mkdir(parents=True)
-        nib.save(nib.Nifti1Image(head, np.diag([8.0, 8, 8, 1])), path)
+    made_up_heads(folder / "full", 4)
     commands = commands_on(folder, folder / "sim")
     assert CliRunner().invoke(app, commands["simulate"]).exit_code == 0
     return folder

@@ -185,7 +185,9 @@ def test_loss_that_is_not_finite_stops_the_fit(generator: torch.Generator) -> No
         restore(torch.where(observed, torch.inf, y), observed)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"average": 1.0}, {"hold_out": -0.1}])
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"average": 1.0}, {"hold_out": -0.1}, {"least": -1}]
+)
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PriorConfig(**wrong)

@@ -11,7 +11,7 @@ import pytest
 from mriimpute.evaluate import Estimate, Panel, Row, Standing, Summary, View
 from mriimpute.evaluate.bins import BIN_METRICS, Bin
 from mriimpute.evaluate.curves import Curves
-from mriimpute.evaluate.scores import METRICS
+from mriimpute.evaluate.row import METRICS
 from mriimpute.impute import Trace
 from mriimpute.seeds import numpy_stream
 from mriimpute.statistics import Comparison

@@ -202,6 +202,25 @@ def test_the_page_names_who_was_left_out_and_does_not_rank_few(
     assert "0.40 to" not in text
 
 
+def test_the_page_names_methods_that_failed_and_ranks_none_on_fewer_scans(
+    tmp_path: Path, make_summary: MakeSummary, read_page: ReadPage
+) -> None:
+    summary = dataclasses.replace(
+        make_summary(subjects=6),
+        failed={"ridge": ("sub-8_T1w",), "lost": ("sub-1_T1w", "sub-7_T1w", "sub-8_T1w")},
+        scans_tried=7,
+    )
+
+    write_page(tmp_path / "index.html", summary)
+
+    text = read_page(tmp_path / "index.html").text
+    assert "ridge failed on 1 of 7 scans: sub-8_T1w." in text
+    assert "lost failed on 3 of 7 scans: sub-1_T1w, sub-7_T1w, sub-8_T1w. It is not" in text
+    assert "Compared on 6 of 7 scans, the same for all" in text
+    table = text[text.index("Accuracy of the mean") :]
+    assert table.index("failed on") < table.index("1 of 7") < table.index("3 of 7")
+
+
 def test_the_page_says_what_it_rests_on(page: Path, read_page: ReadPage) -> None:
     text = read_page(page).text
 

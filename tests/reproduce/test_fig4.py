@@ -92,6 +92,7 @@ def test_pixel_mean_is_that_of_what_was_observed() -> None:
     np.testing.assert_array_equal(means, [[3.0, 0.0]])
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_two_jobs_give_the_numbers_of_one(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from mriimpute.evaluate.scores import examine
 from mriimpute.geometry import rotation
 from mriimpute.impute import load_imputer
 from mriimpute.reproduce import _run, supervised
-from mriimpute.reproduce._contract import Outcome, Task
+from mriimpute.reproduce._contract import Conclusion, Outcome
 from mriimpute.reproduce._data import Data
 from mriimpute.reproduce._simulation import Simulation
 from mriimpute.seeds import numpy_stream
@@ -26,6 +26,7 @@ EVERY, PHASE = 3, 1
 PARTS = {"sub-1": "train", "sub-2": "train", "sub-3": "val"} | {
     f"sub-{n}": "test" for n in range(4, 9)
 }
+TASKS = {task.key[0]: task for task in supervised.tasks("smoke", 0)}
 PLAIN = LineConfig(own_gap=1.0, gamma=0.0, contrast=0.0, short=0.0, thick=0.0, smooth=0.0, lines=3)
 
 
@@ -79,13 +80,9 @@ def truth_of(sim: Path, name: str) -> Path:
     return sim / "truth" / name / "anat" / f"{name}_T1w.nii.gz"
 
 
-def task_of(method: str) -> Task:
-    return next(task for task in supervised.tasks("smoke", 0) if task.key == (method,))
-
-
 def perform(sim: Path, runs: Path, method: str) -> Outcome:
     data = Data(None, sim, runs)
-    return supervised.perform(task_of(method), data, seed=0, device="cpu")
+    return supervised.perform(TASKS[method], data, seed=0, device="cpu")
 
 
 def outcomes(**psnr: list[float]) -> dict[tuple[str, ...], Outcome]:
@@ -200,7 +197,14 @@ def test_supervised_run_that_was_stopped_ends_with_the_bytes_of_one_that_was_not
     assert parts.numbers == whole.numbers
 
 
-def test_smoke_run_says_what_is_kept_and_begins_anew_when_told(sim: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def supervised_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An experiment of one task."""
+    monkeypatch.setattr(supervised, "tasks", lambda budget, seed: [TASKS["supervised"]])
+    monkeypatch.setattr(supervised, "conclude", lambda *_: Conclusion([], [], []))
+
+
+def test_smoke_run_says_what_is_kept(sim: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
     _run.reproduce("supervised", Data(None, sim), out, budget="smoke")
@@ -210,21 +214,29 @@ def test_smoke_run_says_what_is_kept_and_begins_anew_when_told(sim: Path, tmp_pa
     assert [row[0] for row in table["rows"]] == [task["key"][0] for task in record["tasks"]]
     assert all(len(task["numbers"]["psnr_db"]) == 5 for task in record["tasks"])
     assert len(kept["rows"]) == len(record["claims"]) == 1
+
+
+@pytest.mark.usefixtures("supervised_alone")
+def test_run_begins_anew_when_told(sim: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _run.reproduce("supervised", Data(None, sim), out, budget="smoke")
     run = out / "runs" / "supervised" / "model.safetensors"
     before = run.stat().st_mtime_ns
+
     with pytest.raises(OutputError, match="holds supervised with seed 0"):
         _run.reproduce("supervised", Data(None, sim), out, budget="smoke", seed=1)
     options: Any = {"budget": "smoke", "seed": 1, "overwrite": True}
     _run.reproduce("supervised", Data(None, sim), out, **options)
+
     assert run.stat().st_mtime_ns > before
 
 
+@pytest.mark.usefixtures("supervised_alone")
 def test_run_stopped_inside_its_first_training_goes_on(
     sim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, tasks = tmp_path / "out", supervised.tasks("smoke", 0)
+    out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(supervised, "tasks", lambda budget, seed: tasks[::-1])
         patch.setattr("mriimpute.train.stop.Stop.wanted", property(lambda _: True))
         with pytest.raises(KeyboardInterrupt):
             _run.reproduce("supervised", Data(None, sim), out, budget="smoke")

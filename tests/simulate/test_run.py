@@ -3,12 +3,12 @@
 import csv
 import json
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Literal
 
 import nibabel as nib
 import numpy as np
@@ -17,7 +17,8 @@ import pytest
 from mriimpute.errors import ConfigError, OutputError
 from mriimpute.geometry import obliquity_deg
 from mriimpute.io import read_scan
-from mriimpute.simulate import SimulationConfig, simulate
+from mriimpute.simulate import SimulationConfig, run, simulate
+from mriimpute.simulate.head import needed_bytes
 
 Heads = Callable[..., Path]
 
@@ -35,6 +36,7 @@ def image(out: Path, part: str, name: str) -> nib.Nifti1Image:
     return nib.load(out / part / name.split("_")[0] / "anat" / f"{name}.nii.gz")
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_one_and_two_jobs_write_the_same_bytes(
     heads: Heads, small: SimulationConfig, tmp_path: Path
 ) -> None:
@@ -44,6 +46,61 @@ def test_one_and_two_jobs_write_the_same_bytes(
     simulate(source, tmp_path / "two", small, seed=3, jobs=2)
 
     assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+@pytest.mark.usefixtures("quick_processes")
+def test_too_little_memory_is_told_before_it_is_taken(
+    heads: Heads, small: SimulationConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need = needed_bytes((16, 16, 16), (12, 14, 12), small)
+    source, rooms = heads(3), {"enough": 2 * need, "too little": 2 * need - 1}
+    problems = {}
+
+    for name, room in rooms.items():
+        monkeypatch.setattr(run, "available_bytes", lambda _, room=room: room)
+        report = simulate(source, tmp_path / name, small, seed=0, jobs=2)
+        problems[name] = [failure.problem for failure in report.failures]
+
+    assert not problems["enough"]
+    assert len(problems["too little"]) == 3
+    assert all("nii.gz: needs about" in problem for problem in problems["too little"])
+    assert not list((tmp_path / "too little").rglob("*.nii.gz"))
+
+
+MEASURED = """
+from pathlib import Path
+from mriimpute.bench._timing import resident_bytes
+from mriimpute.simulate import SimulationConfig, head
+from mriimpute.simulate.cases import find_cases
+
+(case,) = find_cases(Path(source))
+config = SimulationConfig(register=False, box_mm=(96.0, 112.0, 88.0), space=space)
+before = resident_bytes()
+head.simulate_head(case, Path(out), config, seed=0)
+print(resident_bytes(peak=True) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what was held")
+@pytest.mark.parametrize("space", ["native", "template"])
+def test_memory_taken_is_below_its_estimate_and_of_its_order(
+    space: Literal["native", "template"],
+    tmp_path: Path,
+    rng: np.random.Generator,
+    apart: Callable[..., BaseProcess],
+) -> None:
+    shape = (96, 112, 88)
+    scan = tmp_path / "scan.nii"
+    nib.save(nib.Nifti1Image(rng.integers(0, 900, shape).astype(np.int16), np.eye(4)), scan)
+
+    process = apart(
+        MEASURED, tmp_path / "said.txt", source=str(scan), out=str(tmp_path / "out"), space=space
+    )
+    process.join(120)
+
+    taken = int((tmp_path / "said.txt").read_text())
+    config = SimulationConfig(register=False, space=space)
+    assert taken < needed_bytes(shape, shape, config) < 4 * taken
 
 
 KILLED = """
@@ -59,19 +116,10 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_jobs_end_with_a_simulation_that_is_killed(tmp_path: Path) -> None:
-    script = tmp_path / "killed.py"
-    script.write_text(KILLED)
-    command = [sys.executable, script]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:  # noqa: S603
-        assert parent.stdout is not None
-        said = [parent.stdout.readline() for _ in range(2)]
-
-        parent.send_signal(signal.SIGKILL)
-
-        parent.communicate(timeout=20)  # waits for all that can write: for the jobs, too
-    assert said == ["at work\n"] * 2
+def test_jobs_end_with_a_simulation_that_is_killed(
+    killed: Callable[[str, int], list[str]],
+) -> None:
+    assert killed(KILLED, 2) == ["at work\n"] * 2
 
 
 def test_another_seed_turns_the_heads_otherwise(

@@ -61,8 +61,8 @@ def settings() -> Settings:
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
     """Puts weights of a tiny network into the package; as they begin, they interpolate."""
 
-    def arrange(*, seed: int = 7) -> Path:
-        size = {"channels": 4, "blocks": 1, "hidden": 4}
+    def arrange(*, seed: int = 7, channels: int = 4) -> Path:
+        size = {"channels": channels, "blocks": 1, "hidden": channels}
         network = build(Config(**size), seed=seed)
         tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
         tensors |= {f"factor.{gap}": np.full(gap - 1, 1.5, np.float32) for gap in (2, 5)}

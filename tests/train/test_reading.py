@@ -251,6 +251,7 @@ def test_no_more_than_one_scan_is_in_memory_at_a_time(
     assert not any(image() is not None for image in images)
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_two_processes_read_a_cohort_to_the_same_model(sim: Path, tmp_path: Path) -> None:
     models = [learn(sim, tmp_path / str(jobs), "ppca", jobs=jobs) for jobs in (1, 2)]
 
