@@ -60,6 +60,7 @@ def adapted(
         own_gap=0.0,
         thick=float(thick),
         smooth=0.0,
+        extracted=0.0,
         gamma=0.1,
         contrast=0.0,
     )

@@ -27,7 +27,9 @@ PARTS = {"sub-1": "train", "sub-2": "train", "sub-3": "val"} | {
     f"sub-{n}": "test" for n in range(4, 9)
 }
 TASKS = {task.key[0]: task for task in supervised.tasks("smoke", 0)}
-PLAIN = LineConfig(own_gap=1.0, gamma=0.0, contrast=0.0, short=0.0, thick=0.0, smooth=0.0, lines=3)
+PLAIN = LineConfig(
+    own_gap=1.0, gamma=0.0, contrast=0.0, short=0.0, thick=0.0, smooth=0.0, extracted=0.0, lines=3
+)
 
 
 def affine() -> np.ndarray:
