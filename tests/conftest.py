@@ -2,10 +2,11 @@
 
 import gc
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -20,7 +21,11 @@ import torch
 from hypothesis import settings
 from scipy import ndimage
 
-from mriimpute.seeds import numpy_stream, stream
+from mriimpute.seeds import fixed, numpy_stream, stream
+
+# Tensors of tests are tiny: threads that wait for each other take longer than one of them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of other processes
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True)
 settings.load_profile("quick")
@@ -39,6 +44,13 @@ def checked(decorate: Callable[..., Decorator], **options: Any) -> Decorator:
 
 
 jaxtyping.jaxtyped = partial(checked, jaxtyping.jaxtyped)  # what `--jaxtyping-packages` adds
+
+
+@pytest.fixture(autouse=True)
+def parameters(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Initial parameters of a model do not depend on the tests before."""
+    with fixed(0, "parameters", request.node.nodeid):
+        yield
 
 
 @pytest.fixture
