@@ -161,7 +161,7 @@ def test_program_ends_with_whoever_asked_for_its_work(tmp_path: Path, number: in
         "from mriimpute.volume import Volume\n"
         "data = np.ones((4, 4, 5), np.float32)\n"
         "volume = Volume(data, np.arange(5) % 2 == np.zeros(data.shape), np.eye(4))\n"
-        f"External('e', {rival(tmp_path, body + 'time.sleep(60)').command!r})"
+        f"External('e', {rival(tmp_path, body + 'time.sleep(300)').command!r})"
         ".impute(volume, seed=0, case='c', tile=9)\n"
     )
     process = subprocess.Popen(  # noqa: S603
@@ -170,7 +170,7 @@ def test_program_ends_with_whoever_asked_for_its_work(tmp_path: Path, number: in
     wait_for(lambda: pid.is_file() and bool(pid.read_text()))
 
     process.send_signal(number)
-    process.wait(10)
+    process.wait(60)
 
     assert_ends(int(pid.read_text()))
 
