@@ -15,7 +15,7 @@ from jaxtyping import Float32
 from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
-from mriimpute.data.foreground import depths_mm
+from mriimpute.data.appearance import as_extracted, recoloured
 from mriimpute.data.slices import SliceScan, gaps_of
 
 __all__ = [
@@ -51,18 +51,7 @@ SMOOTHEST = 1.2
 """Standard deviation of the strongest blur, in pixels."""
 
 # Named here, as annotations of functions inside functions are evaluated anew for every crop.
-Image = Float32[np.ndarray, "p w"]
 Hidden = tuple[Float32[np.ndarray, "n w"], Float32[np.ndarray, "t m w"]]
-
-SCALP_MM = 8.0, 18.0
-"""Depth from which on something is left of a head that is shown as an extracted brain."""
-
-WAVES, WAVE_MM = 10, 2.5
-"""Knots across a slice, and standard deviation, of how the surface of such a brain goes in and
-out."""
-
-LEAST_BRAIN = 0.05
-"""Share of the pixels of a slice that must be left for it to be shown so."""
 
 SIGMA_PER_FWHM = 1 / np.sqrt(8 * np.log(2))
 
@@ -308,12 +297,12 @@ def _cut(
     before = generator.integers(extent)
     flips = tuple(axis for axis in (0, 1) if generator.random() < 0.5)
     blur = generator.uniform(0, SMOOTHEST) if generator.random() < config.smooth else None
-    recoloured = _recoloured(config, generator)
-    extracted = _extracted(scan, config, generator)
+    recolour = recoloured(config.gamma, config.contrast, generator)
+    extract = as_extracted(scan, config.extracted, generator)
 
     def cut() -> Hidden:
         number, *pixel = place()
-        whole = extracted(scan.slices[number])
+        whole = extract(scan.slices[number])
         image = whole.T if turn else whole
         room = np.array(image.shape) - extent
         around = np.array(pixel[::-1] if turn else pixel)
@@ -323,7 +312,7 @@ def _cut(
         crop = np.flip(crop, flips)
         if blur is not None:
             crop = ndimage.gaussian_filter(crop, blur, mode="nearest")
-        return hide(recoloured(crop), gap, step, thickness)
+        return hide(recolour(crop), gap, step, thickness)
 
     return cut
 
@@ -341,44 +330,6 @@ def _place(
         return number, x, y
 
     return find
-
-
-def _extracted(
-    scan: SliceScan, config: LineConfig, generator: np.random.Generator
-) -> Callable[[Image], Image]:
-    """Draws what then shows a slice of a head as that of a brain that was extracted from it."""
-    depth_mm = generator.uniform(*SCALP_MM)
-    waves = WAVE_MM * generator.standard_normal((WAVES, WAVES))
-    if generator.random() >= config.extracted:
-        return lambda image: image
-
-    def extract(image: Image) -> Image:
-        shown = image.astype(np.float32)
-        depth = depths_mm(shown, scan.foreground, scan.pixel_mm)
-        surface = depth_mm + ndimage.zoom(waves, np.divide(image.shape, WAVES), order=3)
-        brain = depth > np.maximum(surface, 0)
-        if brain.mean() < LEAST_BRAIN:
-            return shown
-        # Without bright fat, what is white is the brain.
-        white = max(float(np.percentile(shown[brain], 99)), scan.foreground)
-        return np.where(brain, shown / np.float32(white), np.float32(0))
-
-    return extract
-
-
-def _recoloured(config: LineConfig, generator: np.random.Generator) -> Callable[[Image], Image]:
-    """Draws what then shows a crop as another scanner, or another contrast, might."""
-    power, gain = np.exp(generator.uniform(-1, 1, 2) * [config.gamma, 0.2])
-    knots = generator.random(6)
-    is_curve = generator.random() < config.contrast
-
-    def recolour(crop: Image) -> Image:
-        if is_curve:
-            curve = np.interp(crop, np.linspace(0, 1, 7), [0.0, *knots])
-            return (curve + np.maximum(crop - 1, 0) + np.minimum(crop, 0)).astype(np.float32)
-        return (gain * np.sign(crop) * np.abs(crop) ** power).astype(np.float32)
-
-    return recolour
 
 
 def _gathered(
