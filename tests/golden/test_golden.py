@@ -1,0 +1,42 @@
+"""What the package computes stays what it is, up to the rounding of other processors."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parent
+
+AMPLIFIED = ("deep-image-prior",)
+"""Hundreds of steps amplify the last digit of a sum."""
+
+
+@pytest.fixture(scope="module")
+def record() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("record", FOLDER / "record.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_method_computes_what_it_did(record: ModuleType) -> None:
+    expected = json.loads((FOLDER / "numbers.json").read_text())
+
+    found = {name: numbers for name, _, numbers in record.entries()}
+
+    assert found.keys() == expected.keys()
+    for name, numbers in expected.items():
+        if not name.startswith(AMPLIFIED):
+            np.testing.assert_allclose(found[name], numbers, rtol=2e-3, atol=1e-3, err_msg=name)
+
+
+def test_what_differs_from_call_to_call_is_left_out(record: ModuleType) -> None:
+    table = {"psnr_db": 30.5, "seconds": 2.0, "rows": [{"name": "a", "seconds_per_draw": 1.0}]}
+
+    assert record.plain(table) == {"psnr_db": 30.5, "rows": [{"name": "a"}]}
+    assert list(record.numbers(record.plain(table))) == [30.5]
