@@ -1,4 +1,4 @@
-"""The layers of the package: a module imports from its own package and from below, never sideways.
+"""The house: imports point downwards, no method imports another, each library has its rooms.
 
 Read from the syntax trees, so imports inside functions count, too.
 """
@@ -15,22 +15,29 @@ ROOT = Path(mriimpute.__file__).parent
 
 LAYERS = [
     {"errors", "seeds", "progress", "stopwatch"},
-    {"config", "files", "device", "distributed", "memory", "statistics", "workers"},
-    {"provenance", "volume", "geometry"},
-    {"io", "metrics"},
+    {"config", "files", "device", "distributed", "memory", "workers"},
+    {"checkpoint", "geometry", "provenance", "volume"},
+    {"interpolation", "io", "metrics"},
     {"simulate"},
-    {"data"},
-    {"nn"},
-    {"models"},
-    {"inference", "checkpoint"},
-    {"train", "impute"},
-    {"evaluate", "bench", "reproduce", "doctor"},
+    {"cohort", "layers", "optim"},
+    {"methods"},
+    {"impute", "train"},
+    {"bench", "doctor", "evaluate", "papers"},
     {"report"},
     {"demo"},
     {"cli"},
     {"__main__"},
 ]
+"""From the ground up: a module imports from its own folder, and from below."""
+
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
+
+ROOMS = {"cross_plane", "deep_image_prior", "dictionary", "patches", "ridge"}
+SMALL_ROOMS = {"external", "interpolation"}
+"""Methods: a folder or a file each. What they share lies beside them, or below."""
+
+LOBBY = {"registry"}
+"""Knows all methods; none of them knows it."""
 
 # Who alone may import what. The names of folders or modules directly in the package.
 RESERVED = {
@@ -62,11 +69,16 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def inside(path: Path, package: str = "mriimpute") -> set[str]:
+    """The parts of a package that a file imports."""
+    above = f"{package}."
+    names = (name for name in imported(path) if name.startswith(above))
+    return {name.removeprefix(above).split(".")[0] for name in names}
+
+
 def parts_imported(path: Path) -> set[str]:
     """The parts of this package that a file imports, its own left out."""
-    inside = (name.split(".") for name in imported(path))
-    named = {words[1] for words in inside if words[0] == "mriimpute" and len(words) > 1}
-    return (named & set(HEIGHT)) - {part(path)}
+    return (inside(path) & set(HEIGHT)) - {part(path)}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -79,6 +91,25 @@ def test_imports_point_downwards(path: Path) -> None:
     wrong = {name for name in parts_imported(path) if HEIGHT[name] >= HEIGHT[part(path)]}
 
     assert not wrong, f"{path.relative_to(ROOT)} imports {wrong} from its own height or above"
+
+
+def test_every_method_is_a_room() -> None:
+    folders = {path.name for path in (ROOT / "methods").iterdir() if path.is_dir()}
+    files = {path.stem for path in (ROOT / "methods").glob("*.py")}
+
+    assert folders - {"__pycache__"} == ROOMS
+    assert files >= SMALL_ROOMS | LOBBY
+
+
+def test_no_method_imports_another() -> None:
+    methods = ROOT / "methods"
+    for path in methods.rglob("*.py"):
+        room = path.relative_to(methods).parts[0].removesuffix(".py")
+        if room in LOBBY or path == methods / "__init__.py":
+            continue
+        others = inside(path, "mriimpute.methods") & (ROOMS | SMALL_ROOMS | LOBBY) - {room}
+
+        assert not others, f"methods/{path.relative_to(methods)} imports {others}"
 
 
 @pytest.mark.parametrize("library", sorted(RESERVED))
@@ -102,6 +133,11 @@ def test_an_import_from_above_would_be_seen(tmp_path: Path) -> None:
     source = "def f():\n    from mriimpute import cli\n    import mriimpute.train.loop\n"
     (tmp_path / "x.py").write_text(source)
 
-    found = {name for name in imported(tmp_path / "x.py") if name.startswith("mriimpute.")}
+    assert inside(tmp_path / "x.py") == {"cli", "train"}
 
-    assert found == {"mriimpute.cli", "mriimpute.train.loop"}
+
+def test_an_import_of_another_method_would_be_seen(tmp_path: Path) -> None:
+    source = "from mriimpute.methods import noise\nfrom mriimpute.methods.ridge.moments import x\n"
+    (tmp_path / "x.py").write_text(source)
+
+    assert inside(tmp_path / "x.py", "mriimpute.methods") == {"noise", "ridge"}

@@ -10,13 +10,7 @@ import pytest
 import torch
 
 from mriimpute.errors import ResourceError
-from mriimpute.memory import (
-    available_bytes,
-    is_shortage,
-    main_memory,
-    require_room,
-    shortage_told,
-)
+from mriimpute.memory import available_bytes, is_shortage, main_memory, require_room, shortage_told
 
 GIB = 2**30
 

@@ -22,10 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mriimpute.bench.phantom import GAP, Shape, fine_shape
 from mriimpute.config import parse
-from mriimpute.impute.noise import WIDTHS
-from mriimpute.impute.texture import Draws, Texture
-from mriimpute.inference.cross_plane_network import BATCH, Config, build, objective, offsets_of
-from mriimpute.nn.lines import LineNetwork
+from mriimpute.methods.cross_plane.loss import BATCH, Config, build, objective, offsets_of
+from mriimpute.methods.cross_plane.network import LineNetwork
+from mriimpute.methods.noise import WIDTHS
+from mriimpute.methods.texture import Draws, Texture
 from mriimpute.train.settings import LineSettings, preset, read
 
 __all__ = [

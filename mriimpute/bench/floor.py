@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mriimpute.bench._timing import Timing, settled, timed
 from mriimpute.bench.arithmetic import ConvCall
+from mriimpute.bench.timing import Timing, settled, timed
 from mriimpute.seeds import stream
 
 __all__ = ["Convolutions", "Rate", "convolution_rate", "copy_rate", "product_rates"]

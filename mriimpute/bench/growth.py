@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mriimpute.bench._timing import Memory, resident_bytes, settled
 from mriimpute.bench.phantom import TINY, Shape, fine_shape, sparse_head, write_head
-from mriimpute.data import Cache, Cohort
-from mriimpute.impute import DEFAULT, load_imputer
-from mriimpute.train.lines import read_lines
+from mriimpute.bench.timing import Memory, resident_bytes, settled
+from mriimpute.cohort import Cache, Cohort
+from mriimpute.methods.cross_plane.examples import read_lines
+from mriimpute.methods.registry import DEFAULT, load_imputer
 from mriimpute.train.settings import LineSettings, preset, read
 
 __all__ = [

@@ -15,10 +15,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from mriimpute.bench._timing import Memory, Ratio, compared, resident_bytes, settled
 from mriimpute.bench.phantom import GAP
-from mriimpute.nn.convolution import ObservedConv
-from mriimpute.nn.linear import ObservedLinear, ObservedLocal
+from mriimpute.bench.timing import Memory, Ratio, compared, resident_bytes, settled
+from mriimpute.layers.convolution import ObservedConv
+from mriimpute.methods.patches.layers.linear import ObservedLinear, ObservedLocal
 from mriimpute.seeds import fixed, stream
 
 __all__ = ["LayerCost", "LocalMemory", "layer_costs", "local_memory"]

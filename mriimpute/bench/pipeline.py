@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mriimpute.bench._timing import Memory, Timing, resident_bytes, settled
 from mriimpute.bench.arithmetic import Counted, counted
 from mriimpute.bench.floor import OPERATIONS, Convolutions, convolution_rate
 from mriimpute.bench.phantom import TINY, Shape, fine_shape, write_head
-from mriimpute.impute import DEFAULT, Imputer, identity, load_imputer
+from mriimpute.bench.timing import Memory, Timing, resident_bytes, settled
 from mriimpute.impute.case import Request, impute_case
-from mriimpute.impute.plan import Case
+from mriimpute.impute.jobs import Case
+from mriimpute.methods.base import Imputer
+from mriimpute.methods.registry import DEFAULT, identity, load_imputer
 from mriimpute.stopwatch import listening
 
 __all__ = ["OUTSIDE", "Pipeline", "run_pipeline"]

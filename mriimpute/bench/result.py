@@ -5,18 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mriimpute.bench._timing import Timing
-from mriimpute.bench.contenders import Contender
+from mriimpute.bench.baselines import PAPER_RATIO, Prior
 from mriimpute.bench.expected import Expected
 from mriimpute.bench.floor import Rate
 from mriimpute.bench.growth import Growth
 from mriimpute.bench.layers import LayerCost, LocalMemory
+from mriimpute.bench.methods import Contender
 from mriimpute.bench.pipeline import Pipeline
-from mriimpute.bench.rivals import PAPER_RATIO, Prior
 from mriimpute.bench.scale import Scale
 from mriimpute.bench.settings import BenchConfig
 from mriimpute.bench.startup import Startup
-from mriimpute.impute import DEFAULT
+from mriimpute.bench.timing import Timing
+from mriimpute.methods.registry import DEFAULT
 
 __all__ = ["Bench", "plain"]
 

@@ -8,22 +8,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from mriimpute.bench._timing import Timing, apart
-from mriimpute.bench.contenders import Contender, measurable, measured
+from mriimpute.bench.baselines import prior, simpleitk
 from mriimpute.bench.expected import Expected, expected
 from mriimpute.bench.floor import copy_rate, product_rates
 from mriimpute.bench.growth import Growth, Point, cohort_point, draws_point, scaled, size_point
 from mriimpute.bench.layers import layer_costs, local_memory
+from mriimpute.bench.methods import Contender, measurable, measured
 from mriimpute.bench.phantom import Shape
 from mriimpute.bench.pipeline import Pipeline, run_pipeline
 from mriimpute.bench.result import Bench
-from mriimpute.bench.rivals import prior, simpleitk
 from mriimpute.bench.scale import Scale, scale_of
 from mriimpute.bench.settings import BenchConfig
 from mriimpute.bench.startup import startup
+from mriimpute.bench.timing import Timing, apart
 from mriimpute.bench.training import Step
 from mriimpute.errors import ConfigError
-from mriimpute.impute import DEFAULT
+from mriimpute.methods.registry import DEFAULT
 from mriimpute.progress import Track
 
 __all__ = ["bench"]

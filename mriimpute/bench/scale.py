@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from mriimpute.bench.phantom import GAP, Shape, fine_shape
 from mriimpute.bench.training import Step
-from mriimpute.data.lines import LineConfig
+from mriimpute.methods.cross_plane.hidden_lines import LineConfig
 
 __all__ = ["SCANS", "Scale", "scale_of"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mriimpute.bench._timing import Timing, timed
 from mriimpute.bench.phantom import TINY, Shape, fine_shape, write_head
+from mriimpute.bench.timing import Timing, timed
 
 __all__ = ["Startup", "startup"]
 

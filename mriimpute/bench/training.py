@@ -7,20 +7,20 @@ from itertools import count
 
 import torch
 
-from mriimpute.bench._timing import Timing, settled
 from mriimpute.bench.phantom import Shape, sparse_head
+from mriimpute.bench.timing import Timing, settled
+from mriimpute.cohort import draw_patches
+from mriimpute.cohort.slices import SliceScan, acquired_slices
+from mriimpute.cohort.sparse import sparse
 from mriimpute.config import parse
-from mriimpute.data import draw_patches
-from mriimpute.data.lines import draw_lines
-from mriimpute.data.slices import SliceScan, acquired_slices
-from mriimpute.data.sparse import sparse
-from mriimpute.inference.cross_plane_network import Config, build, conditions
-from mriimpute.inference.cross_plane_network import objective as line_objective
+from mriimpute.methods.cross_plane.hidden_lines import draw_lines
+from mriimpute.methods.cross_plane.loss import Config, build, conditions
+from mriimpute.methods.cross_plane.loss import objective as line_objective
+from mriimpute.methods.patches.objective import objective
+from mriimpute.methods.patches.state import State
+from mriimpute.optim.descent import Descent
 from mriimpute.seeds import numpy_stream, stream
-from mriimpute.train.descent import Descent
-from mriimpute.train.objective import objective
 from mriimpute.train.settings import LineSettings, Settings, preset, read
-from mriimpute.train.state import State
 
 __all__ = ["Step", "training_step"]
 

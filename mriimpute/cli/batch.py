@@ -11,7 +11,7 @@ from mriimpute.cli.run import Run
 
 if TYPE_CHECKING:
     from mriimpute.impute.batch import Batch
-    from mriimpute.impute.plan import Case
+    from mriimpute.impute.jobs import Case
 
 __all__ = ["work_through"]
 
@@ -66,7 +66,7 @@ def _impute(run: Run, batch: "Batch", case: "Case") -> None:
 
 
 def _summarise(run: Run, batch: "Batch") -> None:
-    from mriimpute.impute.dataset import NOTICE
+    from mriimpute.impute.bids import NOTICE
 
     rows = batch.rows()
     if len(rows) > LONGEST_TABLE:

@@ -136,8 +136,8 @@ def evaluate(
     from mriimpute import evaluate as library
     from mriimpute.evaluate.failures import pairs
     from mriimpute.files import located
-    from mriimpute.impute.external import parse_external
     from mriimpute.io import stem
+    from mriimpute.methods.external import parse_external
     from mriimpute.report import table_of, write_comparison, write_figure, write_page
 
     first = located(source[0])

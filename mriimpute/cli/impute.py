@@ -10,7 +10,7 @@ import typer
 from mriimpute.cli.app import command
 from mriimpute.cli.batch import work_through
 from mriimpute.cli.run import Run
-from mriimpute.cli.spread import Spread
+from mriimpute.cli.variadic import Spread
 from mriimpute.device import TILE
 from mriimpute.errors import ConfigError
 
@@ -195,12 +195,12 @@ def impute(
     Example: mriimpute impute scan.nii.gz --samples 20
     """
     from mriimpute.distributed import joined
-    from mriimpute.impute import FITTED, METHODS, identity, load_imputer
     from mriimpute.impute.batch import Batch, Part
     from mriimpute.impute.case import Request, require_draws
-    from mriimpute.impute.plan import plan
+    from mriimpute.impute.jobs import plan
     from mriimpute.impute.sources import protect
     from mriimpute.io.bids import Selection, read_queries
+    from mriimpute.methods.registry import FITTED, METHODS, identity, load_imputer
 
     if dicom_identity and not dicom_out:
         raise typer.BadParameter("--dicom-identity needs --dicom-out")

@@ -31,7 +31,7 @@ def inspect(
 
     Example: mriimpute inspect scan.nii.gz
     """
-    from mriimpute.data.inspection import inspection
+    from mriimpute.cohort.inspection import inspection
     from mriimpute.io import find_scans, read_scan
 
     failed = []

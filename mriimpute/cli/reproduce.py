@@ -8,7 +8,7 @@ import typer
 from mriimpute.cli.app import command
 from mriimpute.cli.output import show_table
 from mriimpute.cli.run import Run
-from mriimpute.reproduce import listing
+from mriimpute.papers import listing
 
 __all__ = ["reproduce"]
 
@@ -30,10 +30,10 @@ def reproduce(
     jobs: Jobs = 1,
 ) -> None:
     """Repeats an experiment and shows its tables, and which claims of the paper hold."""
+    from mriimpute.papers._data import Data
+    from mriimpute.papers._run import reproduce as perform
+    from mriimpute.papers._tables import text
     from mriimpute.report import write_panels
-    from mriimpute.reproduce._data import Data
-    from mriimpute.reproduce._run import reproduce as perform
-    from mriimpute.reproduce._tables import text
 
     folder = out or Path(f"{experiment}_{budget}")
     options: Any = {"seed": run.seed, "device": run.device, "overwrite": run.overwrite}

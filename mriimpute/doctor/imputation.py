@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Float32
 
 from mriimpute.checkpoint import load
-from mriimpute.doctor._contract import Check, at_most
+from mriimpute.doctor.check import Check, at_most
 from mriimpute.errors import MriImputeError
 from mriimpute.files import shipped
-from mriimpute.impute import DEFAULT, Imputer, load_imputer
 from mriimpute.io import read_scan
+from mriimpute.methods.base import Imputer
+from mriimpute.methods.registry import DEFAULT, load_imputer
 from mriimpute.simulate.template import mni152
 from mriimpute.volume import Volume
 

@@ -10,7 +10,7 @@ from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
-from mriimpute.doctor._contract import Check
+from mriimpute.doctor.check import Check
 from mriimpute.memory import main_memory
 from mriimpute.provenance import version_of
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mriimpute.doctor._contract import Check, at_most
+from mriimpute.doctor.check import Check, at_most
 from mriimpute.seeds import numpy_stream, stream
 
 __all__ = ["conv", "numeric_checks", "relative_error"]

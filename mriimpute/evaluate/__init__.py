@@ -3,16 +3,16 @@
 Nothing else opens truth but `mriimpute reproduce`.
 """
 
-from mriimpute.evaluate.contenders import DEFAULT_METHODS
 from mriimpute.evaluate.curves import Curves
+from mriimpute.evaluate.methods import DEFAULT_METHODS
 from mriimpute.evaluate.panels import Panel, View
 from mriimpute.evaluate.protocol import Protocol, ProtocolName
 from mriimpute.evaluate.regions import Region
-from mriimpute.evaluate.row import Row
+from mriimpute.evaluate.result import Row
 from mriimpute.evaluate.run import evaluate
 from mriimpute.evaluate.summary import Estimate, LabelStanding, Standing, Summary
 from mriimpute.evaluate.without_truth import without_truth
-from mriimpute.statistics import Comparison
+from mriimpute.metrics.statistics import Comparison
 
 __all__ = [
     "DEFAULT_METHODS",

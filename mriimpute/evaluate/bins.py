@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from mriimpute.evaluate.answer import Answer
-from mriimpute.evaluate.exam import Exam
+from mriimpute.evaluate.prediction import Answer
+from mriimpute.evaluate.test_case import Exam
 
 __all__ = ["BIN_METRICS", "EDGE_STEPS", "Bin", "bins_of"]
 

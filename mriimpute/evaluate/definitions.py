@@ -3,10 +3,10 @@
 import textwrap
 from dataclasses import dataclass
 
-from mriimpute.evaluate.answer import FLOOR_PERCENT
+from mriimpute.evaluate.prediction import FLOOR_PERCENT
 from mriimpute.evaluate.protocol import PAPER, PROTOCOLS, Protocol
 from mriimpute.evaluate.regions import FEWEST_VOXELS
-from mriimpute.statistics import FEWEST_SUBJECTS, RESAMPLES
+from mriimpute.metrics.statistics import FEWEST_SUBJECTS, RESAMPLES
 
 __all__ = ["DEFINITIONS", "Definition", "definitions_text", "meanings"]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mriimpute.errors import MethodError, MriImputeError, VolumeError
-from mriimpute.evaluate.row import Row
+from mriimpute.evaluate.result import Row
 from mriimpute.memory import is_shortage, shortage_told
 
 __all__ = ["Scored", "as_told", "comparable", "pair", "pairs"]

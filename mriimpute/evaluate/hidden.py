@@ -17,16 +17,16 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from mriimpute.data import normalisation, observed_beside
-from mriimpute.data.foreground import foreground_level
-from mriimpute.data.grid import refinement, spread
+from mriimpute.cohort import normalisation, observed_beside
+from mriimpute.cohort.foreground import foreground_level
+from mriimpute.cohort.target_grid import refinement, spread
 from mriimpute.errors import VolumeError
-from mriimpute.evaluate.exam import DATA_RANGE_PERCENTILE, Exam, SparseCase
 from mriimpute.evaluate.protocol import LINES, SLICES
+from mriimpute.evaluate.test_case import DATA_RANGE_PERCENTILE, Exam, SparseCase
 from mriimpute.geometry import Stack, find_stack
-from mriimpute.impute import Imputation, Imputer
-from mriimpute.impute.interpolate import interpolated
+from mriimpute.interpolation import interpolated
 from mriimpute.io import checksum, read_scan
+from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.volume import Volume
 
 __all__ = ["Finer", "Hidden", "HiddenCase", "read_hidden"]

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from mriimpute.evaluate.exam import Exam
+from mriimpute.evaluate.test_case import Exam
 from mriimpute.files import atomic
 from mriimpute.geometry import Stack
-from mriimpute.impute import Imputation
+from mriimpute.methods.base import Imputation
 
 __all__ = ["Panel", "View", "cut", "read_panel", "write_panel"]
 

@@ -8,7 +8,22 @@ from functools import partial
 from pathlib import Path
 
 from mriimpute.errors import MriImputeError
-from mriimpute.evaluate.cases import (
+from mriimpute.evaluate.failures import pairs
+from mriimpute.evaluate.methods import (
+    DEFAULT_METHODS,
+    Contender,
+    gather,
+    require_known,
+    require_unseen,
+)
+from mriimpute.evaluate.panels import Panel
+from mriimpute.evaluate.protocol import Protocol, ProtocolName, resolve
+from mriimpute.evaluate.result import Row
+from mriimpute.evaluate.scoring import C, Work, score_all
+from mriimpute.evaluate.store import Store
+from mriimpute.evaluate.summary import FEWEST_SUBJECTS, Summary, summarise
+from mriimpute.evaluate.tables import write_tables
+from mriimpute.evaluate.test_set import (
     RECORD,
     OnFailure,
     ScoredSplit,
@@ -16,23 +31,8 @@ from mriimpute.evaluate.cases import (
     read_exam,
     thickness_of,
 )
-from mriimpute.evaluate.contenders import (
-    DEFAULT_METHODS,
-    Contender,
-    gather,
-    require_known,
-    require_unseen,
-)
-from mriimpute.evaluate.failures import pairs
-from mriimpute.evaluate.panels import Panel
-from mriimpute.evaluate.protocol import Protocol, ProtocolName, resolve
-from mriimpute.evaluate.row import Row
-from mriimpute.evaluate.scoring import C, Work, score_all
-from mriimpute.evaluate.store import Store
-from mriimpute.evaluate.summary import FEWEST_SUBJECTS, Summary, summarise
-from mriimpute.evaluate.tables import write_tables
 from mriimpute.files import sha256
-from mriimpute.impute.external import External
+from mriimpute.methods.external import External
 from mriimpute.metrics import COVERAGE_DRAWS
 from mriimpute.progress import Track, silent
 

@@ -18,15 +18,15 @@ from jaxtyping import Float32
 from mriimpute import metrics
 from mriimpute.device import TILE
 from mriimpute.errors import VolumeError
-from mriimpute.evaluate.answer import SHARES, Answer
 from mriimpute.evaluate.bins import EDGE_STEPS, Bin, bins_of
 from mriimpute.evaluate.curves import Curves
-from mriimpute.evaluate.exam import Exam
-from mriimpute.evaluate.key import Key, key_of, stripes_of
+from mriimpute.evaluate.prediction import SHARES, Answer
+from mriimpute.evaluate.reference import Key, key_of, stripes_of
 from mriimpute.evaluate.regions import KINDS, Region, regional_means, score_regions
-from mriimpute.evaluate.row import Row
+from mriimpute.evaluate.result import Row
 from mriimpute.evaluate.structures import found
-from mriimpute.impute import Imputation, Imputer
+from mriimpute.evaluate.test_case import Exam
+from mriimpute.methods.base import Imputation, Imputer
 
 __all__ = ["examine"]
 

@@ -16,19 +16,19 @@ from multiprocessing.synchronize import Event
 from typing import Generic, TypeVar
 
 from mriimpute.errors import ConfigError, MriImputeError, ResourceError
-from mriimpute.evaluate.cases import OnFailure
-from mriimpute.evaluate.contenders import Contender
-from mriimpute.evaluate.exam import Exam, SparseCase
 from mriimpute.evaluate.failures import Scored, as_told, comparable, pair
 from mriimpute.evaluate.hidden import Finer
 from mriimpute.evaluate.inpainting import inpainting_scores
+from mriimpute.evaluate.methods import Contender
 from mriimpute.evaluate.panels import DRAWS, Panel, cut
 from mriimpute.evaluate.protocol import INPAINT
-from mriimpute.evaluate.row import Row
+from mriimpute.evaluate.result import Row
 from mriimpute.evaluate.scores import examine
 from mriimpute.evaluate.store import Store
-from mriimpute.impute import Imputer
+from mriimpute.evaluate.test_case import Exam, SparseCase
+from mriimpute.evaluate.test_set import OnFailure
 from mriimpute.memory import keep_freed_memory
+from mriimpute.methods.base import Imputer
 from mriimpute.progress import Track
 from mriimpute.workers import begin_worker, divided_threads
 

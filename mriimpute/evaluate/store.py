@@ -14,9 +14,9 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 from mriimpute.errors import OutputError
-from mriimpute.evaluate.contenders import Contender
+from mriimpute.evaluate.methods import Contender
 from mriimpute.evaluate.panels import Panel, read_panel, write_panel
-from mriimpute.evaluate.row import Row, row_of
+from mriimpute.evaluate.result import Row, row_of
 from mriimpute.files import atomic, read_json, refuse_existing, write_json
 
 __all__ = ["Store"]

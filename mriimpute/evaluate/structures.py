@@ -21,8 +21,8 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int
 from scipy import ndimage
 
-from mriimpute.evaluate.exam import Exam
 from mriimpute.evaluate.regions import Region
+from mriimpute.evaluate.test_case import Exam
 
 __all__ = ["Structures", "found", "structures_of"]
 

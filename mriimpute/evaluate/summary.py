@@ -11,14 +11,14 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from mriimpute.evaluate.bins import BIN_METRICS, EDGE_STEPS, Bin
-from mriimpute.evaluate.contenders import PACKAGE
 from mriimpute.evaluate.curves import Curves, mean_of
+from mriimpute.evaluate.methods import PACKAGE
 from mriimpute.evaluate.panels import Panel
 from mriimpute.evaluate.protocol import PAPER, Protocol
 from mriimpute.evaluate.regions import REGION_METRICS, Region, RegionScores, score_regions
-from mriimpute.evaluate.row import METRICS, Row
-from mriimpute.impute.interpolate import Kind
-from mriimpute.statistics import FEWEST_SUBJECTS, Comparison, Estimate, compare, estimates
+from mriimpute.evaluate.result import METRICS, Row
+from mriimpute.interpolation import Kind
+from mriimpute.metrics.statistics import FEWEST_SUBJECTS, Comparison, Estimate, compare, estimates
 
 __all__ = [
     "FEWEST_SUBJECTS",

@@ -16,11 +16,11 @@ from typing import Any
 
 from mriimpute.evaluate.definitions import meanings
 from mriimpute.evaluate.regions import KINDS
-from mriimpute.evaluate.row import METRICS
+from mriimpute.evaluate.result import METRICS
 from mriimpute.evaluate.summary import Standing, Summary
 from mriimpute.files import write_json, write_tsv
+from mriimpute.metrics.statistics import Comparison, Estimate
 from mriimpute.provenance import versions
-from mriimpute.statistics import Comparison, Estimate
 
 __all__ = ["write_tables"]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import get_args
 
 from mriimpute.checkpoint import load
-from mriimpute.data.cohort import Split, sparse_scans, subjects_of
+from mriimpute.cohort.split import Split, sparse_scans, subjects_of
 from mriimpute.errors import ConfigError, VolumeError
-from mriimpute.evaluate.cases import OnFailure, ScoredSplit
-from mriimpute.evaluate.contenders import (
+from mriimpute.evaluate.hidden import Hidden, HiddenCase, read_hidden
+from mriimpute.evaluate.methods import (
     DEFAULT_METHODS,
     Contender,
     gather,
@@ -24,17 +24,17 @@ from mriimpute.evaluate.contenders import (
     require_unseen,
     to_fit,
 )
-from mriimpute.evaluate.hidden import Hidden, HiddenCase, read_hidden
 from mriimpute.evaluate.protocol import LINES, SLICES
 from mriimpute.evaluate.run import DEFINITIONS_VERSION, LeftOut, concluded
 from mriimpute.evaluate.scoring import Work
 from mriimpute.evaluate.store import Store
 from mriimpute.evaluate.summary import Summary
+from mriimpute.evaluate.test_set import OnFailure, ScoredSplit
 from mriimpute.files import refuse_inside
-from mriimpute.impute import model_file
-from mriimpute.impute.external import External
 from mriimpute.io import find_scans, stem
 from mriimpute.io.tree import subject
+from mriimpute.methods.external import External
+from mriimpute.methods.registry import model_file
 from mriimpute.progress import Track, silent
 from mriimpute.train.fit import fingerprint
 

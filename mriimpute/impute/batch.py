@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError, OutputError
-from mriimpute.impute._contract import Imputer
+from mriimpute.impute.bids import describe, require_own
 from mriimpute.impute.case import Request, impute_case, is_done, plain
-from mriimpute.impute.dataset import describe, require_own
-from mriimpute.impute.outcome import Outcome, Report, Status
-from mriimpute.impute.plan import Case
+from mriimpute.impute.jobs import Case
+from mriimpute.impute.report import Outcome, Report, Status
 from mriimpute.memory import shortage_told
+from mriimpute.methods.base import Imputer
 
 __all__ = ["Batch", "Datasets", "Part", "part_of"]
 

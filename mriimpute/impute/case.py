@@ -15,20 +15,20 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from mriimpute.data.cohort import observed_beside
-from mriimpute.data.grid import FineGrid, fine_volume
-from mriimpute.data.inspection import stated_thickness_mm
+from mriimpute.cohort.inspection import stated_thickness_mm
+from mriimpute.cohort.split import observed_beside
+from mriimpute.cohort.target_grid import FineGrid, fine_volume
 from mriimpute.device import TILE
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.files import writable_folder, write_json
-from mriimpute.impute._contract import Imputation, Imputer
-from mriimpute.impute.dataset import CONTENTS, NOTICE, sidecar
-from mriimpute.impute.footprint import fitting_tile
-from mriimpute.impute.plan import Case
-from mriimpute.impute.series import Export, remove_export, require_series, with_series
+from mriimpute.impute.bids import CONTENTS, NOTICE, sidecar
+from mriimpute.impute.dicom import Export, remove_export, require_series, with_series
+from mriimpute.impute.jobs import Case
 from mriimpute.impute.space import Write, writer
 from mriimpute.io import Form, Scan, checksum, read_scan
 from mriimpute.memory import available_bytes
+from mriimpute.methods.base import Imputation, Imputer
+from mriimpute.methods.footprint import fitting_tile
 from mriimpute.provenance import FOLDER
 from mriimpute.stopwatch import stage
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mriimpute.data.cohort import Split, scans_of
+from mriimpute.cohort.split import Split, scans_of
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.files import located
 from mriimpute.io import container_of, find_scans, stem

@@ -8,7 +8,7 @@ from typing import Literal, assert_never
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from mriimpute.data.grid import FineGrid
+from mriimpute.cohort.target_grid import FineGrid
 from mriimpute.geometry import resample
 from mriimpute.io import Scan, write_grid, write_image
 

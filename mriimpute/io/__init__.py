@@ -1,6 +1,6 @@
 """Scans in and out; the only package that imports nibabel and pydicom."""
 
-from mriimpute.io.dicom import checksum, container_of
+from mriimpute.io.dicom.series import checksum, container_of
 from mriimpute.io.grid import Frame, write_grid
 from mriimpute.io.nifti import Form, write_image
 from mriimpute.io.read import read_scan

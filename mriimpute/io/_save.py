@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mriimpute.files import atomic
-from mriimpute.io._gzip import gzipped
+from mriimpute.io.gzip import gzipped
 from mriimpute.stopwatch import stage
 
 __all__ = ["save"]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mriimpute.errors import GeometryError
 from mriimpute.geometry import grids_agree, is_invertible
-from mriimpute.io._load import image_dtype, load, voxels
 from mriimpute.io._save import save
+from mriimpute.io.load import image_dtype, load, voxels
 from mriimpute.io.scan import Scan, Stored, as_scan
 
 __all__ = ["Form", "read_nifti", "write_image"]

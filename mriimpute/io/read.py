@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mriimpute.io.dicom import holds_dicom, read_series
+from mriimpute.io.dicom.series import holds_dicom, read_series
 from mriimpute.io.nifti import Form, read_nifti
 from mriimpute.io.scan import Scan
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from mriimpute.errors import GeometryError, VolumeError
 from mriimpute.geometry import grids_agree, spacing_mm
-from mriimpute.io._dicom_planes import Series
-from mriimpute.io._load import load, voxels
+from mriimpute.io.dicom.planes import Series
+from mriimpute.io.load import load, voxels
 from mriimpute.volume import Volume
 
 __all__ = ["Scan", "Stored", "as_scan"]

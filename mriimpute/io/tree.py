@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mriimpute.errors import VolumeError
-from mriimpute.io._dicom_planes import Series
-from mriimpute.io._load import ENDINGS, has_ending
-from mriimpute.io.dicom import container_of, holds_dicom, is_archive, series_in
+from mriimpute.io.dicom.planes import Series
+from mriimpute.io.dicom.series import container_of, holds_dicom, is_archive, series_in
+from mriimpute.io.load import ENDINGS, has_ending
 
 __all__ = ["ENDINGS", "find_scans", "has_ending", "is_label", "stem", "subject"]
 

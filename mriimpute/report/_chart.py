@@ -23,8 +23,8 @@ from mriimpute.report._axes import (
     x_axis,
 )
 from mriimpute.report._html import Markup, tag
-from mriimpute.report._looks import Look
 from mriimpute.report._marks import Number, marker, polyline, stroke, words
+from mriimpute.report._styles import Look
 
 __all__ = ["Frame", "Series", "bars", "curves", "key_of", "strips"]
 

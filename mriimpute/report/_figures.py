@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from mriimpute.evaluate import Row, Standing, Summary
 from mriimpute.report._chart import Frame, Series, bars, curves, strips
 from mriimpute.report._html import Markup, join, tag
-from mriimpute.report._looks import Look
+from mriimpute.report._styles import Look
 
 __all__ = ["calibration", "distances", "fits", "gains", "times"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from mriimpute.report._html import Markup, tag
-from mriimpute.report._looks import Look
+from mriimpute.report._styles import Look
 
 __all__ = ["Number", "marker", "polyline", "stroke", "words"]
 

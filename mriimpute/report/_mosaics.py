@@ -13,15 +13,7 @@ from mriimpute import metrics
 from mriimpute.evaluate import Panel, View
 from mriimpute.report._flicker import flicker
 from mriimpute.report._html import Markup, join, tag
-from mriimpute.report._pictures import (
-    DIVERGING,
-    GREY,
-    SEQUENTIAL,
-    Album,
-    Plane,
-    Scale,
-    scale_bar,
-)
+from mriimpute.report._pictures import DIVERGING, GREY, SEQUENTIAL, Album, Plane, Scale, scale_bar
 
 __all__ = ["Mosaics", "flicker_of"]
 

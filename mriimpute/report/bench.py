@@ -7,11 +7,11 @@ Seconds hold for the machine and the day that stand above them.
 import math
 
 from mriimpute.bench import Bench
-from mriimpute.bench.contenders import Contender
+from mriimpute.bench.baselines import PAPER_RATIO
 from mriimpute.bench.floor import Rate
 from mriimpute.bench.growth import PowerLaw
+from mriimpute.bench.methods import Contender
 from mriimpute.bench.pipeline import FILES
-from mriimpute.bench.rivals import PAPER_RATIO
 from mriimpute.bench.scale import Scale
 from mriimpute.bench.training import Step
 from mriimpute.memory import sized

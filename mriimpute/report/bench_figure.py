@@ -6,7 +6,7 @@ from typing import Any
 from mriimpute.bench import Bench
 from mriimpute.bench.pipeline import FILES
 from mriimpute.files import atomic
-from mriimpute.report._looks import COLOURS
+from mriimpute.report._styles import COLOURS
 from mriimpute.report.bench import law_text
 
 __all__ = ["write_bench_figure"]

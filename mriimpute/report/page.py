@@ -11,14 +11,14 @@ from pathlib import Path
 from mriimpute.evaluate import Panel, Standing, Summary
 from mriimpute.evaluate.definitions import DEFINITIONS, meanings
 from mriimpute.evaluate.without_truth import SEEN
-from mriimpute.impute.dataset import NOTICE
+from mriimpute.impute.bids import NOTICE
 from mriimpute.provenance import versions
 from mriimpute.report import _figures, _scores
 from mriimpute.report._chart import key_of
 from mriimpute.report._html import Markup, document, join, pairs, tag, write_html
-from mriimpute.report._looks import Look, looks_of
 from mriimpute.report._mosaics import Mosaics, flicker_of
 from mriimpute.report._pictures import Album
+from mriimpute.report._styles import Look, looks_of
 
 __all__ = ["write_page"]
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mriimpute.files import atomic
-from mriimpute.report._looks import COLOURS
-from mriimpute.reproduce._contract import Bars, Conclusion, Images, Lines, Plot
+from mriimpute.papers._experiment import Bars, Conclusion, Images, Lines, Plot
+from mriimpute.report._styles import COLOURS
 
 __all__ = ["write_panels"]
 

@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from mriimpute.data.cohort import observed_beside
-from mriimpute.data.grid import fine_volume
+from mriimpute.cohort.split import observed_beside
+from mriimpute.cohort.target_grid import fine_volume
 from mriimpute.files import read_json
-from mriimpute.impute import load_imputer
+from mriimpute.impute.bids import NOTICE
 from mriimpute.impute.case import Request
-from mriimpute.impute.dataset import NOTICE
-from mriimpute.impute.plan import Case
+from mriimpute.impute.jobs import Case
 from mriimpute.io import read_scan
+from mriimpute.methods.registry import load_imputer
 from mriimpute.report._chart import Frame, Series, bars, curves
 from mriimpute.report._html import Markup, document, join, pairs, tag, write_html
-from mriimpute.report._looks import Look
 from mriimpute.report._pictures import Album
 from mriimpute.report._scan_pictures import Image, Pictures, Result
+from mriimpute.report._styles import Look
 from mriimpute.volume import Volume
 
 __all__ = ["write_scan_page"]

@@ -7,30 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mriimpute.data import Cache, Cohort, cohort, observed_beside
-from mriimpute.data.cohort import sparse_scans
+from mriimpute.cohort import Cache, Cohort, observed_beside
+from mriimpute.cohort.split import cohort, sparse_scans
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError, MriImputeError
 from mriimpute.files import refuse_inside
 from mriimpute.io import checksum
+from mriimpute.methods.cross_plane.examples import read_lines
+from mriimpute.methods.cross_plane.learner import finished, learn_lines
+from mriimpute.methods.cross_plane.weights import start_of
+from mriimpute.methods.patches.em_learner import maximise
+from mriimpute.methods.patches.learner import learn
+from mriimpute.methods.ridge.learner import accumulate
 from mriimpute.progress import Track
-from mriimpute.train.closed_form import accumulate
-from mriimpute.train.cross_plane import finished, learn_lines
-from mriimpute.train.expectation import maximise
-from mriimpute.train.folder import RunFolder
-from mriimpute.train.lines import read_lines
-from mriimpute.train.loop import learn
 from mriimpute.train.reading import readable
-from mriimpute.train.settings import (
-    CLOSED_FORM,
-    EmSettings,
-    LineSettings,
-    Settings,
-    read,
-    resolve,
-)
+from mriimpute.train.run_folder import RunFolder
+from mriimpute.train.settings import CLOSED_FORM, EmSettings, LineSettings, Settings, read, resolve
 from mriimpute.train.stop import Stop
-from mriimpute.train.weights import start_of
 
 __all__ = ["train"]
 

@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mriimpute.data import Cache, Cohort, fine_volume, observed_beside
-from mriimpute.data.preprocess import Task, preprocessed
+from mriimpute.cohort import Cache, Cohort, fine_volume, observed_beside
+from mriimpute.cohort.preprocess import Task, preprocessed
 from mriimpute.errors import MriImputeError, OutputError, VolumeError
 from mriimpute.io import read_scan
 from mriimpute.progress import Track

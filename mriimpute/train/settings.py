@@ -8,15 +8,16 @@ from importlib import import_module
 from importlib.resources import files
 from typing import Any, Literal
 
-from mriimpute import config, models
-from mriimpute.data import PatchConfig
-from mriimpute.data.lines import LineConfig
+from mriimpute import config
+from mriimpute.cohort import PatchConfig
 from mriimpute.errors import ConfigError
-from mriimpute.inference.cross_plane import Config as RidgeConfig
-from mriimpute.inference.cross_plane_network import Config as NetworkConfig
-from mriimpute.inference.cross_plane_network import Loss
-from mriimpute.inference.latent_lines import NAME as LATENT
-from mriimpute.inference.latent_lines import Config as LatentConfig
+from mriimpute.methods.cross_plane.hidden_lines import LineConfig
+from mriimpute.methods.cross_plane.latent import NAME as LATENT
+from mriimpute.methods.cross_plane.latent import Config as LatentConfig
+from mriimpute.methods.cross_plane.loss import Config as NetworkConfig
+from mriimpute.methods.cross_plane.loss import Loss
+from mriimpute.methods.patches import models
+from mriimpute.methods.ridge.moments import Config as RidgeConfig
 
 __all__ = [
     "CLOSED_FORM",
@@ -340,5 +341,8 @@ def _model(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
         CROSS_PLANE: NetworkConfig,
         LATENT: LatentConfig,
     }
-    kind = kinds.get(name) or import_module(f"mriimpute.models.{name.replace('-', '_')}").Config
+    kind = (
+        kinds.get(name)
+        or import_module(f"mriimpute.methods.patches.models.{name.replace('-', '_')}").Config
+    )
     return dataclasses.asdict(config.parse(kind, table, where="model"))

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mriimpute.bench.arithmetic import ConvCall, counted
 from mriimpute.bench.floor import convolution_rate, copy_rate, product_rates
-from mriimpute.inference.cross_plane_network import Config, build, offsets_of
+from mriimpute.methods.cross_plane.loss import Config, build, offsets_of
 
 
 def test_a_small_network_is_counted_as_by_hand() -> None:

@@ -13,12 +13,12 @@ from typer.testing import CliRunner, Result
 
 from mriimpute.bench import Bench, BenchConfig, bench, plain, startup
 from mriimpute.bench import run as run_module
-from mriimpute.bench.contenders import measurable, measured
+from mriimpute.bench.methods import measurable, measured
 from mriimpute.bench.pipeline import FILES
 from mriimpute.cli import app
 from mriimpute.errors import ConfigError
 from mriimpute.files import write_json
-from mriimpute.models import available
+from mriimpute.methods.patches.models import available
 from mriimpute.progress import silent
 from mriimpute.report.bench import bench_tables
 from mriimpute.train.settings import LATENT, names

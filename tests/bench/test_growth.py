@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mriimpute.bench import _timing
-from mriimpute.bench._timing import Memory, Timing, resident_bytes, timed
+from mriimpute.bench import timing as _timing
 from mriimpute.bench.growth import Growth, Point, power_law, scaled
 from mriimpute.bench.phantom import GAP, fine_shape, sparse_head, write_head
 from mriimpute.bench.scale import scale_of
+from mriimpute.bench.timing import Memory, Timing, resident_bytes, timed
 from mriimpute.bench.training import Step
-from mriimpute.data.grid import fine_volume
+from mriimpute.cohort.target_grid import fine_volume
 from mriimpute.errors import ResourceError
 from mriimpute.geometry import find_stack
 from mriimpute.io import read_scan
@@ -112,7 +112,7 @@ def test_the_peak_outlives_what_was_held(apart: Apart, tmp_path: Path) -> None:
     """In a process of its own: this one may have memory left over from other tests."""
     code = """
 import numpy as np
-from mriimpute.bench._timing import Memory, resident_bytes
+from mriimpute.bench.timing import Memory, resident_bytes
 before = resident_bytes()
 block = np.ones(300 * 2**17)
 during = resident_bytes()

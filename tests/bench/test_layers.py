@@ -7,15 +7,15 @@ import torch
 from torch.testing import assert_close
 
 from mriimpute.bench import layers as layers_module
-from mriimpute.bench._timing import Timing, compared
 from mriimpute.bench.arithmetic import counted
 from mriimpute.bench.expected import H200, draw_work, expected, line_work, step_work
 from mriimpute.bench.layers import layer_costs, local_memory
 from mriimpute.bench.scale import scale_of
 from mriimpute.bench.startup import _child, startup
+from mriimpute.bench.timing import Timing, compared
 from mriimpute.bench.training import Step
-from mriimpute.inference.cross_plane_network import Config, build, offsets_of
-from mriimpute.nn.linear import ObservedLinear
+from mriimpute.methods.cross_plane.loss import Config, build, offsets_of
+from mriimpute.methods.patches.layers.linear import ObservedLinear
 
 SHAPE = (192, 176, 224)
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app, bids
-from mriimpute.cli.spread import spread
+from mriimpute.cli.variadic import spread
 from mriimpute.files import sha256
 from mriimpute.impute import case as case_module
 from mriimpute.io import Scan

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from mriimpute.cli import app
-from mriimpute.impute import Imputation
-from mriimpute.impute.interpolate import Interpolation
+from mriimpute.methods.base import Imputation
+from mriimpute.methods.interpolation import Interpolation
 from mriimpute.volume import Volume
 
 REPORT = {"settings.json", "metrics.csv", "distance.csv", "summary.json"} | {

@@ -14,9 +14,9 @@ from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app
 from mriimpute.geometry import rotation
-from mriimpute.impute import Imputation
-from mriimpute.impute.cross_plane_ridge import CrossPlaneRidge
-from mriimpute.impute.interpolate import Interpolation
+from mriimpute.methods.base import Imputation
+from mriimpute.methods.interpolation import Interpolation
+from mriimpute.methods.ridge.imputer import CrossPlaneRidge
 from mriimpute.simulate.template import mni152
 from mriimpute.volume import Volume
 

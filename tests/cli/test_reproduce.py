@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mriimpute.cli import app
-from mriimpute.reproduce import available, listing
+from mriimpute.papers import available, listing
 
 
 @pytest.fixture

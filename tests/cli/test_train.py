@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from mriimpute.checkpoint import load, save
 from mriimpute.cli import app, train  # noqa: F401
-from mriimpute.inference.cross_plane_network import Config, build
+from mriimpute.methods.cross_plane.loss import Config, build
 from mriimpute.seeds import numpy_stream
 from mriimpute.train import names
 
@@ -44,7 +44,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tensors = build(Config(**size), seed=7).state_dict()
     path = tmp_path / "weights.safetensors"
     save(path, {f"network.{k}": v for k, v in tensors.items()}, {"model": size})
-    monkeypatch.setattr("mriimpute.train.weights.shipped", lambda name: path)
+    monkeypatch.setattr("mriimpute.methods.cross_plane.weights.shipped", lambda name: path)
     return path
 
 
@@ -132,7 +132,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_exits_with_130(
         return 0.01
 
     with monkeypatch.context() as patched:
-        patched.setattr("mriimpute.train.loop.rate", press)
+        patched.setattr("mriimpute.methods.patches.learner.rate", press)
         stopped = run(cohort, "-o", tmp_path / "run", *TINY)
     resumed = run(cohort, "-o", tmp_path / "run", *TINY)
 

@@ -10,7 +10,8 @@ import pytest
 from mriimpute.doctor import imputation
 from mriimpute.doctor.imputation import imputation_checks, package_checks, phantom
 from mriimpute.errors import VolumeError
-from mriimpute.impute import Imputation, Imputer, load_imputer
+from mriimpute.methods.base import Imputation, Imputer
+from mriimpute.methods.registry import load_imputer
 from mriimpute.volume import Volume
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mriimpute.doctor import Check
-from mriimpute.doctor._contract import at_most
+from mriimpute.doctor.check import at_most
 from mriimpute.doctor.numerics import numeric_checks
 
 Conv = Callable[..., Tensor]

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from mriimpute.errors import ConfigError, OutputError, VolumeError
-from mriimpute.evaluate import Summary, contenders, evaluate
-from mriimpute.evaluate.cases import ScoredSplit, find_cases, read_exam
-from mriimpute.evaluate.contenders import Contender
+from mriimpute.evaluate import Summary, evaluate
+from mriimpute.evaluate import methods as contenders
+from mriimpute.evaluate.methods import Contender
 from mriimpute.evaluate.panels import cut, read_panel, write_panel
 from mriimpute.evaluate.scores import examine
-from mriimpute.impute import Imputation, Imputer
+from mriimpute.evaluate.test_set import ScoredSplit, find_cases, read_exam
+from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.seeds import numpy_stream
 from mriimpute.volume import Volume
 

@@ -11,8 +11,8 @@ from mriimpute.errors import VolumeError
 from mriimpute.evaluate.hidden import Finer, Hidden, HiddenCase, read_hidden
 from mriimpute.evaluate.protocol import LINES, SLICES
 from mriimpute.geometry import rotation, transform
-from mriimpute.impute import Imputation, Imputer
-from mriimpute.impute.interpolate import Interpolation
+from mriimpute.methods.base import Imputation, Imputer
+from mriimpute.methods.interpolation import Interpolation
 from mriimpute.volume import Volume
 
 GAP = 3

@@ -10,19 +10,20 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mriimpute.evaluate import Row, Summary, contenders
+from mriimpute.evaluate import Row, Summary
+from mriimpute.evaluate import methods as contenders
 from mriimpute.evaluate.bins import BIN_METRICS
-from mriimpute.evaluate.cases import find_cases, read_exam
 from mriimpute.evaluate.curves import Curves, mean_of
 from mriimpute.evaluate.definitions import DEFINITIONS, definitions_text, meanings
-from mriimpute.evaluate.exam import Exam
 from mriimpute.evaluate.protocol import INPAINT, PAPER, PROTOCOLS, SLICES
 from mriimpute.evaluate.regions import REGION_METRICS
-from mriimpute.evaluate.row import METRICS, row_of
+from mriimpute.evaluate.result import METRICS, row_of
 from mriimpute.evaluate.scores import examine
 from mriimpute.evaluate.summary import summarise
 from mriimpute.evaluate.tables import write_tables
-from mriimpute.impute import Imputation, Imputer, Trace
+from mriimpute.evaluate.test_case import Exam
+from mriimpute.evaluate.test_set import find_cases, read_exam
+from mriimpute.methods.base import Imputation, Imputer, Trace
 from mriimpute.seeds import numpy_stream
 from mriimpute.volume import Volume
 

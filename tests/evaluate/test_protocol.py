@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from mriimpute.errors import ConfigError, OutputError
-from mriimpute.evaluate import contenders, evaluate
-from mriimpute.evaluate.cases import find_cases, read_exam
+from mriimpute.evaluate import evaluate
+from mriimpute.evaluate import methods as contenders
 from mriimpute.evaluate.inpainting import inpainting_scores
 from mriimpute.evaluate.protocol import INPAINT, PAPER, THICK, ProtocolName, resolve
-from mriimpute.impute import Imputation
-from mriimpute.impute.interpolate import Interpolation
+from mriimpute.evaluate.test_set import find_cases, read_exam
+from mriimpute.methods.base import Imputation
+from mriimpute.methods.interpolation import Interpolation
 from mriimpute.volume import Volume
 
 WINDOW = 5

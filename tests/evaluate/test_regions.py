@@ -12,8 +12,8 @@ import pytest
 
 from mriimpute import metrics
 from mriimpute.evaluate import Summary, evaluate
-from mriimpute.evaluate.cases import find_cases, read_exam
 from mriimpute.evaluate.regions import FEWEST_VOXELS, regional_means, score_regions
+from mriimpute.evaluate.test_set import find_cases, read_exam
 from mriimpute.seeds import numpy_stream
 
 REGIONS, VOXELS, DRAWS = 400, 100, 20

@@ -28,13 +28,14 @@ from mriimpute.errors import (
     TrainingError,
     VolumeError,
 )
-from mriimpute.evaluate import Row, Summary, contenders, evaluate, run
-from mriimpute.evaluate.cases import Case, find_cases, read_exam
-from mriimpute.evaluate.exam import Exam
+from mriimpute.evaluate import Row, Summary, evaluate, run
+from mriimpute.evaluate import methods as contenders
 from mriimpute.evaluate.failures import comparable
-from mriimpute.evaluate.row import METRICS as SCORES
-from mriimpute.impute import Imputation, Imputer
-from mriimpute.impute.interpolate import Interpolation
+from mriimpute.evaluate.result import METRICS as SCORES
+from mriimpute.evaluate.test_case import Exam
+from mriimpute.evaluate.test_set import Case, find_cases, read_exam
+from mriimpute.methods.base import Imputation, Imputer
+from mriimpute.methods.interpolation import Interpolation
 from mriimpute.progress import Track
 from mriimpute.volume import Volume
 

@@ -9,8 +9,9 @@ import nibabel as nib
 import pytest
 
 from mriimpute.errors import ConfigError, OutputError, VolumeError
-from mriimpute.evaluate import contenders, without_truth
-from mriimpute.evaluate.cases import find_cases
+from mriimpute.evaluate import methods as contenders
+from mriimpute.evaluate import without_truth
+from mriimpute.evaluate.test_set import find_cases
 
 METHODS = ["linear", "pchip"]
 

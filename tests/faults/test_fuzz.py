@@ -43,18 +43,19 @@ from pydicom.uid import (
 )
 from typer.testing import CliRunner
 
-from mriimpute import config, models
+from mriimpute import config
 from mriimpute.checkpoint import save
 from mriimpute.cli import app
-from mriimpute.data import cohort
+from mriimpute.cohort.split import cohort
 from mriimpute.errors import MriImputeError
 from mriimpute.impute.case import Request, impute_case
-from mriimpute.impute.interpolate import Interpolation
-from mriimpute.impute.plan import Case
-from mriimpute.impute.registry import load_imputer
-from mriimpute.inference.cross_plane_network import Config as Network
-from mriimpute.inference.cross_plane_network import build
+from mriimpute.impute.jobs import Case
 from mriimpute.io import find_scans
+from mriimpute.methods.cross_plane.loss import Config as Network
+from mriimpute.methods.cross_plane.loss import build
+from mriimpute.methods.interpolation import Interpolation
+from mriimpute.methods.patches import models
+from mriimpute.methods.registry import load_imputer
 from mriimpute.seeds import numpy_stream
 from mriimpute.train import preset, resolve
 from mriimpute.volume import Volume

@@ -9,12 +9,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mriimpute.data import grid
+from mriimpute.cohort import target_grid as grid
 from mriimpute.errors import ResourceError
-from mriimpute.impute import Imputation, Imputer, case
+from mriimpute.impute import case
 from mriimpute.impute.case import Request, impute_case
-from mriimpute.impute.footprint import Footprint
-from mriimpute.impute.plan import plan
+from mriimpute.impute.jobs import plan
+from mriimpute.methods.base import Imputation, Imputer
+from mriimpute.methods.footprint import Footprint
 from mriimpute.volume import Volume
 
 Apart = Callable[..., BaseProcess]
@@ -25,8 +26,9 @@ import numpy as np
 import torch
 import mriimpute.cli.impute
 from mriimpute.cli import app
-from mriimpute.data import grid
-from mriimpute.impute import batch, case, load_imputer
+from mriimpute.cohort import grid
+from mriimpute.impute import batch, case
+from mriimpute.methods.registry import load_imputer
 
 # Libraries are not what memory should end in: OpenBLAS, which takes its share when it is first
 # used, would end the process.

@@ -7,7 +7,7 @@ import pytest
 
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.impute.batch import Part, part_of
-from mriimpute.impute.plan import Case, plan
+from mriimpute.impute.jobs import Case, plan
 from mriimpute.impute.sources import gather
 
 

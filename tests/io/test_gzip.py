@@ -1,4 +1,4 @@
-"""Tests for mriimpute.io._gzip."""
+"""Tests for mriimpute.io.gzip."""
 
 import gzip
 import zlib
@@ -6,8 +6,8 @@ import zlib
 import numpy as np
 import pytest
 
-from mriimpute.io import _gzip
-from mriimpute.io._gzip import BLOCK, gzipped
+from mriimpute.io import gzip as _gzip
+from mriimpute.io.gzip import BLOCK, gzipped
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7])

@@ -11,10 +11,10 @@ import pytest
 from mriimpute.evaluate import Estimate, Panel, Row, Standing, Summary, View
 from mriimpute.evaluate.bins import BIN_METRICS, Bin
 from mriimpute.evaluate.curves import Curves
-from mriimpute.evaluate.row import METRICS
-from mriimpute.impute import Trace
+from mriimpute.evaluate.result import METRICS
+from mriimpute.methods.base import Trace
+from mriimpute.metrics.statistics import Comparison
 from mriimpute.seeds import numpy_stream
-from mriimpute.statistics import Comparison
 
 MakeSummary = Callable[..., Summary]
 ReadPage = Callable[[Path], "Page"]

@@ -17,8 +17,8 @@ from mriimpute.evaluate import Estimate, Region, Summary
 from mriimpute.evaluate.protocol import SLICES
 from mriimpute.report import figure, write_page
 from mriimpute.report._html import tag
-from mriimpute.report._looks import looks_of
 from mriimpute.report._pictures import DIVERGING, GREY, LEVELS, Album
+from mriimpute.report._styles import looks_of
 
 MakeSummary = Callable[..., Summary]
 ReadPage = Callable[[Path], Any]

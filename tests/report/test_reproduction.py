@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mriimpute.papers._experiment import Bars, Conclusion, Images, Lines, Plot
+from mriimpute.papers.dalca._budgets import METHODS
 from mriimpute.report import write_panels
 from mriimpute.report.reproduction import COLOURS, _looks, _rows
-from mriimpute.reproduce._contract import Bars, Conclusion, Images, Lines, Plot
-from mriimpute.reproduce._efforts import METHODS
 
 LINES = Lines(
     "l", "x", "y", {"a": ([1, 2], [3, 4], [0.1, 0.2]), "b": ([1], [2], None)}, log_y=True

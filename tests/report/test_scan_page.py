@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app
 from mriimpute.impute.case import Request
-from mriimpute.impute.plan import plan
+from mriimpute.impute.jobs import plan
 from mriimpute.report import write_scan_page
 
 ReadPage = Callable[[Path], Any]

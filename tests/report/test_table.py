@@ -8,7 +8,7 @@ import pytest
 
 from mriimpute.evaluate import Comparison, Estimate, Standing, Summary
 from mriimpute.evaluate.protocol import SLICES
-from mriimpute.evaluate.row import METRICS
+from mriimpute.evaluate.result import METRICS
 from mriimpute.report import table_of
 
 

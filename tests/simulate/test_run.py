@@ -69,7 +69,7 @@ def test_too_little_memory_is_told_before_it_is_taken(
 
 MEASURED = """
 from pathlib import Path
-from mriimpute.bench._timing import resident_bytes
+from mriimpute.bench.timing import resident_bytes
 from mriimpute.simulate import SimulationConfig, head
 from mriimpute.simulate.cases import find_cases
 

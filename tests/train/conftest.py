@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mriimpute.checkpoint import save
-from mriimpute.inference.cross_plane_network import Config, build
+from mriimpute.methods.cross_plane.loss import Config, build
 from mriimpute.seeds import numpy_stream
 
 Settings = dict[str, Any]
@@ -68,7 +68,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
         tensors |= {f"factor.{gap}": np.full(gap - 1, 1.5, np.float32) for gap in (2, 5)}
         path = tmp_path / "weights" / f"{seed}.safetensors"
         save(path, tensors, {"name": "cross-plane", "model": size})
-        monkeypatch.setattr("mriimpute.train.weights.shipped", lambda name: path)
+        monkeypatch.setattr("mriimpute.methods.cross_plane.weights.shipped", lambda name: path)
         return path
 
     return arrange

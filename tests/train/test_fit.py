@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from mriimpute import models
 from mriimpute.checkpoint import load
 from mriimpute.errors import ConfigError, OutputError, TrainingError, VolumeError
-from mriimpute.models.ppca import Ppca
+from mriimpute.methods.patches import models
+from mriimpute.methods.patches.models.ppca import Ppca
 from mriimpute.progress import silent
 from mriimpute.train import train
 
@@ -233,7 +233,7 @@ def test_loss_that_is_not_finite_stops_the_run_and_names_step_and_scans(
         exact = (model.mu[0] * 0).sqrt() + 1 if culprit == "gradient" else model.mu[0] / 0 * 0
         return exact.expand(len(y))
 
-    monkeypatch.setattr("mriimpute.train.objective.negative_log_evidence", broken)
+    monkeypatch.setattr("mriimpute.methods.patches.objective.negative_log_evidence", broken)
 
     with pytest.raises(TrainingError, match=r"at step 0, with patches of sub-\d_T1w.nii.gz"):
         fit(sim, tmp_path / "run", settings)

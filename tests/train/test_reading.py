@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from mriimpute.checkpoint import load
-from mriimpute.data import Cache, Cohort, SparseScan, cohort, read_sparse
-from mriimpute.data.slices import SliceScan, read_slices, resized
+from mriimpute.cohort import Cache, Cohort, SparseScan, read_sparse
+from mriimpute.cohort.slices import SliceScan, read_slices, resized
+from mriimpute.cohort.split import cohort
 from mriimpute.errors import MriImputeError, OutputError, VolumeError
 from mriimpute.io import Scan, read_scan
 from mriimpute.progress import silent
@@ -124,7 +125,7 @@ class Memory(Cache):
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny slices are shown coarser, too."""
-    monkeypatch.setattr("mriimpute.data.lines.FEWEST_PIXELS", 10)
+    monkeypatch.setattr("mriimpute.methods.cross_plane.hidden_lines.FEWEST_PIXELS", 10)
 
 
 def never_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +133,7 @@ def never_read(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"{path} is read again")
 
     for name in ("read_slices", "read_sparse", "checksum"):
-        monkeypatch.setattr(f"mriimpute.data.cache.{name}", refuse)
+        monkeypatch.setattr(f"mriimpute.cohort.cache.{name}", refuse)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -206,7 +207,7 @@ def test_a_disk_that_is_full_stops_a_run_and_is_not_taken_for_a_broken_scan(
     def full(path: Path, facts: Any, array: Any) -> None:
         raise OutputError(f"cannot write {path}: no space", hint="free some space")
 
-    monkeypatch.setattr("mriimpute.data.cache.write_entry", full)
+    monkeypatch.setattr("mriimpute.cohort.cache.write_entry", full)
 
     with pytest.raises(OutputError, match="no space"):
         learn(sim, tmp_path / "run", "ppca", on_failure=lambda *_: None)

@@ -9,12 +9,12 @@ import pytest
 from mriimpute.checkpoint import restore
 from mriimpute.config import dump, merge, parse
 from mriimpute.errors import ConfigError
-from mriimpute.inference.cross_plane_network import Config, build
+from mriimpute.methods.cross_plane.loss import Config, build
+from mriimpute.methods.cross_plane.weights import start_of
+from mriimpute.optim.schedule import rate, weight
 from mriimpute.train import TrainConfig, names, preset, resolve
-from mriimpute.train.schedule import rate, weight
 from mriimpute.train.settings import LineSettings, read
 from mriimpute.train.stop import Stop
-from mriimpute.train.weights import start_of
 
 
 @pytest.mark.parametrize("name", names())

@@ -1,0 +1,27 @@
+"""Cohorts of sparse scans: which scans, on which grid, in which units, and patches of them."""
+
+from mriimpute.cohort.cache import Cache
+from mriimpute.cohort.normalisation import Normalisation, normalisation
+from mriimpute.cohort.patches import PatchConfig, Patches, draw_patches, in_space
+from mriimpute.cohort.prefetch import prefetched
+from mriimpute.cohort.sparse import SparseScan, read_sparse
+from mriimpute.cohort.split import Cohort, cohort, observed_beside
+from mriimpute.cohort.target_grid import FineGrid, fine_volume
+
+__all__ = [
+    "Cache",
+    "Cohort",
+    "FineGrid",
+    "Normalisation",
+    "PatchConfig",
+    "Patches",
+    "SparseScan",
+    "cohort",
+    "draw_patches",
+    "fine_volume",
+    "in_space",
+    "normalisation",
+    "observed_beside",
+    "prefetched",
+    "read_sparse",
+]

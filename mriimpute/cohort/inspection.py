@@ -1,0 +1,115 @@
+"""What a scan is, as plain values: the content of `mriimpute inspect`."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from mriimpute.cohort.target_grid import refinement
+from mriimpute.geometry import Affine, obliquity_deg, skew_deg, spacing_mm
+from mriimpute.io import Scan, stem
+
+__all__ = ["inspection", "stated_thickness_mm"]
+
+DIRECTIONS = {
+    "L": "left-right",
+    "R": "left-right",
+    "P": "posterior-anterior",
+    "A": "posterior-anterior",
+    "I": "inferior-superior",
+    "S": "inferior-superior",
+}
+
+THICKEST_MM = 1e6
+"""What a sidecar states beyond this, or an integer of 400 digits, is no thickness."""
+
+
+def inspection(scan: Scan) -> dict[str, Any]:
+    """Returns the properties of a scan that decide how it is imputed, ready for JSON.
+
+    Lengths are in mm, angles in degrees. Axes are those of the file. Values that nothing says
+    are None: NIfTI has no field for slice thickness, DICOM and a BIDS sidecar have.
+    """
+    affine, shape = scan.stored_affine, list(scan.stored_shape)
+    canonical_axis, factor = refinement(scan.volume)
+    axis = int(np.flatnonzero(scan.orientation[:, 0] == canonical_axis)[0])
+    spacing = spacing_mm(affine).tolist()
+    fine_shape, fine_spacing = shape.copy(), spacing.copy()
+    fine_shape[axis] = factor * (shape[axis] - 1) + 1
+    fine_spacing[axis] /= factor
+    observed = int(scan.volume.observed.sum())
+    return {
+        "file": scan.path.name,
+        "shape": shape,
+        "spacing_mm": _rounded(spacing),
+        "orientation": scan.axis_codes,
+        "obliquity_deg": round(obliquity_deg(affine), 3),
+        **_slices(scan, axis if factor > 1 else None, spacing),
+        "factor": factor,
+        "imputed_shape": fine_shape,
+        "imputed_spacing_mm": _rounded(fine_spacing),
+        "missing_share": round(1 - observed / int(np.prod(fine_shape)), 6),
+        "nan_voxels": int((~np.isfinite(scan.volume.data)).sum()),
+        "intensity": _levels(scan),
+        "stored_as": scan.dtype,
+        "slope": scan.slope,
+        "intercept": scan.intercept,
+        "qform_code": int(scan.header["qform_code"]),
+        "sform_code": int(scan.header["sform_code"]),
+        "affine": affine.tolist(),
+        "warnings": [*scan.warnings, *_warnings(affine, factor, scan)],
+    }
+
+
+def _slices(scan: Scan, axis: int | None, spacing: list[float]) -> dict[str, Any]:
+    thickness = stated_thickness_mm(scan)
+    gap = None if axis is None or thickness is None else round(spacing[axis] - thickness, 4)
+    return {
+        "slice_axis": None if axis is None else "ijk"[axis],
+        "slice_direction": None if axis is None else DIRECTIONS[scan.axis_codes[axis]],
+        "slice_spacing_mm": None if axis is None else round(spacing[axis], 4),
+        "slice_thickness_mm": thickness,
+        "slice_gap_mm": gap,
+    }
+
+
+def _levels(scan: Scan) -> dict[str, float]:
+    values = scan.volume.data[np.isfinite(scan.volume.data)]
+    low, median, high = np.percentile(values, [1, 50, 99]).tolist()
+    return {
+        "min": float(values.min()),
+        "percentile_1": low,
+        "median": median,
+        "percentile_99": high,
+        "max": float(values.max()),
+    }
+
+
+def _warnings(affine: Affine, factor: int, scan: Scan) -> list[str]:
+    notes = []
+    if skew_deg(affine) > 0.1:
+        notes.append(f"the axes are not perpendicular: off by {skew_deg(affine):.1f} degrees")
+    if factor == 1 and scan.volume.observed.all():
+        notes.append("nothing is missing: no axis is coarser than the others, no voxel is NaN")
+    if factor > 12:
+        notes.append(f"{factor - 1} slices are missing between two acquired ones")
+    if np.ptp(scan.volume.data[np.isfinite(scan.volume.data)]) == 0:
+        notes.append("every voxel has the same value")
+    return notes
+
+
+def stated_thickness_mm(scan: Scan) -> float | None:
+    """Returns the slice thickness that a DICOM header, or the BIDS sidecar of an image, states."""
+    if scan.thickness_mm is not None:
+        return scan.thickness_mm
+    sidecar = scan.path.with_name(f"{stem(scan.path)}.json")
+    try:
+        thickness = json.loads(sidecar.read_text(encoding="utf-8"))["SliceThickness"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    usable = isinstance(thickness, int | float) and 0 < thickness < THICKEST_MM
+    return float(thickness) if usable else None
+
+
+def _rounded(values: list[float]) -> list[float]:
+    return [round(value, 4) for value in values]

@@ -1,0 +1,122 @@
+"""Fills a cache with the scans of a cohort, by several processes where that is asked for."""
+
+import logging
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+from mriimpute.cohort.cache import Cache
+from mriimpute.cohort.slices import has_room, is_shown
+from mriimpute.errors import MriImputeError, ResourceError
+from mriimpute.workers import begin_worker, divided_threads
+
+__all__ = ["Task", "preprocess", "preprocessed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is wanted of a scan.
+
+    Attributes:
+        path: Of the scan.
+        scales: Its slices, with pixels so many times as long where they are large and fine
+            enough for it; None: its acquired voxels, for patches.
+    """
+
+    path: Path
+    scales: tuple[float, ...] | None
+
+
+def preprocess(task: Task, cache: Cache) -> None:
+    """Puts what is wanted of a scan into `cache`.
+
+    Raises:
+        OutputError: If that cannot be written.
+        VolumeError: If the scan cannot be read or nothing is missing in it.
+    """
+    if task.scales is None:
+        cache.sparse(task.path)
+        return
+    scan = cache.slices(task.path)
+    if scan is not None and has_room(scan):
+        for scale in (scale for scale in task.scales if is_shown(scan, scale)):
+            cache.slices(task.path, scale)
+
+
+def preprocessed(
+    tasks: Sequence[Task], cache: Cache, *, jobs: int = 1
+) -> Iterator[tuple[Task, MriImputeError | None]]:
+    """Does all tasks and yields them in their order, each with what went wrong, if anything.
+
+    Args:
+        tasks: What is wanted.
+        cache: Where to put it.
+        jobs: Processes that work side by side; changes no byte.
+
+    Raises:
+        ResourceError: If one of them is killed.
+    """
+    if jobs > 1 and len(tasks) > 1:
+        yield from _side_by_side(tasks, cache, min(jobs, len(tasks)))
+        return
+    for task in tasks:
+        yield task, _attempt(task, cache)
+
+
+def _side_by_side(
+    tasks: Sequence[Task], cache: Cache, workers: int
+) -> Iterator[tuple[Task, MriImputeError | None]]:
+    # Spawned, not forked: the threads of a parent that has loaded torch do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with (
+        divided_threads(workers),
+        ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool,
+    ):
+        futures = [pool.submit(_apart, task, cache.folder) for task in tasks]
+        try:
+            for task, future in zip(tasks, futures, strict=True):
+                error, told = future.result()
+                for name, level, text in told:
+                    logging.getLogger(name).log(level, "%s", text)
+                yield task, error or _attempt(task, cache)  # it only has to be found there
+        except BrokenProcessPool as error:
+            raise ResourceError(
+                "a process that read scans was ended, most likely for want of memory",
+                hint="run the same command again with fewer --jobs",
+            ) from error
+        finally:  # Ctrl-C: each finishes its scan
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _attempt(task: Task, cache: Cache) -> MriImputeError | None:
+    try:
+        preprocess(task, cache)
+    except MriImputeError as error:
+        return error
+    return None
+
+
+class _Notes(logging.Handler):
+    """Keeps what is logged, for the process that speaks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[tuple[str, int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append((record.name, record.levelno, record.getMessage()))
+
+
+def _apart(task: Task, folder: Path) -> tuple[MriImputeError | None, list[tuple[str, int, str]]]:
+    """Does a task in a process of its own; returns what went wrong, and what was logged."""
+    notes, talk = _Notes(), logging.getLogger("mriimpute")
+    talk.addHandler(notes)
+    talk.setLevel(logging.INFO)
+    talk.propagate = False
+    try:
+        return _attempt(task, Cache(folder)), notes.lines
+    finally:
+        talk.removeHandler(notes)

@@ -1,0 +1,55 @@
+"""What of a truth is looked up for every method: edges, tissues, structures, fine detail.
+
+Axes: n = voxels of the region.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+
+from mriimpute import metrics
+from mriimpute.evaluate.structures import Structures, structures_of
+from mriimpute.evaluate.test_case import Exam
+
+__all__ = ["Key", "key_of", "stripes_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Key:
+    """The answer to an exam, prepared for marking.
+
+    Attributes:
+        edges: Which voxels of the region are edges.
+        thresholds: Between tissue classes; None where all is one.
+        stripes: What `metrics.stripes` gives for the truth itself; NaN without slices.
+        structures: How structures are found in an image; None without a label map.
+    """
+
+    edges: Bool[np.ndarray, " n"]
+    thresholds: Float[np.ndarray, " limits"] | None
+    stripes: float
+    structures: Structures | None
+
+
+@lru_cache(maxsize=1)
+def key_of(exam: Exam) -> Key:
+    """Returns the key of an exam; that of the last one is kept, for the next method."""
+    return Key(
+        edges=metrics.edges(exam.truth, region=exam.region),
+        thresholds=metrics.tissue_thresholds(exam.truth[exam.region]),
+        stripes=stripes_of(exam.truth, exam),
+        structures=None if exam.labels is None else structures_of(exam),
+    )
+
+
+def stripes_of(image: Float32[np.ndarray, "i j k"], exam: Exam) -> float:
+    """Returns the energy of fine detail in imputed slices over that in acquired ones.
+
+    NaN where what is missing are no slices.
+    """
+    if exam.stack is None:
+        return float("nan")
+    acquired = exam.brain & exam.volume.observed
+    return metrics.stripes(image, missing=exam.region, acquired=acquired, axis=exam.stack.axis)

@@ -1,0 +1,233 @@
+"""The subjects of a simulation to test on, and what is asked about each of them.
+
+Truth is opened for subjects of the split to score only.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from glob import escape
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Int
+
+from mriimpute.cohort import fine_volume, observed_beside
+from mriimpute.cohort.split import Split, subjects_of
+from mriimpute.errors import ConfigError, GeometryError, MriImputeError, OutputError, VolumeError
+from mriimpute.evaluate.protocol import PAPER, Protocol
+from mriimpute.evaluate.test_case import DATA_RANGE_PERCENTILE, Exam, SparseCase
+from mriimpute.files import read_json
+from mriimpute.geometry import find_stack, grids_agree, inside_grid, spanned, transform
+from mriimpute.io import checksum, find_scans, read_scan, stem
+from mriimpute.volume import Volume
+
+__all__ = [
+    "RECORD",
+    "Case",
+    "OnFailure",
+    "ScoredSplit",
+    "find_cases",
+    "read_exam",
+    "thickness_of",
+]
+
+OnFailure = Callable[[str, MriImputeError], None]
+"""Told of a subject or scan that is left out, and why."""
+
+ScoredSplit = Split | Literal["all"]
+"""Whom to score. Others than the test subjects only if no model has learnt from their scans."""
+
+RECORD = "simulation.json"
+TOLERANCE_MM = 0.01  # float32 headers round a corner by 1e-5 mm; a real shift is far larger
+AGAIN = "run `mriimpute simulate` again, or pass the folder that it wrote"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case(SparseCase):
+    """One sparse scan of a test subject, and where its truth lies.
+
+    Attributes:
+        truth: The same grid with every slice.
+        brain: The brain on the grid of `truth`, non-zero inside.
+        labels: A map of its structures on that grid; None where there is none.
+    """
+
+    truth: Path
+    brain: Path
+    labels: Path | None = None
+
+
+def find_cases(
+    sim: Path, *, split: ScoredSplit = "test", on_failure: OnFailure | None = None
+) -> list[Case]:
+    """Returns the scans of one split of a simulation, sorted by subject; opens none of them.
+
+    Args:
+        sim: What `mriimpute simulate` wrote.
+        split: Whose scans.
+        on_failure: Told of each subject whose scan or truth is missing; None: that is an error.
+
+    Raises:
+        ConfigError: If `sim` is no simulation folder, or has no subject in the split.
+        VolumeError: If the scan or the truth of a subject is missing and `on_failure` is None,
+            or those of all subjects are.
+    """
+    table = sim / "participants.tsv"
+    if not (sim / "cohort").is_dir() or not table.is_file():
+        raise ConfigError(
+            f"{sim} is not a simulation: it must hold cohort/, truth/ and participants.tsv",
+            hint="pass the folder that `mriimpute simulate SOURCE -o SIM` wrote",
+        )
+    parts = get_args(Split) if split == "all" else (split,)
+    subjects = sorted(name for part in parts for name in subjects_of(table, part))
+    if not subjects:
+        raise ConfigError(
+            f"{table} has no subject whose split is {' or '.join(map(repr, parts))}",
+            hint="simulate more subjects: 20 % of them are to test on",
+        )
+
+    cases = []
+    for subject in subjects:
+        try:
+            cases += _cases(sim, subject)
+        except VolumeError as error:
+            if on_failure is None or len(subjects) == 1:
+                raise
+            on_failure(subject, error)
+    if not cases:
+        raise VolumeError(f"{sim} has no {split} subject with a scan and its truth", hint=AGAIN)
+    return cases
+
+
+def thickness_of(sim: Path) -> float:
+    """Returns the thickness of a simulation's slices, in mm; 0: point samples.
+
+    Raises:
+        ConfigError: If its record is damaged.
+    """
+    record = sim / RECORD
+    if not record.is_file():
+        return 0.0
+    try:
+        return float(read_json(record).get("settings", {}).get("thickness_mm", 0.0))
+    except (AttributeError, OutputError, TypeError, ValueError) as error:
+        raise ConfigError(f"{record} is damaged", hint=AGAIN) from error
+
+
+def read_exam(case: Case, protocol: Protocol = PAPER, *, thickness_mm: float = 0.0) -> Exam:
+    """Returns the question that a sparse scan poses, and the answer.
+
+    Args:
+        case: The scan and its truth.
+        protocol: What is asked.
+        thickness_mm: Of the slices, which the question states; 0: point samples.
+
+    Raises:
+        GeometryError: If truth and scan do not lie on one grid, up to whole voxels.
+        VolumeError: If a file cannot be read, or nothing is missing inside the brain.
+    """
+    truth = read_scan(case.truth).volume
+    brain, labels = _beside(case.brain, case, truth), _labels(case, truth)
+    inside = (brain.data > 0) & truth.observed
+    if not inside.any():
+        raise VolumeError(f"{case.brain} marks no voxel of {case.truth}", hint=AGAIN)
+
+    scan = read_scan(case.scan, observed=observed_beside(case.scan))
+    axis = int(np.argmax(scan.volume.spacing_mm))
+    volume = fine_volume(scan, truth.spacing_mm[axis]).volume
+    part = _part(case, volume, truth)
+    stack = find_stack(volume.observed)
+    region = inside[part] & ~volume.observed & spanned(stack, volume.shape)
+    if not region.any():
+        raise VolumeError(f"{case.scan}: no voxel of the brain is missing", hint=AGAIN)
+
+    data_range = (
+        float(np.percentile(truth.data[inside], DATA_RANGE_PERCENTILE))
+        if protocol.scale == "brain"
+        else float(truth.data[part][region].max())
+    )
+    if data_range <= 0:
+        raise VolumeError(f"{case.truth} is dark: no score has a scale there", hint=AGAIN)
+
+    return Exam(
+        case=case,
+        checksum=checksum(case.scan),
+        volume=replace(volume, thickness_mm=thickness_mm),
+        stack=stack,
+        truth=truth.data[part],
+        brain=inside[part],
+        region=region,
+        data_range=data_range,
+        protocol=protocol,
+        labels=None if labels is None else labels[part],
+    )
+
+
+def _beside(path: Path, case: Case, truth: Volume) -> Volume:
+    """Returns an image that must lie on the grid of the truth."""
+    volume = read_scan(path).volume
+    if volume.shape != truth.shape or not grids_agree(
+        volume.affine, truth.affine, truth.shape, tolerance_mm=TOLERANCE_MM
+    ):
+        raise GeometryError(f"{path} and {case.truth} lie on different grids", hint=AGAIN)
+    return volume
+
+
+def _labels(case: Case, truth: Volume) -> Int[np.ndarray, "i j k"] | None:
+    if case.labels is None:
+        return None
+    volume = _beside(case.labels, case, truth)
+    return np.rint(np.where(volume.observed, volume.data, 0)).astype(np.int64)
+
+
+def _cases(sim: Path, subject: str) -> list[Case]:
+    folder = sim / "truth" / subject / "anat"
+    scans = find_scans(sim / "cohort" / subject / "anat")
+    starts = [stem(scan).rpartition("_")[0] for scan in scans]
+    cases = []
+    for scan, start in zip(scans, starts, strict=True):
+        truth = folder / scan.name
+        brain = folder / f"{start}_desc-brain_mask.nii.gz"
+        for path in (truth, brain):
+            if not path.is_file():
+                raise VolumeError(f"{path} does not exist: {subject} has no truth", hint=AGAIN)
+        cases.append(
+            Case(
+                subject=subject,
+                name=stem(scan),
+                scan=scan,
+                truth=truth,
+                brain=brain,
+                labels=_label_map(folder, start, starts),
+            )
+        )
+    return cases
+
+
+def _label_map(folder: Path, start: str, starts: Sequence[str]) -> Path | None:
+    """Returns the first label map of a scan, by name.
+
+    `sub-1_ses-2_dseg` starts as files of `sub-1` do, but belongs to the scan `sub-1_ses-2`.
+    """
+    others = tuple(f"{other}_" for other in starts if other.startswith(f"{start}_"))
+    found = sorted(folder.glob(f"{escape(start)}_*dseg.nii.gz"))
+    return next((path for path in found if not path.name.startswith(others)), None)
+
+
+def _part(case: Case, fine: Volume, truth: Volume) -> tuple[slice, slice, slice]:
+    """Returns where the fine grid lies inside the grid of the truth.
+
+    The same place, not about the same place: a score over a shifted grid would measure the shift.
+    """
+    part = inside_grid(
+        fine.affine, fine.shape, truth.affine, truth.shape, tolerance_mm=TOLERANCE_MM
+    )
+    if part is None:
+        corner = transform(np.linalg.inv(truth.affine), fine.affine[:3, 3])
+        raise GeometryError(
+            f"{case.scan} and {case.truth} do not lie on one grid: the scan's first voxel is "
+            f"voxel {tuple(np.round(corner, 3).tolist())} of the truth",
+            hint=AGAIN,
+        )
+    return part

@@ -1,1 +1,0 @@
-"""Objectives and estimators, one per file."""

@@ -1,0 +1,138 @@
+"""What a derived image takes over from its source, and what it never does.
+
+A list of what is copied, not of what is removed: comments, physicians, institutions and private
+elements of vendors stay behind because nobody asks for them.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+
+from mriimpute.errors import VolumeError
+from mriimpute.io.container import opened
+from mriimpute.io.dicom.files import parsed, quiet
+from mriimpute.io.dicom.planes import Plane, Series
+
+__all__ = ["COPIED", "IDENTITY", "coded", "reference", "template"]
+
+COPIED = [
+    "SpecificCharacterSet",
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+    "Modality",
+    "BodyPartExamined",
+    "Laterality",
+    "PatientPosition",
+    "ContrastBolusAgent",
+    "ScanningSequence",
+    "SequenceVariant",
+    "ScanOptions",
+    "MRAcquisitionType",
+    "RepetitionTime",
+    "EchoTime",
+    "EchoTrainLength",
+    "InversionTime",
+    "FlipAngle",
+    "MagneticFieldStrength",
+    "ImagingFrequency",
+    "ImagedNucleus",
+    "PhotometricInterpretation",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+    "RescaleType",
+    "WindowCenter",
+    "WindowWidth",
+]
+
+IDENTITY = [
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "StudyDescription",
+    "SeriesDescription",
+]
+"""Whose image it is, on demand. A birth date is not among it: no archive files by it."""
+
+# The standard demands these elements, but most of them may be empty.
+DEMANDED: Mapping[str, Any] = {
+    "PatientName": "",
+    "PatientID": "",
+    "PatientBirthDate": "",
+    "PatientSex": "",
+    "StudyDate": "",
+    "StudyTime": "",
+    "StudyID": "",
+    "AccessionNumber": "",
+    "ReferringPhysicianName": "",
+    "PositionReferenceIndicator": "",
+    "PatientPosition": "",
+    "ScanningSequence": "RM",
+    "SequenceVariant": "NONE",
+    "ScanOptions": "",
+    "MRAcquisitionType": "",
+    "RepetitionTime": None,
+    "EchoTime": None,
+    "EchoTrainLength": None,
+    "PhotometricInterpretation": "MONOCHROME2",
+}
+
+
+def template(series: Series, plane: Plane, *, identity: bool) -> Dataset:
+    """Returns what all images derived from a series share with it.
+
+    Args:
+        series: The source.
+        plane: Whose file is read, for what differs between images, such as the window.
+        identity: Say whose images they are.
+
+    Raises:
+        VolumeError: If the source is gone or belongs to no study.
+    """
+    wanted = [*COPIED, *(IDENTITY if identity else ())]
+    with opened(series.container) as container:
+        source = parsed(container.open(plane.file), wanted)
+    if not source.get("StudyInstanceUID"):
+        raise VolumeError(
+            f"{series.container} belongs to no study: it has no study instance UID",
+            hint="leave --dicom-out out",
+        )
+    shared = Dataset()
+    with quiet():
+        for name in wanted:
+            if name in source and source[name].VM:
+                shared[name] = copy.deepcopy(source[name])
+    for name, value in DEMANDED.items():
+        if name not in shared:
+            setattr(shared, name, value)
+    return shared
+
+
+def reference(plane: Plane) -> Dataset:
+    """Returns a reference to an image of the source."""
+    item = Dataset()
+    item.ReferencedSOPClassUID = plane.sop_class
+    item.ReferencedSOPInstanceUID = plane.uid
+    if plane.sop_class != pydicom.uid.MRImageStorage:
+        item.ReferencedFrameNumber = plane.frame + 1
+    item.PurposeOfReferenceCodeSequence = [coded(codes.DCM.SourceImageForImageProcessingOperation)]
+    return item
+
+
+def coded(code: Any) -> Dataset:
+    """Returns a coded term as an item of a sequence."""
+    item = Dataset()
+    item.CodeValue = code.value
+    item.CodingSchemeDesignator = code.scheme_designator
+    item.CodeMeaning = code.meaning
+    return item

@@ -1,0 +1,216 @@
+"""DICOM in: a folder, a zip archive or a multi-frame file becomes one scan for each series.
+
+A container with one series is addressed by its own path, one of several series as
+`CONTAINER/series-NNN`, which is no file: NNN is the series number. Nobody's name is in an address.
+"""
+
+import functools
+import hashlib
+import logging
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Float64
+
+from mriimpute.errors import VolumeError
+from mriimpute.files import sha256
+from mriimpute.geometry import skew_deg
+from mriimpute.io.container import opened
+from mriimpute.io.dicom.files import images_in, is_dicom, signature
+from mriimpute.io.dicom.pixels import intensities
+from mriimpute.io.dicom.planes import Series
+from mriimpute.io.dicom.stack import SliceStack, one_per_place, stacked
+from mriimpute.io.scan import Scan, Stored, as_scan
+
+__all__ = ["checksum", "container_of", "holds_dicom", "is_archive", "read_series", "series_in"]
+
+log = logging.getLogger(__name__)
+
+ADDRESS = re.compile(r"series-\d{3,}(-[0-9a-f]{6})?(-part\d+)?")
+
+
+def container_of(path: Path) -> Path:
+    """Returns the file or folder on disk behind a path that may address one of its series."""
+    is_address = ADDRESS.fullmatch(path.name) and not path.exists()
+    return path.parent if is_address else path
+
+
+def is_archive(path: Path) -> bool:
+    """Tells whether a path is that of a zip archive."""
+    return path.name.lower().endswith(".zip") and path.is_file()
+
+
+def holds_dicom(path: Path) -> bool:
+    """Tells whether a path is a zip archive, a DICOM file, a folder with one, or a series."""
+    place = container_of(path)
+    if is_archive(place):
+        return True
+    if not place.exists() or (place.is_file() and place.name.lower().endswith((".nii", ".gz"))):
+        return False
+    with opened(place) as container:
+        return any(is_dicom(container.open(name, 132).read()) for name in container.names)
+
+
+def series_in(container: Path) -> dict[Path, Series]:
+    """Returns the MR series in a folder, zip archive or file by their addresses.
+
+    What surely is no volume is left out where something else is there, and so is what this
+    package wrote.
+
+    Raises:
+        VolumeError: If a file is damaged, or an archive dangerous.
+    """
+    return _series_in(container, signature(container))[0]
+
+
+def read_series(path: Path, *, observed: Path | None = None) -> Scan:
+    """Returns the scan of a DICOM series.
+
+    Args:
+        path: A folder, zip archive or file with one series, or the address of one of several.
+        observed: An image on the grid of the series, non-zero where it was acquired.
+
+    Raises:
+        VolumeError: If it cannot be read, or there are several series at `path`.
+        GeometryError: If its slices make no volume.
+    """
+    series = _one_series(path)
+    name = _named(path, series)
+    stack = stacked(series.planes, name)
+    data, dtype = intensities(stack, series, name)
+    slopes = {(plane.slope, plane.intercept) for plane in stack.planes}
+    slope, intercept = slopes.pop() if len(slopes) == 1 else (1.0, 0.0)
+    thickness = {plane.thickness_mm for plane in stack.planes}
+    thickness_mm = thickness.pop() if len(thickness) == 1 else 0.0
+    stored = Stored(
+        data=data,
+        affine=stack.affine,
+        header=_header(stack.affine, data.shape),
+        notes=_notes(stack),
+        dtype=dtype,
+        slope=slope,
+        intercept=intercept,
+        thickness_mm=thickness_mm if thickness_mm > 0 else None,
+        series=series,
+    )
+    return as_scan(path, stored, observed)
+
+
+def checksum(path: Path) -> str:
+    """Returns the SHA-256 of a file; for a DICOM series one over its files, whatever their names.
+
+    Raises:
+        VolumeError: If there is no such series.
+    """
+    if not holds_dicom(path):
+        return sha256(path)
+    series = _one_series(path)
+    with opened(series.container) as container:
+        sums = []
+        for name in {plane.file for plane in series.planes}:
+            with container.open(name) as file:
+                sums.append(hashlib.sha256(file.read()).hexdigest())
+    # Parts of one series share their files.
+    images = sorted(f"{plane.uid} {plane.frame}" for plane in series.planes)
+    return hashlib.sha256("\n".join(sorted(sums) + images).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=16)
+def _series_in(container: Path, state: object) -> tuple[dict[Path, Series], str]:
+    """Returns the series by their addresses, and what else is there."""
+    series, others = images_in(container)
+    for one in [s for s in series if all(plane.is_ours for plane in s.planes)]:
+        series.remove(one)
+        others["that mriimpute made"] += len(one.planes)
+    parts = _addressed(container, series)
+    if len(parts) > 1:
+        parts = _stacks_only(parts)
+    left_out = ", ".join(f"{count} {what}" for what, count in others.items())
+    if left_out and parts:
+        log.info("%s: files left out: %s", container.name, left_out)
+    alone = {container: next(iter(parts.values()))} if len(parts) == 1 else parts
+    return alone, left_out
+
+
+def _addressed(container: Path, series: Sequence[Series]) -> dict[Path, Series]:
+    """Returns every part of every series by its address."""
+    numbers = Counter(one.number for one in series)
+    parts = {}
+    for one in series:
+        name = f"series-{max(one.number, 0):03d}"
+        if numbers[one.number] > 1 or one.number < 0:
+            name += f"-{hashlib.sha256(one.uid.encode()).hexdigest()[:6]}"
+        split = one_per_place(one.planes)
+        for number, planes in enumerate(split, start=1):
+            part = name if len(split) == 1 else f"{name}-part{number}"
+            parts[container / part] = Series(container, one.uid, one.number, planes)
+    return parts
+
+
+def _stacks_only(parts: dict[Path, Series]) -> dict[Path, Series]:
+    """Leaves out what surely is no volume, such as a localizer, where something else is left."""
+    kept, reasons = {}, []
+    for path, series in parts.items():
+        directions = {tuple(np.round(plane.directions, 2)) for plane in series.planes}
+        if len(series.planes) < 2 or len(directions) > 1:
+            why = "a localizer" if len(directions) > 1 else "a single slice"
+            reasons.append((path, why))
+        else:
+            kept[path] = series
+    if not kept:
+        return parts
+    for path, why in reasons:
+        log.warning("%s/%s is %s and is left out", path.parent.name, path.name, why)
+    return kept
+
+
+def _one_series(path: Path) -> Series:
+    container = container_of(path)
+    found, others = _series_in(container, signature(container))
+    if path in found:
+        return found[path]
+    if not found:
+        raise VolumeError(
+            f"{container} holds no MR series" + (f", but files {others}" if others else ""),
+            hint="pass a folder or a zip archive with the images of an MR series",
+        )
+    names = ", ".join(other.name for other in found)
+    if path == container:
+        raise VolumeError(
+            f"{path} holds {len(found)} series", hint=f"pass one: {path}/ and one of {names}"
+        )
+    raise VolumeError(f"{path} does not exist", hint=f"pass {container}, which holds {names}")
+
+
+def _named(path: Path, series: Series) -> str:
+    return str(path) if path != series.container else f"{path} (series {series.number})"
+
+
+def _notes(stack: SliceStack) -> list[str]:
+    notes = []
+    if stack.absent:
+        listed = ", ".join(str(slot + 1) for slot in stack.absent[:5])
+        more = ", ..." if len(stack.absent) > 5 else ""
+        notes.append(
+            f"{len(stack.absent)} of {stack.slots[-1] + 1} slices are not there ({listed}{more}) "
+            "and count as missing"
+        )
+    if skew_deg(stack.affine) > 0.1:
+        notes.append(f"the slices are tilted against their stack by {skew_deg(stack.affine):.1f} "
+                     "degrees")  # fmt: skip
+    return notes
+
+
+def _header(affine: Float64[np.ndarray, "4 4"], shape: tuple[int, ...]) -> Any:
+    header = nib.Nifti1Header()
+    header.set_data_shape(shape)
+    header.set_sform(affine, code=1)
+    header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
+    header.set_qform(affine, code=1 if skew_deg(affine) < 1e-2 else 0)
+    header.set_xyzt_units("mm")
+    return header

@@ -1,0 +1,208 @@
+"""From images in any order to a stack on a regular grid: slices are sorted by where they lie.
+
+Directions and positions of DICOM are towards left, posterior, superior.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from mriimpute.errors import GeometryError
+from mriimpute.io.dicom.planes import Plane
+
+__all__ = ["SliceStack", "one_per_place", "stacked"]
+
+UNEVEN = 0.02
+"""Of the spacing: how far a slice may lie from where the grid has it. Headers round positions."""
+
+SAME_DIRECTION = 1e-3
+"""Difference of direction cosines that is rounding."""
+
+SAME_MM = 1e-3
+"""Distance along the normal below which two images lie at one place."""
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+Vector = Float64[np.ndarray, " 3"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SliceStack:
+    """Images on a regular grid: axis i along a row, j down a column, k along the normal.
+
+    Attributes:
+        planes: By increasing position along the normal.
+        slots: Index along k of each; an index left out is a slice that is not there.
+        affine: From (i, j, k) to mm right, anterior, superior.
+    """
+
+    planes: tuple[Plane, ...]
+    slots: tuple[int, ...]
+    affine: Float64[np.ndarray, "4 4"]
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Indices along k that no image has."""
+        return tuple(sorted(set(range(self.slots[-1] + 1)) - set(self.slots)))
+
+
+def one_per_place(planes: Sequence[Plane]) -> list[tuple[Plane, ...]]:
+    """Returns the images, parted so that no two in one part lie at one place.
+
+    Echoes, time points, magnitude and phase come in one series. Copies of one image count once.
+    Where nothing in the headers tells images at one place apart, they stay together.
+    """
+    single = list({(plane.uid, plane.frame): plane for plane in planes}.values())
+    if not _coincide(single):
+        return [tuple(single)]
+    varied = [name for name in dict.fromkeys(n for p in single for n, _ in p.kinds)
+              if len({dict(p.kinds).get(name) for p in single}) > 1]  # fmt: skip
+    for names in [*([name] for name in varied), varied]:
+        parts = defaultdict(list)
+        for plane in single:
+            parts[tuple(dict(plane.kinds).get(name, "") for name in names)].append(plane)
+        if len({len(part) for part in parts.values()}) == 1 and not any(
+            _coincide(part) for part in parts.values()
+        ):
+            return [tuple(parts[key]) for key in sorted(parts, key=_by_number)]
+    return [tuple(single)]
+
+
+def stacked(planes: Sequence[Plane], name: str) -> SliceStack:
+    """Returns the images sorted along their normal, on a regular grid.
+
+    A step that is a multiple of the others is taken for slices that are not there.
+
+    Args:
+        planes: Of one series.
+        name: Of the series, for messages.
+
+    Raises:
+        GeometryError: If they are no stack of parallel, evenly spaced slices.
+    """
+    first = planes[0]
+    across, down, normal = _directions(planes, name)
+    positions = np.array([plane.position for plane in planes])
+    along = positions @ normal
+    order = np.argsort(along, kind="stable")
+    slots = _slots(along[order], planes, name)
+
+    step = (positions[order[-1]] - positions[order[0]]) / slots[-1]
+    expected = positions[order[0]] + np.outer(slots, step)
+    # Slices that shift along themselves with every step give a sheared grid, others none.
+    stray = np.linalg.norm(positions[order] - expected, axis=1).max()
+    if stray > UNEVEN * max(float(np.linalg.norm(step)), *first.spacing_mm):
+        raise GeometryError(
+            f"{name}: slices are shifted against each other by up to {stray:.3g} mm",
+            hint="resample them onto a straight stack first",
+        )
+    lps = np.eye(4)
+    lps[:3, 0] = across * first.spacing_mm[1]
+    lps[:3, 1] = down * first.spacing_mm[0]
+    lps[:3, 2] = step
+    lps[:3, 3] = positions[order[0]]
+    return SliceStack(
+        tuple(planes[int(n)] for n in order), tuple(int(s) for s in slots), LPS_TO_RAS @ lps
+    )
+
+
+def _directions(planes: Sequence[Plane], name: str) -> tuple[Vector, Vector, Vector]:
+    for what, why in (
+        ("position", "an image position"),
+        ("directions", "an image orientation"),
+        ("spacing_mm", "a pixel spacing"),
+    ):
+        lacking = sum(not getattr(plane, what) for plane in planes)
+        if lacking:
+            raise GeometryError(
+                f"{name}: {lacking} of {len(planes)} images lack {why}",
+                hint="export the series again from the scanner or the archive",
+            )
+    if len(planes) < 2:
+        raise GeometryError(f"{name} is a single slice", hint="pass the folder with all slices")
+
+    directions = np.array([plane.directions for plane in planes])
+    kinds = _distinct(directions)
+    if kinds > 1:
+        raise GeometryError(
+            f"{name}: its {len(planes)} slices have {kinds} orientations, as in a localizer",
+            hint="pass a series of parallel slices",
+        )
+    if len({plane.shape for plane in planes}) > 1 or np.ptp(
+        [plane.spacing_mm for plane in planes], axis=0
+    ).max() > 1e-3 * min(planes[0].spacing_mm):
+        raise GeometryError(
+            f"{name}: its slices have different sizes or pixel spacings",
+            hint="pass a series of equal slices",
+        )
+    across, down = directions[0, :3], directions[0, 3:]
+    lengths = np.linalg.norm(across), np.linalg.norm(down)
+    usable = np.allclose(lengths, 1, atol=1e-2) and abs(across @ down) < 1e-2
+    if not usable or min(planes[0].spacing_mm) <= 0:
+        raise GeometryError(
+            f"{name}: rows and columns are not perpendicular, or have no length",
+            hint="export the series again from the scanner or the archive",
+        )
+    normal = np.cross(across, down)
+    return across / lengths[0], down / lengths[1], normal / np.linalg.norm(normal)
+
+
+def _distinct(directions: Float64[np.ndarray, "n 6"]) -> int:
+    """Returns how many different orientations there are."""
+    kinds: list[Float64[np.ndarray, " 6"]] = []
+    for direction in directions:
+        if not any(np.abs(direction - kind).max() < SAME_DIRECTION for kind in kinds):
+            kinds.append(direction)
+    return len(kinds)
+
+
+def _slots(
+    along: Float64[np.ndarray, " n"], planes: Sequence[Plane], name: str
+) -> Float64[np.ndarray, " n"]:
+    """Returns the index of each slice on an even grid, from sorted positions in mm."""
+    steps = np.diff(along)
+    if steps.min() < SAME_MM:
+        most = max(Counter(np.round(along / SAME_MM / 2)).values())
+        raise GeometryError(
+            f"{name}: up to {most} images lie at one place and nothing tells them apart",
+            hint="export only one image for each place",
+        )
+    base = float(np.median(steps[steps < 1.5 * steps.min()]))
+    slots = np.round((along - along[0]) / base)
+    base = (along[-1] - along[0]) / slots[-1]  # rounded steps add up over a long stack
+    slots = np.round((along - along[0]) / base)
+    off = np.abs((along - along[0]) / base - slots).max()
+    absent = slots[-1] + 1 - len(along)
+    if off > UNEVEN or absent >= len(along) or (np.diff(slots) < 1).any():
+        raise GeometryError(
+            f"{name}: slices are unevenly spaced, {steps.min():.4g} to {steps.max():.4g} mm apart",
+            hint="look for slices that were not exported; pass an evenly spaced series",
+        )
+    return slots
+
+
+def _coincide(planes: Sequence[Plane]) -> bool:
+    """Tells whether two images of one orientation lie at one place."""
+    if any(not plane.position or not plane.directions for plane in planes):
+        return False
+    places = Counter(
+        (
+            tuple(np.round(np.asarray(plane.position) / SAME_MM / 2).tolist()),
+            tuple(np.round(np.asarray(plane.directions), 2).tolist()),
+        )
+        for plane in planes
+    )
+    return max(places.values(), default=0) > 1
+
+
+def _by_number(key: tuple[str, ...]) -> tuple[tuple[float, str], ...]:
+    def one(text: str) -> tuple[float, str]:
+        try:
+            return float(text), text
+        except ValueError:
+            return float("inf"), text
+
+    return tuple(one(text) for text in key)

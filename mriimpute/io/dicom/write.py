@@ -1,0 +1,282 @@
+"""DICOM out: an imputed volume as a derived MR series in the study of its source.
+
+Intensities become 16-bit integers. Where the source has one slope for all slices, ours is that
+slope or a power-of-two fraction of it, so acquired intensities are stored exactly and imputed ones
+to half a step; else the step is 1/65535 of the range.
+"""
+
+import os
+import shutil
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Float32, Float64, Integer
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.valuerep import DSfloat
+
+from mriimpute import __version__
+from mriimpute.errors import OutputError, VolumeError
+from mriimpute.geometry import refined
+from mriimpute.io.dicom.files import quiet
+from mriimpute.io.dicom.header import coded, reference, template
+from mriimpute.io.dicom.planes import OURS, Plane
+from mriimpute.io.dicom.stack import LPS_TO_RAS, stacked
+from mriimpute.io.scan import Scan
+
+__all__ = ["CONTENTS", "Content", "derived", "remove_series", "replaced", "save", "write_series"]
+
+Content = Literal["mean", "std"]
+CONTENTS: tuple[Content, ...] = get_args(Content)
+
+DESCRIPTIONS: dict[Content, str] = {
+    "mean": "imputed mean",
+    "std": "imputed standard deviation",
+}
+
+LEVELS = 4096
+"""What the range of intensities is stored with at least: as many as a scanner delivers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """Numbers in a file: intensity = slope * number + intercept."""
+
+    numbers: Integer[np.ndarray, "i j k"]
+    slope: float
+    intercept: float
+
+
+def write_series(
+    folder: Path,
+    data: Float32[np.ndarray, "i j k"],
+    *,
+    like: Scan,
+    refine: tuple[int, int],
+    content: Content,
+    made_by: str,
+    identity: bool = False,
+) -> None:
+    """Writes a volume as one MR image for each slice, all or none.
+
+    The same arguments give the same bytes and unique identifiers; other ones, other identifiers.
+    Neither a name nor a birth date is written; the study, the frame of reference and the source
+    images are named by their unique identifiers.
+
+    Args:
+        folder: Is replaced.
+        data: On the scan's canonical grid, refined.
+        like: Read from a DICOM series.
+        refine: Canonical axis and the number of voxels for each one along it.
+        content: What `data` is.
+        made_by: Everything that decided the result, in words.
+        identity: Copy name and number of the patient, and what names the study.
+
+    Raises:
+        OutputError: If the files cannot be written.
+        VolumeError: If the source is gone or belongs to no study.
+    """
+    images = derived(
+        data, like=like, refine=refine, content=content, made_by=made_by, identity=identity
+    )
+    with replaced(folder) as temporary:
+        for number, image in enumerate(images, start=1):
+            save(image, temporary / f"{number:04d}.dcm")
+
+
+def derived(
+    data: Float32[np.ndarray, "i j k"],
+    *,
+    like: Scan,
+    refine: tuple[int, int],
+    content: Content,
+    made_by: str,
+    identity: bool,
+) -> Iterator[Dataset]:
+    """Yields what `write_series` writes, slice by slice."""
+    if like.series is None:
+        raise ValueError("like must have been read from DICOM")
+    stack = stacked(like.series.planes, str(like.path))
+    axis = like.stored_axis(refine[0])
+    affine = LPS_TO_RAS @ refined(stack.affine, axis, refine[1])
+    stored = _stored(like.as_stored(data), like if content == "mean" else None)
+
+    middle = stack.planes[len(stack.planes) // 2]
+    shared = template(like.series, middle, identity=identity)
+    _describe(shared, content, like.series.number)
+    _place(shared, affine, stored)
+    _window(shared, data, keep=content == "mean")
+    entropy = [made_by, sha256(stored.numbers.tobytes()).hexdigest(), content, __version__]
+    shared.SeriesInstanceUID = generate_uid(entropy_srcs=[like.series.uid, *entropy])
+    if "FrameOfReferenceUID" not in shared:
+        shared.FrameOfReferenceUID = generate_uid(entropy_srcs=[like.series.uid, "frame"])
+
+    slots = [slot * (refine[1] if axis == 2 else 1) for slot in stack.slots]
+    for index in range(stored.numbers.shape[2]):
+        image = _image(shared, stored, affine, index)
+        sources = _beside(slots, stack.planes, index)
+        image.SourceImageSequence = [reference(plane) for plane in sources]
+        yield image
+
+
+def remove_series(folder: Path) -> None:
+    """Removes what `write_series` wrote, and nothing else."""
+    with suppress(OSError):
+        for path in folder.glob("[0-9]*.dcm"):
+            path.unlink()
+        folder.rmdir()
+
+
+def _describe(image: Dataset, content: Content, number: int) -> None:
+    source = str(image.get("SeriesDescription", ""))
+    words = f"{source} {DESCRIPTIONS[content]}" if source else DESCRIPTIONS[content]
+    image.SOPClassUID = MRImageStorage
+    image.Modality = "MR"
+    image.ImageType = ["DERIVED", "SECONDARY", "OTHER", content.upper()]
+    image.SeriesDescription = words.strip()[-64:]
+    image.SeriesNumber = 100 * max(number, 0) + (1 if content == "mean" else 2)
+    image.Manufacturer = "mriimpute"
+    image.ManufacturerModelName = "mriimpute"
+    image.SoftwareVersions = __version__
+    image.BurnedInAnnotation = "NO"
+    image.DerivationDescription = (
+        f"{OURS} {__version__}: {DESCRIPTIONS[content]} of slices not acquired, from all those "
+        "acquired. For research; not a medical device."
+    )
+    image.DerivationCodeSequence = [coded(codes.DCM.SpatialResampling)]
+    image.AcquisitionNumber = None
+
+
+def _place(image: Dataset, lps: Float64[np.ndarray, "4 4"], stored: _Stored) -> None:
+    """Sets what all slices share: their grid and how numbers are stored."""
+    lengths = np.linalg.norm(lps[:3, :3], axis=0)
+    directions = lps[:3, :2] / lengths[:2]
+    columns, rows, _ = stored.numbers.shape
+    image.Rows, image.Columns = rows, columns
+    image.PixelSpacing = _decimals((lengths[1], lengths[0]))
+    image.SliceThickness = _decimal(lengths[2])
+    image.SpacingBetweenSlices = _decimal(lengths[2])
+    image.ImageOrientationPatient = _decimals(directions.T.ravel())
+    image.SamplesPerPixel = 1
+    image.BitsAllocated = image.BitsStored = 16
+    image.HighBit = 15
+    image.PixelRepresentation = int(stored.numbers.dtype == np.int16)
+    image.RescaleSlope = _decimal(stored.slope)
+    image.RescaleIntercept = _decimal(stored.intercept)
+    image.RescaleType = image.get("RescaleType") or "US"
+
+
+def _window(image: Dataset, data: Float32[np.ndarray, "i j k"], *, keep: bool) -> None:
+    """Sets a window where the source has none, or one for another quantity."""
+    if keep and image.get("WindowCenter") is not None and image.get("WindowWidth") is not None:
+        return
+    low, high = np.percentile(data, [0.5, 99.5]).tolist()
+    image.WindowCenter = _decimal((low + high) / 2)
+    image.WindowWidth = _decimal(max(high - low, 1e-6))
+
+
+def _image(
+    shared: Dataset, stored: _Stored, lps: Float64[np.ndarray, "4 4"], index: int
+) -> Dataset:
+    image = Dataset()
+    image.update(shared)
+    position = lps[:3, 3] + index * lps[:3, 2]
+    normal = np.cross(lps[:3, 0], lps[:3, 1])
+    image.SOPInstanceUID = generate_uid(entropy_srcs=[str(shared.SeriesInstanceUID), str(index)])
+    image.InstanceNumber = index + 1
+    image.ImagePositionPatient = _decimals(position)
+    image.SliceLocation = _decimal(position @ normal / np.linalg.norm(normal))
+    image.PixelData = np.ascontiguousarray(stored.numbers[:, :, index].T).tobytes()
+    return image
+
+
+def _stored(data: Float32[np.ndarray, "i j k"], like: Scan | None) -> _Stored:
+    low, high = float(data.min()), float(data.max())
+    if like is not None and like.slope > 0:
+        for bits in range(12, -1, -1):
+            slope = like.slope / 2**bits
+            least, most = (round((value - like.intercept) / slope) for value in (low, high))
+            enough = bits == 0 or (high - low) / (2 * slope) < LEVELS
+            dtype = np.uint16 if least >= 0 else np.int16
+            fits = np.iinfo(dtype).min <= least and most <= np.iinfo(dtype).max
+            if fits and enough:
+                return _Stored(
+                    numbers=_rounded(data, slope, like.intercept, dtype),
+                    slope=slope,
+                    intercept=like.intercept,
+                )
+    step = max((high - low) / 65535, 1e-12)
+    # The file holds 16 characters of it: what a reader will multiply with decides the numbers.
+    slope, intercept = float(_decimal(step * (1 + 1e-9))), float(_decimal(low))
+    return _Stored(
+        numbers=_rounded(data, slope, intercept, np.uint16), slope=slope, intercept=intercept
+    )
+
+
+def _rounded(
+    data: Float32[np.ndarray, "i j k"], slope: float, intercept: float, dtype: Any
+) -> Integer[np.ndarray, "i j k"]:
+    limits = np.iinfo(dtype)
+    numbers = np.rint((data.astype(np.float64) - intercept) / slope)
+    return np.clip(numbers, limits.min, limits.max).astype(dtype)
+
+
+def _beside(slots: Sequence[int], planes: Sequence[Plane], index: int) -> Sequence[Plane]:
+    """Returns the acquired slice at an index, or those before and behind it."""
+    after = bisect_right(slots, index)
+    if after and slots[after - 1] == index:
+        return planes[after - 1 : after]
+    return planes[max(after - 1, 0) : after + 1]
+
+
+def save(image: Dataset, path: Path) -> None:
+    """Writes an image to a file."""
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    try:
+        with quiet():
+            image.save_as(path, enforce_file_format=True)
+    except OSError:
+        raise
+    except Exception as error:  # a value copied from the source that cannot be written
+        raise VolumeError(
+            "the source has values that no DICOM file can hold", hint="leave --dicom-out out"
+        ) from error
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """Yields a new folder that takes the place of `folder` when the block succeeds."""
+    temporary = folder.with_name(f".{os.getpid()}.partial.{folder.name}")
+    old = folder.with_name(f".{os.getpid()}.old.{folder.name}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {folder}: {os.strerror(error.errno or 0)}",
+            hint="choose a folder that you may write to with -o, and look for space on the disk",
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _decimal(value: float) -> DSfloat:
+    """Returns a number as DICOM's decimal string, at most 16 characters."""
+    return DSfloat(float(value), auto_format=True)
+
+
+def _decimals(values: Sequence[float] | Float64[np.ndarray, " n"]) -> list[DSfloat]:
+    return [_decimal(value) for value in values]

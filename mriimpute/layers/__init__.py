@@ -1,0 +1,1 @@
+"""Layers and densities that more than one method uses."""

@@ -1,0 +1,4 @@
+"""`cross-plane`: a network that learns to see between slices from lines hidden inside them.
+
+`cross-plane-latent` is the same with a network that also knows how its errors go together.
+"""

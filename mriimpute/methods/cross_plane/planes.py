@@ -1,0 +1,123 @@
+"""What the planes that cross the slices say about the gaps between them.
+
+Four planes cross a slice at each voxel: along x, along y, and along both diagonals. In each, the
+slices are lines. The first two are fused as in `mriimpute.methods.fusion`, so are the diagonals,
+and the mean of both is taken: on left-out slices of three heads this is 0.06 to 0.10 dB better
+than two planes.
+
+A diagonal image takes pixel (x, d +- x): voxels as they are, nothing is resampled. Where it runs
+out of the slice it goes on at the other side, so there are no more pixels than along x.
+
+Slices are moved to the device of the network, and what is made of them stays there.
+
+Axes: s = slices, m = s - 1 gaps, t = offsets inside a gap, x and y = inside a slice, w = y and
+more, u and v = those pixels of a slice that are asked for, b = images.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+from torch.nn import functional
+
+from mriimpute.cohort.foreground import foreground_level
+from mriimpute.device import on_device
+from mriimpute.methods.cross_plane.calibration import LinePredictor
+from mriimpute.methods.cross_plane.combination import Combined, combined, mixed
+from mriimpute.methods.cross_plane.loss import offsets_of
+
+__all__ = ["crossing"]
+
+Slices = Float32[Tensor, "s x y"]
+Planes = Float32[Tensor, "m t u v"]
+Pair = tuple[tuple[Planes, Planes], tuple[Planes, Planes]]
+
+GUARD = 8
+"""Pixels added to slices before diagonals are wound around them: both sides are not neighbours."""
+
+
+def crossing(
+    slices: Float32[np.ndarray, "s x y"],
+    gap: int,
+    sizes_mm: tuple[float, ...],
+    predictor: LinePredictor,
+    *,
+    every: int = 1,
+) -> Combined:
+    """Returns what all planes say about the gaps between slices.
+
+    The variance is that of the first two planes alone: a little too large.
+
+    Args:
+        slices: Equally spaced, normalised.
+        gap: From one to the next, in voxels.
+        sizes_mm: Of a voxel, across slices and along x and y.
+        predictor: What sees the lines of a plane.
+        every: Of so many pixels along x, and along y, one is asked for.
+    """
+    shown = on_device(slices, predictor.device)
+    offsets = offsets_of(gap, shown.device)[:, None, None]
+    seen = shown[:, None, ::every, ::every]
+    linear = seen[:-1] + offsets * (seen[1:] - seen[:-1])
+    head = linear > foreground_level(slices.ravel())
+
+    one, other = _straight(shown, gap, sizes_mm, predictor, every)
+    straight = combined(*one, *other, linear, counted=head, distances=1)
+    del one, other  # each of these is as large as the head
+    means = _diagonals(shown, gap, sizes_mm, predictor, every)
+    diagonal, _ = mixed(*means, linear, counted=head, distances=1)
+    return dataclasses.replace(straight, mean=diagonal.add_(straight.mean).mul_(0.5))
+
+
+def _straight(
+    slices: Slices, gap: int, sizes_mm: tuple[float, ...], predictor: LinePredictor, every: int
+) -> Pair:
+    """Returns the mean and the variance of the planes along x and along y."""
+    across, x, y = sizes_mm
+    some = slice(None, None, every)
+    images = slices[:, :, some].permute(2, 0, 1), slices[:, some].permute(1, 0, 2)
+    one = predictor.plane(images[0], gap, across_mm=across, along_mm=x)
+    two = predictor.plane(images[1], gap, across_mm=across, along_mm=y)
+    a, va = (part.permute(2, 1, 3, 0)[:, :, some] for part in one)
+    b, vb = (part.permute(2, 1, 0, 3)[..., some] for part in two)
+    return (a, va), (b, vb)
+
+
+def _diagonals(
+    slices: Slices, gap: int, sizes_mm: tuple[float, ...], predictor: LinePredictor, every: int
+) -> tuple[Planes, Planes]:
+    """Returns the mean of the planes along either diagonal.
+
+    Which axis comes first is for the slices to say: a transposed scan is as good.
+    """
+    across, along_x, along_y = sizes_mm
+    far = [torch.linspace(-1, 1, size, device=slices.device) for size in slices.shape[1:]]
+    if (slices * (far[0][:, None] - far[1])).sum(dtype=torch.float64) < 0:
+        turned = slices.mT
+        a, b = _diagonals(turned, gap, (across, along_y, along_x), predictor, every)
+        return a.mT, b.mT
+
+    wide = _guarded(slices, every)
+    images = torch.arange(0, wide.shape[2], every, device=wide.device)
+    x, y = (torch.arange(size, device=wide.device) for size in slices.shape[1:])
+
+    def mean(sign: int) -> Planes:
+        places = (images[:, None] + sign * x) % wide.shape[2]
+        lines = wide[:, x, places].permute(1, 0, 2)
+        along = math.hypot(along_x, along_y)
+        said = predictor.plane(lines, gap, across_mm=across, along_mm=along)[0]
+
+        u, v = x[::every, None], y[::every]
+        image = (v - sign * u) % wide.shape[2] // every
+        return said[image, :, :, u].permute(3, 2, 0, 1)
+
+    return mean(1), mean(-1)
+
+
+def _guarded(slices: Slices, every: int) -> Float32[Tensor, "s x w"]:
+    """Returns slices with repeated edges behind the last y, to a multiple of `every` of these."""
+    more = GUARD + -(slices.shape[2] + GUARD) % every
+    return functional.pad(slices, (0, more), mode="replicate")

@@ -1,0 +1,1 @@
+"""`deep-image-prior`: decoders fitted to the planes of the scan itself."""

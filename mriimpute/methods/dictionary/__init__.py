@@ -1,0 +1,1 @@
+"""`dictionary`: patches made of a few atoms, learnt from the scan itself."""

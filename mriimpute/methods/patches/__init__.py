@@ -1,0 +1,1 @@
+"""Models of patches: the papers' own, and Gaussian subspaces."""

@@ -1,0 +1,31 @@
+"""Models of patches, one per file; the file name, dashes for underscores, is the model's name."""
+
+import pkgutil
+from importlib import import_module
+
+from mriimpute.config import parse
+from mriimpute.errors import ConfigError
+from mriimpute.methods.patches.model import Likelihood, Model, ModelConfig, Moments, Recovery
+from mriimpute.seeds import fixed
+
+__all__ = ["Likelihood", "Model", "ModelConfig", "Moments", "Recovery", "available", "build"]
+
+
+def available() -> list[str]:
+    """Returns the names of all models."""
+    files = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name.replace("_", "-") for name in files if not name.startswith("_"))
+
+
+def build(name: str, settings: dict[str, object], *, seed: int) -> Model:
+    """Returns the model `name` with freshly drawn parameters.
+
+    Raises:
+        ConfigError: If there is no such model, or a setting is unknown or ill-typed.
+    """
+    if name not in available():
+        raise ConfigError(f"no model is called {name!r}", hint=f"use one of {available()}")
+    module = import_module(f"{__name__}.{name.replace('-', '_')}")
+    config: ModelConfig = parse(module.Config, settings, where="model")
+    with fixed(seed, "parameters"):
+        return config.build()

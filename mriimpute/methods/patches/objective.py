@@ -1,0 +1,64 @@
+"""What training minimises, chosen by name."""
+
+from typing import assert_never
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mriimpute.errors import ConfigError
+from mriimpute.methods.patches.model import Model
+from mriimpute.methods.patches.models.mixture_ppca import MixturePpca
+from mriimpute.methods.patches.models.ppca import Ppca
+from mriimpute.methods.patches.models.tae import Tae
+from mriimpute.methods.patches.objectives.elbo import negative_elbo
+from mriimpute.methods.patches.objectives.evidence import negative_log_evidence
+from mriimpute.methods.patches.objectives.importance import negative_importance_bound
+from mriimpute.methods.patches.objectives.tomographic import negative_tomographic
+from mriimpute.train.settings import TrainConfig
+
+__all__ = ["objective"]
+
+
+def objective(
+    model: Model,
+    y: Float[Tensor, "b 1 *grid"],
+    observed: Bool[Tensor, "b 1 *grid"],
+    config: TrainConfig,
+    *,
+    weight: float,
+    generator: torch.Generator,
+) -> Float[Tensor, " b"]:
+    """Returns the loss of each patch, in nats.
+
+    Args:
+        model: Under training.
+        y: Unobserved voxels may be NaN.
+        observed: Which voxels count.
+        config: Names the objective.
+        weight: Of the prior; see `mriimpute.optim.schedule.weight`.
+        generator: Gives the draws, on the device of the model.
+
+    Raises:
+        ConfigError: If the model has no such objective.
+    """
+    draws = config.draws
+    match config.objective:
+        case "elbo":
+            return negative_elbo(model, y, observed, draws=draws, beta=weight, generator=generator)
+        case "importance":
+            return negative_importance_bound(model, y, observed, draws=draws, generator=generator)
+        case "evidence":
+            if isinstance(model, Ppca | MixturePpca):
+                return negative_log_evidence(model, y, observed)
+        case "tomographic":
+            if isinstance(model, Tae):
+                return negative_tomographic(
+                    model, y, observed, draws=draws, weight=weight, generator=generator
+                )
+        case _ as unknown:
+            assert_never(unknown)
+    raise ConfigError(
+        f"{type(model).__name__} has no objective {config.objective!r}",
+        hint="use --set train.objective=elbo",
+    )

@@ -1,0 +1,1 @@
+"""What models of patches minimise, one per file."""

@@ -1,1 +1,0 @@
-"""Sparsity-aware layers, densities and blocks: tensors only, no scans, no millimetres."""

@@ -1,0 +1,1 @@
+"""What learners are made of: optimiser with moving average, schedules, settings."""

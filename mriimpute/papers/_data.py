@@ -1,0 +1,198 @@
+"""The data of the experiments, found by their standard names below a folder; never downloaded.
+
+Axes: n = images, (h, w) = rows and columns, c = channels, t = time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from mriimpute.errors import ConfigError
+from mriimpute.io import find_scans
+from mriimpute.papers._idx import read_idx
+from mriimpute.papers._npz import DAMAGES, read_names, read_npz
+from mriimpute.papers._scans import Part, middle_slices, random_patches
+from mriimpute.papers._simulation import Simulation
+
+__all__ = ["Data", "ImageSet", "Labelled", "Split"]
+
+ImageSet = Literal["mnist", "fashion"]
+Split = Literal["train", "test"]
+PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
+KINDS = ("images-idx3", "labels-idx1")
+ACTIVITY = "*inertial*.npz"
+HALF = (9, 64)  # channels and samples of half a window of it
+WHERE = "pass the folder of the data with --data; nothing is downloaded"
+LEAST_MAPS = 3  # of depth: fewer cannot be split by time
+
+
+class Labelled(NamedTuple):
+    """Images in 0 to 1, and what they show."""
+
+    images: Float32[np.ndarray, "n h w"]
+    labels: Int64[np.ndarray, " n"]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Reads what an experiment asks for.
+
+    Every method raises `ConfigError` if a file is missing or damaged.
+
+    Attributes:
+        root: Folder below which the files lie, at any depth; None where there is none.
+        scans: Folder or BIDS tree of scans, or of a simulation; None where there is none.
+        runs: Folder for what a task keeps, to go on with after a stop; None where there is none.
+    """
+
+    root: Path | None
+    scans: Path | None = None
+    runs: Path | None = None
+
+    def files(self, name: str) -> list[Path]:
+        """Returns the files of what is called `name` in DATA of an experiment, sorted."""
+        match name:
+            case "mnist" | "fashion":
+                parts = [(PREFIX[part], kind) for part in PREFIX for kind in KINDS]
+                return [self._idx(name, f"{prefix}-{kind}-ubyte.gz") for prefix, kind in parts]
+            case "activity":
+                return [self._first(self._found(ACTIVITY), f"{ACTIVITY} (UCI HAR)")]
+            case "depth":
+                holding = [path for path in self._found("*.npz") if "depth" in read_names(path)]
+                return [self._first(holding, "*.npz with an array `depth`")]
+            case "scans":
+                return find_scans(self._scans())
+            case "simulation":
+                return self.simulation().files()
+            case _:
+                raise ValueError(f"no data is called {name!r}")
+
+    def images(self, name: ImageSet, part: Split) -> Labelled:
+        """Returns MNIST or Fashion-MNIST, from the idx.gz files under their usual names.
+
+        Both use the same file names: those of Fashion-MNIST lie below a folder with "fashion"
+        in its name, those of MNIST do not.
+        """
+        paths = [self._idx(name, f"{PREFIX[part]}-{kind}-ubyte.gz") for kind in KINDS]
+        images, labels = read_idx(paths[0], axes=3), read_idx(paths[1], axes=1)
+        if len(images) != len(labels):
+            raise ConfigError(
+                f"{name} has {len(images)} images to {part}, but {len(labels)} labels",
+                hint="fetch both files again",
+            )
+        return Labelled(images.astype(np.float32) / np.float32(255), labels.astype(np.int64))
+
+    def activity(self, part: Split) -> Float32[np.ndarray, "n c t"]:
+        """Returns the windows of UCI HAR: 9 inertial channels of 128 samples.
+
+        Windows overlap by half, so the file holds `halves` (m, 9, 64), the two of each window as
+        `index` (n, 2), and `is_test` (n). Test windows are of other people, and share no half.
+
+        Each channel is shifted and divided by its range over the training windows, which
+        therefore lie in 0 to 1; test windows may lie a little outside.
+        """
+        (path,) = self.files("activity")
+        stored = _read(path, ("halves", "index", "is_test"))
+        halves, index, is_test = stored.values()
+        if not (
+            halves.shape[1:] == HALF
+            and halves.dtype.kind == "f"
+            and index.shape == (len(is_test), 2)
+            and index.dtype.kind in "iu"
+            and 0 <= index.min(initial=0) <= index.max(initial=0) < len(halves)
+        ):
+            raise _refused(path, "does not hold windows of 9 channels of 2 x 64 samples")
+        halves = halves.astype(np.float32)
+        windows = np.concatenate([halves[index[:, 0]], halves[index[:, 1]]], axis=2)
+        is_test = is_test.astype(bool)
+        train = windows[~is_test]
+        low, high = (bound(train, axis=(0, 2))[:, None] for bound in (np.min, np.max))
+        chosen = windows[is_test] if part == "test" else train
+        return (chosen - low) / np.maximum(high - low, np.float32(1e-6))
+
+    def depth(self) -> Float32[np.ndarray, "n h w"]:
+        """Returns depth maps in metres, in the order of the recording; NaN where a hole is.
+
+        They are the array `depth` of an .npz file, in mm if integers, 0 where missing.
+        """
+        (path,) = self.files("depth")
+        depth = _read(path, ("depth",))["depth"]
+        if depth.ndim != 3 or depth.dtype.kind not in "iuf" or len(depth) < LEAST_MAPS:
+            raise _refused(path, f"does not hold {LEAST_MAPS} or more depth maps (n, h, w)")
+        metres = depth.astype(np.float32)
+        if np.issubdtype(depth.dtype, np.integer):
+            metres *= np.float32(1e-3)
+        return np.where(metres > 0, metres, np.float32(np.nan))
+
+    def coronal(
+        self,
+        part: Part,
+        *,
+        size: tuple[int, int] = (128, 96),
+        seed: int = 0,
+        around: int = 0,
+        step: int = 1,
+    ) -> Float32[np.ndarray, "n h w"]:
+        """Returns the middle coronal slice of every scan of a part, and some beside it.
+
+        Scans are split 50/30/20 by subject. See `mriimpute.papers._scans.middle_slices`.
+        """
+        return middle_slices(self._scans(), part, size, seed=seed, around=around, step=step)
+
+    def patches(
+        self, part: Part, *, count: int, size: int = 64, seed: int = 0
+    ) -> Float32[np.ndarray, "n h w"]:
+        """Returns square patches at random places of the coronal slices of a part.
+
+        Scans are split 50/30/20 by subject. See `mriimpute.papers._scans`.
+        """
+        return random_patches(self._scans(), part, count=count, size=size, seed=seed)
+
+    def simulation(self) -> Simulation:
+        """Returns what `mriimpute simulate` wrote to the folder of the scans."""
+        return Simulation(self._scans())
+
+    def _scans(self) -> Path:
+        if self.scans is None:
+            raise ConfigError("this experiment needs scans", hint="pass --scans DIR")
+        return self.scans
+
+    def _idx(self, name: ImageSet, file: str) -> Path:
+        of_clothing = name == "fashion"
+        found = [
+            path
+            for path in self._found(file)
+            if ("fashion" in str(path.parent.relative_to(self._root())).lower()) == of_clothing
+        ]
+        place = 'a folder with "fashion" in its name' if of_clothing else "a folder for MNIST"
+        return self._first(found, f"{file} in {place}")
+
+    def _found(self, pattern: str) -> list[Path]:
+        return sorted(self._root().rglob(pattern))
+
+    def _first(self, paths: Sequence[Path], wanted: str) -> Path:
+        if not paths:
+            raise ConfigError(f"{self._root()} holds no {wanted}", hint=WHERE)
+        return paths[0]
+
+    def _root(self) -> Path:
+        if self.root is None:
+            raise ConfigError("this experiment needs data", hint=WHERE)
+        if not self.root.is_dir():
+            raise ConfigError(f"{self.root} is no folder", hint=WHERE)
+        return self.root
+
+
+def _read(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    try:
+        return read_npz(path, names)
+    except DAMAGES as error:
+        raise _refused(path, f"is damaged, or does not hold {', '.join(names)}") from error
+
+
+def _refused(path: Path, problem: str) -> ConfigError:
+    return ConfigError(f"{path} {problem}", hint="fetch the file again")

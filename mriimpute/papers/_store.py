@@ -1,0 +1,146 @@
+"""Finished tasks on disk, so that the same command goes on where it stopped.
+
+OUT/tasks/KEY.json    identity of the task, seconds, numbers
+OUT/tasks/KEY.npz     arrays
+OUT/runs/NAME/        run folder of a task that goes on with its own training
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mriimpute.errors import OutputError
+from mriimpute.files import atomic, refuse_existing, writable_folder
+from mriimpute.papers._experiment import Outcome
+from mriimpute.papers._npz import DAMAGES, read_npz
+
+__all__ = ["RUNS", "Finished", "TaskStore", "claim"]
+
+RUNS = "runs"
+SHOWN = ("record.json", "table.md", "table.tsv", "table_[0-9].tsv", "figure.png")
+RUN = ("checkpoint.safetensors", "model.safetensors", "journal.jsonl", "unreadable.json")
+SETTINGS = "config.toml"  # what tells a run folder from another one
+
+
+class Finished(NamedTuple):
+    """An outcome, and how long it took."""
+
+    outcome: Outcome
+    seconds: float
+
+
+class TaskStore:
+    """The finished tasks of one folder.
+
+    Args:
+        out: The folder of a reproduction.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.folder = out / "tasks"
+
+    def load(self, key: tuple[str, ...], identity: Mapping[str, Any]) -> Finished | None:
+        """Returns what is stored; None where it is missing, damaged or of another identity."""
+        path = self._path(key)
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            if stored["identity"] != plain(identity):
+                return None
+            arrays = read_npz(path.with_suffix(".npz"))
+            return Finished(Outcome(stored["numbers"], arrays), float(stored["seconds"]))
+        except DAMAGES:
+            return None  # it is done anew, which replaces it
+
+    def keep(
+        self, key: tuple[str, ...], identity: Mapping[str, Any], outcome: Outcome, seconds: float
+    ) -> None:
+        """Writes an outcome, its numbers last: they are what tells that it is complete."""
+        path = self._path(key)
+        with atomic(path.with_suffix(".npz")) as temporary:
+            path.unlink(missing_ok=True)  # or it would vouch for the arrays of another run
+            np.savez_compressed(temporary, **outcome.arrays)  # type: ignore[arg-type]
+        content = {"identity": identity, "seconds": round(seconds, 3), "numbers": outcome.numbers}
+        with atomic(path) as temporary:
+            # Not write_json: a number may be infinite or NaN, and must come back as it was.
+            temporary.write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")
+
+    def begun(self) -> Iterator[tuple[Path, tuple[str, int]]]:
+        """Yields the files of numbers that can be read, with the experiment and seed of each."""
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                identity = json.loads(path.read_text(encoding="utf-8"))["identity"]
+                yield path, (str(identity["experiment"]), int(identity["seed"]))
+            except DAMAGES:
+                continue
+
+    def forget(self) -> None:
+        """Removes the tasks, their runs and what they showed, and nothing else beside them."""
+        tasks = [path for path, _ in self.begun()]
+        shown = [p for name in SHOWN for p in self.folder.parent.glob(name)] if tasks else []
+        begun = list((self.folder.parent / RUNS).glob(f"*/{SETTINGS}"))
+        runs = [path.with_name(name) for path in begun for name in (*RUN, SETTINGS)]
+        for path in (*tasks, *(path.with_suffix(".npz") for path in tasks), *shown, *runs):
+            path.unlink(missing_ok=True)
+
+    def _path(self, key: tuple[str, ...]) -> Path:
+        name = "__".join(re.sub(r"[^\w.@#+=-]", "-", word) for word in key)
+        return self.folder / f"{name}.json"
+
+
+def claim(out: Path, experiment: str, budget: str, seed: int, *, overwrite: bool) -> None:
+    """Makes a folder ready for a reproduction, to begin it or to go on with it.
+
+    Args:
+        out: The folder.
+        experiment: Its name.
+        budget: Its size.
+        seed: Of its draws.
+        overwrite: Forget the tasks of the reproduction that it holds, whichever that is.
+
+    Raises:
+        OutputError: If it holds something else, or another reproduction, or cannot be written.
+    """
+    store = TaskStore(out)
+    held = {found for _, found in store.begun()}
+    if overwrite:
+        store.forget()
+    elif not held and not _is_bare(out):
+        refuse_existing(out, overwrite=False)
+    elif other := sorted(held - {(experiment, seed)}):
+        raise _other(out, f"{other[0][0]} with seed {other[0][1]}")
+    elif (before := _budget(out)) not in (None, budget):
+        raise _other(out, f"{experiment} at budget {before}")
+    writable_folder(store.folder)
+
+
+def _is_bare(out: Path) -> bool:
+    """Returns whether a run was stopped here before its first task was kept."""
+    tasks = out / "tasks"
+    return (
+        tasks.is_dir()
+        and {path.name for path in out.iterdir()} <= {"tasks", RUNS}
+        and {path.suffix for path in tasks.iterdir()} <= {".npz"}
+    )
+
+
+def _budget(out: Path) -> str | None:
+    try:
+        return str(json.loads((out / "record.json").read_text("utf-8"))["settings"]["budget"])
+    except DAMAGES:
+        return None
+
+
+def _other(out: Path, held: str) -> OutputError:
+    return OutputError(
+        f"{out} holds {held}",
+        hint="choose another folder with -o, or pass --overwrite to replace it",
+    )
+
+
+def plain(value: Any) -> Any:
+    """Returns a value as it comes back from JSON: tuples are lists, NumPy numbers are numbers."""
+    return json.loads(json.dumps(value, default=lambda number: number.item()))

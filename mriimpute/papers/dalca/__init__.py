@@ -1,0 +1,1 @@
+"""Experiments of Dalca et al., 2019."""

@@ -1,0 +1,136 @@
+"""What the methods of figures 5, 7 and 8 of Dalca et al. are called, and how hard each may try."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from mriimpute.methods.dictionary.learning import DictionaryConfig
+from mriimpute.train.settings import TrainConfig
+
+__all__ = [
+    "BASELINES",
+    "LABELS",
+    "METHODS",
+    "NETWORKS",
+    "Effort",
+    "Method",
+    "network_schedule",
+    "settings_of",
+    "subspace_schedule",
+]
+
+Baseline = Literal["interpolation", "subspace-sgd", "subspace-em", "dictionary"]
+Network = Literal[
+    "conv-zero", "conv-mean", "conv-interp", "conv-interp-wmask", "conv-sparse", "conv-fc-sparse"
+]
+Method = Literal[
+    "interpolation",
+    "subspace-sgd",
+    "subspace-em",
+    "dictionary",
+    "conv-zero",
+    "conv-mean",
+    "conv-interp",
+    "conv-interp-wmask",
+    "conv-sparse",
+    "conv-fc-sparse",
+]
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+NETWORKS: tuple[Network, ...] = get_args(Network)
+METHODS: tuple[Method, ...] = get_args(Method)
+LABELS: dict[Method, str] = {
+    "interpolation": "linear interp.",
+    "subspace-sgd": "subspace (SGD)",
+    "subspace-em": "subspace (EM)",
+    "dictionary": "L0 dictionary",
+    **{name: name for name in NETWORKS},
+}
+
+
+def network_schedule(images: int, batch: int, rate: float, average: float) -> TrainConfig:
+    """Returns how a network learns.
+
+    The weight of the prior rises over the first third: at once, with weights that know nothing
+    yet, posteriors would collapse to it.
+
+    Args:
+        images: That it sees, over all epochs.
+        batch: Images per step.
+        rate: Learning rate after its warm-up.
+        average: Decay per step of the moving average of the weights.
+    """
+    return TrainConfig(
+        patches=images,
+        batch=batch,
+        rate=rate,
+        average=average,
+        warm_up_end=0.3,
+        report=max(batch, images // 4),
+        val_patches=4 * batch,
+    )
+
+
+def subspace_schedule(images: int, batch: int) -> TrainConfig:
+    """Returns how a linear subspace learns, by descent on its exact evidence."""
+    return TrainConfig(
+        objective="evidence", patches=images, batch=batch, rate=1e-2, average=0.98, report=images
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Effort:
+    """How large the models are, and how long they learn.
+
+    Attributes:
+        encoding: Latent dimensions of conv-fc-sparse.
+        local: Latent dimensions per voxel of the coarsest grid, of the other networks.
+        levels: Residual blocks, each with a pooling or an upsampling by two.
+        channels: Features of the first level; each further level has twice as many.
+        widest: Where this doubling ends.
+        sigma: Noise level of the networks before training.
+        network: How the networks learn; "patches" are images.
+        linear: Latent dimensions of the linear subspace.
+        subspace: How the linear subspace learns by descent.
+        em_iterations: Of the linear subspace by EM.
+        kappa: Its ridge on the rows of [W, mu].
+        dictionary: Settings of the L0 dictionary.
+        draws: Of the conditional mean of the networks (K of Eq. 8).
+    """
+
+    encoding: int = 10
+    local: int = 10
+    levels: int = 5
+    channels: int = 16
+    widest: int = 256
+    sigma: float = 0.1
+    network: TrainConfig = field(default_factory=TrainConfig)
+    linear: int = 10
+    subspace: TrainConfig = field(default_factory=TrainConfig)
+    em_iterations: int = 20
+    kappa: float = 1.0
+    dictionary: DictionaryConfig = field(default_factory=DictionaryConfig)
+    draws: int = 20
+
+
+def settings_of(method: Method, effort: Effort) -> dict[str, Any]:
+    """Returns all that decides what a method learns, and nothing else, as plain values."""
+    match method:
+        case "interpolation":
+            return {}
+        case "subspace-sgd":
+            return {"model": {"latents": effort.linear}, "train": asdict(effort.subspace)}
+        case "subspace-em":
+            return {
+                "model": {"latents": effort.linear},
+                "iterations": effort.em_iterations,
+                "kappa": effort.kappa,
+            }
+        case "dictionary":
+            return asdict(effort.dictionary)
+    model = {
+        "levels": effort.levels,
+        "channels": effort.channels,
+        "widest": effort.widest,
+        "latents": effort.encoding if method == "conv-fc-sparse" else effort.local,
+        "sigma": effort.sigma,
+    }
+    return {"model": model, "train": asdict(effort.network), "draws": effort.draws}

@@ -1,0 +1,159 @@
+"""The sparse data sets of figures 5, 7 and 8 of Dalca et al.: photographs, patches and slices.
+
+Data sets are split 50/30/20 into training, validation and test images, scans by subject. What is
+missing depends on the data set and the seed alone, and is the same for all methods.
+
+Axes: n = images, (h, w) = rows and columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float32
+from scipy import ndimage
+
+from mriimpute.papers._corrupt import lines, random_missing
+from mriimpute.papers._data import Data
+from mriimpute.papers._scans import Part
+from mriimpute.papers.dalca._methods import Splits
+from mriimpute.seeds import numpy_stream
+
+__all__ = [
+    "NAMES",
+    "PARTS",
+    "Corpus",
+    "Name",
+    "Slices",
+    "divided",
+    "photographs",
+    "sparse_images",
+    "sparse_slices",
+]
+
+Name = Literal["patches", "mnist-2", "mnist-all", "mnist-rot", "fashion"]
+NAMES: tuple[Name, ...] = get_args(Name)
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+SHARES = (0.5, 0.3, 0.2)  # of a data set
+PATCHES = 10_000  # of scans, all parts together: what "all" means, where there is no end of them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Corpus:
+    """A sparse data set.
+
+    Attributes:
+        name: Of the data set.
+        missing: Share of the pixels that are removed.
+        train: Images to learn from, at most.
+        val: Images to watch, at most.
+        test: Images to score, at most.
+    """
+
+    name: Name
+    missing: float
+    train: int
+    val: int
+    test: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slices:
+    """A data set of sparse slices.
+
+    Attributes:
+        every: One line in `every` is kept; in voxels.
+        size: Rows and columns of a slice, in voxels.
+        around: Slices on either side of the middle one that training takes, too.
+        step: From one of these to the next, in voxels.
+        subjects: Training and test subjects, at most; 0 for all.
+    """
+
+    every: int
+    size: tuple[int, int]
+    around: int
+    step: int
+    subjects: int = 0
+
+
+@lru_cache(maxsize=2)
+def sparse_images(data: Data, corpus: Corpus, seed: int) -> Splits:
+    """Returns a data set without the pixels that are missing; the same for all methods."""
+    parts = []
+    for part, truth in zip(PARTS, _images(data, corpus, seed), strict=True):
+        generator = numpy_stream(seed, "pixels", corpus.name, str(corpus.missing), part)
+        parts.append(random_missing(truth, corpus.missing, 0.0, generator))
+    return Splits(*parts)
+
+
+def photographs(
+    data: Data, name: Literal["mnist", "fashion"], label: int | None
+) -> Float32[np.ndarray, "n h w"]:
+    """Returns all images of a data set, or those of one class, from both of its files."""
+    files = [data.images(name, "train"), data.images(name, "test")]
+    return np.concatenate(
+        [images if label is None else images[labels == label] for images, labels in files]
+    )
+
+
+def divided(
+    images: Float32[np.ndarray, "n h w"], counts: Sequence[int], seed: int, name: str
+) -> list[Float32[np.ndarray, "n2 h w"]]:
+    """Returns the beginnings of the parts of a data set that was shuffled and split 50/30/20."""
+    order = numpy_stream(seed, "split", name).permutation(len(images))
+    ends = np.round(np.cumsum(SHARES) * len(images)).astype(int)
+    parts = np.split(order, ends[:-1])
+    return [images[part[:count]] for part, count in zip(parts, counts, strict=True)]
+
+
+def _images(data: Data, corpus: Corpus, seed: int) -> list[Float32[np.ndarray, "n h w"]]:
+    counts = (corpus.train, corpus.val, corpus.test)
+    match corpus.name:
+        case "patches":
+            most = [round(share * PATCHES) for share in SHARES]
+            return [
+                data.patches(part, count=min(count, limit), seed=seed)
+                for part, count, limit in zip(PARTS, counts, most, strict=True)
+            ]
+        case "mnist-2":
+            return divided(photographs(data, "mnist", 2), counts, seed, corpus.name)
+        case "mnist-all":
+            return divided(photographs(data, "mnist", None), counts, seed, corpus.name)
+        case "mnist-rot":
+            parts = divided(photographs(data, "mnist", None), counts, seed, corpus.name)
+            return [
+                _rotated(images, seed, part) for images, part in zip(parts, PARTS, strict=True)
+            ]
+        case "fashion":
+            return divided(photographs(data, "fashion", None), counts, seed, corpus.name)
+
+
+def _rotated(
+    images: Float32[np.ndarray, "n h w"], seed: int, part: str
+) -> Float32[np.ndarray, "n h w"]:
+    """Returns the images, each turned by an angle of its own between 0 and 360 degrees."""
+    angles = numpy_stream(seed, "angles", part).uniform(0, 360, len(images))
+    turned = [
+        ndimage.rotate(image, angle, reshape=False, order=1)  # linear: stays in 0 to 1
+        for image, angle in zip(images, angles, strict=True)
+    ]
+    return np.stack(turned)
+
+
+@lru_cache(maxsize=2)
+def sparse_slices(data: Data, slices: Slices, seed: int) -> Splits:
+    """Returns the slices of each part, without the lines that are missing.
+
+    Raises:
+        ConfigError: If there are no scans.
+    """
+    parts = []
+    for part in PARTS:
+        around = slices.around if part == "train" else 0
+        truth = data.coronal(part, size=slices.size, seed=seed, around=around, step=slices.step)
+        most = slices.subjects * (2 * around + 1) or len(truth)
+        generator = numpy_stream(seed, "lines", slices.every, part)
+        parts.append(lines(truth[:most], slices.every, generator))
+    return Splits(*parts)

@@ -1,0 +1,1 @@
+"""Experiments of Tonolini et al., 2021."""

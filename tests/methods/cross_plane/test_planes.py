@@ -1,0 +1,62 @@
+"""Tests for mriimpute.methods.cross_plane.planes."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from torch import Tensor
+
+from mriimpute.methods.cross_plane.calibration import LinePredictor
+from mriimpute.methods.cross_plane.planes import crossing
+
+SIZES_MM = 2.0, 1.0, 1.5
+
+
+class LineBefore(LinePredictor):
+    """Says of each hidden pixel what the line before it says, and notes what it was asked."""
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "asked", [])  # it is frozen
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def plane(
+        self, lines: Tensor, gap: int, *, across_mm: float, along_mm: float
+    ) -> tuple[Tensor, Tensor]:
+        assert across_mm == SIZES_MM[0]
+        self.asked.append((lines.shape, along_mm))
+        mean = lines[:, None, :-1].repeat_interleave(gap - 1, dim=1)
+        return mean, torch.ones_like(mean)
+
+
+@pytest.mark.parametrize("shape", [(4, 9, 9), (3, 12, 7), (5, 6, 13)])
+@pytest.mark.parametrize("every", [1, 4])
+def test_every_pixel_comes_back_to_its_place(
+    shape: tuple[int, int, int], every: int, rng: np.random.Generator
+) -> None:
+    slices = rng.random(shape, dtype=np.float32)
+
+    said = crossing(slices, 3, SIZES_MM, LineBefore(), every=every)
+
+    wanted = np.repeat(slices[:-1, None, ::every, ::every], 2, axis=1)
+    assert_allclose(said.mean, wanted, rtol=1e-6)
+
+
+def test_diagonals_are_told_the_length_of_their_pixels(rng: np.random.Generator) -> None:
+    predictor = LineBefore()
+
+    crossing(rng.random((3, 8, 8), dtype=np.float32), 2, SIZES_MM, predictor)
+
+    assert [along for _, along in predictor.asked] == pytest.approx(
+        [1.0, 1.5, 3.25**0.5, 3.25**0.5]
+    )
+
+
+def test_diagonals_have_few_more_pixels_than_the_slices(rng: np.random.Generator) -> None:
+    predictor = LineBefore()
+
+    crossing(rng.random((3, 40, 50), dtype=np.float32), 2, SIZES_MM, predictor)
+
+    assert max(np.prod(shape) for shape, _ in predictor.asked) <= 3 * (40 + 8) * 50

@@ -1,0 +1,112 @@
+"""Tests for mriimpute.papers._pool."""
+
+import os
+import pickle
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mriimpute.errors import OutputError, TrainingError
+from mriimpute.papers import _pool
+from mriimpute.papers._data import Data
+from mriimpute.papers._experiment import Outcome, Task
+from mriimpute.papers._pool import Failure, Work, results
+
+TASKS = [Task(key=(str(n),), settings={}) for n in range(3)]
+
+
+class Nothing:
+    """An experiment whose tasks find nothing."""
+
+    def perform(self, task: Task, data: Data, *, seed: int, device: str) -> Outcome:
+        return Outcome({})
+
+
+def work_in(out: Path) -> Work:
+    return Work(name="n", data=Data(None), out=out, seed=0, device="cpu", checksums=[])
+
+
+def test_outcome_that_cannot_be_written_is_a_failure_that_passes_between_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_pool, "experiment", lambda name: Nothing())
+    (tmp_path / "tasks").touch()  # no folder: nothing can be written below it
+
+    ((_, result),) = results(work_in(tmp_path), TASKS[:1], jobs=1)
+
+    assert isinstance(result, Failure)
+    assert result.kind is OutputError
+    assert "cannot write" in result.problem
+    assert pickle.loads(pickle.dumps(result)) == result  # noqa: S301
+
+
+def test_killed_process_is_an_expected_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed:
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+        def __enter__(self) -> "Killed":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def submit(self, *_: object) -> "Future[None]":
+            future: Future[None] = Future()
+            future.set_exception(BrokenProcessPool())
+            return future
+
+        def shutdown(self, **_: object) -> None: ...
+
+    monkeypatch.setattr(_pool, "ProcessPoolExecutor", Killed)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+    with pytest.raises(TrainingError, match="was killed") as caught:
+        list(results(work_in(tmp_path), TASKS, jobs=2))
+
+    assert "--jobs" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("jobs", "tasks", "cores", "expected"), [(1000, 3, 2, 2), (2, 3, 8, 2), (9, 3, 8, 3)]
+)
+def test_processes_are_no_more_than_jobs_tasks_or_cores(
+    jobs: int,
+    tasks: int,
+    cores: int,
+    expected: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[int] = []
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(
+        _pool, "_in_pool", lambda work, tasks, workers: iter([started.append(workers)])
+    )
+
+    list(results(work_in(tmp_path), TASKS[:tasks], jobs))
+
+    assert started == [expected]
+
+
+ORPHAN = """
+import multiprocessing, time
+from mriimpute.papers._pool import _begin_worker
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    pool = context.Pool(1, initializer=_begin_worker)
+    print(pool.apply(str, ["at work"]), flush=True)
+    pool.apply(time.sleep, [60])
+"""
+
+
+@pytest.mark.slow
+def test_processes_end_with_a_parent_that_is_killed(
+    killed: Callable[[str, int], list[str]],
+) -> None:
+    assert killed(ORPHAN, 1) == ["at work\n"]

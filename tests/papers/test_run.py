@@ -1,0 +1,262 @@
+"""Tests for mriimpute.papers._run, _store and _tables, on an experiment made up for them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mriimpute.errors import ConfigError, OutputError, TrainingError
+from mriimpute.papers import _pool, _run, available
+from mriimpute.papers._data import Data
+from mriimpute.papers._experiment import Budget, Claim, Conclusion, Outcome, Outcomes, Table, Task
+from mriimpute.seeds import numpy_stream
+
+
+class MadeUp:
+    """Three tasks that square a number; remembers which it performed."""
+
+    TITLE, SOURCE, DATA = "Squares", "Euclid, Fig. 1", ("mnist",)
+
+    def __init__(self) -> None:
+        self.performed: list[tuple[str, ...]] = []
+        self.values = [1.5, 2.5, 3.5]
+        self.broken = ""
+
+    def tasks(self, budget: Budget, seed: int) -> list[Task]:
+        return [
+            Task(key=("square", str(n)), settings={"value": value})
+            for n, value in enumerate(self.values)
+        ]
+
+    def perform(self, task: Task, data: Data, *, seed: int, device: str) -> Outcome:
+        if task.key[1] == self.broken:
+            raise TrainingError("it diverged", hint="lower the rate")
+        self.performed.append(task.key)
+        value = task.settings["value"]
+        draw = numpy_stream(seed, *task.key).random(4, dtype=np.float32)
+        numbers = {"square": np.float32(value**2), "pair": (1, float("nan"))}
+        return Outcome(numbers, {"draw": draw})
+
+    def conclude(self, outcomes: Outcomes, budget: Budget) -> Conclusion:
+        rows = [[key[1], o.numbers["square"], None, "18.6 ms"] for key, o in outcomes.items()]
+        table = Table("Squares", ["n", "ours", "std", "paper"], rows)
+        return Conclusion([table, table], [], [Claim("they grow", True, "2.25 < 6.25")])
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUp:
+    module = MadeUp()
+    for place in (_run, _pool):
+        monkeypatch.setattr(place, "experiment", lambda name: module)
+    return module
+
+
+def run(root: Path, out: Path, **options: Any) -> dict[str, Any]:
+    _run.reproduce("squares", Data(root), out, **options)
+    record: dict[str, Any] = json.loads((out / "record.json").read_text())
+    return record
+
+
+def test_record_tells_what_was_done_with_what(made_up: MadeUp, root: Path, tmp_path: Path) -> None:
+    words = ["mriimpute", "reproduce", "squares", "--data", "/home/someone/data"]
+
+    record = run(root, tmp_path / "out", seed=7, budget="smoke", command=words)
+
+    assert record["seed"] == 7
+    assert record["settings"] == {"experiment": "squares", "budget": "smoke", "jobs": 1}
+    assert record["source"] == "Euclid, Fig. 1"
+    assert {"mriimpute", "python", "torch", "numpy"} <= set(record["versions"])
+    assert [task["settings"] for task in record["tasks"]] == [
+        {"value": v} for v in (1.5, 2.5, 3.5)
+    ]
+    assert [task["numbers"]["square"] for task in record["tasks"]] == [2.25, 6.25, 12.25]
+    assert record["tables"][0]["rows"][0] == ["0", 2.25, None, "18.6 ms"]
+    assert record["claims"] == [{"text": "they grow", "holds": True, "detail": "2.25 < 6.25"}]
+    assert len(record["inputs"]) == 4
+    assert "/home/someone" not in json.dumps(record)
+
+
+def test_tables_are_written_for_programs_and_for_people(
+    made_up: MadeUp, root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    run(root, out)
+
+    lines = (out / "table.tsv").read_text().splitlines()
+    assert lines[:2] == ["n\tours\tstd\tpaper", "0\t2.25\tn/a\t18.6 ms"]
+    assert (out / "table_2.tsv").is_file()
+    text = (out / "table.md").read_text()
+    assert "| 2 | 12.25 | - | 18.6 ms |" in text
+    assert "- yes: they grow (2.25 < 6.25)" in text
+
+
+def test_finished_tasks_are_not_done_again(made_up: MadeUp, root: Path, tmp_path: Path) -> None:
+    first = run(root, tmp_path / "out")
+    made_up.performed.clear()
+
+    second = run(root, tmp_path / "out")
+
+    assert made_up.performed == []
+    assert second["tasks"] == first["tasks"]
+
+
+def test_run_that_failed_goes_on_where_it_stopped(
+    made_up: MadeUp, root: Path, tmp_path: Path
+) -> None:
+    made_up.broken = "1"
+    with pytest.raises(TrainingError, match="square 1: it diverged") as caught:
+        run(root, tmp_path / "out")
+    made_up.broken = ""
+
+    record = run(root, tmp_path / "out")
+
+    assert caught.value.hint == "lower the rate"
+    assert made_up.performed == [("square", "0"), ("square", "1"), ("square", "2")]
+    assert len(record["tasks"]) == 3
+
+
+def test_task_with_other_settings_is_done_anew(
+    made_up: MadeUp, root: Path, tmp_path: Path
+) -> None:
+    run(root, tmp_path / "out")
+    made_up.performed.clear()
+    made_up.values[1] = 10.0
+
+    record = run(root, tmp_path / "out")
+
+    assert made_up.performed == [("square", "1")]
+    assert record["tasks"][1]["numbers"]["square"] == 100.0
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"budget": "smoke"}])
+def test_another_seed_or_budget_replaces_a_result_only_when_told_so(
+    made_up: MadeUp, root: Path, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    out = tmp_path / "out"
+    first = run(root, out)
+    made_up.performed.clear()
+
+    with pytest.raises(OutputError, match="holds squares") as caught:
+        run(root, out, **other)
+
+    assert made_up.performed == []
+    assert json.loads((out / "record.json").read_text()) == first
+    assert "--overwrite" in caught.value.hint
+    run(root, out, **other, overwrite=True)
+    assert len(made_up.performed) == 3
+
+
+def test_overwriting_leaves_nothing_of_the_old_result_and_all_of_everything_else(
+    made_up: MadeUp, root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(root, out)
+    mine = [out / "notes.txt", out / "tasks" / "groceries.json", out / "tasks" / "a.txt"]
+    for path in mine:
+        path.write_text("{}")
+    made_up.broken = "0"
+
+    with pytest.raises(TrainingError):
+        run(root, out, overwrite=True)
+
+    assert {path for path in out.rglob("*") if path.is_file()} == set(mine)
+
+
+def test_folder_tasks_of_something_else_is_refused(
+    made_up: MadeUp, root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "groceries.json").write_text("{}")
+
+    with pytest.raises(OutputError, match="exists"):
+        run(root, tmp_path)
+
+
+def test_run_stopped_before_its_first_task_goes_on(
+    made_up: MadeUp, root: Path, tmp_path: Path
+) -> None:
+    made_up.broken = "0"
+    with pytest.raises(TrainingError):
+        run(root, tmp_path / "out")
+    made_up.broken = ""
+
+    assert len(run(root, tmp_path / "out")["tasks"]) == 3
+
+
+def test_other_data_do_everything_anew(made_up: MadeUp, root: Path, tmp_path: Path) -> None:
+    run(root, tmp_path / "out")
+    made_up.performed.clear()
+    name = "t10k-labels-idx1-ubyte.gz"
+    (root / "fashion-mnist" / name).replace(root / "digits" / name)
+
+    run(root, tmp_path / "out")
+
+    assert len(made_up.performed) == 3
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda content: content[:40],
+    "no zip": lambda content: b"12" + content[2:],
+    "no deflate": lambda content: content[:50] + b"\xff" * 20 + content[70:],
+    "unknown packing": lambda content: content.replace(b"\x08\x00", b"\x63\x00"),
+}
+
+
+@pytest.mark.parametrize(
+    ("ending", "damage"),
+    [("json", "cut"), ("json", "no deflate"), *(("npz", damage) for damage in DAMAGES)],
+)
+def test_damaged_outcome_is_done_anew(
+    made_up: MadeUp, root: Path, tmp_path: Path, ending: str, damage: str
+) -> None:
+    run(root, tmp_path / "out")
+    made_up.performed.clear()
+    path = tmp_path / "out" / "tasks" / f"square__2.{ending}"
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+
+    run(root, tmp_path / "out")
+
+    assert made_up.performed == [("square", "2")]
+
+
+def test_folder_of_something_else_is_refused(made_up: MadeUp, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+
+    with pytest.raises(OutputError, match="exists"):
+        run(root, tmp_path)
+
+
+def test_missing_data_stop_before_the_first_task(made_up: MadeUp, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(ConfigError, match="holds no train-images"):
+        run(tmp_path / "empty", tmp_path / "out")
+
+    assert made_up.performed == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_experiment_is_refused_with_the_list() -> None:
+    with pytest.raises(ConfigError, match="'fig99'") as caught:
+        _pool.experiment("fig99")
+
+    assert "fig4" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", available())
+def test_every_experiment_keeps_the_contract(name: str) -> None:
+    module = _pool.experiment(name)
+
+    for budget in ("smoke", "cpu", "paper"):
+        tasks = module.tasks(budget, 0)
+        settings = [task.settings for task in tasks]
+        assert tasks
+        assert len({task.key for task in tasks}) == len(tasks)
+        assert json.loads(json.dumps(settings)) is not None
+    assert module.TITLE
+    assert module.SOURCE
+    assert set(module.DATA) <= {"mnist", "fashion", "activity", "depth", "scans", "simulation"}
