@@ -72,7 +72,7 @@ LIBRARIES = [
     "mriimpute.methods.patches.models.tae",
     "mriimpute.papers.dalca.fig4",
     "mriimpute.simulate",
-    "mriimpute.train.fit",
+    "mriimpute.train.run",
     "pytest",  # every process looks into the file that was started
     "scipy.interpolate",
     "skimage.filters",

@@ -21,12 +21,11 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from mriimpute.bench.phantom import GAP, Shape, fine_shape
-from mriimpute.config import parse
-from mriimpute.methods.cross_plane.loss import BATCH, Config, build, objective, offsets_of
+from mriimpute.methods.cross_plane.loss import BATCH, build, objective, offsets_of
 from mriimpute.methods.cross_plane.network import LineNetwork
 from mriimpute.methods.noise import WIDTHS
 from mriimpute.methods.texture import Draws, Texture
-from mriimpute.train.settings import LineSettings, preset, read
+from mriimpute.train.settings import preset, read
 
 __all__ = [
     "H200",
@@ -170,8 +169,9 @@ def line_work(lines: int, width: int) -> Work:
 
 def step_work() -> tuple[Work, int]:
     """Returns the work of a training step but for the optimiser's, and its crops."""
-    network, settings = _default()
-    batch, lines, edge = settings.train.batch, settings.lines.lines, settings.lines.edge
+    network, tables = _default()
+    config = tables["lines"]
+    batch, lines, edge = tables["train"].batch, config.lines, config.edge
     kept = _empty(batch, lines, edge)
     hidden = _empty(batch, GAP - 1, lines - 1, edge)
     with _counted() as counts:
@@ -196,12 +196,9 @@ def draw_work(shape: Shape) -> Work:
     return Work(one.operations * more * shape[2] / along, one.bytes * more, one.kernels)
 
 
-def _default() -> tuple[LineNetwork, LineSettings]:
-    settings = read(preset("cross-plane"), seed=0)
-    if not isinstance(settings, LineSettings):
-        raise TypeError("the default model must learn from lines")
-    network = build(parse(Config, settings.model, where="model"), seed=0)
-    return network.to("meta"), settings
+def _default() -> tuple[LineNetwork, Any]:
+    tables = read(preset("cross-plane"), seed=0).tables
+    return build(tables["model"], seed=0).to("meta"), tables
 
 
 def _empty(*shape: int) -> Tensor:

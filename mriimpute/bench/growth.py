@@ -17,9 +17,9 @@ import torch
 from mriimpute.bench.phantom import TINY, Shape, fine_shape, sparse_head, write_head
 from mriimpute.bench.timing import Memory, resident_bytes, settled
 from mriimpute.cohort import Cache, Cohort
-from mriimpute.methods.cross_plane.examples import read_lines
 from mriimpute.methods.registry import DEFAULT, load_imputer
-from mriimpute.train.settings import LineSettings, preset, read
+from mriimpute.train.run import build
+from mriimpute.train.settings import preset, read
 
 __all__ = [
     "Growth",
@@ -127,11 +127,11 @@ def size_point(wanted: Shape, device: str) -> Point:
     imputer = load_imputer(DEFAULT, device=device)
     settle = settled(device)
     with torch.inference_mode():
-        imputer.impute(sparse_head(TINY), seed=0, case="bench", tile=max(TINY))
+        imputer.impute(sparse_head(TINY), seed=0, case="bench")
         volume = sparse_head(wanted)
         settle()
         begun = time.perf_counter()
-        imputer.impute(volume, seed=0, case="bench", tile=max(volume.shape))
+        imputer.impute(volume, seed=0, case="bench")
         settle()
     seconds = time.perf_counter() - begun
     voxels = float(np.prod(fine_shape(wanted)))
@@ -145,7 +145,7 @@ def draws_point(wanted: Shape, device: str, draws: int) -> Point:
     settle = settled(device)
     volume = sparse_head(wanted)
     with torch.inference_mode():
-        found = imputer.impute(volume, seed=0, case="bench", tile=max(volume.shape))
+        found = imputer.impute(volume, seed=0, case="bench")
         if found.draw is None:
             raise ValueError(f"{DEFAULT} must give draws")
         settle()
@@ -166,18 +166,15 @@ def write_cohort(folder: Path, wanted: Shape, scans: int) -> list[Path]:
 
 def cohort_point(wanted: Shape, scans: int) -> Point:
     """Returns what it costs to load a cohort that the default model is to learn from."""
-    settings = read(preset(DEFAULT), seed=0)
-    if not isinstance(settings, LineSettings):
-        raise TypeError(f"{DEFAULT} must learn from lines")
+    learner, other = (build(read(preset(DEFAULT), seed=0), device="cpu") for _ in range(2))
     with tempfile.TemporaryDirectory(prefix="mriimpute-bench-") as folder:
         # The one that is watched is there in every cohort: it must not count as growth.
         watched, *paths = write_cohort(Path(folder), wanted, scans + 1)
         cache = Cache(Path(folder) / "cache")
-        read_lines(Cohort((watched,), (watched,)), settings, cache)  # libraries are loaded now
+        other.prepare(Cohort((watched,), (watched,)), cache)  # libraries are loaded now
         before = resident_bytes()
         begun = time.perf_counter()
-        kept = read_lines(Cohort(tuple(paths), (watched,)), settings, cache)
+        learner.prepare(Cohort(tuple(paths), (watched,)), cache)
         seconds = time.perf_counter() - begun
         held = resident_bytes()
-    del kept
     return Point(float(scans), seconds, Memory(held, before))

@@ -15,8 +15,8 @@ from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.patches import models
 from mriimpute.methods.patches.imputer import BATCH, PatchImputer
 from mriimpute.methods.patches.tiling import Lattice
-from mriimpute.methods.registry import DEFAULT, METHODS, load_imputer
-from mriimpute.train.settings import names, preset
+from mriimpute.methods.registry import DEFAULT, METHODS, load_imputer, trainable
+from mriimpute.train.settings import preset
 
 __all__ = ["Contender", "Weights", "measurable", "measured"]
 
@@ -85,15 +85,15 @@ def measured(
     found: list[Imputation] = []
 
     def impute() -> None:
-        found[:] = [imputer.impute(volume, seed=0, case="bench", tile=max(volume.shape))]
+        found[:] = [imputer.impute(volume, seed=0, case="bench")]
 
     with torch.inference_mode():
-        imputer.impute(sparse_head(TINY), seed=0, case="bench", tile=max(TINY))
+        imputer.impute(sparse_head(TINY), seed=0, case="bench")
         mean = timed(impute, repeats=repeats, warm_up=0, settle=settle, per=share, budget=budget)
         memory = Memory.since(before, device)
         draw = _draw(found[0], repeats, device, share, budget)
     step = None
-    if steps and name in names():
+    if steps and name in trainable():
         step = training_step(name, small, device, repeats=steps)
     return Contender(
         name=name,

@@ -7,10 +7,14 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, assert_never
 
 from mriimpute.cohort.cache import Cache
 from mriimpute.cohort.slices import has_room, is_shown
+from mriimpute.cohort.split import observed_beside
+from mriimpute.cohort.target_grid import fine_volume
 from mriimpute.errors import MriImputeError, ResourceError
+from mriimpute.io import read_scan
 from mriimpute.workers import begin_worker, divided_threads
 
 __all__ = ["Task", "preprocess", "preprocessed"]
@@ -22,12 +26,15 @@ class Task:
 
     Attributes:
         path: Of the scan.
-        scales: Its slices, with pixels so many times as long where they are large and fine
-            enough for it; None: its acquired voxels, for patches.
+        kept: What of it: its acquired voxels, for patches; its slices; or nothing, where it only
+            has to be found out whether it can be read.
+        scales: Slices are also kept with pixels so many times as long, where they are large and
+            fine enough for it.
     """
 
     path: Path
-    scales: tuple[float, ...] | None
+    kept: Literal["voxels", "slices", "nothing"] = "voxels"
+    scales: tuple[float, ...] = ()
 
 
 def preprocess(task: Task, cache: Cache) -> None:
@@ -37,13 +44,29 @@ def preprocess(task: Task, cache: Cache) -> None:
         OutputError: If that cannot be written.
         VolumeError: If the scan cannot be read or nothing is missing in it.
     """
-    if task.scales is None:
-        cache.sparse(task.path)
-        return
-    scan = cache.slices(task.path)
-    if scan is not None and has_room(scan):
-        for scale in (scale for scale in task.scales if is_shown(scan, scale)):
-            cache.slices(task.path, scale)
+    match task.kept:
+        case "voxels":
+            cache.sparse(task.path)
+        case "slices":
+            scan = cache.slices(task.path)
+            if scan is not None and has_room(scan):
+                for scale in (scale for scale in task.scales if is_shown(scan, scale)):
+                    cache.slices(task.path, scale)
+        case "nothing":
+            _try(task.path)
+        case _ as unknown:
+            assert_never(unknown)
+
+
+def _try(path: Path) -> None:
+    # What is odd about a scan is said when it is learnt from: twice would be noise.
+    log = logging.getLogger("mriimpute")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        fine_volume(read_scan(path, observed=observed_beside(path)))
+    finally:
+        log.setLevel(level)
 
 
 def preprocessed(

@@ -99,4 +99,4 @@ def phantom() -> tuple[Image, Volume]:
 
 def _imputed(imputer: Imputer, volume: Volume) -> Image:
     with torch.inference_mode():
-        return imputer.impute(volume, seed=0, case="doctor", tile=max(SHAPE)).mean
+        return imputer.impute(volume, seed=0, case="doctor").mean

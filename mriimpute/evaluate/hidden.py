@@ -63,14 +63,10 @@ class Finer(Imputer):
         self.axis = axis
         self.factor = factor
 
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns what the method says of the voxels of `volume`."""
         fine = spread(volume, self.axis, self.factor)
-        answer = self.imputer.impute(
-            fine, seed=seed, case=case, tile=tile, keep_observed=keep_observed
-        )
+        answer = self.imputer.impute(fine, seed=seed, case=case)
         some = _every(self.factor, self.axis)
         draw, std, density = answer.draw, answer.std, answer.log_density
 

@@ -153,9 +153,9 @@ def gather(
 
 
 def _fittable() -> list[str]:
-    from mriimpute.train import names
+    from mriimpute.methods.registry import trainable
 
-    return names()
+    return trainable()
 
 
 def _ready() -> list[str]:
@@ -173,9 +173,7 @@ class _Unfit(Imputer):
         self.name = name
         self.error = error
 
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Fails."""
         raise as_told(self.error, self.name)
 

@@ -16,7 +16,6 @@ import numpy as np
 from jaxtyping import Float32
 
 from mriimpute import metrics
-from mriimpute.device import TILE
 from mriimpute.errors import VolumeError
 from mriimpute.evaluate.bins import EDGE_STEPS, Bin, bins_of
 from mriimpute.evaluate.curves import Curves
@@ -49,7 +48,7 @@ def examine(
         VolumeError: If the imputer returns a value that is not finite.
     """
     begun = time.perf_counter()
-    imputation = imputer.impute(exam.volume, seed=seed, case=exam.checksum, tile=TILE)
+    imputation = imputer.impute(exam.volume, seed=seed, case=exam.checksum)
     seconds = time.perf_counter() - begun
 
     key = key_of(exam)

@@ -36,7 +36,7 @@ from mriimpute.io.tree import subject
 from mriimpute.methods.external import External
 from mriimpute.methods.registry import model_file
 from mriimpute.progress import Track, silent
-from mriimpute.train.fit import fingerprint
+from mriimpute.train.run import fingerprint
 
 __all__ = ["SEEN", "without_truth"]
 

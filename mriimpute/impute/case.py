@@ -135,12 +135,8 @@ def impute_case(
     with stage("read"):
         content = checksum(case.scan)
     try:
-        imputed = imputer.impute(
-            replace(grid.volume, thickness_mm=thickness_mm),
-            seed=request.seed,
-            case=content,
-            tile=tile,
-            keep_observed=request.keep_observed,
+        imputed = imputer.tiled(tile).impute(
+            replace(grid.volume, thickness_mm=thickness_mm), seed=request.seed, case=content
         )
     except VolumeError as error:  # it knows voxels, no file
         raise VolumeError(f"{case.scan}: {error}", hint=error.hint) from error

@@ -1,19 +1,34 @@
-"""What every way of imputing promises."""
+"""What every method promises: to impute a volume and, where it is trained, to learn from scans.
+
+A method without training is an `Imputer`. One that is trained also has a `Learner`, which the one
+loop in `mriimpute.train` drives, and whose tensors its imputer is made of.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float32
+from numpy.typing import NDArray
 
+from mriimpute.cohort.preprocess import Task
 from mriimpute.methods.footprint import Footprint
 from mriimpute.volume import Volume
 
-__all__ = ["Imputation", "Imputer", "Trace"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mriimpute.cohort import Cache, Cohort
+    from mriimpute.distributed import World
+
+__all__ = ["Imputation", "Imputer", "Learner", "Tensors", "Trace"]
 
 Image = Float32[np.ndarray, "i j k"]
 Region = Bool[np.ndarray, "i j k"]
+Tensors = Mapping[str, "Tensor"] | Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +73,209 @@ class Imputation:
 
 
 class Imputer(ABC):
-    """Fills the unobserved voxels of a volume. `f(a y + b) = a f(y) + b` for a > 0."""
+    """Fills the unobserved voxels of a volume. `f(a y + b) = a f(y) + b` for a > 0.
+
+    Attributes:
+        name: In tables, sidecars and `--model`.
+        device: Where it computes, "cpu" or "cuda:N".
+        gives_draws: Whether its imputations have draws, known before any work is done.
+        footprint: What it takes of main memory.
+    """
 
     name: str
     device: str = "cpu"
-    """Where it computes."""
     gives_draws: bool = True
-    """Whether its imputations have draws, known before any work is done."""
     footprint: Footprint = Footprint()
-    """What it takes of main memory."""
 
     @abstractmethod
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
-        """Returns the completed volume.
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
+        """Returns the completed volume. Acquired voxels come back bit for bit.
 
         Args:
             volume: Unobserved voxels may be NaN.
-            seed: Of the run.
+            seed: Names all random streams, with `case`.
             case: Names the scan in random streams: same seed and case, same draws.
-            tile: Edge, in voxels, of the region worked on at once. It bounds memory and changes
-                no bit of the result.
-            keep_observed: Return acquired voxels bit for bit. A method that passes through them
-                anyway need not look at this.
         """
+
+    @classmethod
+    def without_weights(cls, name: str, device: str) -> "Imputer":
+        """Returns the method of that name, one that needs no weights.
+
+        Args:
+            name: As in the registry.
+            device: "cpu" or "cuda:N".
+        """
+        return cls()
+
+    @classmethod
+    def from_checkpoint(
+        cls, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, Any], *, device: str
+    ) -> "Imputer":
+        """Returns the imputer of a model file, as read by `mriimpute.checkpoint.load`.
+
+        Args:
+            tensors: What the `model` of its learner returned.
+            metadata: Settings of the run; "name" and "model" among them.
+            device: "cpu" or "cuda:N".
+
+        Raises:
+            CheckpointError: If the tensors do not fit.
+        """
+        raise NotImplementedError(f"{cls.__name__} is not trained")
+
+    def tiled(self, tile: int) -> "Imputer":
+        """Returns the imputer that works on regions of edge `tile`, in voxels, one at a time.
+
+        Regions bound the memory and change no bit of a result. A method that needs none, as it
+        sees whole slices or lines at once, is returned as it is.
+        """
+        return self
+
+
+class Learner(ABC):
+    """A model under training.
+
+    The loop asks in this order: `load` where a run goes on, `prepare`, `begin` where it is new;
+    then for each step `batch`, `step`, `report` where one is due, and `model`, `tensors` and
+    `numbers` to save; at the end `conclude`. It owns resuming, journal, saving and stopping.
+
+    Attributes:
+        done: Steps taken.
+        unit: What a step learns from, in messages.
+        units: How many of them a step learns from.
+        counter: Key of the journal that counts these up.
+        label: What the progress bar says.
+        save_minutes: From one checkpoint to the next; 0: one after each step.
+        is_shared: Whether processes share its steps; otherwise the main one takes all of them.
+        identity: What tells this run from others, next to settings and cohort.
+    """
+
+    done: int = 0
+    unit: str = "steps"
+    units: int = 1
+    counter: str = "step"
+    label: str = "training"
+    save_minutes: float = 0.0
+    is_shared: bool = False
+    identity: Mapping[str, Any] = {}
+
+    @classmethod
+    @abstractmethod
+    def tables(cls, name: str) -> dict[str, type]:
+        """Returns the tables of settings of a model: a frozen dataclass for each name.
+
+        Args:
+            name: Of the model.
+        """
+
+    @classmethod
+    @abstractmethod
+    def build(
+        cls, name: str, *, seed: int, device: str, world: "World", **tables: Any
+    ) -> "Learner":
+        """Returns the learner at the beginning of a run.
+
+        Args:
+            name: Of the model.
+            seed: Names all random streams.
+            device: "cpu" or "cuda:N".
+            world: The processes that share the run.
+            tables: Settings, as `tables` lists them.
+
+        Raises:
+            ConfigError: If the model cannot be built from its settings.
+        """
+
+    @abstractmethod
+    def steps(self, scans: "Cohort") -> int:
+        """Returns the steps of the whole run.
+
+        Args:
+            scans: To learn from and to validate on.
+        """
+
+    def tasks(self, scans: "Cohort") -> list[Task]:
+        """Returns what is to be read of each scan, before training starts.
+
+        Args:
+            scans: To learn from and to validate on.
+        """
+        return [Task(path) for path in (*scans.train, *scans.val)]
+
+    @abstractmethod
+    def prepare(self, scans: "Cohort", cache: "Cache") -> None:
+        """Makes ready what it learns from.
+
+        Args:
+            scans: To learn from and to validate on.
+            cache: Has the scans, or they are read now.
+
+        Raises:
+            TrainingError: If there is nothing to learn from.
+        """
+
+    def begin(self) -> dict[str, Any] | None:
+        """Returns the first line of the journal, before any step; None for no such line."""
+        return None
+
+    def batch(self, step: int) -> Any:
+        """Returns what a step learns from. Called ahead of time, by a thread of its own.
+
+        Its randomness is named after the step, so nothing about it needs to be stored.
+        """
+        return None
+
+    @abstractmethod
+    def step(self, step: int, batch: Any) -> None:
+        """Takes a step.
+
+        Args:
+            step: Its number, from 0.
+            batch: What `batch` returned for it.
+
+        Raises:
+            TrainingError: If the loss or its gradient is not finite.
+        """
+
+    def is_reported(self) -> bool:
+        """Tells whether a line of the journal is due; one always is after the last step."""
+        return True
+
+    @abstractmethod
+    def report(self, seconds: float) -> dict[str, Any]:
+        """Returns a line of the journal: losses, validation, speed.
+
+        Args:
+            seconds: Since this process began to take steps.
+        """
+
+    @abstractmethod
+    def model(self) -> Tensors:
+        """Returns what the imputer is made of."""
+
+    @abstractmethod
+    def tensors(self) -> Tensors:
+        """Returns the tensors that the next step depends on."""
+
+    def numbers(self) -> dict[str, Any]:
+        """Returns the plain values that the next step depends on; `step` among them."""
+        return {"step": self.done}
+
+    @abstractmethod
+    def load(
+        self, tensors: Mapping[str, "Tensor"], numbers: Mapping[str, Any], where: Path
+    ) -> None:
+        """Becomes what `tensors` and `numbers` came from.
+
+        Args:
+            tensors: As `tensors` returned them.
+            numbers: As `numbers` returned them.
+            where: The file, for messages.
+
+        Raises:
+            CheckpointError: If they do not fit the model.
+        """
+
+    def conclude(self) -> None:
+        """Says what training gave, once it is finished."""
+        return

@@ -77,9 +77,7 @@ class External(Imputer):
         self.minutes = minutes
         self.words = _words(name, command)
 
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns what the program wrote, on the grid of the volume.
 
         Raises:
@@ -95,8 +93,7 @@ class External(Imputer):
             self._run(scan, out, folder / "said.txt")
             written = self._read(out, folder / "said.txt")
         mean = self._placed(written, volume)
-        kept = volume.observed if keep_observed else np.zeros_like(volume.observed)
-        mean = np.where(kept, volume.data, mean)
+        mean = np.where(volume.observed, volume.data, mean)
         if bad := int((~np.isfinite(mean)).sum()):
             raise ExternalError(
                 f"{self.name} wrote {bad} voxels that are not finite",

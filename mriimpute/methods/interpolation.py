@@ -16,8 +16,12 @@ class Interpolation(Imputer):
         self.name = kind
         self.kind = kind
 
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
-        """Returns the interpolated volume; nothing is random and nothing is tiled."""
+    @classmethod
+    def without_weights(cls, name: str, device: str) -> "Interpolation":
+        """Returns the interpolation of that name."""
+        kind: Kind = name  # type: ignore[assignment]
+        return cls(kind)
+
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
+        """Returns the interpolated volume; nothing is random."""
         return Imputation(mean=interpolated(volume, self.kind))

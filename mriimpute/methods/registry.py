@@ -1,31 +1,83 @@
-"""Imputers by name: methods without weights, and what training wrote."""
+"""Methods by name: those that need no weights, what training wrote, and what can be trained.
 
+Whoever adds a method adds its name here, and nothing else anywhere: see `METHODS`, `LEARNERS` and
+`IMPUTERS`. A model of patches is found by its file.
+"""
+
+from importlib import import_module
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from mriimpute.errors import ConfigError
 from mriimpute.files import sha256, shipped
 from mriimpute.interpolation import Kind
+from mriimpute.methods import cross_plane, ridge
 from mriimpute.methods.base import Imputer
-from mriimpute.methods.interpolation import Interpolation
-from mriimpute.methods.ridge.imputer import CrossPlaneRidge
 
-__all__ = ["DEFAULT", "FITTED", "METHODS", "identity", "load_imputer", "model_file"]
+if TYPE_CHECKING:
+    from mriimpute.methods.base import Learner
+
+__all__ = [
+    "DEFAULT",
+    "FITTED",
+    "METHODS",
+    "identity",
+    "learner_class",
+    "load_imputer",
+    "model_file",
+    "trainable",
+]
+
+ROOT = "mriimpute.methods"
+
+METHODS = {
+    **dict.fromkeys(get_args(Kind), "interpolation:Interpolation"),
+    ridge.NAME: "ridge.imputer:CrossPlaneRidge",
+    "dictionary": "dictionary.imputer:DictionaryImputer",
+    "deep-image-prior": "deep_image_prior.imputer:DeepImagePrior",
+}
+"""Need no weights; the class of each has a class method `without_weights(name, device)`."""
+
+LEARNERS = {
+    cross_plane.NAME: "cross_plane.learner:LineLearner",
+    cross_plane.LATENT: "cross_plane.learner:LineLearner",
+    ridge.NAME: "ridge.learner:RidgeLearner",
+    "mixture-ppca": "patches.em_learner:EmLearner",
+    "ppca-em": "patches.em_learner:EmLearner",
+}
+"""How a model is trained; every other one is a model of patches that learns by gradients."""
 
 FITTED = ("dictionary", "deep-image-prior")
-"""Learn from each scan, on a device."""
+"""Of `METHODS`, those that learn from each scan, on a device."""
 
-METHODS = (*get_args(Kind), CrossPlaneRidge.name, *FITTED)
-"""Need no weights."""
+IMPUTERS = {
+    cross_plane.NAME: "cross_plane.imputer:CrossPlane",
+    cross_plane.LATENT: "cross_plane.imputer:CrossPlane",
+    ridge.NAME: "ridge.imputer:CrossPlaneRidge",
+}
+"""What imputes with a trained model; `from_checkpoint` makes it. Every other one is a model of
+patches."""
+
+PATCHES = "patches.learner:PatchLearner", "patches.imputer:PatchImputer"
 
 MODEL = "model.safetensors"
 """What training leaves in a run folder."""
 
-DEFAULT = "cross-plane"
+DEFAULT = cross_plane.NAME
 """Its weights come with the package."""
 
-LINES = (DEFAULT, "cross-plane-latent")
-"""Networks that see lines."""
+
+def trainable() -> list[str]:
+    """Returns the names of all models that can be trained."""
+    from mriimpute.methods.patches import models  # loads torch
+
+    return sorted({*LEARNERS, *models.available()})
+
+
+def learner_class(name: str) -> "type[Learner]":
+    """Returns the learner of a model that can be trained."""
+    kind: type[Learner] = _loaded(LEARNERS.get(name, PATCHES[0]))
+    return kind
 
 
 def load_imputer(name: str, *, device: str, adapt: bool = False) -> Imputer:
@@ -33,24 +85,19 @@ def load_imputer(name: str, *, device: str, adapt: bool = False) -> Imputer:
 
     Args:
         name: One of `METHODS`, `DEFAULT`, a run folder, or a `model.safetensors` inside one.
-        device: Where a neural model, or one of `FITTED`, computes.
+        device: Where a method that uses one computes, "cpu" or "cuda:N".
         adapt: Let `cross-plane` learn from each scan before imputing it.
 
     Raises:
         ConfigError: If there is neither a method nor a run of that name, or it cannot adapt.
         CheckpointError: If the run's weights are missing, damaged or of another version.
     """
-    if name in METHODS and adapt:
+    if name not in METHODS:
+        return _trained(model_file(name), device, adapt=adapt)
+    if adapt:
         raise _cannot_adapt(name)
-    if name in get_args(Kind):
-        kind: Kind = name  # type: ignore[assignment]
-        return Interpolation(kind)
-    if name == CrossPlaneRidge.name:
-        return CrossPlaneRidge()
-    if name in FITTED:
-        return _fitted(name, device)
-
-    return _trained(model_file(name), device, adapt=adapt)
+    imputer: Imputer = _loaded(METHODS[name]).without_weights(name, device)
+    return imputer
 
 
 def identity(name: str) -> str:
@@ -83,40 +130,26 @@ def model_file(name: str | Path) -> Path:
     return path / MODEL
 
 
-def _fitted(name: str, device: str) -> Imputer:
-    # Both load torch.
-    if name == "dictionary":
-        from mriimpute.methods.dictionary.imputer import DictionaryImputer
-
-        return DictionaryImputer(device=device)
-
-    from mriimpute.methods.deep_image_prior.imputer import DeepImagePrior
-
-    return DeepImagePrior(device=device)
-
-
 def _trained(path: Path, device: str, *, adapt: bool) -> Imputer:
     from mriimpute.checkpoint import load, understood  # loads torch
 
     tensors, metadata = load(path)
     with understood(path):
-        kind = metadata["name"]
-    if adapt and kind != DEFAULT:
-        raise _cannot_adapt(kind)
+        name = metadata["name"]
+    if adapt and name != DEFAULT:
+        raise _cannot_adapt(name)
 
+    options = {"adapt": True} if adapt else {}
     with understood(path):
-        if kind == CrossPlaneRidge.name:
-            arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
-            return CrossPlaneRidge.from_checkpoint(arrays, metadata)
+        kind = _loaded(IMPUTERS.get(name, PATCHES[1]))
+        imputer: Imputer = kind.from_checkpoint(tensors, metadata, device=device, **options)
+        return imputer
 
-        if kind in LINES:
-            from mriimpute.methods.cross_plane.imputer import CrossPlane
 
-            return CrossPlane.from_checkpoint(tensors, metadata, device=device, adapt=adapt)
-
-        from mriimpute.methods.patches.imputer import PatchImputer
-
-        return PatchImputer.from_checkpoint(tensors, metadata, device=device)
+def _loaded(place: str) -> Any:
+    """Returns a class, which may load torch, by its module and name."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"{ROOT}.{module}"), name)
 
 
 def _cannot_adapt(name: str) -> ConfigError:

@@ -10,7 +10,7 @@ from torch.optim import AdamW
 
 from mriimpute.checkpoint import restore
 from mriimpute.distributed import World
-from mriimpute.train.settings import Course
+from mriimpute.optim.config import TrainingConfig
 
 __all__ = ["Descent"]
 
@@ -30,7 +30,9 @@ class Descent(Generic[M]):
             products cost little, with other last bits.
     """
 
-    def __init__(self, model: M, config: Course, device: str, *, fused: bool = False) -> None:
+    def __init__(
+        self, model: M, config: TrainingConfig, device: str, *, fused: bool = False
+    ) -> None:
         self.config = config
         self.model = model.to(device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(requires_grad=False)
@@ -103,7 +105,7 @@ class Descent(Generic[M]):
                 value.copy_(own[name])
 
 
-def _optimiser(model: M, config: Course, *, fused: bool) -> AdamW:
+def _optimiser(model: M, config: TrainingConfig, *, fused: bool) -> AdamW:
     kernels = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
     groups = [

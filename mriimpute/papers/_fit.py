@@ -1,43 +1,42 @@
-"""Training a model on sparse images, as `mriimpute.train` does on patches of scans.
+"""Training a model on sparse images, as `mriimpute.train` does on patches of scans."""
 
-Axes: b = batch, (h, w) = rows and columns.
-"""
-
-import time
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Int64
-from torch import Tensor
 
+from mriimpute.cohort import Cache, Cohort, Patches
 from mriimpute.errors import TrainingError
+from mriimpute.methods.patches.config import PatchTrainingConfig
+from mriimpute.methods.patches.learner import PatchLearner
 from mriimpute.methods.patches.model import Model
-from mriimpute.methods.patches.objective import objective
-from mriimpute.methods.patches.state import State
-from mriimpute.optim.schedule import rate, weight
 from mriimpute.papers._corrupt import Sparse
 from mriimpute.progress import Track, silent
-from mriimpute.seeds import numpy_stream, stream
-from mriimpute.train.settings import Settings, TrainConfig
+from mriimpute.seeds import numpy_stream
+from mriimpute.train.folder import RunFolder
+from mriimpute.train.loop import learn
+from mriimpute.train.stop import Stop
 
 __all__ = ["fit"]
 
 Journal = list[dict[str, Any]]
 
+NOWHERE = Path("in memory")
+
 
 def fit(
     name: str,
     model_settings: Mapping[str, Any],
-    train: TrainConfig,
+    train: PatchTrainingConfig,
     sparse: Sparse,
     *,
     seed: int,
     device: str,
     track: Track = silent,
-    watched: Sparse | None = None,
+    validation: Sparse | None = None,
     fused: bool = False,
 ) -> tuple[Model, Journal]:
     """Trains a model on what was observed of sparse images.
@@ -47,52 +46,32 @@ def fit(
         model_settings: Of its `Config`; `patch` is that of the images unless given.
         train: How long and how fast; a "patch" is an image.
         sparse: The images; their truth is not looked at.
-        seed: Of the initial parameters, the order of the images and the draws.
+        seed: Names the streams of initial parameters, the order of the images and draws.
         device: "cpu" or "cuda:N".
         track: Shows progress.
-        watched: Further images for `val_loss`, which is over their observed pixels.
+        validation: Further images for `val_loss`, which is over their observed pixels.
         fused: See `mriimpute.optim.descent.Descent`.
 
     Returns:
         The moving average of the model, in evaluation mode, and one line of the journal per
-        `train.report` images: step, epoch, loss, sigma, seconds, and val_loss of what is watched.
+        `train.report` images: step, epoch, loss, sigma, seconds, and val_loss with `validation`.
 
     Raises:
         TrainingError: If loss or gradient is not finite.
     """
     patch = {"patch": sparse.grid, **model_settings}
-    state = State(Settings(name=name, seed=seed, model=patch, train=train), device, fused=fused)
-    images = torch.from_numpy(sparse.y).to(device)
-    journal: Journal = []
-    begun, nats, pixels = time.monotonic(), 0.0, 0
-
-    for step in track(range(train.steps), total=train.steps, label=f"training {name}"):
-        which = torch.from_numpy(batch_of(len(sparse), train.batch, step, seed)).to(device)
-        generator = stream(seed, "train", step, device=device)
-        loss, count = _loss(state.model, images[which], train, weight(train, step), generator)
-        (loss / max(count, 1)).backward()
-        value, norm = float(loss.detach()), float(state.descend(rate(train, step)))
-        if not (abs(value) < float("inf") and norm < float("inf")):
-            raise TrainingError(
-                f"{name}: the loss is {value:g} and its gradient {norm:g} at step {step}",
-                hint="lower the learning rate of the experiment",
-            )
-        nats, pixels = nats + value, pixels + count
-
-        if state.step == train.steps or state.patches % train.report < train.batch:
-            line = {
-                "step": state.step,
-                "epoch": state.patches / len(sparse),
-                "loss": nats / max(pixels, 1),
-                "sigma": float(state.average.sigma),
-                "seconds": round(time.monotonic() - begun, 3),
-            }
-            if watched is not None:
-                line["val_loss"] = _watch(state.average, watched, train, seed, device)
-            journal.append(line)
-            nats, pixels = 0.0, 0
-
-    return state.average.eval(), journal
+    learner = ImageLearner(name, model=patch, train=train, seed=seed, device=device, fused=fused)
+    learner.label = f"training {name}"
+    learner.show(sparse, validation)
+    folder = Unsaved(NOWHERE)
+    nothing = Cohort(()), Cache(NOWHERE)
+    try:
+        learn(learner, *nothing, folder, {}, stop=Stop(None), track=track)
+    except TrainingError as error:
+        raise TrainingError(
+            f"{name}: {error}", hint="lower the learning rate of the experiment"
+        ) from error
+    return learner.state.average.eval(), folder.lines
 
 
 def batch_of(images: int, batch: int, step: int, seed: int) -> Int64[np.ndarray, " b"]:
@@ -108,24 +87,59 @@ def _order(images: int, epoch: int, seed: int) -> Int64[np.ndarray, " n"]:
     return numpy_stream(seed, "images", epoch).permutation(images)
 
 
-def _loss(
-    model: Model, y: Tensor, config: TrainConfig, prior_weight: float, generator: torch.Generator
-) -> tuple[Tensor, int]:
-    """Returns the objective summed over images, and how many pixels it explains."""
-    observed = y.isfinite()
-    mixed = y.device.type == "cuda" and config.precision == "bfloat16"
-    with torch.autocast(y.device.type, torch.bfloat16, enabled=mixed):
-        nats = objective(model, y, observed, config, weight=prior_weight, generator=generator)
-    return nats.sum(), int(observed.sum())
+class ImageLearner(PatchLearner):
+    """Learns from whole images in place of patches of scans."""
+
+    def show(self, sparse: Sparse, validation: Sparse | None) -> None:
+        """Sets what there is to learn from, and to validate on."""
+        self.images = sparse
+        size, count = self.config.batch, self.config.val_patches
+        starts = range(0, min(len(validation), count), size) if validation else ()
+        self.validation = [
+            _patches(validation, slice(start, min(start + size, count)))
+            for start in starts
+            if validation
+        ]
+
+    def prepare(self, scans: Cohort, cache: Cache) -> None:
+        """Leaves scans alone: images are there."""
+
+    def batch(self, step: int) -> Patches:
+        """Returns the images of a step."""
+        return _patches(
+            self.images, batch_of(len(self.images), self.config.batch, step, self.seed)
+        )
+
+    def report(self, seconds: float) -> dict[str, Any]:
+        """Returns a line of the journal."""
+        line = super().report(seconds)
+        epoch = line["patches"] / len(self.images)
+        found = {key: line[key] for key in ("step", "loss", "sigma", "seconds")}
+        validated = {"val_loss": line["val_loss"]} if self.validation else {}
+        return {**found, "epoch": epoch, **validated}
 
 
-@torch.no_grad()
-def _watch(model: Model, watched: Sparse, config: TrainConfig, seed: int, device: str) -> float:
-    total, pixels = 0.0, 0
-    for n, start in enumerate(range(0, min(len(watched), config.val_patches), config.batch)):
-        stop = min(start + config.batch, config.val_patches)
-        y = torch.from_numpy(watched.y[start:stop]).to(device)
-        generator = stream(seed, "watch", n, device=device)
-        nats, count = _loss(model, y, config, 1.0, generator)
-        total, pixels = total + float(nats), pixels + count
-    return total / max(pixels, 1)
+class Unsaved(RunFolder):
+    """Keeps the journal, and no checkpoint: an experiment is done again or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.lines: Journal = []
+
+    def saved(self, identity: Mapping[str, Any]) -> None:
+        """Returns nothing: each run is new."""
+
+    def rewind(self, key: str, upto: int) -> None:
+        """Does nothing: there are no lines yet."""
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Adds one line to the journal."""
+        self.lines.append(dict(line))
+
+    def save(self, *parts: Any) -> None:
+        """Saves nothing."""
+
+
+def _patches(sparse: Sparse, which: slice | Int64[np.ndarray, " b"]) -> Patches:
+    y = sparse.y[which]
+    return Patches(y, np.isfinite(y), ())

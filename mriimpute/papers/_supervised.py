@@ -4,26 +4,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from mriimpute.cohort import Cache
+from mriimpute.cohort import Cache, Cohort
 from mriimpute.cohort.slices import gaps_of, read_slices
 from mriimpute.errors import ConfigError
-from mriimpute.methods.cross_plane.examples import read_lines
-from mriimpute.methods.cross_plane.learner import finished, learn_lines
+from mriimpute.methods.cross_plane.learner import LineLearner
 from mriimpute.papers._simulation import Simulation
 from mriimpute.progress import silent
 from mriimpute.train import train
-from mriimpute.train.fit import fingerprint
-from mriimpute.train.run_folder import RunFolder
-from mriimpute.train.settings import LineSettings, read, resolve
+from mriimpute.train.folder import RunFolder
+from mriimpute.train.loop import learn
+from mriimpute.train.run import fingerprint
+from mriimpute.train.settings import Settings as TrainSettings
+from mriimpute.train.settings import read, resolve
 from mriimpute.train.stop import Stop
 
-__all__ = ["Network", "learn", "with_own_gaps"]
+__all__ = ["Network", "train_network", "with_own_gaps"]
 
 Network: TypeAlias = Literal["unsupervised", "supervised"]
 Settings: TypeAlias = Mapping[str, Any]
 
 
-def learn(
+def train_network(
     network: Network, sim: Simulation, run: Path, settings: Settings, *, seed: int, device: str
 ) -> Path:
     """Returns the model file of a run, which is begun, gone on with, or finished.
@@ -66,28 +67,40 @@ def _learn_from_truth(
     sim: Simulation, run: Path, settings: Settings, *, seed: int, device: str
 ) -> Path:
     """Does as `mriimpute train`, but with true planes in place of acquired slices."""
-    chosen, complete = read(settings, seed=seed), resolve(settings, seed=seed)
-    if not isinstance(chosen, LineSettings):
-        raise ValueError(f"settings must be of the cross-plane network, got {chosen.name}")
+    complete = resolve(settings, seed=seed)
     folder = RunFolder(run)
     folder.open(complete, overwrite=False)
-    planes, truths = sim.true_planes(), sim.truths()
+    truths = sim.truths()
     identity = {
         **complete,
         "cohort": fingerprint(truths),
         "scans": len(truths),
         "scans_left_out": 0,
     }
-    if finished(folder, chosen, identity):
-        return folder.model
-
+    learner = SupervisedLearner.of(read(settings, seed=seed), sim, device)
     cache = Cache(folder.cache)
-    _, watch = read_lines(sim.scans(), chosen, cache)
     with Stop(None) as stop:
-        done = learn_lines(
-            planes, watch, folder, chosen, identity, device=device, stop=stop, track=silent
-        )
+        done = learn(learner, sim.scans(), cache, folder, identity, stop=stop, track=silent)
     if not done:
         raise KeyboardInterrupt
     cache.remove()
     return folder.model
+
+
+class SupervisedLearner(LineLearner):
+    """Learns from true planes across the slices; it validates on hidden lines as ever."""
+
+    sim: Simulation
+
+    @classmethod
+    def of(cls, settings: TrainSettings, sim: Simulation, device: str) -> "SupervisedLearner":
+        """Returns the learner at the beginning of a run."""
+        learner = cls(settings.name, seed=settings.seed, device=device, **settings.tables)
+        learner.sim = sim
+        return learner
+
+    def prepare(self, scans: Cohort, cache: Cache) -> None:
+        """Opens the truth."""
+        super().prepare(scans, cache)
+        self.scans = self.sim.true_planes()
+        self.own_gaps = gaps_of(self.scans)

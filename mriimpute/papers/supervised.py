@@ -20,7 +20,6 @@ import numpy as np
 from jaxtyping import Float64
 
 from mriimpute import metrics
-from mriimpute.device import TILE
 from mriimpute.errors import VolumeError
 from mriimpute.interpolation import Kind
 from mriimpute.methods.base import Imputer
@@ -41,7 +40,7 @@ from mriimpute.papers._experiment import (
     Task,
 )
 from mriimpute.papers._simulation import Exam
-from mriimpute.papers._supervised import Network, learn
+from mriimpute.papers._supervised import Network, train_network
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 
@@ -95,7 +94,9 @@ def perform(task: Task, data: Data, *, seed: int, device: str) -> Outcome:
         if data.runs is None:
             raise ValueError("data.runs must be a folder: a network needs a place to be kept")
         options: Any = {"seed": seed, "device": device}
-        name = str(learn(method, sim, data.runs / method, task.settings["network"], **options))
+        name = str(
+            train_network(method, sim, data.runs / method, task.settings["network"], **options)
+        )
     imputer = load_imputer(name, device=device)
     scores = [_scored(imputer, exam, method, seed) for exam in sim.exams()]
     return Outcome(
@@ -104,7 +105,7 @@ def perform(task: Task, data: Data, *, seed: int, device: str) -> Outcome:
 
 
 def _scored(imputer: Imputer, exam: Exam, method: str, seed: int) -> dict[str, Any]:
-    mean = imputer.impute(exam.volume, seed=seed, case=exam.name, tile=TILE).mean
+    mean = imputer.impute(exam.volume, seed=seed, case=exam.name).mean
     truth, imputed = exam.truth[exam.region], mean[exam.region]
     if not np.isfinite(imputed).all():
         raise VolumeError(

@@ -66,7 +66,7 @@ def _read(case: Case, request: Request) -> Result:
     grid = fine_volume(read_scan(case.scan, observed=marks, form=request.form), request.spacing_mm)
     volume = grid.volume
     plain = load_imputer("linear", device="cpu")
-    images["linear"] = plain.impute(volume, seed=0, case="", tile=request.tile).mean
+    images["linear"] = plain.impute(volume, seed=0, case="").mean
     apart = np.abs(images["mean"][volume.observed] - volume.data[volume.observed])
     return Result(
         volume=volume,

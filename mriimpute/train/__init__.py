@@ -1,6 +1,7 @@
-"""Fitting models to cohorts of sparse scans: settings, run folders, the loop, closed forms."""
+"""Fitting models to cohorts of sparse scans: settings, run folders, and the one loop."""
 
-from mriimpute.train.fit import train
-from mriimpute.train.settings import DEFAULT, TrainConfig, names, preset, resolve
+from mriimpute.methods.registry import DEFAULT, trainable
+from mriimpute.train.run import train
+from mriimpute.train.settings import preset, resolve
 
-__all__ = ["DEFAULT", "TrainConfig", "names", "preset", "resolve", "train"]
+__all__ = ["DEFAULT", "preset", "resolve", "train", "trainable"]

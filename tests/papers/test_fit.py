@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.papers._corrupt import Sparse, random_missing
 from mriimpute.papers._fit import batch_of, fit
 from mriimpute.seeds import numpy_stream
-from mriimpute.train.settings import TrainConfig
 
-TRAIN = TrainConfig(patches=320, batch=8, rate=0.02, report=80, objective="evidence")
+TRAIN = PatchTrainingConfig(patches=320, batch=8, rate=0.02, report=80, objective="evidence")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Tests for mriimpute.train.fit, the loop and the run folder."""
+"""Tests for mriimpute.train.run, the loop and the run folder."""
 
 import json
 import shutil

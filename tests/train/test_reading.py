@@ -141,7 +141,7 @@ def test_a_cache_fresh_or_old_or_none_changes_no_byte_of_a_model(
     sim: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as without:
-        without.setattr("mriimpute.train.fit.Cache", Memory)
+        without.setattr("mriimpute.train.run.Cache", Memory)
         expected = learn(sim, tmp_path / "memory", name)
 
     fresh = learn(sim, tmp_path / "fresh", name, cache=tmp_path / "cache")

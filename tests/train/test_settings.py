@@ -5,14 +5,14 @@ import signal
 from typing import Any
 
 import pytest
+from mriimpute.optim.schedule import rate, weight
 
 from mriimpute.checkpoint import restore
 from mriimpute.config import dump, merge, parse
 from mriimpute.errors import ConfigError
 from mriimpute.methods.cross_plane.loss import Config, build
 from mriimpute.methods.cross_plane.weights import start_of
-from mriimpute.optim.schedule import rate, weight
-from mriimpute.train import TrainConfig, names, preset, resolve
+from mriimpute.train import PatchTrainingConfig, names, preset, resolve
 from mriimpute.train.settings import LineSettings, read
 from mriimpute.train.stop import Stop
 
@@ -89,7 +89,9 @@ def test_closed_form_has_no_training_settings() -> None:
 
 
 def test_learning_rate_rises_then_falls_to_its_final_share() -> None:
-    config = TrainConfig(patches=1000, batch=10, rate=2.0, final_rate=0.1, rate_warm_up=0.1)
+    config = PatchTrainingConfig(
+        patches=1000, batch=10, rate=2.0, final_rate=0.1, rate_warm_up=0.1
+    )
 
     rates = [rate(config, step) for step in range(config.steps)]
 
@@ -100,7 +102,7 @@ def test_learning_rate_rises_then_falls_to_its_final_share() -> None:
 
 
 def test_runs_without_warm_up_start_at_full_weight() -> None:
-    config = TrainConfig(warm_up_end=0.0, rate_warm_up=0.0)
+    config = PatchTrainingConfig(warm_up_end=0.0, rate_warm_up=0.0)
 
     assert weight(config, 0) == 1.0
     assert rate(config, 0) == config.rate

@@ -130,10 +130,8 @@ class CrossPlane(Imputer):
                 raise ValueError(f"factor.{gap} must have shape {(gap - 1,)}, got {factor.shape}")
         return cls(network, factors, device=device, adapt=adapt, name=metadata["name"])
 
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
-        """Returns the completed volume. Whole lines are seen at once, so nothing is tiled."""
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
+        """Returns the completed volume."""
         with stage("interpolate"):
             filled = interpolated(volume, "pchip")
         stack = find_stack(volume.observed)

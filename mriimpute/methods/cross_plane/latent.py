@@ -34,6 +34,7 @@ from torch import Tensor
 
 from mriimpute.config import parse
 from mriimpute.layers.density import DiagonalGaussian
+from mriimpute.methods.cross_plane import LATENT
 from mriimpute.methods.cross_plane import loss as plain
 from mriimpute.methods.cross_plane.hidden_lines import Lines
 from mriimpute.methods.cross_plane.latent_network import LatentLineNetwork, Subspace
@@ -49,10 +50,7 @@ from mriimpute.methods.cross_plane.loss import (
 from mriimpute.methods.cross_plane.network import LineNetwork
 from mriimpute.seeds import fixed
 
-__all__ = ["NAME", "Config", "bound", "build", "nats_of", "network_of", "objective", "posterior"]
-
-NAME = "cross-plane-latent"
-"""Of the model."""
+__all__ = ["Config", "bound", "build", "nats_of", "network_of", "objective", "posterior"]
 
 ROUNDS = 12
 """Of conjugate gradients, for the mean of q: on heads the bound is then 1e-4 nats a pixel off."""
@@ -99,7 +97,7 @@ def network_of(name: str, model: Mapping[str, Any], *, seed: int) -> LineNetwork
     Raises:
         ConfigError: If a setting is unknown or ill-typed.
     """
-    if name == NAME:
+    if name == LATENT:
         return build(parse(Config, model, where="model"), seed=seed)
     return plain.build(parse(plain.Config, model, where="model"), seed=seed)
 

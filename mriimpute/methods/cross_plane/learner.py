@@ -1,26 +1,29 @@
-"""The training loop of the cross-plane network: lines hidden inside acquired slices teach it."""
+"""`cross-plane` and `cross-plane-latent` learn from lines hidden inside acquired slices."""
 
 import logging
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mriimpute.checkpoint import understood
-from mriimpute.cohort.prefetch import prefetched
-from mriimpute.cohort.slices import SliceScan, gaps_of
+from mriimpute.cohort import Cache, Cohort
+from mriimpute.cohort.preprocess import Task
+from mriimpute.cohort.slices import SliceScan, gaps_of, has_room, is_shown
 from mriimpute.config import parse
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError, TrainingError
-from mriimpute.methods.cross_plane.hidden_lines import Lines, draw_lines
+from mriimpute.methods.base import Learner
+from mriimpute.methods.cross_plane import LATENT, latent
+from mriimpute.methods.cross_plane.hidden_lines import LineConfig, Lines, draw_lines, whole_slices
 from mriimpute.methods.cross_plane.latent import network_of, objective
-from mriimpute.methods.cross_plane.loss import conditions, scale_of
+from mriimpute.methods.cross_plane.loss import Config, Loss, conditions, scale_of
 from mriimpute.methods.cross_plane.network import LineNetwork
-from mriimpute.methods.cross_plane.validation import GapScore, Watched
+from mriimpute.methods.cross_plane.validation import GapScore, Watched, watched
 from mriimpute.methods.cross_plane.weights import (
     Scores,
     adopt,
@@ -31,176 +34,306 @@ from mriimpute.methods.cross_plane.weights import (
     scores_of,
     start_of,
 )
+from mriimpute.optim.config import TrainingConfig, learning_rate
 from mriimpute.optim.descent import Descent
-from mriimpute.optim.schedule import rate
-from mriimpute.progress import Track
 from mriimpute.seeds import numpy_stream
-from mriimpute.train.run_folder import RunFolder
-from mriimpute.train.settings import LATENT, LineSettings
-from mriimpute.train.stop import Stop
 
-__all__ = ["finished", "learn_lines"]
+__all__ = ["LineLearner", "LineTrainingConfig"]
 
 log = logging.getLogger(__name__)
 
 
-def finished(folder: RunFolder, settings: LineSettings, identity: Mapping[str, Any]) -> bool:
-    """Tells whether a folder holds the whole run, without a look at any scan."""
-    saved = folder.saved(identity)
-    if saved is None or saved[1].get("step", 0) < settings.train.steps:
-        return False
-    log.info("%s is finished: %d crops", folder.path, settings.train.steps * settings.train.batch)
-    return True
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LineTrainingConfig(TrainingConfig):
+    """How the cross-plane network learns; crops of slices are its patches.
+
+    Attributes:
+        start: From the weights of the "package", or from "scratch": random ones, which take
+            longer; `--from-scratch` chooses both.
+        loss: Of the mean, "squared" or "charbonnier".
+    """
+
+    start: Literal["package", "scratch"] = "package"
+    loss: Loss = "squared"
 
 
-def learn_lines(
-    train: Sequence[SliceScan],
-    watch: Mapping[int, Sequence[Watched]],
-    folder: RunFolder,
-    settings: LineSettings,
-    identity: Mapping[str, Any],
-    *,
-    device: str,
-    stop: Stop,
-    track: Track,
-    world: World = ALONE,
-) -> bool:
-    """Trains the network, or goes on training it, and tells whether it is finished.
+class LineLearner(Learner):
+    """Learns the mean, the std and, where the network has them, latent errors of hidden lines.
+
+    It never ends with weights worse than those that it starts from: see `weights`.
 
     Args:
-        train: To learn from.
-        watch: To judge by, for each gap; what `read_lines` returns.
-        folder: Where the run lives.
-        settings: Of the run.
-        identity: What the checkpoint and the model file say about the run.
-        device: Torch device.
-        stop: When to stop early.
-        track: Shows progress.
+        name: "cross-plane" or "cross-plane-latent".
+        model: Size of the network.
+        lines: How lines are hidden.
+        train: How long and how fast it learns.
+        seed: Names all random streams.
+        device: "cpu" or "cuda:N".
         world: The processes that share each batch. They take the steps of a process that is
-            alone, and all come to the same parameters; only the main one watches.
+            alone, and all come to the same parameters; only the main one validates.
 
     Raises:
-        ConfigError: If the weights of the package are missing, or of another size.
-        TrainingError: If the loss is not finite.
+        CheckpointError: If the weights to start from cannot be read.
+        ConfigError: If they are missing, or of another size.
     """
-    # Begin, or go on from the checkpoint.
-    config, own = settings.train, gaps_of(train)
-    watch = watch if world.main else {}
-    start = start_of(settings)
-    identity = {**identity, "start": start.checksum if start else None}
-    network = network_of(settings.name, settings.model, seed=settings.seed)
-    start = adopt(network, start) if start else None
-    state = Descent(network, config, device)
-    losses: list[list[float]] = []  # since the last report
-    before: dict[int, GapScore] = {}  # of the start
-    saved = folder.saved(identity)
-    if saved:
-        losses, before = _resumed(state, *saved, identity, folder)
-    if state.step >= config.steps:
-        return True
-    folder.rewind("patches", state.step * config.batch if saved else -1)
-    if state.step:
-        log.info("going on after %d of %d steps", state.step, config.steps)
-    elif start:
-        before = scores_of(as_started(state.average, start), watch)
-        folder.append({"step": 0, "patches": 0, **_watched(before)})
-        log.info("the weights of the package: %s", _told(before, own))
 
-    scores: dict[int, GapScore] = {}
-    begun = saved_at = time.monotonic()
-    first = state.step
+    unit, counter = "crops", "patches"
+    is_shared = True
 
-    def draw(step: int) -> Lines:
-        # Its randomness is named after the step, so nothing about it needs to be stored.
+    def __init__(
+        self,
+        name: str,
+        *,
+        model: Config,
+        lines: LineConfig,
+        train: LineTrainingConfig,
+        seed: int,
+        device: str,
+        world: World = ALONE,
+    ) -> None:
+        self.name, self.lines, self.config = name, lines, train
+        self.seed, self.world = seed, world
+        self.units, self.save_minutes = train.batch, train.save_minutes
+        settings = asdict(model)
+        network = network_of(name, settings, seed=seed)
+        start = start_of(settings) if train.start == "package" else None
+        self.identity = {"start": start.checksum if start else None}
+        self.start = adopt(network, start) if start else None
+        self.state: Descent[LineNetwork] = Descent(network, train, device)
+        self.losses: list[list[float]] = []  # since the last line of the journal
+        self.before: Scores = {}  # of the start
+        self.scores: Scores = {}
+        self.scans: Sequence[SliceScan] = ()
+        self.own_gaps: Collection[int] = ()
+        self.validation: dict[int, list[Watched]] = {}
+        self.first = 0
+
+    @classmethod
+    def tables(cls, name: str) -> dict[str, type]:
+        """Returns the tables of settings of a model: "model", "lines" and "train"."""
+        model = latent.Config if name == LATENT else Config
+        return {"model": model, "lines": LineConfig, "train": LineTrainingConfig}
+
+    @classmethod
+    def build(
+        cls, name: str, *, seed: int, device: str, world: World, **tables: Any
+    ) -> "LineLearner":
+        """Returns the learner at the beginning of a run."""
+        return cls(name, seed=seed, device=device, world=world, **tables)
+
+    def steps(self, scans: Cohort) -> int:
+        """Returns the steps of the whole run."""
+        return self.config.steps
+
+    def tasks(self, scans: Cohort) -> list[Task]:
+        """Returns what is to be read of each scan: its slices, in several sizes to learn from."""
+        train = [Task(path, kept="slices", scales=self.lines.scales) for path in scans.train]
+        return [*train, *(Task(path, kept="slices") for path in scans.val)]
+
+    def prepare(self, scans: Cohort, cache: Cache) -> None:
+        """Opens the slices to learn from, and draws those to validate on."""
+        self.scans, validation = self._slices(scans, cache)
+        self.own_gaps = gaps_of(self.scans)
+        self.validation = validation if self.world.main else {}
+
+    def begin(self) -> dict[str, Any] | None:
+        """Returns how good the weights are that training starts from."""
+        if self.start is None:
+            return None
+        self.before = scores_of(as_started(self.state.average, self.start), self.validation)
+        log.info("the weights of the package: %s", self._in_words(self.before))
+        return {"step": 0, "patches": 0, **_validated(self.before)}
+
+    def batch(self, step: int) -> Lines:
+        """Returns the crops of a step: those of this process alone."""
         return draw_lines(
-            train,
-            config.batch,
-            config=settings.lines,
-            generator=numpy_stream(settings.seed, "lines", step),
-            rows=world.share(config.batch),
+            self.scans,
+            self.config.batch,
+            config=self.lines,
+            generator=numpy_stream(self.seed, "lines", step),
+            rows=self.world.share(self.config.batch),
         )
 
-    left = range(state.step, config.steps)
-    for step, lines in track(prefetched(draw, left), total=len(left), label="training"):
-        # One step.
-        losses.append(_step(state, lines, rate(config, step), settings, world))
+    def step(self, step: int, batch: Any) -> None:
+        """Moves the parameters along the gradient of the loss."""
+        self.losses.append(self._descended(batch, learning_rate(self.config, step)))
+        self.done = step + 1
 
-        # Report.
-        last = state.step == config.steps
-        every = max(1, config.report // config.batch)
-        if last or state.step % every == 0:
-            seconds = time.monotonic() - begun
-            relative, density = np.mean(losses, axis=0).tolist()
-            scores = scores_of(state.average, watch)
-            log.info("after %d crops: %s", state.step * config.batch, _told(scores, own))
-            folder.append(
-                {
-                    "step": state.step,
-                    "patches": state.step * config.batch,
-                    "loss": relative,
-                    "nats": density,
-                    **_watched(scores),
-                    "rate": rate(config, step),
-                    "seconds": round(seconds, 3),
-                    "steps_per_second": round((state.step - first) / seconds, 3),
-                }
+    def is_reported(self) -> bool:
+        """Tells whether about `report` crops have been learnt from since the last line."""
+        return self.done % max(1, self.config.report // self.config.batch) == 0
+
+    def report(self, seconds: float) -> dict[str, Any]:
+        """Returns losses, and scores on hidden lines of validation scans by size of the gap."""
+        relative, density = np.mean(self.losses, axis=0).tolist()
+        self.losses.clear()
+        self.scores = scores_of(self.state.average, self.validation)
+        crops = self.done * self.config.batch
+        log.info("after %d crops: %s", crops, self._in_words(self.scores))
+        return {
+            "step": self.done,
+            "patches": crops,
+            "loss": relative,
+            "nats": density,
+            **_validated(self.scores),
+            "rate": learning_rate(self.config, self.done - 1),
+            "seconds": round(seconds, 3),
+            "steps_per_second": round((self.done - self.first) / seconds, 3),
+        }
+
+    def model(self) -> dict[str, Tensor]:
+        """Returns the better one of start and moving average, and factors of the std."""
+        # Who stops a run waits: the factors of the last report would be good enough for it.
+        self.scores = self.scores or scores_of(self.state.average, self.validation)
+        return kept(self.state.average, self.scores, self.start, self.before, self.own_gaps)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns parameters, their moving average, and the state of the optimiser."""
+        return self.state.tensors()
+
+    def numbers(self) -> dict[str, Any]:
+        """Returns the position in the run, losses to report, and the scores of the start."""
+        return {
+            "step": self.done,
+            "losses": self.losses,
+            "start": self.identity["start"],
+            "before": {str(gap): asdict(score) for gap, score in self.before.items()},
+        }
+
+    def load(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: Path) -> None:
+        """Becomes what `tensors` and `numbers` came from.
+
+        Raises:
+            CheckpointError: If they do not fit the network.
+            ConfigError: If the run was begun from other weights.
+        """
+        with understood(where):
+            self.done, self.losses = int(numbers["step"]), list(numbers["losses"])
+            stored = numbers.get("before", {}).items()
+            self.before = {int(gap): parse(GapScore, score) for gap, score in stored}
+        if numbers.get("start") != self.identity["start"] and self.done < self.config.steps:
+            raise ConfigError(
+                f"{where.parent} was begun from other weights of the package",
+                hint="choose another folder with -o, or pass --overwrite to begin anew",
             )
-            losses.clear()
+        self.state.load(tensors, self.done, where=str(where))
+        self.first = self.done
 
-        # Save. Asked once: a wish that comes in between would end the run unsaved.
-        stopping = world.any(stop.wanted)
-        if last or stopping or time.monotonic() - saved_at > 60 * config.save_minutes:
-            # Who stops a run waits: the factors of the last report are good enough for it.
-            scores = scores or scores_of(state.average, watch)
-            numbers = {
-                "step": state.step,
-                "losses": losses,
-                "start": identity["start"],
-                "before": {str(gap): asdict(scored) for gap, scored in before.items()},
-            }
-            model = kept(state.average, scores, start, before, own)
-            folder.save(model, state.tensors(), identity, numbers)
-            saved_at = time.monotonic()
-        if stopping:
-            break
-
-    done = state.step >= config.steps
-    if done and start and world.main:
-        if settings.name == LATENT:
-            _compare_nats(nats(before, own), nats(scores, own))
+    def conclude(self) -> None:
+        """Says what training gave, compared with the start."""
+        if self.start is None or not self.world.main:
+            return
+        if self.name == LATENT:
+            _compare_nats(nats(self.before, self.own_gaps), nats(self.scores, self.own_gaps))
         else:
-            _compare(gain_db(before, own), gain_db(scores, own))
-    return done
+            _compare(gain_db(self.before, self.own_gaps), gain_db(self.scores, self.own_gaps))
 
+    def _slices(
+        self, scans: Cohort, cache: Cache
+    ) -> tuple[list[SliceScan], dict[int, list[Watched]]]:
+        """Returns the slices to learn from, and those to validate on by size of the gap."""
+        stacks = [(path, scan) for path in scans.train if (scan := _stack(path, cache))]
+        usable = [(path, scan) for path, scan in stacks if has_room(scan)]
+        val = [scan for path in scans.val if (scan := _stack(path, cache))]
+        if not usable:
+            raise TrainingError(
+                "no scan of the cohort is a stack of slices without holes, large enough to hide "
+                "lines in, and with gaps between them",
+                hint="train another --model, which takes any pattern of missing voxels",
+            )
+        if not val:
+            log.warning(
+                "no scans to validate on: the std is calibrated on those that were learnt from"
+            )
+        train = [scan for _, scan in usable]
+        validation = self._validation(train, val or train)
 
-def _resumed(
-    state: Descent[LineNetwork],
-    tensors: Mapping[str, Tensor],
-    numbers: Mapping[str, Any],
-    identity: Mapping[str, Any],
-    folder: RunFolder,
-) -> tuple[list[list[float]], dict[int, GapScore]]:
-    """Brings `state` to the checkpoint; returns the losses since the report, and `before`."""
-    with understood(folder.checkpoint):
-        step, losses = int(numbers["step"]), list(numbers["losses"])
-        stored = numbers.get("before", {}).items()
-        before = {int(gap): parse(GapScore, scored) for gap, scored in stored}
-    if numbers.get("start") != identity["start"] and step < state.config.steps:
-        raise ConfigError(
-            f"{folder.path} was begun from other weights of the package",
-            hint="choose another folder with -o, or pass --overwrite to begin anew",
+        scales = self.lines.scales
+        pairs = [
+            (path, scale) for scale in scales for path, scan in usable if is_shown(scan, scale)
+        ]
+        resized = [cache.slices(path, scale) for path, scale in pairs]
+        return [scan for scan in resized if scan] or train, validation
+
+    def _validation(
+        self, train: Sequence[SliceScan], val: Sequence[SliceScan]
+    ) -> dict[int, list[Watched]]:
+        """Returns slices of `val` for every gap to know: `val_patches` of them, at most."""
+        slices = {}
+        for gap in sorted({*self.lines.gaps, *gaps_of(train)}):
+            low, high = self.lines.gap_mm
+            fitting = [s for s in val if gap in s.gaps or low <= gap * s.voxel_mm <= high]
+            if fitting:
+                generator = numpy_stream(self.seed, "validation", gap)
+                count = self.config.val_patches
+                slices[gap] = watched(whole_slices(fitting, gap, count, generator=generator))
+        return slices
+
+    def _descended(self, lines: Lines, rate: float) -> list[float]:
+        """Takes one step of gradient descent and returns the two terms of the loss."""
+        state, config, world = self.state, self.config, self.world
+        device = next(state.model.parameters()).device
+        fraction, scale = len(lines.kept) / config.batch, None
+        if world.size > 1:  # as of the whole batch; found on the CPU, nobody has to wait for a GPU
+            own = scale_of(
+                torch.from_numpy(lines.kept), torch.from_numpy(lines.hidden), config.loss
+            )
+            total = world.total(fraction * float(own))
+            scale = torch.tensor(total, dtype=own.dtype, device=device)
+        context, target = (torch.from_numpy(x).to(device) for x in (lines.kept, lines.hidden))
+        sizes = lines.gap_mm, lines.along_mm, lines.thickness
+        conditioning = torch.from_numpy(conditions(lines.gap, *sizes)).to(device)
+        mixed = device.type == "cuda" and config.precision == "bfloat16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+            terms = objective(
+                state.model, context, target, conditioning, loss=config.loss, scale=scale
+            )
+
+        (fraction * terms.total).backward()
+        losses = fraction * torch.stack([terms.relative, terms.nats]).detach()
+        state.add_up(world, losses)
+        values = losses.tolist()
+        norm = float(state.descend(rate))
+        if not np.isfinite([*values, norm]).all():
+            raise TrainingError(
+                f"the loss is {values[0]:g}, {values[1]:g} and its gradient {norm:g} at step "
+                f"{state.step}, with slices of {', '.join(sorted(set(lines.names)))}",
+                hint="look at these scans; or lower --set train.rate, or train.precision=float32",
+            )
+        return values
+
+    def _in_words(self, scores: Scores) -> str:
+        """Returns scores in words: those of the scans' own gaps first, then the gain of each."""
+        each = ", ".join(f"{gap}: {score.gain_db:+.2f}" for gap, score in scores.items())
+        gain, loss = gain_db(scores, self.own_gaps), nats(scores, self.own_gaps)
+        return (
+            f"{gain:+.2f} dB over interpolation, {loss:.3f} nats a pixel "
+            f"(dB by gap in voxels: {each})"
         )
-    state.load(tensors, step, where=str(folder.checkpoint))
-    return losses, before
+
+
+def _stack(path: Path, cache: Cache) -> SliceScan | None:
+    scan = cache.slices(path)
+    if scan is None:
+        log.warning("%s is no stack of slices without holes and is left out", path.name)
+    return scan
+
+
+def _validated(scores: Scores) -> dict[str, dict[str, float]]:
+    """Returns what the journal says about validation scans, by gap."""
+    return {
+        "val_gain_db": {str(gap): round(score.gain_db, 4) for gap, score in scores.items()},
+        "val_nats": {str(gap): round(score.nats, 4) for gap, score in scores.items()},
+    }
 
 
 def _compare(before: float, after: float) -> None:
-    """Tells what tuning gave."""
+    """Says what tuning gave."""
     if after >= before:
-        log.info("gain on lines hidden in watched scans: %.2f -> %.2f dB", before, after)
+        log.info("gain on hidden lines of validation scans: %.2f -> %.2f dB", before, after)
     else:
         log.warning(
-            "tuned weights are worse than those of the package on the scans that are watched, "
+            "tuned weights are worse than those of the package on the validation scans, "
             "%.2f -> %.2f dB: those of the package are kept; a lower --set train.rate may help",
             before,
             after,
@@ -208,63 +341,10 @@ def _compare(before: float, after: float) -> None:
 
 
 def _compare_nats(before: float, after: float) -> None:
-    """Tells what latent numbers give: without them, pixels are independent given the lines."""
-    log.info("nats of each pixel hidden in watched scans: %.3f -> at most %.3f", before, after)
+    """Says what latent numbers give: without them, pixels are independent given the lines."""
+    log.info("nats of each hidden pixel of validation scans: %.3f -> at most %.3f", before, after)
     if not after <= before:
         log.warning(
-            "latent numbers explain nothing on the scans that are watched: the model is left "
-            "without them; a lower --set train.rate may help"
+            "latent numbers explain nothing on the validation scans: the model is left without "
+            "them; a lower --set train.rate may help"
         )
-
-
-def _step(
-    state: Descent[LineNetwork],
-    lines: Lines,
-    speed: float,
-    settings: LineSettings,
-    world: World,
-) -> list[float]:
-    """Takes one step and returns the two terms of the loss."""
-    device = next(state.model.parameters()).device
-    share, scale = len(lines.kept) / settings.train.batch, None
-    if world.size > 1:  # as of the whole batch; found on the CPU, nobody has to wait for a GPU
-        own = scale_of(
-            torch.from_numpy(lines.kept), torch.from_numpy(lines.hidden), settings.train.loss
-        )
-        scale = torch.tensor(world.total(share * float(own)), dtype=own.dtype, device=device)
-    kept, hidden = (torch.from_numpy(x).to(device) for x in (lines.kept, lines.hidden))
-    sizes = lines.gap_mm, lines.along_mm, lines.thickness
-    told = torch.from_numpy(conditions(lines.gap, *sizes)).to(device)
-    mixed = device.type == "cuda" and settings.train.precision == "bfloat16"
-    with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-        terms = objective(state.model, kept, hidden, told, loss=settings.train.loss, scale=scale)
-
-    (share * terms.total).backward()
-    loss = share * torch.stack([terms.relative, terms.nats]).detach()
-    state.add_up(world, loss)
-    values = loss.tolist()
-    norm = float(state.descend(speed))
-    if not np.isfinite([*values, norm]).all():
-        raise TrainingError(
-            f"the loss is {values[0]:g}, {values[1]:g} and its gradient {norm:g} at step "
-            f"{state.step}, with slices of {', '.join(sorted(set(lines.names)))}",
-            hint="look at these scans; or lower --set train.rate, or train.precision=float32",
-        )
-    return values
-
-
-def _watched(scores: Scores) -> dict[str, dict[str, float]]:
-    """Returns what the journal says about scans that are watched, by gap."""
-    return {
-        "val_gain_db": {str(gap): round(scored.gain_db, 4) for gap, scored in scores.items()},
-        "val_nats": {str(gap): round(scored.nats, 4) for gap, scored in scores.items()},
-    }
-
-
-def _told(scores: Scores, own: Sequence[int]) -> str:
-    """Returns scores in words: those of the scans' own gaps first, then the gain of each."""
-    each = ", ".join(f"{gap}: {scored.gain_db:+.2f}" for gap, scored in scores.items())
-    return (
-        f"{gain_db(scores, own):+.2f} dB over interpolation, {nats(scores, own):.3f} nats a pixel "
-        f"(dB by gap in voxels: {each})"
-    )

@@ -8,6 +8,7 @@ import copy
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +18,11 @@ from mriimpute.checkpoint import load, restore, understood
 from mriimpute.config import parse
 from mriimpute.errors import ConfigError
 from mriimpute.files import sha256, shipped
+from mriimpute.methods.cross_plane import NAME
 from mriimpute.methods.cross_plane.latent_network import LatentLineNetwork
 from mriimpute.methods.cross_plane.loss import Config
 from mriimpute.methods.cross_plane.network import LineNetwork
 from mriimpute.methods.cross_plane.validation import GapScore, Watched, score
-from mriimpute.train.settings import CROSS_PLANE, LineSettings
 
 __all__ = [
     "Scores",
@@ -55,19 +56,20 @@ class Start:
     checksum: str
 
 
-def start_of(settings: LineSettings) -> Start | None:
-    """Returns what a run starts from, or None for random parameters.
+def start_of(settings: Mapping[str, Any]) -> Start:
+    """Returns the weights of the package, which a run starts from.
+
+    Args:
+        settings: Of the network.
 
     Raises:
         ConfigError: If the package has no weights, or they are those of a network of another size.
         CheckpointError: If they cannot be read.
     """
-    if settings.train.start == "scratch":
-        return None
-    path = shipped(CROSS_PLANE)
+    path = shipped(NAME)
     if not path.is_file():
         raise ConfigError(
-            f"the package has no weights of {CROSS_PLANE} to start from",
+            f"the package has no weights of {NAME} to start from",
             hint="pass --from-scratch, or install mriimpute again",
         )
 
@@ -76,9 +78,9 @@ def start_of(settings: LineSettings) -> Start | None:
         size = dataclasses.asdict(parse(Config, document["model"], where="model"))
         factors = {int(gap): factor for gap, factor in _part(tensors, FACTOR).items()}
     for key, value in size.items():
-        if settings.model[key] != value:
+        if settings[key] != value:
             raise ConfigError(
-                f"model.{key} is {settings.model[key]}, but {value} in the weights of the package",
+                f"model.{key} is {settings[key]}, but {value} in the weights of the package",
                 hint="pass --from-scratch to train a network of another size",
             )
     return Start(_part(tensors, NETWORK), factors, f"sha256:{sha256(path)}")

@@ -82,10 +82,13 @@ class DeepImagePrior(Imputer):
         self.directions = directions
         self.device = device
 
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
-        """Returns the completed volume; planes are fitted one by one, so nothing is tiled."""
+    @classmethod
+    def without_weights(cls, name: str, device: str) -> "DeepImagePrior":
+        """Returns the method as it is used from the command line."""
+        return cls(device=device)
+
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
+        """Returns the completed volume; planes are fitted one by one."""
         norm = normalisation(volume)
         y = norm.apply(np.where(volume.observed, volume.data, np.float32(np.nan)))
         held_out = held_out_blocks(volume, share=HELD_OUT, seed=seed)
@@ -109,8 +112,7 @@ class DeepImagePrior(Imputer):
         mean = norm.undo((total / np.maximum(count, 1)).astype(np.float32))
         if (count == 0).any():
             mean = np.where(count > 0, mean, interpolated(volume, "linear"))
-        kept = volume.observed if keep_observed else np.zeros_like(volume.observed)
-        return Imputation(mean=np.where(kept, volume.data, mean), trace=_trace(fits))
+        return Imputation(mean=np.where(volume.observed, volume.data, mean), trace=_trace(fits))
 
     def _fitted(
         self,

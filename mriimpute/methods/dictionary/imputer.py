@@ -88,10 +88,13 @@ class DictionaryImputer(Imputer):
         self.examples = examples
         self.device = device
 
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
-        """Returns the completed volume; strips of patches bound the memory, nothing is tiled."""
+    @classmethod
+    def without_weights(cls, name: str, device: str) -> "DictionaryImputer":
+        """Returns the method as it is used from the command line."""
+        return cls(device=device)
+
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
+        """Returns the completed volume; strips of patches bound the memory."""
         norm = normalisation(volume)
         y = norm.apply(np.where(volume.observed, volume.data, np.float32(np.nan)))
         stack = find_stack(volume.observed)
@@ -108,8 +111,7 @@ class DictionaryImputer(Imputer):
         mean = norm.undo((total / np.where(weight > 0, weight, 1.0)).astype(np.float32))
         if (weight == 0).any():
             mean = np.where(weight > 0, mean, interpolated(volume, "linear"))
-        kept = volume.observed if keep_observed else np.zeros_like(volume.observed)
-        return Imputation(mean=np.where(kept, volume.data, mean))
+        return Imputation(mean=np.where(volume.observed, volume.data, mean))
 
     def _learnt(
         self,

@@ -39,6 +39,7 @@ from torch import Tensor
 
 from mriimpute.checkpoint import restore
 from mriimpute.cohort import Normalisation, in_space, normalisation
+from mriimpute.device import TILE
 from mriimpute.geometry import find_stack
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.footprint import Footprint
@@ -77,13 +78,16 @@ class PatchImputer(Imputer):
     Args:
         model: Trained.
         name: Of the model.
-        device: Where it computes.
+        device: Where it computes, "cpu" or "cuda:N".
+        tile: Edge of the region worked on at once, in voxels.
     """
 
     footprint = Footprint(fixed=224 * 2**20, per_tile_voxel=48)
 
-    def __init__(self, model: Model, name: str, *, device: str) -> None:
-        self.name = name
+    def __init__(self, model: Model, name: str, *, device: str, tile: int = TILE) -> None:
+        if tile < 1:
+            raise ValueError(f"tile must be at least 1, got {tile}")
+        self.name, self.tile = name, tile
         self.model = model.to(device).eval().requires_grad_(requires_grad=False)
         self.device = device
 
@@ -100,13 +104,15 @@ class PatchImputer(Imputer):
         restore(model, tensors, where="the model file")
         return cls(model, metadata["name"], device=device)
 
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
+    def tiled(self, tile: int) -> "PatchImputer":
+        """Returns the imputer that works on regions of edge `tile`, in voxels."""
+        return PatchImputer(self.model, self.name, device=self.device, tile=tile)
+
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns the completed volume."""
         norm = normalisation(volume)
-        kept = volume.observed if keep_observed else np.zeros_like(volume.observed)
-        work = _Work(self, volume, norm, seed, case, tile)
+        kept = volume.observed
+        work = _Work(self, volume, norm, seed, case)
         mean, within, between, ratio, noise = work.moments()
         pixel = between + noise
         std = np.sqrt(within + pixel) * np.float32(norm.scale)
@@ -139,17 +145,14 @@ class _Work:
         norm: Normalisation,
         seed: int,
         case: str,
-        tile: int,
     ) -> None:
-        if tile < 1:
-            raise ValueError(f"tile must be at least 1, got {tile}")
         stack = find_stack(volume.observed)
         self.model, self.device = imputer.model, imputer.device
         extent = in_space(self.model.patch, stack.axis if stack else 2)
         self.y = norm.apply(np.where(volume.observed, volume.data, np.float32(np.nan)))
         self.lattice = Lattice(volume.shape, extent, BATCH)
         self.groups = self.lattice.groups()
-        self.seed, self.case, self.tile = seed, case, tile
+        self.seed, self.case, self.tile = seed, case, imputer.tile
         self._recoveries: dict[int, Recovery] = {}
 
     def moments(self) -> tuple[Image, Image, Image, Image, Image]:

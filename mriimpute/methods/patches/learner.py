@@ -1,195 +1,228 @@
-"""The training loop of patch models."""
+"""Models of patches learn by gradients."""
 
-import logging
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mriimpute.cohort import Cache, Cohort, Patches, SparseScan, draw_patches, prefetched
+from mriimpute.cohort import Cache, Cohort, PatchConfig, Patches, SparseScan, draw_patches
 from mriimpute.distributed import ALONE, World
-from mriimpute.errors import TrainingError
+from mriimpute.errors import CheckpointError, ConfigError, TrainingError
 from mriimpute.layers.noise import Share
+from mriimpute.methods.base import Learner
+from mriimpute.methods.patches import models
+from mriimpute.methods.patches.config import PatchTrainingConfig, prior_weight
 from mriimpute.methods.patches.layers.fill import ObservedMean
 from mriimpute.methods.patches.model import Model
 from mriimpute.methods.patches.objective import objective
-from mriimpute.methods.patches.state import State
-from mriimpute.optim.schedule import rate, weight
-from mriimpute.progress import Track
+from mriimpute.optim.config import learning_rate
+from mriimpute.optim.descent import Descent
 from mriimpute.seeds import numpy_stream, stream
-from mriimpute.train.run_folder import RunFolder
-from mriimpute.train.settings import Settings
-from mriimpute.train.stop import Stop
 
-__all__ = ["learn"]
-
-log = logging.getLogger(__name__)
+__all__ = ["PatchLearner", "built"]
 
 
-def learn(
-    scans: Cohort,
-    cache: Cache,
-    folder: RunFolder,
-    settings: Settings,
-    identity: Mapping[str, Any],
-    *,
-    device: str,
-    stop: Stop,
-    track: Track,
-    world: World = ALONE,
-) -> bool:
-    """Trains a model, or goes on training it, and tells whether it is finished.
+def built(name: str, settings: Mapping[str, Any], *, seed: int) -> Model:
+    """Returns a model with initial parameters that depend on the seed alone.
 
     Args:
-        scans: To learn from and to watch.
-        cache: Has the scans, or they are read now.
-        folder: Where the run lives.
-        settings: Of the run.
-        identity: What the checkpoint and the model file say about the run.
-        device: Torch device.
-        stop: When to stop early.
-        track: Shows progress.
-        world: The processes that share each batch. They take the steps of a process that is
-            alone, and all come to the same parameters; only the main one watches.
+        name: Of the model.
+        settings: Of its `Config`.
+        seed: Names the random stream.
+
+    Raises:
+        ConfigError: If the model cannot be built from its settings.
     """
-    # Begin, or go on from the checkpoint.
-    config = settings.train
-    state = State(settings, device)
-    if saved := folder.saved(identity):
-        state.resume(*saved, where=str(folder.checkpoint))
-    if state.step >= config.steps:
-        log.info("%s is finished: %d patches", folder.path, state.patches)
-        return True
-    folder.rewind("patches", state.patches)
-    if state.step:
-        log.info("going on after %d of %d patches", state.patches, config.steps * config.batch)
+    try:
+        return models.build(name, dict(settings), seed=seed)
+    except ValueError as error:
+        raise ConfigError(f"model: {error}", hint="change the value") from error
 
-    train = [cache.sparse(path) for path in scans.train]
-    watched = _watched([cache.sparse(path) for path in scans.val if world.main], settings)
-    _share_means(state.model, world)
-    rows = world.share(config.batch)
-    begun = saved_at = time.monotonic()
-    first = state.patches
 
-    def draw(step: int) -> Patches:
-        # Its randomness is named after the step, so nothing about it needs to be stored.
-        return draw_patches(
-            train,
-            settings.grid,
-            config.batch,
-            config=settings.patches,
-            generator=numpy_stream(settings.seed, "patches", step),
-            rows=rows,
-        )
+class PatchLearner(Learner):
+    """Minimises an objective over random patches of sparse scans.
 
-    left = range(state.step, config.steps)
-    for step, patches in track(prefetched(draw, left), total=len(left), label="training"):
-        # One step.
-        generator = stream(settings.seed, "train", step, device=device)
-        if world.size > 1:
-            generator = Share(generator, rows, config.batch)
-        nats, own_voxels = _nats(state.model, patches, settings, weight(config, step), generator)
-        voxels = int(world.total(own_voxels))
-        (nats / max(voxels, 1)).backward()
-        loss = nats.detach()
-        state.add_up(world, loss)
-        value = float(loss)
-        norm = float(state.descend(rate(config, step)))
+    Args:
+        name: Of the model.
+        model: Settings of the model.
+        patches: How patches are drawn.
+        train: How long and how fast it learns.
+        seed: Names all random streams.
+        device: "cpu" or "cuda:N".
+        world: The processes that share each batch. They take the steps of a process that is
+            alone, and all come to the same parameters; only the main one validates.
+        fused: See `Descent`.
+
+    Raises:
+        ConfigError: If the model cannot be built from its settings.
+    """
+
+    unit = counter = "patches"
+    is_shared = True
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        model: Mapping[str, Any],
+        train: PatchTrainingConfig,
+        patches: PatchConfig | None = None,
+        seed: int,
+        device: str,
+        world: World = ALONE,
+        fused: bool = False,
+    ) -> None:
+        self.config, self.patches = train, patches or PatchConfig()
+        self.grid = tuple(model["patch"])
+        self.seed, self.device, self.world = seed, device, world
+        network = built(name, model, seed=seed)
+        self.state: Descent[Model] = Descent(network, train, device, fused=fused)
+        self.units, self.save_minutes = train.batch, train.save_minutes
+        self.rows = world.share(train.batch)
+        self.loss, self.voxels = 0.0, 0  # since the last line of the journal
+        self.scans: Sequence[SparseScan] = ()
+        self.validation: list[Patches] = []
+        self.first = 0
+        for module in network.modules():
+            if isinstance(module, ObservedMean) and world.size > 1:
+                module.add_up = world.add_up  # its means are those of the whole batch
+
+    @classmethod
+    def tables(cls, name: str) -> dict[str, type]:
+        """Returns the tables of settings of a model: "model", "patches" and "train"."""
+        return {
+            "model": models.config_of(name),
+            "patches": PatchConfig,
+            "train": PatchTrainingConfig,
+        }
+
+    @classmethod
+    def build(
+        cls, name: str, *, seed: int, device: str, world: World, **tables: Any
+    ) -> "PatchLearner":
+        """Returns the learner at the beginning of a run."""
+        settings = {**tables, "model": asdict(tables["model"])}
+        return cls(name, seed=seed, device=device, world=world, **settings)
+
+    def steps(self, scans: Cohort) -> int:
+        """Returns the steps of the whole run."""
+        return self.config.steps
+
+    def prepare(self, scans: Cohort, cache: Cache) -> None:
+        """Opens the scans to learn from, and draws the patches of the validation loss."""
+        self.scans = [cache.sparse(path) for path in scans.train]
+        val = [cache.sparse(path) for path in scans.val if self.world.main]
+        size = self.config.batch
+        batches = range(-(-self.config.val_patches // size)) if val else ()
+        self.validation = [self._drawn(val, "validation", n, slice(None)) for n in batches]
+
+    def batch(self, step: int) -> Patches:
+        """Returns the patches of a step: those of this process alone."""
+        return self._drawn(self.scans, "patches", step, self.rows)
+
+    def step(self, step: int, batch: Any) -> None:
+        """Moves the parameters along the gradient of the loss per observed voxel."""
+        generator = stream(self.seed, "train", step, device=self.device)
+        if self.world.size > 1:
+            generator = Share(generator, self.rows, self.config.batch)
+        weight = prior_weight(self.config, step)
+        loss, own_voxels = self._loss(self.state.model, batch, weight, generator)
+        voxels = int(self.world.total(own_voxels))
+        (loss / max(voxels, 1)).backward()
+        total = loss.detach()
+        self.state.add_up(self.world, total)
+        value = float(total)
+        norm = float(self.state.descend(learning_rate(self.config, step)))
         if not (abs(value) < float("inf") and norm < float("inf")):
             raise TrainingError(
                 f"the loss is {value:g} and its gradient {norm:g} at step {step}, "
-                f"with patches of {', '.join(sorted(set(patches.names)))}",
+                f"with patches of {', '.join(sorted(set(batch.names)))}",
                 hint="look at these scans; or lower --set train.rate, or train.precision=float32",
             )
-        state.nats += value
-        state.voxels += voxels
+        self.loss += value
+        self.voxels += voxels
+        self.done = step + 1
 
-        # Report.
-        last = state.step == config.steps
-        if (
-            last
-            or state.patches // config.report > (state.patches - config.batch) // config.report
-        ):
-            seconds = time.monotonic() - begun
-            folder.append(
-                {
-                    "step": state.step,
-                    "patches": state.patches,
-                    "loss": state.nats / max(state.voxels, 1),
-                    "val_loss": _watch(state.average, watched, settings, device),
-                    "sigma": float(state.average.sigma),
-                    "rate": rate(config, step),
-                    "weight": weight(config, step),
-                    "seconds": round(seconds, 3),
-                    "patches_per_second": round((state.patches - first) / seconds, 2),
-                }
-            )
-            state.nats, state.voxels = 0.0, 0
+    def is_reported(self) -> bool:
+        """Tells whether `report` patches have been learnt from since the last line."""
+        before, now = ((self.done - n) * self.config.batch for n in (1, 0))
+        return now // self.config.report > before // self.config.report
 
-        # Save. A stop that is asked for after this line waits for the next step.
-        stopping = world.any(stop.wanted)
-        if last or stopping or time.monotonic() - saved_at > 60 * config.save_minutes:
-            folder.save(state.average.state_dict(), state.tensors(), identity, state.numbers())
-            saved_at = time.monotonic()
-        if stopping:
-            break
+    def report(self, seconds: float) -> dict[str, Any]:
+        """Returns the losses per observed voxel, in nats."""
+        patches, step = self.done * self.config.batch, self.done - 1
+        line = {
+            "step": self.done,
+            "patches": patches,
+            "loss": self.loss / max(self.voxels, 1),
+            "val_loss": self._validated(),
+            "sigma": float(self.state.average.sigma),
+            "rate": learning_rate(self.config, step),
+            "weight": prior_weight(self.config, step),
+            "seconds": round(seconds, 3),
+            "patches_per_second": round((patches - self.first) / seconds, 2),
+        }
+        self.loss, self.voxels = 0.0, 0
+        return line
 
-    return state.step >= config.steps
+    def model(self) -> dict[str, Tensor]:
+        """Returns the moving average of the parameters."""
+        return self.state.average.state_dict()
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns parameters, their moving average, and the state of the optimiser."""
+        return self.state.tensors()
 
-def _share_means(model: Model, world: World) -> None:
-    """Lets a model that gathers means of its input gather them over all processes."""
-    for module in model.modules():
-        if isinstance(module, ObservedMean) and world.size > 1:
-            module.add_up = world.add_up
+    def numbers(self) -> dict[str, Any]:
+        """Returns the position in the run, and the loss since the last line of the journal."""
+        return {"step": self.done, "nats": self.loss, "voxels": self.voxels}
 
+    def load(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: Path) -> None:
+        """Becomes what `tensors` and `numbers` came from."""
+        try:
+            step, loss, voxels = (numbers[key] for key in ("step", "nats", "voxels"))
+            self.loss, self.voxels, self.done = float(loss), int(voxels), int(step)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{where} does not say where the run was", hint="begin anew with --overwrite"
+            ) from error
+        self.state.load(tensors, self.done, where=str(where))
+        self.first = self.done * self.config.batch
 
-def _nats(
-    model: Model,
-    patches: Patches,
-    settings: Settings,
-    prior_weight: float,
-    generator: torch.Generator,
-) -> tuple[Float[Tensor, ""], int]:
-    """Returns the objective summed over patches, and how many voxels it explains."""
-    config, device = settings.train, generator.device
-    y = torch.from_numpy(patches.y).to(device)
-    observed = torch.from_numpy(patches.observed).to(device)
-    mixed = device.type == "cuda" and config.precision == "bfloat16"
-    with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-        nats = objective(model, y, observed, config, weight=prior_weight, generator=generator)
-
-    return nats.sum(), int(patches.observed.sum())
-
-
-def _watched(scans: Sequence[SparseScan], settings: Settings) -> list[Patches]:
-    """Returns the patches of the validation loss: the same ones at every report."""
-    if not scans:
-        return []
-    size = settings.train.batch
-    return [
-        draw_patches(
+    def _drawn(
+        self, scans: Sequence[SparseScan], purpose: str, number: int, rows: slice
+    ) -> Patches:
+        return draw_patches(
             scans,
-            settings.grid,
-            size,
-            config=settings.patches,
-            generator=numpy_stream(settings.seed, "validation", n),
+            self.grid,
+            self.config.batch,
+            config=self.patches,
+            generator=numpy_stream(self.seed, purpose, number),
+            rows=rows,
         )
-        for n in range(-(-settings.train.val_patches // size))
-    ]
 
+    def _loss(
+        self, model: Model, patches: Patches, weight: float, generator: torch.Generator
+    ) -> tuple[Float[Tensor, ""], int]:
+        """Returns the objective summed over patches, and how many voxels it explains."""
+        y = torch.from_numpy(patches.y).to(self.device)
+        observed = torch.from_numpy(patches.observed).to(self.device)
+        kind = y.device.type
+        mixed = kind == "cuda" and self.config.precision == "bfloat16"
+        with torch.autocast(kind, torch.bfloat16, enabled=mixed):
+            loss = objective(model, y, observed, self.config, weight=weight, generator=generator)
+        return loss.sum(), int(patches.observed.sum())
 
-@torch.no_grad()
-def _watch(
-    model: Model, watched: Sequence[Patches], settings: Settings, device: str
-) -> float | None:
-    """Returns the loss per observed voxel of validation scans, in nats; None without scans."""
-    total, voxels = 0.0, 0
-    for n, patches in enumerate(watched):
-        generator = stream(settings.seed, "watch", n, device=device)
-        nats, count = _nats(model, patches, settings, 1.0, generator)
-        total, voxels = total + float(nats), voxels + count
-    return total / max(voxels, 1) if watched else None
+    @torch.no_grad()
+    def _validated(self) -> float | None:
+        """Returns the loss per observed voxel of validation scans, in nats; None without scans."""
+        total, voxels = 0.0, 0
+        for n, patches in enumerate(self.validation):
+            generator = stream(self.seed, "watch", n, device=self.device)
+            loss, count = self._loss(self.state.average, patches, 1.0, generator)
+            total, voxels = total + float(loss), voxels + count
+        return total / max(voxels, 1) if self.validation else None

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mriimpute.errors import ConfigError
+from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.methods.patches.model import Model
 from mriimpute.methods.patches.models.mixture_ppca import MixturePpca
 from mriimpute.methods.patches.models.ppca import Ppca
@@ -15,7 +16,6 @@ from mriimpute.methods.patches.objectives.elbo import negative_elbo
 from mriimpute.methods.patches.objectives.evidence import negative_log_evidence
 from mriimpute.methods.patches.objectives.importance import negative_importance_bound
 from mriimpute.methods.patches.objectives.tomographic import negative_tomographic
-from mriimpute.train.settings import TrainConfig
 
 __all__ = ["objective"]
 
@@ -24,7 +24,7 @@ def objective(
     model: Model,
     y: Float[Tensor, "b 1 *grid"],
     observed: Bool[Tensor, "b 1 *grid"],
-    config: TrainConfig,
+    config: PatchTrainingConfig,
     *,
     weight: float,
     generator: torch.Generator,
@@ -36,7 +36,7 @@ def objective(
         y: Unobserved voxels may be NaN.
         observed: Which voxels count.
         config: Names the objective.
-        weight: Of the prior; see `mriimpute.optim.schedule.weight`.
+        weight: Of the prior; see `mriimpute.methods.patches.config.prior_weight`.
         generator: Gives the draws, on the device of the model.
 
     Raises:

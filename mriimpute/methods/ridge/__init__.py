@@ -1,1 +1,5 @@
 """`cross-plane-ridge`: filters for what lies between slices, learnt inside them in closed form."""
+
+__all__ = ["NAME"]
+
+NAME = "cross-plane-ridge"

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
-from numpy.typing import NDArray
 
 from mriimpute.cohort.stack import intensity_range, pixel_steps
 from mriimpute.config import parse
@@ -62,7 +61,7 @@ class CrossPlaneRidge(Imputer):
 
     @classmethod
     def from_checkpoint(
-        cls, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]
+        cls, tensors: Mapping[str, Any], metadata: Mapping[str, Any], *, device: str
     ) -> "CrossPlaneRidge":
         """Returns the imputer of a model file, as read by `mriimpute.checkpoint.load`.
 
@@ -72,7 +71,7 @@ class CrossPlaneRidge(Imputer):
             ValueError: If the sums do not fit the settings.
         """
         config = parse(Config, metadata["model"], where="model")
-        moments = unpacked(arrays)
+        moments = unpacked({key: np.asarray(tensor) for key, tensor in tensors.items()})
         for gap, sums in moments.items():
             expected = Moments.empty(config, gap).arrays()
             for name, array in sums.arrays().items():
@@ -83,10 +82,8 @@ class CrossPlaneRidge(Imputer):
                     )
         return cls(config, moments)
 
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
-        """Returns the completed volume; slices are few, so nothing is tiled."""
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
+        """Returns the completed volume."""
         filled = interpolated(volume, "linear")
         stack = find_stack(volume.observed)
         if stack is None:

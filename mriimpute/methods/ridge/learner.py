@@ -1,91 +1,101 @@
-"""`cross-plane-ridge` is not iterated: one pass over the cohort adds up all it needs."""
+"""`cross-plane-ridge` learns in one pass: a step adds up all it needs of a scan."""
 
 import logging
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from mriimpute.checkpoint import understood
-from mriimpute.cohort import fine_volume, observed_beside
+from mriimpute.cohort import Cache, Cohort, fine_volume, observed_beside
+from mriimpute.cohort.preprocess import Task
 from mriimpute.cohort.stack import intensity_range, pixel_steps, slices_of
-from mriimpute.config import parse
+from mriimpute.distributed import World
 from mriimpute.errors import TrainingError
 from mriimpute.geometry import find_stack
 from mriimpute.io import read_scan
+from mriimpute.methods.base import Learner
 from mriimpute.methods.ridge.moments import Config, Moments, moments_of_slices, packed, unpacked
-from mriimpute.progress import Track
-from mriimpute.train.run_folder import RunFolder
-from mriimpute.train.settings import Settings
-from mriimpute.train.stop import Stop
 
-__all__ = ["accumulate"]
+__all__ = ["RidgeLearner"]
 
 log = logging.getLogger(__name__)
 
 
-def accumulate(
-    scans: Sequence[Path],
-    folder: RunFolder,
-    settings: Settings,
-    identity: Mapping[str, Any],
-    *,
-    stop: Stop,
-    track: Track,
-) -> bool:
-    """Adds the moments of each scan, or goes on adding, and tells whether it is finished.
+class RidgeLearner(Learner):
+    """Adds up the moments of the slices of each scan.
 
     Args:
-        scans: To learn from.
-        folder: Where the run lives.
-        settings: Of the run.
-        identity: What the checkpoint and the model file say about the run.
-        stop: When to stop early.
-        track: Shows progress.
-
-    Raises:
-        TrainingError: If no scan is a slice stack to learn from.
+        config: Settings of the filters.
     """
-    config = parse(Config, settings.model, where="model")
-    moments: dict[int, Moments] = {}
-    done = 0
-    if saved := folder.saved(identity):
-        tensors, numbers = saved
-        with understood(folder.checkpoint):
-            moments = unpacked({key: tensor.numpy() for key, tensor in tensors.items()})
-            done = int(numbers["step"])
-    if done == len(scans):
-        log.info("%s is finished: %d scans", folder.path, done)
-        return True
-    folder.rewind("scans_seen", done)
 
-    begun = time.monotonic()
-    for path in track(scans[done:], total=len(scans) - done, label="adding up scans"):
-        for gap, more in moments_of(path, config).items():
-            moments[gap] = moments[gap] + more if gap in moments else more
-        done += 1
+    unit, counter, label = "scans", "scans_seen", "adding up scans"
 
-        folder.append(
-            {
-                "scans_seen": done,
-                "pixels": {str(gap): int(m.count.sum()) for gap, m in sorted(moments.items())},
-                "seconds": round(time.monotonic() - begun, 3),
-            }
-        )
-        if done == len(scans) and not any(m.count.any() for m in moments.values()):
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.moments: dict[int, Moments] = {}
+        self.scans: tuple[Path, ...] = ()
+
+    @classmethod
+    def tables(cls, name: str) -> dict[str, type]:
+        """Returns the tables of settings: "model" alone."""
+        return {"model": Config}
+
+    @classmethod
+    def build(
+        cls, name: str, *, seed: int, device: str, world: World, **tables: Any
+    ) -> "RidgeLearner":
+        """Returns the learner at the beginning of a run. Nothing is random, or on a device."""
+        return cls(tables["model"])
+
+    def steps(self, scans: Cohort) -> int:
+        """Returns the number of scans to learn from."""
+        return len(scans.train)
+
+    def tasks(self, scans: Cohort) -> list[Task]:
+        """Returns what is to be read before training: each scan, of which nothing is kept."""
+        return [Task(path, kept="nothing") for path in (*scans.train, *scans.val)]
+
+    def prepare(self, scans: Cohort, cache: Cache) -> None:
+        """Notes which scans there are: one after the other is read, in full precision."""
+        self.scans = scans.train
+
+    def step(self, step: int, batch: Any) -> None:
+        """Adds up a scan."""
+        for gap, more in moments_of(self.scans[step], self.config).items():
+            self.moments[gap] = self.moments[gap] + more if gap in self.moments else more
+        self.done = step + 1
+        if self.done == len(self.scans) and not any(m.count.any() for m in self.moments.values()):
             raise TrainingError(
                 "no scan of the cohort is a stack of slices without holes, large enough to hide "
                 "lines in, and with gaps between them",
                 hint="train another --model, which takes any pattern of missing voxels",
             )
-        sums = packed(moments)
-        folder.save(sums, sums, identity, {"step": done})
-        if stop.wanted:
-            break
 
-    return done == len(scans)
+    def report(self, seconds: float) -> dict[str, Any]:
+        """Returns how many pixels were seen, by size of the gap."""
+        return {
+            "scans_seen": self.done,
+            "pixels": {str(gap): int(m.count.sum()) for gap, m in sorted(self.moments.items())},
+            "seconds": round(seconds, 3),
+        }
+
+    def model(self) -> dict[str, NDArray[np.float64]]:
+        """Returns the sums."""
+        return packed(self.moments)
+
+    def tensors(self) -> dict[str, NDArray[np.float64]]:
+        """Returns the sums."""
+        return packed(self.moments)
+
+    def load(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: Path) -> None:
+        """Becomes what `tensors` and `numbers` came from."""
+        with understood(where):
+            self.moments = unpacked({key: tensor.numpy() for key, tensor in tensors.items()})
+            self.done = int(numbers["step"])
 
 
 def moments_of(path: Path, config: Config) -> dict[int, Moments]:

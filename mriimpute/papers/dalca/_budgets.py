@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from mriimpute.methods.dictionary.learning import DictionaryConfig
-from mriimpute.train.settings import TrainConfig
+from mriimpute.methods.patches.config import PatchTrainingConfig
 
 __all__ = [
     "BASELINES",
@@ -46,7 +46,7 @@ LABELS: dict[Method, str] = {
 }
 
 
-def network_schedule(images: int, batch: int, rate: float, average: float) -> TrainConfig:
+def network_schedule(images: int, batch: int, rate: float, average: float) -> PatchTrainingConfig:
     """Returns how a network learns.
 
     The weight of the prior rises over the first third: at once, with weights that know nothing
@@ -58,7 +58,7 @@ def network_schedule(images: int, batch: int, rate: float, average: float) -> Tr
         rate: Learning rate after its warm-up.
         average: Decay per step of the moving average of the weights.
     """
-    return TrainConfig(
+    return PatchTrainingConfig(
         patches=images,
         batch=batch,
         rate=rate,
@@ -69,9 +69,9 @@ def network_schedule(images: int, batch: int, rate: float, average: float) -> Tr
     )
 
 
-def subspace_schedule(images: int, batch: int) -> TrainConfig:
+def subspace_schedule(images: int, batch: int) -> PatchTrainingConfig:
     """Returns how a linear subspace learns, by descent on its exact evidence."""
-    return TrainConfig(
+    return PatchTrainingConfig(
         objective="evidence", patches=images, batch=batch, rate=1e-2, average=0.98, report=images
     )
 
@@ -102,9 +102,9 @@ class Effort:
     channels: int = 16
     widest: int = 256
     sigma: float = 0.1
-    network: TrainConfig = field(default_factory=TrainConfig)
+    network: PatchTrainingConfig = field(default_factory=PatchTrainingConfig)
     linear: int = 10
-    subspace: TrainConfig = field(default_factory=TrainConfig)
+    subspace: PatchTrainingConfig = field(default_factory=PatchTrainingConfig)
     em_iterations: int = 20
     kappa: float = 1.0
     dictionary: DictionaryConfig = field(default_factory=DictionaryConfig)

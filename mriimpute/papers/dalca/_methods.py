@@ -24,6 +24,7 @@ from mriimpute.config import parse
 from mriimpute.methods.dictionary.learning import DictionaryConfig, learn_dictionary
 from mriimpute.methods.patches import models
 from mriimpute.methods.patches.completion import complete
+from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.methods.patches.em import fit_em
 from mriimpute.methods.patches.model import Model
 from mriimpute.methods.patches.models.ppca import Ppca
@@ -34,7 +35,6 @@ from mriimpute.papers._score import mse, score_mean
 from mriimpute.papers.dalca._budgets import Method
 from mriimpute.papers.scattered import linear_fill
 from mriimpute.seeds import stream
-from mriimpute.train.settings import TrainConfig
 
 __all__ = ["Imputed", "Splits", "complete_all", "impute", "judged", "score", "train_network"]
 
@@ -144,11 +144,11 @@ def train_network(
     model, journal = fit(
         name,
         settings["model"],
-        parse(TrainConfig, settings["train"], where="train"),
+        parse(PatchTrainingConfig, settings["train"], where="train"),
         pad(splits.train, multiple),
         seed=seed,
         device=device,
-        watched=pad(splits.val, multiple),
+        validation=pad(splits.val, multiple),
     )
     return model, journal[-1]
 
@@ -179,7 +179,7 @@ def _by_subspace(
     device: str,
 ) -> Imputed:
     if method == "subspace-sgd":
-        train = parse(TrainConfig, settings["train"], where="train")
+        train = parse(PatchTrainingConfig, settings["train"], where="train")
         model, journal = fit(
             "ppca", settings["model"], train, splits.train, seed=seed, device=device
         )

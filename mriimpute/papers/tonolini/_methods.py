@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from mriimpute.config import parse
+from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.methods.patches.model import Model
 from mriimpute.papers._corrupt import Sparse, random_missing, window
 from mriimpute.papers._data import Data, Split
@@ -31,7 +32,6 @@ from mriimpute.papers._experiment import Outcome, Task
 from mriimpute.papers._fit import Journal, fit
 from mriimpute.papers.tonolini._recovery import judge
 from mriimpute.seeds import numpy_stream
-from mriimpute.train.settings import TrainConfig
 
 __all__ = [
     "LABELS",
@@ -203,7 +203,7 @@ def learn(case: Case, train: Sparse, *, seed: int, device: str) -> tuple[Model, 
     name, settings, objective = _recipe(case)
     warm_up = (effort.gamma_start, effort.gamma_end) if name == "tae" else (0.0, 0.0)
     images = effort.steps * effort.batch
-    config = TrainConfig(
+    config = PatchTrainingConfig(
         objective=objective,
         patches=images,
         batch=effort.batch,

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float32
 from scipy import stats
 
 from mriimpute.config import parse
+from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.papers._corrupt import Sparse, hide
 from mriimpute.papers._data import Data
 from mriimpute.papers._experiment import Budget, Conclusion, Outcome, Outcomes, Task
@@ -23,7 +24,6 @@ from mriimpute.papers._score import score_draws
 from mriimpute.papers.scattered import median_fill
 from mriimpute.papers.tonolini._depth import METHODS, Method, conclusion
 from mriimpute.papers.tonolini._recovery import recover
-from mriimpute.train.settings import TrainConfig
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 
@@ -153,7 +153,7 @@ def _learnt(
     begun = time.monotonic()
     settings = _settings(trial)
     images = trial.steps * trial.batch
-    config = TrainConfig(
+    config = PatchTrainingConfig(
         objective="tomographic" if trial.method == "tae" else "elbo",
         patches=images,
         batch=trial.batch,

@@ -8,14 +8,16 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from mriimpute.methods.patches import models
+from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.methods.patches.objective import objective
 from mriimpute.seeds import stream
-from mriimpute.train.settings import TrainConfig
 
 CONV: dict[str, Any] = {"architecture": "conv", "channels": 3, "latents": 2, "levels": 1}
 
 
-def losses(name: str, settings: dict[str, Any], config: TrainConfig, *, weight: float) -> Tensor:
+def losses(
+    name: str, settings: dict[str, Any], config: PatchTrainingConfig, *, weight: float
+) -> Tensor:
     """Returns the losses of many copies of one patch, each with draws of its own."""
     model = models.build(name, {"patch": (4, 4), **settings}, seed=0)
     y = torch.rand(1, 1, 4, 4, generator=stream(0, "y")).repeat(4000, 1, 1, 1)
@@ -43,7 +45,9 @@ def test_more_draws_scatter_less_about_the_same_loss(
     name: str, objective_name: Any, settings: dict[str, Any]
 ) -> None:
     one, ten = (
-        losses(name, settings, TrainConfig(objective=objective_name, draws=draws), weight=1.0)
+        losses(
+            name, settings, PatchTrainingConfig(objective=objective_name, draws=draws), weight=1.0
+        )
         for draws in (1, 10)
     )
 
@@ -58,7 +62,7 @@ def test_more_draws_scatter_less_about_the_same_loss(
 def test_weight_of_the_prior_reaches_the_loss(
     name: str, objective_name: Any, settings: dict[str, Any]
 ) -> None:
-    config = TrainConfig(objective=objective_name)
+    config = PatchTrainingConfig(objective=objective_name)
 
     before, after = (losses(name, settings, config, weight=weight) for weight in (0.0, 1.0))
 

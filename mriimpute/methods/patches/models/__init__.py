@@ -8,7 +8,16 @@ from mriimpute.errors import ConfigError
 from mriimpute.methods.patches.model import Likelihood, Model, ModelConfig, Moments, Recovery
 from mriimpute.seeds import fixed
 
-__all__ = ["Likelihood", "Model", "ModelConfig", "Moments", "Recovery", "available", "build"]
+__all__ = [
+    "Likelihood",
+    "Model",
+    "ModelConfig",
+    "Moments",
+    "Recovery",
+    "available",
+    "build",
+    "config_of",
+]
 
 
 def available() -> list[str]:
@@ -17,15 +26,24 @@ def available() -> list[str]:
     return sorted(name.replace("_", "-") for name in files if not name.startswith("_"))
 
 
+def config_of(name: str) -> type:
+    """Returns the settings of a model, a frozen dataclass.
+
+    Raises:
+        ConfigError: If there is no such model.
+    """
+    if name not in available():
+        raise ConfigError(f"no model is called {name!r}", hint=f"use one of {available()}")
+    kind: type = import_module(f"{__name__}.{name.replace('-', '_')}").Config
+    return kind
+
+
 def build(name: str, settings: dict[str, object], *, seed: int) -> Model:
     """Returns the model `name` with freshly drawn parameters.
 
     Raises:
         ConfigError: If there is no such model, or a setting is unknown or ill-typed.
     """
-    if name not in available():
-        raise ConfigError(f"no model is called {name!r}", hint=f"use one of {available()}")
-    module = import_module(f"{__name__}.{name.replace('-', '_')}")
-    config: ModelConfig = parse(module.Config, settings, where="model")
+    config: ModelConfig = parse(config_of(name), settings, where="model")
     with fixed(seed, "parameters"):
         return config.build()

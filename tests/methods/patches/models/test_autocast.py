@@ -5,9 +5,10 @@ import torch
 from torch.testing import assert_close
 
 from mriimpute.methods.patches import models
+from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.methods.patches.objective import objective
 from mriimpute.seeds import stream
-from mriimpute.train.settings import TrainConfig, preset
+from mriimpute.train.settings import preset
 
 
 @pytest.mark.gpu
@@ -17,7 +18,9 @@ def test_half_precision_gives_the_loss_of_single_precision(name: str) -> None:
     y = torch.rand(2, 1, *model.patch, generator=stream(0, "y")).cuda()
     observed = torch.rand(y.shape, generator=stream(0, "observed")).cuda() < 0.3
     y = torch.where(observed, y, torch.nan)
-    config = TrainConfig(objective=preset(name)["train"].get("objective", "evidence"), draws=2)
+    config = PatchTrainingConfig(
+        objective=preset(name)["train"].get("objective", "evidence"), draws=2
+    )
 
     def loss(*, half: bool) -> torch.Tensor:
         draws = stream(0, "draws", device="cuda")

@@ -10,10 +10,11 @@ from torch.testing import assert_close
 
 from mriimpute.errors import ConfigError
 from mriimpute.methods.patches import models
+from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.methods.patches.objective import objective
 from mriimpute.methods.patches.objectives.elbo import negative_elbo
 from mriimpute.seeds import stream
-from mriimpute.train.settings import TrainConfig, preset
+from mriimpute.train.settings import preset
 
 assert_same = partial(assert_close, rtol=0, atol=0, equal_nan=True)
 GRID = (12, 12, 12)
@@ -57,7 +58,9 @@ def randomised(model: models.Model, generator: torch.Generator) -> models.Model:
 
 def own_loss(name: str, model: models.Model, y: Tensor, observed: Tensor) -> Tensor:
     """Returns what training minimises by default."""
-    config = TrainConfig(objective=preset(name)["train"].get("objective", "evidence"), draws=2)
+    config = PatchTrainingConfig(
+        objective=preset(name)["train"].get("objective", "evidence"), draws=2
+    )
     generator = stream(0, "draws", device=y.device)
     return objective(model, y, observed, config, weight=1.0, generator=generator)
 

@@ -13,26 +13,24 @@ from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError, MriImputeError
 from mriimpute.files import refuse_inside
 from mriimpute.io import checksum
-from mriimpute.methods.cross_plane.examples import read_lines
-from mriimpute.methods.cross_plane.learner import finished, learn_lines
-from mriimpute.methods.cross_plane.weights import start_of
-from mriimpute.methods.patches.em_learner import maximise
-from mriimpute.methods.patches.learner import learn
-from mriimpute.methods.ridge.learner import accumulate
+from mriimpute.methods.base import Learner
+from mriimpute.methods.registry import learner_class
+from mriimpute.optim.config import TrainingConfig
 from mriimpute.progress import Track
+from mriimpute.train.folder import RunFolder
+from mriimpute.train.loop import learn
 from mriimpute.train.reading import readable
-from mriimpute.train.run_folder import RunFolder
-from mriimpute.train.settings import CLOSED_FORM, EmSettings, LineSettings, Settings, read, resolve
+from mriimpute.train.settings import Settings, read, resolve
 from mriimpute.train.stop import Stop
 
-__all__ = ["train"]
+__all__ = ["build", "fingerprint", "train"]
 
 log = logging.getLogger(__name__)
 
 Plan = tuple[Cohort, dict[str, Any]]
 
 FEWEST = 2
-"""Patches of a batch that a process takes at least, for the reason given at `Course`."""
+"""Patches of a batch that a process takes at least, for the reason given at `TrainingConfig`."""
 
 
 def train(
@@ -83,15 +81,18 @@ def train(
         KeyboardInterrupt: After a Ctrl-C, once the checkpoint is written.
     """
     kept = Cache(cache or RunFolder(run).cache)
+    chosen = read(settings, seed=seed)
     plan = None
+    with world.main_first():  # what is wrong with the settings it says alone
+        _require_work(chosen, world)
+        learner = build(chosen, device=device, world=world)
     if world.main:  # alone; and the others begin once it has found all well
-        _require_work(settings, seed, world)
         plan = _prepared(
             source,
             run,
-            settings,
+            resolve(settings, seed=seed),
+            learner,
             kept,
-            seed=seed,
             jobs=jobs,
             overwrite=overwrite,
             on_failure=on_failure,
@@ -99,18 +100,13 @@ def train(
         )
     scans, identity = _passed(plan, world)
     with Stop(max_minutes, launched=world.size > 1) as stop:
-        done = _fitted(
-            scans,
-            kept,
-            run,
-            settings,
-            identity,
-            seed=seed,
-            device=device,
-            stop=stop,
-            track=track,
-            world=world,
-        )
+        options: Any = {"stop": stop, "track": track}
+        if learner.is_shared:
+            folder = RunFolder(run, world)
+            done = learn(learner, scans, kept, folder, identity, world=world, **options)
+        else:
+            done = world.main and learn(learner, scans, kept, RunFolder(run), identity, **options)
+            done = json.loads(world.told(json.dumps(done).encode())) is True
 
     world.dismiss()
     if done and cache is None and world.main:
@@ -123,13 +119,31 @@ def train(
     return RunFolder(run).model
 
 
-def _require_work(settings: Mapping[str, Any], seed: int, world: World) -> None:
+def build(settings: Settings, *, device: str, world: World = ALONE) -> Learner:
+    """Returns the learner of a run at its beginning.
+
+    Args:
+        settings: Of the run.
+        device: "cpu" or "cuda:N".
+        world: The processes that share the run.
+
+    Raises:
+        CheckpointError: If weights to start from cannot be read.
+        ConfigError: If the model cannot be built.
+    """
+    kind = learner_class(settings.name)
+    return kind.build(
+        settings.name, seed=settings.seed, device=device, world=world, **settings.tables
+    )
+
+
+def _require_work(settings: Settings, world: World) -> None:
     """Stops where there is too little work for all processes."""
-    chosen, least = read(settings, seed=seed), FEWEST * world.size
-    by_gradients = isinstance(chosen, Settings | LineSettings) and chosen.name != CLOSED_FORM
-    if world.size > 1 and by_gradients and chosen.train.batch < least:
+    least = FEWEST * world.size
+    train = settings.tables.get("train")
+    if world.size > 1 and isinstance(train, TrainingConfig) and train.batch < least:
         raise ConfigError(
-            f"train.batch is {chosen.train.batch}, too small for {world.size} processes, each of "
+            f"train.batch is {train.batch}, too small for {world.size} processes, each of "
             f"which takes at least {FEWEST} of it",
             hint=f"pass --set train.batch={least}, or start fewer processes",
         )
@@ -138,29 +152,26 @@ def _require_work(settings: Mapping[str, Any], seed: int, world: World) -> None:
 def _prepared(
     source: Path,
     run: Path,
-    settings: Mapping[str, Any],
+    settings: dict[str, Any],
+    learner: Learner,
     cache: Cache,
     *,
-    seed: int,
     jobs: int,
     overwrite: bool,
     on_failure: Callable[[Path, MriImputeError], None] | None,
     track: Track,
 ) -> Plan:
     """Opens the run folder, reads all scans, and returns those to use and what the run is."""
-    chosen = read(settings, seed=seed)
-    if isinstance(chosen, LineSettings):
-        start_of(chosen)  # it fails now, or after all scans were read
     for place in (run, cache.folder):
         refuse_inside(place, sparse_scans(source))
     found = cohort(source)
-    complete = resolve(settings, seed=seed)
     folder = RunFolder(run)
-    folder.open(complete, overwrite=overwrite)
-    scans, left_out = readable(found, chosen, cache, jobs=jobs, on_failure=on_failure, track=track)
+    folder.open(settings, overwrite=overwrite)
+    tasks = learner.tasks(found)
+    scans, left_out = readable(found, tasks, cache, jobs=jobs, on_failure=on_failure, track=track)
     folder.note_unreadable([path.name for path in left_out])
     return scans, {
-        **complete,
+        **settings,
         "cohort": fingerprint(scans.train, cache.checksum),
         "scans": len(scans.train),
         "scans_left_out": len(left_out),
@@ -178,40 +189,6 @@ def _passed(plan: Plan | None, world: World) -> Plan:
         message = json.dumps([*paths, identity]).encode()
     train, val, identity = json.loads(world.told(message))
     return Cohort(tuple(map(Path, train)), tuple(map(Path, val))), identity
-
-
-def _fitted(
-    scans: Cohort,
-    cache: Cache,
-    run: Path,
-    settings: Mapping[str, Any],
-    identity: Mapping[str, Any],
-    *,
-    seed: int,
-    device: str,
-    stop: Stop,
-    track: Track,
-    world: World,
-) -> bool:
-    """Trains, or goes on training, as the settings say, and tells whether it is finished."""
-    chosen = read(settings, seed=seed)
-    shared, alone = RunFolder(run, world), RunFolder(run)
-    common: Any = {"stop": stop, "track": track}
-    if isinstance(chosen, LineSettings):
-        if finished(shared, chosen, identity):
-            return True
-        common |= {"device": device, "world": world}
-        return learn_lines(*read_lines(scans, chosen, cache), shared, chosen, identity, **common)
-    if isinstance(chosen, Settings) and chosen.name != CLOSED_FORM:
-        return learn(scans, cache, shared, chosen, identity, device=device, world=world, **common)
-
-    done = False
-    if world.main:
-        if isinstance(chosen, EmSettings):
-            done = maximise(scans, cache, alone, chosen, identity, device=device, **common)
-        else:
-            done = accumulate(scans.train, alone, chosen, identity, **common)
-    return json.loads(world.told(json.dumps(done).encode())) is True
 
 
 def fingerprint(scans: Sequence[Path], checksum: Callable[[Path], str] = checksum) -> str:
