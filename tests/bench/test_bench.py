@@ -18,10 +18,11 @@ from mriimpute.bench.pipeline import FILES
 from mriimpute.cli import app
 from mriimpute.errors import ConfigError
 from mriimpute.files import write_json
+from mriimpute.methods.cross_plane import LATENT
 from mriimpute.methods.patches.models import available
+from mriimpute.methods.registry import trainable
 from mriimpute.progress import silent
 from mriimpute.report.bench import bench_tables
-from mriimpute.train.settings import LATENT, names
 
 MACHINE = {"cpu": {"model": "Abacus", "usable_cores": 2}, "memory": {"total_bytes": 2**33}}
 
@@ -141,7 +142,7 @@ def test_tables_are_rectangular(found: Bench) -> None:
 
 
 def test_all_that_can_be_trained_or_needs_no_weights_can_be_measured() -> None:
-    assert set(names()) - {LATENT} <= set(measurable())  # it imputes as `cross-plane` does
+    assert set(trainable()) - {LATENT} <= set(measurable())  # it imputes as `cross-plane` does
     assert {"nearest", "linear", "pchip", "cubic"} <= set(measurable())
 
 

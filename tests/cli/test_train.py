@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 from mriimpute.checkpoint import load, save
 from mriimpute.cli import app, train  # noqa: F401
 from mriimpute.methods.cross_plane.loss import Config, build
+from mriimpute.methods.registry import trainable
 from mriimpute.seeds import numpy_stream
-from mriimpute.train import names
 
 TINY = [
     "--model=ppca",
@@ -132,7 +132,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_exits_with_130(
         return 0.01
 
     with monkeypatch.context() as patched:
-        patched.setattr("mriimpute.methods.patches.learner.rate", press)
+        patched.setattr("mriimpute.methods.patches.learner.learning_rate", press)
         stopped = run(cohort, "-o", tmp_path / "run", *TINY)
     resumed = run(cohort, "-o", tmp_path / "run", *TINY)
 
@@ -167,13 +167,13 @@ def test_unknown_model_names_the_known_ones(cohort: Path) -> None:
 
     assert result.exit_code == 1
     assert result.stderr.splitlines()[0] == "error: no model is called 'unet'"
-    assert all(name in result.stderr for name in names())
+    assert all(name in result.stderr for name in trainable())
 
 
 def test_help_has_a_line_for_every_model() -> None:
     text = CliRunner().invoke(app, ["train", "--help"]).stdout
 
-    assert all(f"{name}:" in text for name in names())
+    assert all(f"{name}:" in text for name in trainable())
 
 
 @pytest.mark.usefixtures("quick_processes")

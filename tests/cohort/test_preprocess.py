@@ -33,9 +33,10 @@ def test_what_is_wanted_of_a_scan_is_in_the_cache(
     scales: tuple[float, ...] | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mriimpute.methods.cross_plane.hidden_lines.FEWEST_PIXELS", 10)
+    monkeypatch.setattr("mriimpute.cohort.slices.FEWEST_PIXELS", 10)
 
-    preprocess(Task(scans[0], scales), Cache(tmp_path / "cache"))
+    task = Task(scans[0]) if scales is None else Task(scans[0], "slices", scales)
+    preprocess(task, Cache(tmp_path / "cache"))
 
     assert len(built(tmp_path / "cache")) == (2 if scales else 1)
     monkeypatch.delattr(cache, "read_sparse" if scales is None else "read_slices")
@@ -48,7 +49,7 @@ def test_what_is_wanted_of_a_scan_is_in_the_cache(
 def test_one_and_two_processes_write_the_same_bytes_and_find_the_same_scan_broken(
     scans: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tasks = [Task(path, (1.0,)) for path in scans]
+    tasks = [Task(path, "slices", (1.0,)) for path in scans]
     found = {}
     for jobs in (1, 2):
         kept = Cache(tmp_path / str(jobs))
@@ -65,7 +66,7 @@ def test_one_and_two_processes_write_the_same_bytes_and_find_the_same_scan_broke
 @pytest.mark.usefixtures("quick_processes")
 def test_who_stops_asking_leaves_no_process_behind(scans: list[Path], tmp_path: Path) -> None:
     kept = Cache(tmp_path / "cache")
-    outcomes = preprocessed([Task(path, None) for path in scans[:3]], kept, jobs=2)
+    outcomes = preprocessed([Task(path) for path in scans[:3]], kept, jobs=2)
 
     task, error = next(outcomes)
     outcomes.close()
@@ -75,6 +76,6 @@ def test_who_stops_asking_leaves_no_process_behind(scans: list[Path], tmp_path: 
 
 
 def test_an_error_is_raised_by_nobody_but_told(scans: list[Path], tmp_path: Path) -> None:
-    ((_, error),) = preprocessed([Task(scans[3], ())], Cache(tmp_path / "cache"), jobs=8)
+    ((_, error),) = preprocessed([Task(scans[3], "slices")], Cache(tmp_path / "cache"), jobs=8)
 
     assert isinstance(error, MriImputeError)

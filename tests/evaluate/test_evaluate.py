@@ -34,9 +34,7 @@ class Sampler(Imputer):
         self.truth = truth
         self.asked: list[str] = []
 
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns the truth, noisy."""
         self.asked.append(case)
 
@@ -369,7 +367,7 @@ def test_five_subjects_are_ranked_with_intervals(
 
 def test_panels_hold_nothing_outside_of_the_brain(sim: Path, sampler: Sampler) -> None:
     exam = read_exam(find_cases(sim)[0])
-    imputation = sampler.impute(exam.volume, seed=0, case="c", tile=16)
+    imputation = sampler.impute(exam.volume, seed=0, case="c")
 
     panel = cut(exam, imputation)
 
@@ -390,7 +388,7 @@ def test_panels_see_slices_from_the_side_and_one_place_between_two(
 ) -> None:
     exam = read_exam(find_cases(sim)[0])
 
-    panel = cut(exam, sampler.impute(exam.volume, seed=0, case="c", tile=16))
+    panel = cut(exam, sampler.impute(exam.volume, seed=0, case="c"))
 
     assert [view.name for view in panel.views] == ["coronal", "sagittal", "axial"]
     assert [view.across for view in panel.views] == [1, 1, -1]
@@ -417,7 +415,7 @@ def test_panel_comes_back_as_it_was_written(
     stated: bool, sim: Path, sampler: Sampler, tmp_path: Path
 ) -> None:
     exam = read_exam(find_cases(sim)[0])
-    answer = sampler.impute(exam.volume, seed=0, case="c", tile=16)
+    answer = sampler.impute(exam.volume, seed=0, case="c")
     panel = cut(exam, answer if stated else Imputation(mean=answer.mean))
 
     write_panel(tmp_path / "panel.npz", panel)

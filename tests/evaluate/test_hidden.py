@@ -25,9 +25,7 @@ class Recorder(Imputer):
     name = "recorder"
     asked: Volume
 
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns the index along the slice axis, as mean, std and, plus ten, as draws."""
         self.asked = volume
         places = np.indices(volume.shape)[SLICE_AXIS].astype(np.float32)
@@ -129,7 +127,7 @@ def test_air_does_not_count(scan: Path) -> None:
 def test_methods_fill_the_grid_that_they_would_fill_in_real_use(scan: Path) -> None:
     exam, recorder = read_hidden(case_of(scan)), Recorder()
 
-    answer = Finer(recorder, SLICE_AXIS, exam.finer).impute(exam.volume, seed=0, case="c", tile=16)
+    answer = Finer(recorder, SLICE_AXIS, exam.finer).impute(exam.volume, seed=0, case="c")
 
     asked = recorder.asked
     assert asked.shape[SLICE_AXIS] == GAP * 8 + 1
@@ -150,9 +148,7 @@ def test_density_of_hidden_slices_is_asked_for_where_they_lie_on_the_finer_grid(
     scan: Path,
 ) -> None:
     exam = read_hidden(case_of(scan))
-    answer = Finer(Recorder(), SLICE_AXIS, exam.finer).impute(
-        exam.volume, seed=0, case="c", tile=16
-    )
+    answer = Finer(Recorder(), SLICE_AXIS, exam.finer).impute(exam.volume, seed=0, case="c")
     assert answer.log_density is not None
 
     density = answer.log_density(answer.mean + 5, exam.region)
@@ -164,7 +160,7 @@ def test_thickness_is_told_on_the_finer_grid(scan: Path) -> None:
     exam, recorder = read_hidden(case_of(scan)), Recorder()
     thick = dataclasses.replace(exam.volume, thickness_mm=2.5)
 
-    Finer(recorder, SLICE_AXIS, exam.finer).impute(thick, seed=0, case="c", tile=16)
+    Finer(recorder, SLICE_AXIS, exam.finer).impute(thick, seed=0, case="c")
 
     assert recorder.asked.thickness_mm == 2.5
 
@@ -227,7 +223,7 @@ def test_scan_without_slices_to_hide_is_named(
 def test_interpolation_of_lines_is_that_along_lines(scan: Path) -> None:
     exam = read_hidden(case_of(scan, "x"))
 
-    mean = Interpolation("linear").impute(exam.volume, seed=0, case="c", tile=16).mean
+    mean = Interpolation("linear").impute(exam.volume, seed=0, case="c").mean
 
     expected = (2 * exam.truth[3] + exam.truth[6]) / 3
     np.testing.assert_allclose(mean[4], expected, rtol=1e-5)

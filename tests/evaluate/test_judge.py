@@ -40,9 +40,7 @@ class Oracle(Imputer):
         self.error = error
         self.spread = spread
 
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns the truth, noisy."""
 
         def noisy(image: np.ndarray, number: int, scale: float) -> np.ndarray:

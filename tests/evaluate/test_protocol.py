@@ -28,12 +28,10 @@ class Witness(Interpolation):
         super().__init__("linear")
         self.told: list[float] = []
 
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns what interpolation does."""
         self.told.append(volume.thickness_mm)
-        return super().impute(volume, seed=seed, case=case, tile=tile)
+        return super().impute(volume, seed=seed, case=case)
 
 
 def record(sim: Path, thickness_mm: float) -> None:
@@ -166,7 +164,7 @@ def test_truth_inpaints_itself_perfectly(rng: np.random.Generator) -> None:
 
 def test_inpainting_sees_nothing_outside_of_the_hole(sim: Path) -> None:
     exam = read_exam(find_cases(sim)[0], INPAINT)
-    imputed = Interpolation("linear").impute(exam.volume, seed=0, case="c", tile=16).mean
+    imputed = Interpolation("linear").impute(exam.volume, seed=0, case="c").mean
     elsewhere = np.where(exam.region, imputed, np.float32(np.nan))
 
     assert inpainting_scores(exam.truth, elsewhere, exam.region) == inpainting_scores(
@@ -181,7 +179,7 @@ def test_inpainting_is_reported_in_its_own_units(sim: Path) -> None:
         sim, sim.parent / "report", methods=["linear"], protocol="brats-inpaint"
     ).rows
 
-    imputed = Interpolation("linear").impute(exam.volume, seed=0, case="c", tile=16).mean
+    imputed = Interpolation("linear").impute(exam.volume, seed=0, case="c").mean
     scores = inpainting_scores(exam.truth, imputed, exam.region)
     assert row.data_range == exam.truth[exam.region].max()
     assert (row.psnr_db, row.ssim) == (scores.psnr_db, scores.ssim)

@@ -64,13 +64,11 @@ class Picky(Interpolation):
         self.refused = refused
         self.error = error
 
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns what interpolation does, or refuses."""
         if self.refused(volume):
             raise self.error
-        return super().impute(volume, seed=seed, case=case, tile=tile)
+        return super().impute(volume, seed=seed, case=case)
 
 
 def content(report: Path) -> dict[str, object]:

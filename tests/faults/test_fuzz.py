@@ -632,7 +632,7 @@ def loads(path: Path, *, use: bool) -> None:
     with watched():
         imputer = load_imputer(str(path), device="cpu")
         if use:
-            imputer.impute(volume, seed=0, case="x", tile=16)
+            imputer.impute(volume, seed=0, case="x")
 
 
 @examples(30)

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 import mriimpute.cli.impute
 from mriimpute.cli import app
-from mriimpute.cohort import grid
+from mriimpute.cohort import target_grid
 from mriimpute.impute import batch, case
 from mriimpute.methods.registry import load_imputer
 
@@ -35,7 +35,7 @@ from mriimpute.methods.registry import load_imputer
 load_imputer(model, device="cpu")
 np.linalg.solve(np.eye(300), np.eye(300) @ np.eye(300))
 if blind:  # the estimate sees no limit
-    case.available_bytes = grid.available_bytes = lambda device: None
+    case.available_bytes = target_grid.available_bytes = lambda device: None
 with open("/proc/self/statm") as file:
     held = int(file.read().split()[0]) * resource.getpagesize()
 limit = held + room
@@ -83,10 +83,11 @@ class Probe(Imputer):
     footprint = Footprint(fixed=0, per_voxel=1, per_tile_voxel=100)
     tile = 0
 
-    def impute(
-        self, volume: Volume, *, seed: int, case: str, tile: int, keep_observed: bool = True
-    ) -> Imputation:
+    def tiled(self, tile: int) -> Imputer:
         self.tile = tile
+        return self
+
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         return Imputation(np.where(volume.observed, volume.data, np.float32(0)))
 
 

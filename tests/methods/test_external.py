@@ -52,8 +52,8 @@ def rival(folder: Path, body: str, *, minutes: float = 1.0) -> External:
     return External("rival", command, minutes=minutes)
 
 
-def answer(external: External, volume: Volume, *, keep_observed: bool = True) -> np.ndarray:
-    return external.impute(volume, seed=0, case="case", tile=64, keep_observed=keep_observed).mean
+def answer(external: External, volume: Volume) -> np.ndarray:
+    return external.impute(volume, seed=0, case="case").mean
 
 
 def test_program_that_interpolates_answers_as_interpolation_does(
@@ -96,16 +96,6 @@ def test_another_grid_is_resampled_and_the_log_says_so(
 
     np.testing.assert_allclose(mean, interpolated(volume, "linear"), rtol=1e-4)
     assert "resampled linearly" in caplog.text
-
-
-def test_acquired_voxels_are_those_of_the_program_where_they_need_not_be_kept(
-    volume: Volume, tmp_path: Path
-) -> None:
-    external = rival(tmp_path, FINE + "write(fine + 5, affine)")
-
-    mean = answer(external, volume, keep_observed=False)
-
-    np.testing.assert_allclose(mean, interpolated(volume, "linear") + 5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("voxels", [0.5, -1.0])
@@ -162,7 +152,7 @@ def test_program_ends_with_whoever_asked_for_its_work(tmp_path: Path, number: in
         "data = np.ones((4, 4, 5), np.float32)\n"
         "volume = Volume(data, np.arange(5) % 2 == np.zeros(data.shape), np.eye(4))\n"
         f"External('e', {rival(tmp_path, body + 'time.sleep(300)').command!r})"
-        ".impute(volume, seed=0, case='c', tile=9)\n"
+        ".impute(volume, seed=0, case='c')\n"
     )
     process = subprocess.Popen(  # noqa: S603
         [sys.executable, str(asker)], stderr=subprocess.DEVNULL

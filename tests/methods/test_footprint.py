@@ -68,7 +68,7 @@ data = np.random.default_rng(0).random(shape, np.float32)
 observed = np.zeros(shape, bool)
 observed[:, :, ::6] = True
 before = peak()
-imputed = imputer.impute(Volume(data, observed, np.eye(4)), seed=0, case="x", tile=128)
+imputed = imputer.impute(Volume(data, observed, np.eye(4)), seed=0, case="x")
 if imputed.draw is not None:
     imputed.draw(1)
 print(json.dumps([peak() - before, imputer.footprint.needed(shape, 128)]))

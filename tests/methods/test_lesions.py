@@ -41,7 +41,7 @@ def impute(ours: Imputer, truth: np.ndarray) -> Imputation:
     observed[..., ::GAP] = True
     data = np.where(observed, truth, np.float32(np.nan))
     volume = Volume(data, observed, np.eye(4))
-    return ours.impute(volume, seed=0, case="a", tile=128)
+    return ours.impute(volume, seed=0, case="a")
 
 
 def test_a_lesion_between_slices_leaves_no_false_structure(

@@ -10,6 +10,7 @@ import pytest
 
 from mriimpute.checkpoint import load
 from mriimpute.cohort import Cache, Cohort, SparseScan, read_sparse
+from mriimpute.cohort.preprocess import Task
 from mriimpute.cohort.slices import SliceScan, read_slices, resized
 from mriimpute.cohort.split import cohort
 from mriimpute.errors import MriImputeError, OutputError, VolumeError
@@ -17,7 +18,6 @@ from mriimpute.io import Scan, read_scan
 from mriimpute.progress import silent
 from mriimpute.train import preset, train
 from mriimpute.train.reading import readable
-from mriimpute.train.settings import read
 
 Told = Callable[[Path, MriImputeError], None]
 
@@ -42,7 +42,7 @@ def test_scans_that_cannot_be_read_are_named_before_any_is_learnt_from(
 
     kept, broken = readable(
         scans,
-        read({"name": "ppca", **RUNS["ppca"]}, seed=0),
+        [Task(path) for path in (*scans.train, *scans.val)],
         Cache(tmp_path / "cache"),
         on_failure=lambda path, _: told.append(path),
         track=silent,
@@ -125,7 +125,7 @@ class Memory(Cache):
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny slices are shown coarser, too."""
-    monkeypatch.setattr("mriimpute.methods.cross_plane.hidden_lines.FEWEST_PIXELS", 10)
+    monkeypatch.setattr("mriimpute.cohort.slices.FEWEST_PIXELS", 10)
 
 
 def never_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,8 +221,9 @@ def test_every_scan_read_is_a_step_of_progress(sim: Path, tmp_path: Path) -> Non
         told.append((label, total, len(found)))
         yield from found
 
-    settings = read({"name": "ppca", **RUNS["ppca"]}, seed=0)
-    readable(cohort(sim), settings, Cache(tmp_path / "cache"), on_failure=None, track=track)
+    scans = cohort(sim)
+    tasks = [Task(path) for path in (*scans.train, *scans.val)]
+    readable(scans, tasks, Cache(tmp_path / "cache"), on_failure=None, track=track)
 
     assert told == [("reading scans", 3, 3)]
 

@@ -5,19 +5,20 @@ import signal
 from typing import Any
 
 import pytest
-from mriimpute.optim.schedule import rate, weight
 
 from mriimpute.checkpoint import restore
 from mriimpute.config import dump, merge, parse
 from mriimpute.errors import ConfigError
 from mriimpute.methods.cross_plane.loss import Config, build
 from mriimpute.methods.cross_plane.weights import start_of
-from mriimpute.train import PatchTrainingConfig, names, preset, resolve
-from mriimpute.train.settings import LineSettings, read
+from mriimpute.methods.patches.config import PatchTrainingConfig, prior_weight
+from mriimpute.methods.registry import trainable
+from mriimpute.optim.config import learning_rate
+from mriimpute.train import preset, resolve
 from mriimpute.train.stop import Stop
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", trainable())
 def test_every_model_has_a_preset_that_its_settings_accept(name: str) -> None:
     resolved = resolve(preset(name), seed=3)
 
@@ -42,13 +43,11 @@ def test_models_without_weights_in_the_package_always_start_from_scratch() -> No
 
 
 def test_weights_of_the_package_are_those_of_its_preset() -> None:
-    settings = read(preset("cross-plane"), seed=0)
+    settings = resolve(preset("cross-plane"), seed=0)["model"]
 
-    assert isinstance(settings, LineSettings)
     start = start_of(settings)
 
-    network = build(parse(Config, settings.model), seed=0)
-    assert start
+    network = build(parse(Config, settings), seed=0)
     restore(network, start.network, where="the package")
     assert all(len(factor) == gap - 1 for gap, factor in start.factors.items())
 
@@ -93,7 +92,7 @@ def test_learning_rate_rises_then_falls_to_its_final_share() -> None:
         patches=1000, batch=10, rate=2.0, final_rate=0.1, rate_warm_up=0.1
     )
 
-    rates = [rate(config, step) for step in range(config.steps)]
+    rates = [learning_rate(config, step) for step in range(config.steps)]
 
     assert max(rates) == rates[9] == 2.0
     assert rates[:10] == sorted(rates[:10])
@@ -104,8 +103,8 @@ def test_learning_rate_rises_then_falls_to_its_final_share() -> None:
 def test_runs_without_warm_up_start_at_full_weight() -> None:
     config = PatchTrainingConfig(warm_up_end=0.0, rate_warm_up=0.0)
 
-    assert weight(config, 0) == 1.0
-    assert rate(config, 0) == config.rate
+    assert prior_weight(config, 0) == 1.0
+    assert learning_rate(config, 0) == config.rate
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -45,8 +45,8 @@ def little_memory() -> Iterator[None]:
     torch.cuda.set_per_process_memory_fraction(1.0)
 
 
-def impute(volume: Volume, device: str, tile: int = 128) -> Imputation:
-    return load_imputer(DEFAULT, device=device).impute(volume, seed=0, case="a", tile=tile)
+def impute(volume: Volume, device: str) -> Imputation:
+    return load_imputer(DEFAULT, device=device).impute(volume, seed=0, case="a")
 
 
 def apart(ours: np.ndarray | None, theirs: np.ndarray | None, volume: Volume) -> np.ndarray:
@@ -68,7 +68,7 @@ def pairs(ours: Imputation, theirs: Imputation) -> list[tuple[np.ndarray, np.nda
 def test_in_single_precision_a_gpu_gives_the_mean_and_the_draws_of_the_cpu() -> None:
     volume = sparse_head(HEAD)
 
-    both = pairs(impute(volume, "cuda:0", tile=32), impute(volume, "cpu"))
+    both = pairs(impute(volume, "cuda:0"), impute(volume, "cpu"))
 
     for ours, theirs in both:
         assert apart(ours, theirs, volume).max() < CLOSE
@@ -91,7 +91,7 @@ def test_in_half_precision_a_gpu_gives_nearly_the_mean_and_the_draws_of_the_cpu(
 def test_acquired_voxels_keep_every_bit_and_a_second_call_changes_none() -> None:
     volume = sparse_head(HEAD)
 
-    first, second = impute(volume, "cuda:0"), impute(volume, "cuda:0", tile=16)
+    first, second = impute(volume, "cuda:0"), impute(volume, "cuda:0")
 
     assert np.array_equal(first.mean[volume.observed], volume.data[volume.observed])
     for ours, theirs in pairs(first, second):
@@ -143,6 +143,6 @@ def test_adapting_runs_on_a_gpu() -> None:
     ours = load_imputer(DEFAULT, device="cuda:0", adapt=True)
     assert isinstance(ours, CrossPlane)
 
-    imputed = ours.impute(volume, seed=0, case="a", tile=128)
+    imputed = ours.impute(volume, seed=0, case="a")
 
     assert np.isfinite(imputed.mean).all()

@@ -131,7 +131,7 @@ def test_its_file_imputes(
     volume = Volume(np.where(observed, data, np.float32(np.nan)), observed, np.eye(4))
 
     imputer = load_imputer(str(fit(sim, tmp_path / "run").parent), device="cpu")
-    imputed = imputer.impute(volume, seed=0, case="a", tile=64)
+    imputed = imputer.impute(volume, seed=0, case="a")
 
     assert imputer.name == "cross-plane-latent"
     assert imputed.std is not None

@@ -224,7 +224,7 @@ def test_run_that_was_killed_before_its_first_checkpoint_tells_its_start_once(
 
     package()
     with monkeypatch.context() as patched:
-        patched.setattr("mriimpute.methods.cross_plane.learner._step", killed)
+        patched.setattr("mriimpute.methods.cross_plane.learner.LineLearner._descended", killed)
         with pytest.raises(MemoryError):
             fit(sim, tmp_path / "run", train=FROM_PACKAGE)
     before = [line["step"] for line in journal(tmp_path / "run")]

@@ -68,7 +68,7 @@ def test_what_was_learnt_imputes_with_draws_that_spread_as_far_as_it_says(
     observed[..., ::3] = True
     volume = Volume(np.where(observed, data, np.float32(np.nan)), observed, np.eye(4))
 
-    imputed = imputer.impute(volume, seed=0, case="case", tile=64)
+    imputed = imputer.impute(volume, seed=0, case="case")
 
     assert imputed.draw is not None and imputed.std is not None  # noqa: PT018
     np.testing.assert_array_equal(imputed.mean[observed], volume.data[observed])

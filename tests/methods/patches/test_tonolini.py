@@ -35,7 +35,7 @@ def test_preset_trains_on_scans_and_imputes_them(name: str, sim: Path, tmp_path:
 
     model = fit(sim, tmp_path / "run", name, {})
     made = load_imputer(str(model), device="cpu").impute(
-        Volume(data, observed, np.eye(4)), seed=0, case="a", tile=64
+        Volume(data, observed, np.eye(4)), seed=0, case="a"
     )
 
     assert made.draw is not None

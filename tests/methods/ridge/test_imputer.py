@@ -27,7 +27,7 @@ def sparse(truth: np.ndarray, axis: int = 2, step: int = 3) -> Volume:
 
 
 def run(volume: Volume, imputer: CrossPlaneRidge | None = None):  # noqa: ANN201
-    return (imputer or CrossPlaneRidge()).impute(volume, seed=0, case="a", tile=128)
+    return (imputer or CrossPlaneRidge()).impute(volume, seed=0, case="a")
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
