@@ -21,10 +21,12 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from mriimpute.bench.phantom import GAP, Shape, fine_shape
-from mriimpute.methods.cross_plane.loss import BATCH, build, objective, offsets_of
-from mriimpute.methods.cross_plane.network import LineNetwork
+from mriimpute.methods.cross_plane.conditioning import offsets as offsets_of
+from mriimpute.methods.cross_plane.loss import objective
+from mriimpute.methods.cross_plane.network import LineNetwork, build
+from mriimpute.methods.cross_plane.predict import CPU_BATCH as BATCH
+from mriimpute.methods.draws import CorrelatedNoise, Draws
 from mriimpute.methods.noise import WIDTHS
-from mriimpute.methods.texture import Draws, Texture
 from mriimpute.train.settings import preset, read
 
 __all__ = [
@@ -186,7 +188,7 @@ def draw_work(shape: Shape) -> Work:
     roots = np.ones((len(WIDTHS), along, along), np.float32)
     filters = np.ones((len(WIDTHS), *edges), np.float32)
     blank = np.zeros(few, np.float32)
-    texture = Texture(few, 2, roots, filters, device="cpu")
+    texture = CorrelatedNoise(few, 2, roots, filters, device="cpu")
     draws = Draws(texture, blank, blank, blank > 0)
     draws.draw(0, "bench")  # the first one makes a table
     with _counted() as counts:

@@ -18,12 +18,12 @@ from mriimpute.cohort.foreground import foreground_level
 from mriimpute.errors import VolumeError
 from mriimpute.volume import Volume
 
-__all__ = ["spread_by_distance"]
+__all__ = ["std_by_distance"]
 
-LAGS = 8
+LARGEST_LAG = 8
 
 
-def spread_by_distance(
+def std_by_distance(
     volume: Volume, where: Bool[np.ndarray, "i j k"]
 ) -> Float32[np.ndarray, "i j k"]:
     """Returns sqrt(2 gamma(h)), h the distance to the nearest observed voxel; zero off `where`.
@@ -48,7 +48,7 @@ def _measured(volume: Volume) -> tuple[list[float], list[float]]:
     head = volume.observed & (data > level)  # background air would dilute the head
     found = {0.0: 0.0}
     for axis, spacing in enumerate(volume.spacing_mm):
-        for lag in range(1, min(LAGS, volume.shape[axis] - 1) + 1):
+        for lag in range(1, min(LARGEST_LAG, volume.shape[axis] - 1) + 1):
             ahead = np.take(data, range(lag, data.shape[axis]), axis)
             behind = np.take(data, range(data.shape[axis] - lag), axis)
             both = np.take(head, range(lag, data.shape[axis]), axis) & np.take(

@@ -11,11 +11,15 @@ Axes: voxels = any, t = distances inside a gap.
 """
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 __all__ = ["Fused", "correlation", "fused"]
+
+Array: TypeAlias = Any
+"""Float32, all of one shape: NumPy arrays or tensors, as the predictions are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,9 +33,9 @@ class Fused:
         moments: Per distance, the means of (a - b)^2, of va + vb and of 2 sqrt(va vb).
     """
 
-    mean: Float32[np.ndarray, "*voxels"]
-    alone: Float32[np.ndarray, "*voxels"]
-    shared: Float32[np.ndarray, "*voxels"]
+    mean: Array
+    alone: Array
+    shared: Array
     moments: Float64[np.ndarray, "3 t"]
 
 
@@ -53,14 +57,14 @@ def fused(
         distances: The axis of the distances inside a gap; moments are means over all others.
     """
     total = va + vb
-    share = vb / total
-    product = share * va
+    weight = vb / total
+    product = weight * va
     measured = (np.square(a - b), total, 2 * np.sqrt(va * vb))
     others = tuple(axis for axis in range(a.ndim) if axis != distances)
     return Fused(
-        mean=share * a + (1 - share) * b,
+        mean=weight * a + (1 - weight) * b,
         alone=product,
-        shared=2 * product * np.sqrt(share * (1 - share)),
+        shared=2 * product * np.sqrt(weight * (1 - weight)),
         moments=np.stack([x.mean(axis=others, dtype=np.float64) for x in measured]),
     )
 
@@ -75,6 +79,6 @@ def correlation(moments: Float64[np.ndarray, "3 t"]) -> Float32[np.ndarray, " t"
         >>> correlation(np.array([[2.0, 1.0, 9.0], [2.0, 2.0, 2.0], [2.0, 2.0, 2.0]])).tolist()
         [0.0, 0.5, 0.0]
     """
-    apart, sums, products = moments
-    rho = np.clip((sums - apart) / np.maximum(products, 1e-30), 0.0, 1.0)
+    differences, sums, products = moments
+    rho = np.clip((sums - differences) / np.maximum(products, 1e-30), 0.0, 1.0)
     return rho.astype(np.float32)

@@ -29,15 +29,15 @@ from mriimpute.geometry import Stack
 from mriimpute.methods.base import Imputation
 from mriimpute.volume import Volume
 
-__all__ = ["Coherence", "ErrorSums", "textured", "unit_noise", "white"]
+__all__ = ["ErrorCorrelation", "ErrorSums", "unit_noise", "white", "with_noise"]
 
 WIDTHS = (0.0, 0.8, 1.8, 5.0)
 """Of the filters of the parts, in pixels; 0: none."""
 
-LAGS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
+LINE_LAGS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
 """Along lines, in pixels, at which the correlation of errors is measured."""
 
-FEWEST = 100
+FEWEST_ERRORS = 100
 """Errors at each offset that say how errors go together."""
 
 ROUNDS, RING = 100, 6
@@ -48,7 +48,7 @@ WHITE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Coherence:
+class ErrorCorrelation:
     """How standardised errors of equal gaps go together.
 
     Attributes:
@@ -58,11 +58,11 @@ class Coherence:
     parts: Float64[np.ndarray, "c 2 t t"]
 
 
-def white(gap: int) -> Coherence:
-    """Returns the coherence of errors that have nothing to do with each other."""
+def white(gap: int) -> ErrorCorrelation:
+    """Returns the correlation of errors that have nothing to do with each other."""
     parts = np.zeros((len(WIDTHS), 2, gap - 1, gap - 1))
     parts[0, 0] = np.eye(gap - 1)
-    return Coherence(parts)
+    return ErrorCorrelation(parts)
 
 
 class ErrorSums:
@@ -73,7 +73,7 @@ class ErrorSums:
     """
 
     def __init__(self, gap: int) -> None:
-        shape = (2, len(LAGS), gap - 1, gap - 1)
+        shape = (2, len(LINE_LAGS), gap - 1, gap - 1)
         self.products: Float64[np.ndarray, "2 l t t"] = np.zeros(shape)
         self.counts: Float64[np.ndarray, "2 l t t"] = np.zeros(shape)
 
@@ -93,20 +93,20 @@ class ErrorSums:
         """Returns the root mean square of the errors at each offset; mirrored ones are alike."""
         return np.sqrt(np.diag(self._mean()[0, 0]))
 
-    def coherence(self) -> Coherence | None:
-        """Returns the coherence; None where there are too few errors at some offset, or none.
+    def correlation(self) -> ErrorCorrelation | None:
+        """Returns the correlation; None where there are too few errors at some offset, or none.
 
         Mirrored offsets are alike.
         """
         deviation = self.deviation()
-        if self.fewest() < FEWEST or not deviation.all():
+        if self.fewest() < FEWEST_ERRORS or not deviation.all():
             return None
         correlation = self._mean() / np.outer(deviation, deviation)
         # Each lag stands for those between it and the next one.
-        weights = np.sqrt(np.gradient(np.array(LAGS, np.float64)))
-        filters = np.array([[_correlation(width, lag) for width in WIDTHS] for lag in LAGS])
+        weights = np.sqrt(np.gradient(np.array(LINE_LAGS, np.float64)))
+        filters = np.array([[_correlation(width, lag) for width in WIDTHS] for lag in LINE_LAGS])
         measured = np.moveaxis(correlation, 1, 0)
-        return Coherence(
+        return ErrorCorrelation(
             _parts(weights[:, None] * filters, weights[:, None, None, None] * measured)
         )
 
@@ -114,25 +114,25 @@ class ErrorSums:
         return _mirrored(self.products) / np.maximum(_mirrored(self.counts), 1)
 
 
-def textured(
+def with_noise(
     volume: Volume,
     filled: Float32[np.ndarray, "i j k"],
     std: Float32[np.ndarray, "i j k"],
     stack: Stack,
-    coherences: Mapping[int, Coherence],
+    correlations: Mapping[int, ErrorCorrelation],
     seed: int,
     case: str,
     *,
     device: str = "cpu",
 ) -> Imputation:
-    """Returns an imputation whose draws scatter about the mean by the spread.
+    """Returns an imputation whose draws scatter about the mean by the std.
 
     Args:
         volume: Its observed voxels are kept.
         filled: The mean elsewhere.
-        std: The spread elsewhere.
+        std: The standard deviation elsewhere.
         stack: Where slices were acquired.
-        coherences: By size of the gap; noise is white where there is none.
+        correlations: By size of the gap; noise is white where there is none.
         seed: Of the run.
         case: Name of the scan.
         device: Where draws are made, "cpu" or "cuda:N".
@@ -142,10 +142,10 @@ def textured(
 
     @cache  # only if there is a draw, and once for all
     def draws() -> Any:
-        from mriimpute.methods.texture import Draws  # loads torch
+        from mriimpute.methods.draws import Draws  # loads torch
 
-        texture = _texture(mean.shape, stack, coherences, device)
-        return Draws(texture, mean, std, volume.observed)
+        noise = _noise(mean.shape, stack, correlations, device)
+        return Draws(noise, mean, std, volume.observed)
 
     def draw(number: int) -> Float32[np.ndarray, "i j k"]:
         return draws().draw(seed, "impute", case, "draw", number)
@@ -156,7 +156,7 @@ def textured(
 def unit_noise(
     shape: tuple[int, int, int],
     stack: Stack,
-    coherences: Mapping[int, Coherence],
+    correlations: Mapping[int, ErrorCorrelation],
     *,
     seed: int,
     case: str,
@@ -170,21 +170,21 @@ def unit_noise(
     Args:
         shape: Of the grid.
         stack: Where slices were acquired.
-        coherences: By size of the gap; noise is white where there is none.
+        correlations: By size of the gap; noise is white where there is none.
         seed: Of the run.
         case: Name of the scan.
         draw: Number of the draw.
     """
-    texture = _texture(shape, stack, coherences, device="cpu")
-    return texture.noise(seed, "impute", case, "draw", draw).numpy()
+    noise = _noise(shape, stack, correlations, device="cpu")
+    return noise.field(seed, "impute", case, "draw", draw).numpy()
 
 
 def _products(values: Float32[np.ndarray, "b t m w"]) -> Float64[np.ndarray, "2 l t t"]:
     """Returns sums of products, by gaps apart, by lag and by both offsets."""
     _, offsets, gaps, width = values.shape
-    found = np.zeros((2, len(LAGS), offsets, offsets))
+    found = np.zeros((2, len(LINE_LAGS), offsets, offsets))
     for apart in range(min(2, gaps)):
-        for index, lag in enumerate(lag for lag in LAGS if lag < width):
+        for index, lag in enumerate(lag for lag in LINE_LAGS if lag < width):
             first = values[:, :, : gaps - apart, : width - lag]
             second = values[:, :, apart:, lag:]
             found[apart, index] = np.tensordot(first, second, axes=((0, 2, 3), (0, 2, 3)))
@@ -242,14 +242,14 @@ def _nearest_covariances(ring: Float64[np.ndarray, "c g t t"]) -> Float64[np.nda
 
 
 def _roots(
-    length: int, stack: Stack, coherences: Mapping[int, Coherence]
+    length: int, stack: Stack, correlations: Mapping[int, ErrorCorrelation]
 ) -> Float32[np.ndarray, "c p p"]:
     """Returns square roots of the covariances of the parts along the slice axis.
 
     What was measured is the covariance of nothing, quite: the nearest that is has no negative
     eigenvalues. It is scaled so that parts keep their shares and their sum has unit variance.
     """
-    covariances = _covariances(length, stack, coherences)
+    covariances = _covariances(length, stack, correlations)
     values, vectors = np.linalg.eigh(covariances)
     positive = np.maximum(values, 0)
     shares = np.maximum(values.sum(axis=1), 0) / np.maximum(positive.sum(axis=1), 1e-30)
@@ -262,17 +262,17 @@ def _roots(
 
 
 def _covariances(
-    length: int, stack: Stack, coherences: Mapping[int, Coherence]
+    length: int, stack: Stack, correlations: Mapping[int, ErrorCorrelation]
 ) -> Float64[np.ndarray, "c p p"]:
-    """Returns what the coherences say about any two positions along the slice axis."""
+    """Returns what the correlations say about any two positions along the slice axis."""
     found = np.zeros((len(WIDTHS), length, length))
     found[0] = np.eye(length)
     pairs = list(zip(stack.positions, stack.gaps, strict=False))
     for number, (start, gap) in enumerate(pairs):
-        if gap not in coherences:
+        if gap not in correlations:
             continue
         here, following = (slice(at + 1, at + gap) for at in (start, start + gap))
-        same, next_one = np.moveaxis(coherences[gap].parts, 1, 0)
+        same, next_one = np.moveaxis(correlations[gap].parts, 1, 0)
         found[:, here, here] = same
         if number + 1 < len(pairs) and pairs[number + 1][1] == gap:
             found[:, here, following] = next_one
@@ -281,15 +281,15 @@ def _covariances(
     return found
 
 
-def _texture(
-    shape: tuple[int, ...], stack: Stack, coherences: Mapping[int, Coherence], device: str
+def _noise(
+    shape: tuple[int, ...], stack: Stack, correlations: Mapping[int, ErrorCorrelation], device: str
 ) -> Any:
-    from mriimpute.methods.texture import Texture  # loads torch
+    from mriimpute.methods.draws import CorrelatedNoise  # loads torch
 
     x, y = (size for n, size in enumerate(shape) if n != stack.axis)
-    roots = _roots(shape[stack.axis], stack, coherences)
+    roots = _roots(shape[stack.axis], stack, correlations)
     filters = np.stack([_response(width, x, y) for width in WIDTHS])
-    return Texture(shape, stack.axis, roots, filters, device=device)
+    return CorrelatedNoise(shape, stack.axis, roots, filters, device=device)
 
 
 def _response(width: float, x: int, y: int) -> Float32[np.ndarray, "x f"]:

@@ -12,7 +12,7 @@ from mriimpute.checkpoint import restore
 from mriimpute.distributed import World
 from mriimpute.optim.config import TrainingConfig
 
-__all__ = ["Descent"]
+__all__ = ["Descent", "follow"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -64,7 +64,10 @@ class Descent(Generic[M]):
                 group["lr"] = rate
             self.optimiser.step()
             self.step += 1
-            self._follow()
+            # Young averages forget faster, or they would remember the initial parameters.
+            follow(
+                self.average, self.model, min(self.config.average, self.step / (self.step + 10))
+            )
         self.optimiser.zero_grad(set_to_none=True)
         return norm
 
@@ -93,16 +96,22 @@ class Descent(Generic[M]):
         self.optimiser.load_state_dict({"state": entries, "param_groups": groups})
         self.step = step
 
-    @torch.no_grad()
-    def _follow(self) -> None:
-        # Young averages forget faster, or they would remember the initial parameters.
-        decay = min(self.config.average, self.step / (self.step + 10))
-        own, followed = self.model.state_dict(), self.average.state_dict()
-        for name, value in followed.items():
-            if value.is_floating_point():
-                value.lerp_(own[name], 1 - decay)
-            else:
-                value.copy_(own[name])
+
+@torch.no_grad()
+def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Moves a moving average of the parameters, and of buffers, towards those of a model.
+
+    Args:
+        average: Of the same kind as the model.
+        model: To follow.
+        decay: Fraction of the average that stays.
+    """
+    now = model.state_dict()
+    for name, value in average.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(now[name], 1 - decay)
+        else:
+            value.copy_(now[name])
 
 
 def _optimiser(model: M, config: TrainingConfig, *, fused: bool) -> AdamW:

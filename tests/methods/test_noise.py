@@ -5,7 +5,14 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mriimpute.geometry import Stack
-from mriimpute.methods.noise import WIDTHS, Coherence, ErrorSums, textured, unit_noise, white
+from mriimpute.methods.noise import (
+    WIDTHS,
+    ErrorCorrelation,
+    ErrorSums,
+    unit_noise,
+    white,
+    with_noise,
+)
 from mriimpute.volume import Volume
 
 GAP = 3
@@ -14,23 +21,23 @@ WITHIN = np.array([[1.0, 0.7], [0.7, 1.0]])
 ACROSS = np.array([[-0.1, -0.05], [-0.3, -0.1]])
 
 
-def falling_off(along: float, within: np.ndarray) -> Coherence:
-    """Returns a coherence with that correlation of neighbours; gaps are independent."""
+def falling_off(along: float, within: np.ndarray) -> ErrorCorrelation:
+    """Returns a correlation with that correlation of neighbours; gaps are independent."""
     known = [np.exp(-0.25 / width**2) if width else 0.0 for width in WIDTHS]
     shares = np.array([np.interp(along, known, one) for one in np.eye(len(WIDTHS))])
     parts = np.zeros((len(WIDTHS), 2, *within.shape))
     parts[:, 0] = shares[:, None, None] * within
-    return Coherence(parts)
+    return ErrorCorrelation(parts)
 
 
-def several_widths() -> Coherence:
+def several_widths() -> ErrorCorrelation:
     shares = np.array([0.1, 0.6, 0.2, 0.1])
     parts = shares[:, None, None, None] * np.stack([WITHIN, ACROSS])
-    return Coherence(parts)
+    return ErrorCorrelation(parts)
 
 
-def noise(coherence: Coherence, draw: int = 1, edge: int = 48) -> np.ndarray:
-    return unit_noise((edge, edge, 40), STACK, {GAP: coherence}, seed=0, case="a", draw=draw)
+def noise(correlation: ErrorCorrelation, draw: int = 1, edge: int = 48) -> np.ndarray:
+    return unit_noise((edge, edge, 40), STACK, {GAP: correlation}, seed=0, case="a", draw=draw)
 
 
 def images(field: np.ndarray) -> np.ndarray:
@@ -73,7 +80,7 @@ def test_what_is_measured_on_noise_is_what_it_was_made_of() -> None:
         errors = images(noise(made, draw))
         sums.add(errors, np.ones_like(errors, bool))
 
-    found = sums.coherence()
+    found = sums.correlation()
 
     assert found is not None
     assert_allclose(found.parts.sum(axis=0), made.parts.sum(axis=0), atol=0.03)
@@ -88,7 +95,7 @@ def test_smooth_errors_make_noise_without_grain() -> None:
         errors = images(noise(made, draw))
         sums.add(errors, np.ones_like(errors, bool))
 
-    found = sums.coherence()
+    found = sums.correlation()
 
     assert found is not None
     detail = [np.square(np.diff(noise(one)[..., 1::3], 2, axis=0)).mean() for one in (found, made)]
@@ -100,7 +107,7 @@ def test_parts_are_covariances_whatever_was_measured(rng: np.random.Generator) -
     sums = ErrorSums(GAP)
     sums.add(errors, np.ones_like(errors, bool))
 
-    found = sums.coherence()
+    found = sums.correlation()
 
     assert found is not None
     same, following = np.moveaxis(found.parts, 1, 0)
@@ -113,8 +120,8 @@ def test_means_over_regions_scatter_more_where_some_errors_are_wide() -> None:
     narrow = falling_off(several_widths_beside(), WITHIN)
 
     spread = [
-        np.std([blocks(noise(coherence, draw)) for draw in range(4)])
-        for coherence in (several_widths(), narrow)
+        np.std([blocks(noise(correlation, draw)) for draw in range(4)])
+        for correlation in (several_widths(), narrow)
     ]
 
     assert spread[0] > 1.2 * spread[1]
@@ -138,7 +145,7 @@ def test_errors_that_do_not_count_change_nothing() -> None:
     one.add(errors, counted)
     other.add(np.where(counted, errors, np.float32(np.nan)), counted)
 
-    first, second = one.coherence(), other.coherence()
+    first, second = one.correlation(), other.correlation()
     assert first is not None
     assert second is not None
     assert_array_equal(first.parts, second.parts)
@@ -154,19 +161,19 @@ def test_the_scale_of_errors_is_their_deviation_and_says_nothing_else() -> None:
     assert_allclose(one.deviation(), 1.0, atol=0.05)
     assert_allclose(other.deviation(), 4 * one.deviation(), rtol=1e-6)
     assert one.fewest() == errors[:, 0].size
-    first, second = one.coherence(), other.coherence()
+    first, second = one.correlation(), other.correlation()
     assert first is not None
     assert second is not None
     assert_allclose(first.parts, second.parts, atol=1e-6)
 
 
-def test_no_errors_have_no_coherence() -> None:
+def test_no_errors_have_no_correlation() -> None:
     sums = ErrorSums(GAP)
     errors = np.zeros((1, 2, 4, 5), np.float32)
 
     sums.add(errors, np.ones_like(errors, bool))
 
-    assert sums.coherence() is None
+    assert sums.correlation() is None
 
 
 def test_images_narrower_than_a_lag_and_of_one_gap_are_measured() -> None:
@@ -175,7 +182,7 @@ def test_images_narrower_than_a_lag_and_of_one_gap_are_measured() -> None:
 
     sums.add(np.ascontiguousarray(errors), np.ones_like(errors, bool))
 
-    found = sums.coherence()
+    found = sums.correlation()
     assert found is not None
     field = noise(found)
     assert field.var() == pytest.approx(1.0, abs=0.05)
@@ -191,9 +198,9 @@ def test_neighbouring_gaps_of_one_size_go_together_as_asked_and_others_not() -> 
 
 def test_gaps_of_different_sizes_are_independent() -> None:
     stack = Stack(2, (0, 3, 6, 8, 10))
-    coherences = {3: several_widths(), 2: white(2)}
+    correlations = {3: several_widths(), 2: white(2)}
 
-    field = unit_noise((96, 96, 11), stack, coherences, seed=0, case="a", draw=1)
+    field = unit_noise((96, 96, 11), stack, correlations, seed=0, case="a", draw=1)
 
     assert abs((field[..., 5] * field[..., 7]).mean()) < 0.05
     assert field[..., 1:6].var() == pytest.approx(1.0, abs=0.1)
@@ -212,17 +219,17 @@ def test_a_covariance_that_cannot_be_still_makes_unit_variance() -> None:
     parts[1:3, 0] = [[[0.5, 0.9], [0.9, 0.5]], [[0.5, -0.9], [-0.9, 0.5]]]
     parts[1, 1] = -0.8
 
-    field = noise(Coherence(parts))
+    field = noise(ErrorCorrelation(parts))
 
     assert field[..., 1::3].var() == pytest.approx(1.0, abs=0.05)
     assert field[..., 2::3].var() == pytest.approx(1.0, abs=0.05)
 
 
 def test_a_draw_depends_on_its_number_alone() -> None:
-    coherence = falling_off(0.5, WITHIN)
+    correlation = falling_off(0.5, WITHIN)
 
-    assert_array_equal(noise(coherence, draw=7), noise(coherence, draw=7))
-    assert np.abs(noise(coherence, draw=7) - noise(coherence, draw=8)).mean() > 0.5
+    assert_array_equal(noise(correlation, draw=7), noise(correlation, draw=7))
+    assert np.abs(noise(correlation, draw=7) - noise(correlation, draw=8)).mean() > 0.5
 
 
 def test_draws_of_an_imputation_are_the_mean_and_the_spread_times_the_noise() -> None:
@@ -232,9 +239,9 @@ def test_draws_of_an_imputation_are_the_mean_and_the_spread_times_the_noise() ->
     data = np.where(observed, np.float32(7), np.float32(np.nan))
     volume = Volume(data, observed, np.eye(4))
     std = np.full(shape, 0.5, np.float32)
-    coherences = {GAP: several_widths()}
+    correlations = {GAP: several_widths()}
 
-    imputation = textured(volume, np.ones(shape, np.float32), std, stack, coherences, 0, "a")
+    imputation = with_noise(volume, np.ones(shape, np.float32), std, stack, correlations, 0, "a")
 
-    field = unit_noise(shape, stack, coherences, seed=0, case="a", draw=3)
+    field = unit_noise(shape, stack, correlations, seed=0, case="a", draw=3)
     assert_array_equal(imputation.draw(3), np.where(observed, np.float32(7), 1 + 0.5 * field))

@@ -241,7 +241,7 @@ def test_no_more_than_one_scan_is_in_memory_at_a_time(
         images.append(weakref.ref(scan.volume.data))
         return scan
 
-    for place in ("data.slices", "data.sparse", "train.closed_form", "train.reading"):
+    for place in ("cohort.slices", "cohort.sparse", "cohort.preprocess", "methods.ridge.learner"):
         monkeypatch.setattr(f"mriimpute.{place}.read_scan", noted)
     if name == "cross-plane-ridge":
         fit(sim, tmp_path / "run", None)

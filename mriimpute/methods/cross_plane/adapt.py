@@ -1,7 +1,7 @@
 """Test-time adaptation: a trained line network learns a little more from the scan at hand.
 
 It sees lines hidden inside the scan's own acquired slices, and nothing else of it. Those slices
-that its spread is measured on afterwards are left out, or it would seem surer than it is.
+that its std is measured on afterwards are left out, or it would seem surer than it is.
 """
 
 import copy
@@ -10,9 +10,11 @@ from collections.abc import Sequence
 import torch
 
 from mriimpute.cohort.slices import SliceScan
+from mriimpute.methods.cross_plane.conditioning import conditioning
 from mriimpute.methods.cross_plane.hidden_lines import LineConfig, draw_lines
-from mriimpute.methods.cross_plane.loss import conditions, objective
+from mriimpute.methods.cross_plane.loss import objective
 from mriimpute.methods.cross_plane.network import LineNetwork
+from mriimpute.optim.descent import follow
 from mriimpute.seeds import numpy_stream
 
 __all__ = ["adapted"]
@@ -68,20 +70,14 @@ def adapted(
         lines = draw_lines(
             [scan], BATCH, config=config, generator=numpy_stream(seed, "adapt", case, step)
         )
-        kept, hidden = (torch.from_numpy(x).to(device) for x in (lines.kept, lines.hidden))
-        told = conditions(lines.gap, lines.gap_mm, lines.along_mm, lines.thickness)
-        terms = objective(learning, kept, hidden, torch.from_numpy(told).to(device))
+        context, target = (torch.from_numpy(x).to(device) for x in (lines.context, lines.target))
+        conditions = conditioning(lines.gap, lines.gap_mm, lines.along_mm, lines.thickness)
+        terms = objective(learning, context, target, torch.from_numpy(conditions).to(device))
         for group in optimiser.param_groups:
             group["lr"] = RATE * (1 - step / steps)
         optimiser.zero_grad(set_to_none=True)
         terms.total.backward()
         torch.nn.utils.clip_grad_norm_(learning.parameters(), 1.0)
         optimiser.step()
-        _follow(average, learning)
+        follow(average, learning, AVERAGE)
     return average
-
-
-@torch.no_grad()
-def _follow(average: LineNetwork, learning: LineNetwork) -> None:
-    for mine, theirs in zip(average.parameters(), learning.parameters(), strict=True):
-        mine.lerp_(theirs, 1 - AVERAGE)

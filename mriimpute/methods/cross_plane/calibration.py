@@ -1,8 +1,9 @@
 """What a trained line network says about one scan, and how wrong it is on the scan's own slices.
 
-The spread of the network is multiplied by factors that were measured on the cohort, and then by
-what lines hidden inside the scan's own acquired slices show: one scan is noisier than another. The
-same lines say whether the network is any better there than interpolation.
+The std of the network is multiplied by factors that were measured on the cohort, and then by what
+lines hidden inside the scan's own acquired slices show: one scan is noisier than another. The same
+lines say whether the network is any better there than interpolation: its departure from that is
+shrunk as far as they ask for.
 
 Axes: b = images, n = lines, m = n - 1 intervals, w = pixels of a line, t = offsets in an interval,
 s = slices, x and y = inside a slice.
@@ -21,87 +22,88 @@ from torch import Tensor
 from mriimpute.cohort.foreground import depths_mm
 from mriimpute.cohort.slices import SliceScan
 from mriimpute.device import on_device
-from mriimpute.methods.cross_plane.hidden_lines import hide, monotone
-from mriimpute.methods.cross_plane.network import LineNetwork
-from mriimpute.methods.cross_plane.predict import predicted
+from mriimpute.methods.cross_plane.conditioning import offsets
+from mriimpute.methods.cross_plane.hidden_lines import hide, pchip_between
+from mriimpute.methods.cross_plane.network import LineNetwork, linear_between
+from mriimpute.methods.cross_plane.predict import predict
 from mriimpute.methods.noise import ErrorSums
 
-__all__ = ["Factors", "LinePredictor", "Probed", "without_probes"]
+__all__ = ["Factors", "LinePredictor", "SelfCalibration", "without_calibration_slices"]
 
 Factors = Mapping[int, NDArray[np.float32]]
 
-PROBES = 8
-"""Slices on which errors are measured."""
+CALIBRATION_SLICES = 8
+"""Slices on which errors are measured, at most."""
 
 FEWEST_ERRORS = 2000
-"""Hidden pixels of the head at each offset from which on a scan corrects its own spread."""
+"""Target pixels of the head at each offset from which on a scan corrects its own std."""
 
 INNER_MM = 10.0
 """From the surface of the head on: about where skin and skull end."""
 
-FARTHEST = 1.5
+WIDEST_GAP = 1.5
 """The network serves gaps up to so many times the widest that it was calibrated on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Probed:
+class SelfCalibration:
     """How a predictor does on lines hidden inside the slices of a scan.
 
     Attributes:
         errors: Standardised, of the head.
         inner: Those deep inside the head: errors at its surface are rougher than in the brain.
-        trust: How far to go from interpolation to the network, at each offset.
+        shrinkage: How far to go from interpolation to the network, at each offset, in [0, 1].
     """
 
     errors: ErrorSums
     inner: ErrorSums
-    trust: NDArray[np.float32]
+    shrinkage: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Shown:
-    """Images of which lines were hidden, and what is said about these.
+class _Predictions:
+    """Images of which lines were hidden, and what is predicted of these.
 
     Attributes:
-        hidden: The lines.
-        mean: What the network says.
-        variance: How sure it is.
-        smooth: What monotone interpolation says.
+        target: The hidden lines.
+        mean: By the network.
+        variance: By the network, calibrated.
+        pchip: By PCHIP interpolation.
         head: Which pixels count.
         inner: Which of these lie deep inside.
     """
 
-    hidden: Float32[np.ndarray, "b t m w"]
+    target: Float32[np.ndarray, "b t m w"]
     mean: Float32[np.ndarray, "b t m w"]
     variance: Float32[np.ndarray, "b t m w"]
-    smooth: Float32[np.ndarray, "b t m w"]
+    pchip: Float32[np.ndarray, "b t m w"]
     head: Bool[np.ndarray, "b t m w"]
     inner: Bool[np.ndarray, "b t m w"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinePredictor:
-    """A network, and the factors that calibrate its spread.
+    """A network, and the factors that calibrate its std.
 
     Attributes:
         network: Trained.
-        factors: What the spread is multiplied by, at each offset, by size of the gap in voxels.
+        factors: What the std is multiplied by, at each offset, by size of the gap in voxels.
         widest: Largest gap that it can be asked about, in voxels.
         thickness_mm: Full width at half maximum of the slice profile; 0: point samples.
-        trust: How far to go from interpolation to the network, at each offset, by gap; all the
-            way, where nothing is known.
+        shrinkages: How far to go from interpolation to the network, at each offset, by gap; all
+            the way, where nothing is known.
     """
 
     network: LineNetwork
     factors: Factors
     widest: int
     thickness_mm: float = 0.0
-    trust: Factors = field(default_factory=dict)
+    shrinkages: Factors = field(default_factory=dict)
 
     @classmethod
     def of(cls, network: LineNetwork, factors: Factors, thickness_mm: float) -> "LinePredictor":
         """Returns the predictor for gaps up to a little beyond those with factors."""
-        return cls(network, factors, int(FARTHEST * max(factors, default=0)), thickness_mm)
+        return cls(network, factors, int(WIDEST_GAP * max(factors, default=0)), thickness_mm)
 
     def knows(self, gap: int) -> bool:
         """Tells whether it can be asked about a gap of so many voxels."""
@@ -114,6 +116,10 @@ class LinePredictor:
         nearest = min(self.factors, key=lambda known: abs(known - gap))
         here, there = (np.arange(1, size) / size for size in (gap, nearest))
         return np.interp(here, there, self.factors[nearest]).astype(np.float32)
+
+    def shrinkage(self, gap: int) -> NDArray[np.float32]:
+        """Returns how far to go from interpolation to the network at each offset, 0 to 1."""
+        return self.shrinkages.get(gap, np.ones(gap - 1, np.float32))
 
     @property
     def device(self) -> torch.device:
@@ -131,98 +137,98 @@ class LinePredictor:
             across_mm: Size of such a voxel.
             along_mm: Size of the pixels of a line.
         """
-        mean, std = predicted(
+        mean, std = predict(
             self.network,
             lines,
             gap,
             gap_mm=gap * across_mm,
             along_mm=along_mm,
-            thickness=self._share(gap * across_mm),
+            thickness=self._thickness(gap * across_mm),
         )
         factor = on_device(self.factor(gap), lines.device)[:, None, None]
         return mean, std.mul_(factor).square_()
 
-    def probed(self, scan: SliceScan, gap: int) -> Probed:
+    def self_calibration(self, scan: SliceScan, gap: int) -> SelfCalibration:
         """Returns how it does on lines hidden inside slices of a scan, where the head is."""
-        shown = list(self._shown(scan, gap))
-        trust = _trust(shown, gap)
+        predictions = list(self._predictions(scan, gap))
+        shrinkage = _shrinkage(predictions, gap)
         errors, inner = ErrorSums(gap), ErrorSums(gap)
-        for one in shown:
-            mean = one.smooth + trust[:, None, None] * (one.mean - one.smooth)
-            error = (one.hidden - mean) / np.sqrt(one.variance)
-            errors.add(error, one.head)
-            inner.add(error, one.inner)
-        return Probed(errors, inner, trust)
+        for p in predictions:
+            mean = p.pchip + shrinkage[:, None, None] * (p.mean - p.pchip)
+            error = (p.target - mean) / np.sqrt(p.variance)
+            errors.add(error, p.head)
+            inner.add(error, p.inner)
+        return SelfCalibration(errors, inner, shrinkage)
 
-    def corrected(self, probed: Mapping[int, Probed]) -> "LinePredictor":
-        """Returns the predictor with the spread, and the trust, that a scan itself suggests.
+    def calibrated(self, measured: Mapping[int, SelfCalibration]) -> "LinePredictor":
+        """Returns the predictor with the std, and the shrinkage, that a scan itself suggests.
 
         Args:
-            probed: By size of the gap.
+            measured: By size of the gap; what was measured on too few errors is left out.
         """
-        known = {g: one for g, one in probed.items() if one.errors.fewest() >= FEWEST_ERRORS}
-        own = {
+        known = {g: one for g, one in measured.items() if one.errors.fewest() >= FEWEST_ERRORS}
+        factors = {
             gap: (self.factor(gap) * one.errors.deviation()).astype(np.float32)
             for gap, one in known.items()
         }
-        trust = {gap: one.trust for gap, one in known.items()}
-        return dataclasses.replace(self, factors={**self.factors, **own}, trust=trust)
+        shrinkages = {gap: one.shrinkage for gap, one in known.items()}
+        return dataclasses.replace(
+            self, factors={**self.factors, **factors}, shrinkages=shrinkages
+        )
 
-    def trusted(self, gap: int) -> NDArray[np.float32]:
-        """Returns how far to go from interpolation to the network at each offset, 0 to 1."""
-        return self.trust.get(gap, np.ones(gap - 1, np.float32))
-
-    def _shown(self, scan: SliceScan, gap: int) -> Iterator[_Shown]:
+    def _predictions(self, scan: SliceScan, gap: int) -> Iterator[_Predictions]:
         """Yields slices with hidden lines, in both directions; none, where they are too small."""
-        middle = (np.arange(1, gap, dtype=np.float32) / gap)[:, None, None]
-        probes = scan.slices[:: _every(scan)].astype(np.float32)
-        depths = np.stack([depths_mm(one, scan.foreground, scan.pixel_mm) for one in probes])
+        places = offsets(gap)[:, None, None]
+        chosen = scan.slices[:: _every(scan)].astype(np.float32)
+        depths = np.stack([depths_mm(one, scan.foreground, scan.pixel_mm) for one in chosen])
         for turn in (False, True):
             images, depth = (
-                stack.transpose(0, 2, 1) if turn else stack for stack in (probes, depths)
+                stack.transpose(0, 2, 1) if turn else stack for stack in (chosen, depths)
             )
             across_mm, along_mm = scan.pixel_mm[:: -1 if turn else 1]
             across_mm *= scan.steps[turn]
-            share = self._share(gap * across_mm)
-            pairs = [hide(image, gap, scan.steps[turn], share) for image in images]
-            kept, hidden = (np.stack(part) for part in zip(*pairs, strict=True))
-            if kept.shape[1] < 2:
+            thickness = self._thickness(gap * across_mm)
+            pairs = [hide(image, gap, scan.steps[turn], thickness) for image in images]
+            context, target = (np.stack(part) for part in zip(*pairs, strict=True))
+            if context.shape[1] < 2:
                 continue
-            shown = on_device(kept, self.device)
-            said = self.plane(shown, gap, across_mm=across_mm, along_mm=along_mm)
-            mean, variance = (part.cpu().numpy() for part in said)
-            before, after = kept[:, None, :-1], kept[:, None, 1:]
-            # Not where the hidden pixel is bright: that selects by its error, too.
-            head = before + middle * (after - before) > scan.foreground
+            lines = on_device(context, self.device)
+            moments = self.plane(lines, gap, across_mm=across_mm, along_mm=along_mm)
+            mean, variance = (part.cpu().numpy() for part in moments)
+            shown = torch.from_numpy(context)[:, None]
+            linear = linear_between(shown[..., :-1, :], shown[..., 1:, :], places).numpy()
+            # Not where the target pixel is bright: that selects by its error, too.
+            head = linear > scan.foreground
             below = np.stack([hide(one, gap, scan.steps[turn])[1] for one in depth])
             inner = head & (below > INNER_MM)
-            yield _Shown(hidden, mean, variance, monotone(kept, gap), head, inner)
+            yield _Predictions(target, mean, variance, pchip_between(context, gap), head, inner)
 
-    def _share(self, gap_mm: float) -> float:
+    def _thickness(self, gap_mm: float) -> float:
+        """Returns the slice profile as a fraction of a gap."""
         return min(self.thickness_mm / gap_mm, 1.0)
 
 
-def without_probes(scan: SliceScan) -> SliceScan | None:
+def without_calibration_slices(scan: SliceScan) -> SliceScan | None:
     """Returns the slices that errors are not measured on; None where there are none."""
     rest = np.arange(len(scan.slices)) % _every(scan) > 0
     return dataclasses.replace(scan, slices=scan.slices[rest]) if rest.any() else None
 
 
 def _every(scan: SliceScan) -> int:
-    return max(2, -(-len(scan.slices) // PROBES))
+    return max(2, -(-len(scan.slices) // CALIBRATION_SLICES))
 
 
-def _trust(shown: Sequence[_Shown], gap: int) -> NDArray[np.float32]:
-    """Returns the least-squares share of the network's departure from interpolation, in [0, 1].
+def _shrinkage(predictions: Sequence[_Predictions], gap: int) -> NDArray[np.float32]:
+    """Returns the least-squares fraction of the network's departure from interpolation, 0 to 1.
 
     A scan may be unlike all that the network has learnt from: smoother, say. Mirrored offsets are
     alike.
     """
     gained, moved = np.zeros(gap - 1), np.zeros(gap - 1)
-    for one in shown:
-        step = np.where(one.head, one.mean - one.smooth, np.float32(0))
-        gained += np.einsum("btmw,btmw->t", step, one.hidden - one.smooth, dtype=np.float64)
+    for p in predictions:
+        step = np.where(p.head, p.mean - p.pchip, np.float32(0))
+        gained += np.einsum("btmw,btmw->t", step, p.target - p.pchip, dtype=np.float64)
         moved += np.einsum("btmw,btmw->t", step, step, dtype=np.float64)
     gained, moved = gained + gained[::-1], moved + moved[::-1]
-    share = np.where(moved > 0, gained / np.maximum(moved, 1e-30), 1.0)
-    return np.clip(share, 0, 1).astype(np.float32)
+    fraction = np.where(moved > 0, gained / np.maximum(moved, 1e-30), 1.0)
+    return np.clip(fraction, 0, 1).astype(np.float32)

@@ -1,10 +1,11 @@
 """Lines hidden inside acquired slices: what teaches a network to see between slices.
 
-Inside a slice every distance is observed, in two directions. Keep every gap-th line of a slice and
-the hidden ones are known. Nothing outside of the acquired slices is ever looked at.
+Inside a slice every distance is observed, in two directions. Keep every gap-th line of a slice as
+context, and the target lines between them are known. Nothing outside of the acquired slices is
+ever looked at.
 
-Axes: s = slices, x and y = inside a slice, b = batch, n = kept lines, m = n - 1 intervals,
-t = hidden lines of an interval, w = pixels of a line, p = pixels across the lines.
+Axes: s = slices, x and y = inside a slice, b = batch, n = context lines, m = n - 1 intervals,
+t = target lines of an interval, w = pixels of a line, p = pixels across the lines.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,21 +25,21 @@ __all__ = [
     "blurred",
     "draw_lines",
     "hide",
-    "monotone",
+    "pchip_between",
     "whole_slices",
 ]
 
 ATTEMPTS = 64
 """Pixels looked at in search of one in the foreground."""
 
-FEWEST = 3
+FEWEST_LINES = 3
 """Lines that a slice must have room for."""
 
 ALIKE = 1.5
 """Scans share a batch where their voxels differ by no more than this ratio."""
 
 THINNEST = 0.3
-"""Of the profiles of thick slices, as a share of the gap."""
+"""Of the profiles of thick slices, as a fraction of the gap."""
 
 SMOOTHEST = 1.2
 """Standard deviation of the strongest blur, in pixels."""
@@ -54,23 +55,23 @@ class LineConfig:
     """How lines are hidden.
 
     Attributes:
-        gaps: Distances between kept lines that the model is to know, in voxels.
+        gaps: Distances between context lines that the model is to know, in voxels.
         gap_mm: Least and greatest such distance, in mm. A gap that a scan has itself is taken
             whatever it is.
-        own_gap: Share of batches with a gap that the scans themselves have.
+        own_gap: Fraction of batches with a gap that the scans themselves have.
         lines: Kept lines of a crop, at most.
         edge: Pixels of a line in a crop, at most.
-        short: Share of batches with two to four lines: stacks have ends and uneven gaps.
-        foreground: Share of crops that surely hold a pixel of the head.
-        thick: Share of batches whose lines are averages over a slice profile.
-        smooth: Share of crops that are blurred, lines and hidden lines alike: scans that were
+        short: Fraction of batches with two to four lines: stacks have ends and uneven gaps.
+        foreground: Fraction of crops that surely hold a pixel of the head.
+        thick: Fraction of batches whose lines are averages over a slice profile.
+        smooth: Fraction of crops that are blurred, lines and target lines alike: scans that were
             resampled or denoised are smooth.
-        extracted: Share of crops that are shown as of an extracted brain: black, but for what lies
-            deep in the head.
+        extracted: Fraction of crops that are shown as of an extracted brain: black, but for what
+            lies deep in the head.
         scales: Each scan is also learnt from with pixels so many times as long, up to 2 mm; or
             so many times as short, by interpolation, down to 0.9 mm.
         gamma: Largest log of the power that intensities are raised to.
-        contrast: Share of crops whose intensities go through a random curve.
+        contrast: Fraction of crops whose intensities go through a random curve.
     """
 
     gaps: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
@@ -107,22 +108,22 @@ class LineConfig:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lines:
-    """Images of which every gap-th line was kept.
+    """Images of which every gap-th line is context.
 
     Attributes:
-        kept: Normalised intensities of the lines.
-        hidden: Those between them.
+        context: Normalised intensities of the lines that are shown.
+        target: Those between them, which are to be predicted.
         gap: From one line to the next, in voxels.
         gap_mm: The same in mm, of each image.
         along_mm: Size of the pixels of a line, of each image.
         thickness: Full width at half maximum of the profile that lines are averages over, as a
-            share of the gap, of each image; 0: point samples.
+            fraction of the gap, of each image; 0: point samples.
         names: The scan of each image.
         foreground: Intensity that separates the head from the air, of each image.
     """
 
-    kept: Float32[np.ndarray, "b n w"]
-    hidden: Float32[np.ndarray, "b t m w"]
+    context: Float32[np.ndarray, "b n w"]
+    target: Float32[np.ndarray, "b t m w"]
     gap: int
     gap_mm: Float32[np.ndarray, " b"]
     along_mm: Float32[np.ndarray, " b"]
@@ -147,28 +148,31 @@ def blurred(image: Float32[np.ndarray, "p w"], pixels: float) -> Float32[np.ndar
 def hide(
     image: Float32[np.ndarray, "p w"], gap: int, step: int, thickness: float = 0.0
 ) -> tuple[Float32[np.ndarray, "n w"], Float32[np.ndarray, "t m w"]]:
-    """Returns the lines of an image that are kept, and those between them that are hidden.
+    """Returns the context lines of an image, and the target lines between them.
 
     Args:
-        image: Lines along its first axis; the first is kept.
-        gap: From one kept line to the next, in voxels.
+        image: Lines along its first axis; the first is context.
+        gap: From one context line to the next, in voxels.
         step: Pixels of a voxel.
-        thickness: Of the slice profile that kept lines are averages over, as a share of the gap.
+        thickness: Of the slice profile that context lines are averages over, as a fraction of the
+            gap.
     """
     period = gap * step
-    kept = blurred(image, thickness * period)[::period]
-    intervals = len(kept) - 1
+    context = blurred(image, thickness * period)[::period]
+    intervals = len(context) - 1
     inside = image[: intervals * period].reshape(intervals, period, image.shape[1])
-    return kept, np.moveaxis(inside[:, step::step], 1, 0)
+    return context, np.moveaxis(inside[:, step::step], 1, 0)
 
 
-def monotone(kept: Float32[np.ndarray, "b n w"], gap: int) -> Float32[np.ndarray, "b t m w"]:
+def pchip_between(
+    context: Float32[np.ndarray, "b n w"], gap: int
+) -> Float32[np.ndarray, "b t m w"]:
     """Returns monotone cubic interpolation (PCHIP) between lines `gap` voxels apart."""
-    count, lines, width = kept.shape
+    count, lines, width = context.shape
     places = np.arange(lines) * gap
     wanted = (places[:-1] + np.arange(1, gap)[:, None]).ravel()
-    found = PchipInterpolator(places, kept, axis=1)(wanted)
-    return found.reshape(count, gap - 1, lines - 1, width).astype(np.float32)
+    values = PchipInterpolator(places, context, axis=1)(wanted)
+    return values.reshape(count, gap - 1, lines - 1, width).astype(np.float32)
 
 
 def draw_lines(
@@ -222,7 +226,7 @@ def _gap(
     else:
         wanted = generator.uniform(low, high) / voxel_mm
         known = [min(config.gaps, key=lambda gap: abs(gap - wanted))]
-    fitting = [gap for gap in known if (FEWEST - 1) * gap < longest] or [2]
+    fitting = [gap for gap in known if (FEWEST_LINES - 1) * gap < longest] or [2]
     return int(generator.choice(fitting))
 
 
@@ -233,7 +237,7 @@ def whole_slices(
 
     Args:
         scans: To be looked at; at least one.
-        gap: Between kept lines, in voxels.
+        gap: Between context lines, in voxels.
         count: Number of slices, at most: those without room for the lines are left out.
         generator: Chooses slices and the first line.
     """
@@ -245,11 +249,11 @@ def whole_slices(
         start = int(generator.integers(gap))
         place = _place(scan, 1.0, generator)()[0]
         step = scan.steps[turn]
-        if across - start <= gap * (FEWEST - 1):
+        if across - start <= gap * (FEWEST_LINES - 1):
             continue
         image = scan.slices[place].T if turn else scan.slices[place]
-        kept, hidden = hide(image[start * step :].astype(np.float32), gap, step)
-        found.append(_gathered([(kept, hidden)], gap, 0.0, [scan], [turn]))
+        context, target = hide(image[start * step :].astype(np.float32), gap, step)
+        found.append(_gathered([(context, target)], gap, 0.0, [scan], [turn]))
     return found
 
 
@@ -299,7 +303,7 @@ def _cut(
 def _place(
     scan: SliceScan, foreground: float, generator: np.random.Generator
 ) -> Callable[[], tuple[int, int, int]]:
-    """Draws what then finds a slice and a pixel of it, in the head for a share of `foreground`."""
+    """Draws what then finds a slice and a pixel of it, mostly in the head."""
     picks = generator.integers(scan.slices.shape, size=(ATTEMPTS, 3))
     wanted = generator.random() < foreground
 
@@ -321,8 +325,8 @@ def _gathered(
     across = [scan.steps[t] * scan.pixel_mm[t] for scan, t in zip(scans, turned, strict=True)]
     along = [scan.pixel_mm[not t] for scan, t in zip(scans, turned, strict=True)]
     return Lines(
-        kept=np.stack([kept for kept, _ in crops]),
-        hidden=np.stack([hidden for _, hidden in crops]),
+        context=np.stack([context for context, _ in crops]),
+        target=np.stack([target for _, target in crops]),
         gap=gap,
         gap_mm=np.array(across, np.float32) * np.float32(gap),
         along_mm=np.array(along, np.float32),

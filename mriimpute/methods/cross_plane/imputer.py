@@ -29,14 +29,18 @@ from mriimpute.geometry import Stack, find_stack
 from mriimpute.interpolation import interpolated
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.cross_plane.adapt import adapted
-from mriimpute.methods.cross_plane.calibration import Factors, LinePredictor, without_probes
-from mriimpute.methods.cross_plane.hidden_lines import monotone
-from mriimpute.methods.cross_plane.latent import network_of
+from mriimpute.methods.cross_plane.calibration import (
+    Factors,
+    LinePredictor,
+    without_calibration_slices,
+)
+from mriimpute.methods.cross_plane.hidden_lines import pchip_between
+from mriimpute.methods.cross_plane.latent_network import network_of
 from mriimpute.methods.cross_plane.network import LineNetwork
 from mriimpute.methods.cross_plane.planes import crossing
-from mriimpute.methods.distance_std import spread_by_distance
+from mriimpute.methods.distance_std import std_by_distance
 from mriimpute.methods.fusion import correlation
-from mriimpute.methods.noise import textured
+from mriimpute.methods.noise import with_noise
 from mriimpute.stopwatch import stage
 from mriimpute.volume import Volume
 
@@ -47,7 +51,7 @@ log = logging.getLogger(__name__)
 Slabs = Float32[np.ndarray, "p x y"]
 OnDevice = Float32[Tensor, "p x y"]
 
-EVERY = 4
+PIXEL_STEP = 4
 """Of so many pixels, along each axis of a slice that was left out, one is looked at."""
 
 FEWEST_SLICES = 5
@@ -56,8 +60,8 @@ FEWEST_SLICES = 5
 FEWEST_PIXELS = 500
 """Of the head on slices that were left out, to say anything about errors."""
 
-MOST = 2.0
-"""Largest correction of the spread by slices that were left out, and inverse of the smallest."""
+LARGEST_CORRECTION = 2.0
+"""Of the std by slices that were left out, and inverse of the smallest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class CrossPlane(Imputer):
 
     Args:
         network: Trained.
-        factors: What the spread is multiplied by, per distance, for each gap that it knows.
+        factors: What the std is multiplied by, per distance, for each gap that it knows.
         device: Where it computes.
         adapt: Learn from the slices of each scan before it is imputed.
         name: Of the model.
@@ -137,36 +141,38 @@ class CrossPlane(Imputer):
         stack = find_stack(volume.observed)
         if stack is None:
             log.warning("this is no slice stack: missing voxels are interpolated")
-            std = spread_by_distance(volume, ~volume.observed)
+            std = std_by_distance(volume, ~volume.observed)
             whole = Stack(2, tuple(range(volume.shape[2])))
-            return textured(volume, filled, std, whole, {}, seed, case, device=self.device)
+            return with_noise(volume, filled, std, whole, {}, seed, case, device=self.device)
 
         with stage("normalise"):
             norm = normalisation(volume)
             slabs = norm.apply(np.moveaxis(filled, stack.axis, 0))
             scan = acquired_slices(volume, case)
         if scan is None:
-            log.warning("no slice is without holes: the spread is that of the cohort, uncorrected")
+            log.warning("no slice is without holes: the std is that of the cohort, uncorrected")
         with stage("adapt"):
             network = self._adapted(scan, stack, volume.thickness_mm, seed, case)
         general = LinePredictor.of(network, self.factors, volume.thickness_mm)
-        wanted = {gap for gap in stack.gaps if general.knows(gap)} if scan else set()
+        gaps = {gap for gap in stack.gaps if general.knows(gap)} if scan else set()
         with stage("calibrate"):
-            probed = {gap: general.probed(scan, gap) for gap in wanted} if scan else {}
-            predictor = general.corrected(probed)
+            measured = {gap: general.self_calibration(scan, gap) for gap in gaps} if scan else {}
+            predictor = general.calibrated(measured)
         with stage("fuse"):
             mean, variance = _filled_either_way(slabs, stack, volume.spacing_mm, predictor, scan)
-            ours = np.moveaxis(variance > 0, 0, stack.axis) & ~volume.observed
-            filled = np.where(ours, norm.undo(np.moveaxis(mean, 0, stack.axis)), filled)
+            predicted = np.moveaxis(variance > 0, 0, stack.axis) & ~volume.observed
+            filled = np.where(predicted, norm.undo(np.moveaxis(mean, 0, stack.axis)), filled)
             std = np.sqrt(np.moveaxis(variance, 0, stack.axis)) * np.float32(norm.scale)
-            std = np.where(ours, std, spread_by_distance(volume, ~volume.observed & ~ours))
+            interpolated_std = std_by_distance(volume, ~volume.observed & ~predicted)
+            std = np.where(predicted, std, interpolated_std)
 
         with stage("calibrate"):
-            measured = {
-                gap: one.inner.coherence() or one.errors.coherence() for gap, one in probed.items()
+            correlations = {
+                gap: one.inner.correlation() or one.errors.correlation()
+                for gap, one in measured.items()
             }
-        coherences = {gap: found for gap, found in measured.items() if found}
-        return textured(volume, filled, std, stack, coherences, seed, case, device=self.device)
+        known = {gap: correlation for gap, correlation in correlations.items() if correlation}
+        return with_noise(volume, filled, std, stack, known, seed, case, device=self.device)
 
     def _adapted(
         self, scan: SliceScan | None, stack: Stack, thickness_mm: float, seed: int, case: str
@@ -176,7 +182,7 @@ class CrossPlane(Imputer):
         gaps = sorted({gap for gap in stack.gaps if known.knows(gap)})
         if not self.adapt or not gaps:
             return self.network
-        rest = without_probes(scan) if scan else None
+        rest = without_calibration_slices(scan) if scan else None
         if scan is None or rest is None or not has_room(rest):
             log.warning("too few whole slices, or too small ones, to adapt to")
             return self.network
@@ -244,12 +250,13 @@ def _filled(
             alone = [run for run, _ in alike]
             wider = _across(slabs, alone, sizes, predictor, scan) if scan else 1.0
         for run, f in alike:
-            rho, share = (
+            rho, fraction = (
                 on_device(values, predictor.device)[:, None, None]
-                for values in (common, predictor.trusted(gap))
+                for values in (common, predictor.shrinkage(gap))
             )
-            _write(mean, run, f.mean, share)
-            _write(variance, run, wider**2 * (f.alone + rho * f.shared), torch.ones_like(share))
+            _write(mean, run, f.mean, fraction)
+            total = wider**2 * (f.alone + rho * f.shared)
+            _write(variance, run, total, torch.ones_like(fraction))
     return mean.cpu().numpy(), variance.cpu().numpy()
 
 
@@ -277,34 +284,43 @@ def _across(
     # A slice that is an average over its profile is no measure of a sharp prediction.
     if not known or not predictor.knows(2 * gap) or predictor.thickness_mm:
         return 1.0
-    wide = predictor.corrected({2 * gap: predictor.probed(scan, 2 * gap)})
-    share = wide.trusted(2 * gap)[gap - 1]
+    wide = predictor.calibrated({2 * gap: predictor.self_calibration(scan, 2 * gap)})
+    fraction = wide.shrinkage(2 * gap)[gap - 1]
     squares = variances = count = 0.0
     for run in known:
         kept = slabs[list(run.positions[::2])]
-        f = crossing(kept, 2 * gap, sizes_mm, wide, every=EVERY)
-        missed = slabs[list(run.positions[1::2][: len(kept) - 1]), ::EVERY, ::EVERY]
-        between = 0.5 * (kept[:-1, ::EVERY, ::EVERY] + kept[1:, ::EVERY, ::EVERY])
+        f = crossing(kept, 2 * gap, sizes_mm, wide, every=PIXEL_STEP)
+        missed = slabs[list(run.positions[1::2][: len(kept) - 1]), ::PIXEL_STEP, ::PIXEL_STEP]
+        between = 0.5 * (
+            kept[:-1, ::PIXEL_STEP, ::PIXEL_STEP] + kept[1:, ::PIXEL_STEP, ::PIXEL_STEP]
+        )
         head = between > scan.foreground
         common = correlation(f.moments)[gap - 1]
-        smooth = monotone(kept[:, ::EVERY, ::EVERY].transpose(1, 0, 2), 2 * gap)[:, gap - 1]
+        smooth = pchip_between(kept[:, ::PIXEL_STEP, ::PIXEL_STEP].transpose(1, 0, 2), 2 * gap)[
+            :, gap - 1
+        ]
         smooth = smooth.transpose(1, 0, 2)
         middle, alone, shared = (
             part[:, gap - 1].cpu().numpy() for part in (f.mean, f.alone, f.shared)
         )
-        mean = smooth + share * (middle - smooth)
+        mean = smooth + fraction * (middle - smooth)
         squares += float(np.square(mean - missed)[head].sum())
         variances += float((alone + common * shared)[head].sum())
         count += int(head.sum())
     if count < FEWEST_PIXELS or variances == 0:
         return 1.0
-    ratio = float(np.clip(np.sqrt(squares / variances), 1 / MOST, MOST))
+    ratio = float(
+        np.clip(np.sqrt(squares / variances), 1 / LARGEST_CORRECTION, LARGEST_CORRECTION)
+    )
     log.debug("errors on %d left-out slices: %.2f times the expected", len(missed), ratio)
     return ratio
 
 
 def _write(
-    slabs: OnDevice, run: _Run, planes: Float32[Tensor, "m t x y"], share: Float32[Tensor, "t 1 1"]
+    slabs: OnDevice,
+    run: _Run,
+    planes: Float32[Tensor, "m t x y"],
+    fraction: Float32[Tensor, "t 1 1"],
 ) -> None:
     """Writes what was predicted between the slices of a run into `slabs`.
 
@@ -312,8 +328,8 @@ def _write(
         slabs: To write into.
         run: Where.
         planes: What.
-        share: How far to go from what is there, at each offset.
+        fraction: How far to go from what is there, at each offset.
     """
     first, *_, last = run.positions
     there = slabs[first:last].unflatten(0, (-1, run.gap))[:, 1:]
-    there += share * (planes - there)
+    there += fraction * (planes - there)

@@ -1,7 +1,7 @@
 """A line network whose errors go together: a linear subspace for every neighbourhood.
 
 A field z of independent standard normal numbers lies on the intervals between lines, a few to
-each piece of `PIECE` pixels. With mean f and spread sigma as in `network`, the pixels
+each piece of `PIECE` pixels. With mean f and std sigma as in `network`, the pixels
 between lines are
 
     x = f + s (A z + e),    A z = sum_c g_c u_c,    u_c = k_c * z_c,    z, e ~ N(0, I)
@@ -12,7 +12,7 @@ g(t, h) say what it does to each of them. What a prior of z could learn from the
 learn in its place. This is the subspace of Dalca et al., Eq. 13, which an image makes for itself.
 
 As x is linear in z, moments need no draws, and by the choice of s they are those of the network
-without z: E x = f and Var x = sigma^2. What z adds is how errors go together. As the spread does,
+without z: E x = f and Var x = sigma^2. What z adds is how errors go together. As the std does,
 gains send no gradient to the trunk.
 
 Axes: as in `network`, and l = latent numbers of a piece, p = pieces of an interval.
@@ -22,16 +22,22 @@ References:
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriimpute.methods.cross_plane.network import USUAL, Head, LineNetwork
+from mriimpute.config import parse
+from mriimpute.methods.cross_plane import LATENT
+from mriimpute.methods.cross_plane.conditioning import CONDITIONS
+from mriimpute.methods.cross_plane.network import USUAL, Config, Head, LineNetwork, build
+from mriimpute.seeds import fixed
 
-__all__ = ["LatentLineNetwork", "Subspace"]
+__all__ = ["LatentConfig", "LatentLineNetwork", "Subspace", "build_latent", "network_of"]
 
 PIECE = 4
 """Pixels of a line that have latent numbers of their own."""
@@ -58,7 +64,7 @@ class Subspace:
 
     def carried(self, z: Float[Tensor, "b l m p"]) -> Float[Tensor, "b t m w"]:
         """Returns A z."""
-        return (self.gains * self._spread(z, self.kernel)[:, None]).sum(2)
+        return (self.gains * self._upsampled(z, self.kernel)[:, None]).sum(2)
 
     def gathered(self, x: Float[Tensor, "b t m w"]) -> Float[Tensor, "b l m p"]:
         """Returns A^T x."""
@@ -72,9 +78,9 @@ class Subspace:
         """Returns the diagonal of A A^T: the variance of A z."""
         _, _, latents, intervals, width = self.gains.shape
         one = self.gains.new_ones(1, latents, intervals, -(-width // PIECE))
-        return (self.gains.square() * self._spread(one, self.kernel.square())[:, None]).sum(2)
+        return (self.gains.square() * self._upsampled(one, self.kernel.square())[:, None]).sum(2)
 
-    def _spread(
+    def _upsampled(
         self, z: Float[Tensor, "#b l m p"], kernel: Float[Tensor, "l 1 i j"]
     ) -> Float[Tensor, "#b l m w"]:
         width = self.gains.shape[-1]
@@ -110,7 +116,7 @@ class LatentLineNetwork(LineNetwork):
         self.kernel = nn.Parameter(_kernels(latents))
 
     def keep_moments(self) -> None:
-        """Leaves mean and spread as they are: how errors go together is all that is learnt."""
+        """Leaves mean and std as they are: how errors go together is all that is learnt."""
         self.requires_grad_(requires_grad=False)
         self.gain.requires_grad_()
         self.kernel.requires_grad_()
@@ -128,12 +134,56 @@ class LatentLineNetwork(LineNetwork):
             conditions: Of each image, about in [-1, 1].
             offsets: Where to predict, as shares of the way from one line to the next.
         """
-        h, told = self.features(lines, conditions)
-        mean, log_sigma = self.moments(lines, h, told, offsets)
-        gains = self.gain(h.detach(), told, offsets)
-        found = Subspace(mean.float(), log_sigma.float(), gains.float(), self.kernel)
-        left = found.log_sigma - 0.5 * found.shared().log1p()
-        return dataclasses.replace(found, log_sigma=left)
+        h, described = self.features(lines, conditions)
+        mean, log_sigma = self.moments(lines, h, described, offsets)
+        gains = self.gain(h.detach(), described, offsets)
+        subspace = Subspace(mean.float(), log_sigma.float(), gains.float(), self.kernel)
+        independent = subspace.log_sigma - 0.5 * subspace.shared().log1p()
+        return dataclasses.replace(subspace, log_sigma=independent)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LatentConfig(Config):
+    """Size of the network.
+
+    Attributes:
+        latents: Latent numbers of four pixels of an interval.
+    """
+
+    latents: int = 8
+
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)  # super() fails in a class with slots
+        if self.latents < 1:
+            raise ValueError(f"latents must be at least 1, got {self.latents}")
+
+
+def build_latent(config: LatentConfig, *, seed: int) -> LatentLineNetwork:
+    """Returns the network with initial parameters that depend on the seed alone."""
+    with fixed(seed, "parameters"):
+        return LatentLineNetwork(
+            conditions=CONDITIONS,
+            channels=config.channels,
+            blocks=config.blocks,
+            hidden=config.hidden,
+            latents=config.latents,
+        )
+
+
+def network_of(name: str, model: Mapping[str, Any], *, seed: int) -> LineNetwork:
+    """Returns the network of a model that learns from lines, with initial parameters.
+
+    Args:
+        name: Of the model.
+        model: Its settings.
+        seed: Of the parameters.
+
+    Raises:
+        ConfigError: If a setting is unknown or ill-typed.
+    """
+    if name == LATENT:
+        return build_latent(parse(LatentConfig, model, where="model"), seed=seed)
+    return build(parse(Config, model, where="model"), seed=seed)
 
 
 def _kernels(latents: int) -> Float[Tensor, "l 1 i j"]:

@@ -18,19 +18,21 @@ from mriimpute.config import parse
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError, TrainingError
 from mriimpute.methods.base import Learner
-from mriimpute.methods.cross_plane import LATENT, latent
+from mriimpute.methods.cross_plane import LATENT
+from mriimpute.methods.cross_plane.conditioning import conditioning
 from mriimpute.methods.cross_plane.hidden_lines import LineConfig, Lines, draw_lines, whole_slices
-from mriimpute.methods.cross_plane.latent import network_of, objective
-from mriimpute.methods.cross_plane.loss import Config, Loss, conditions, scale_of
-from mriimpute.methods.cross_plane.network import LineNetwork
-from mriimpute.methods.cross_plane.validation import GapScore, Watched, watched
+from mriimpute.methods.cross_plane.latent_bound import objective
+from mriimpute.methods.cross_plane.latent_network import LatentConfig, network_of
+from mriimpute.methods.cross_plane.loss import Loss, interpolation_loss
+from mriimpute.methods.cross_plane.network import Config, LineNetwork
+from mriimpute.methods.cross_plane.validation import GapScore, ValidationSlice, validation_slices
 from mriimpute.methods.cross_plane.weights import (
     Scores,
     adopt,
     as_started,
     gain_db,
     kept,
-    nats,
+    mean_nll,
     scores_of,
     start_of,
 )
@@ -105,13 +107,13 @@ class LineLearner(Learner):
         self.scores: Scores = {}
         self.scans: Sequence[SliceScan] = ()
         self.own_gaps: Collection[int] = ()
-        self.validation: dict[int, list[Watched]] = {}
+        self.validation: dict[int, list[ValidationSlice]] = {}
         self.first = 0
 
     @classmethod
     def tables(cls, name: str) -> dict[str, type]:
         """Returns the tables of settings of a model: "model", "lines" and "train"."""
-        model = latent.Config if name == LATENT else Config
+        model = LatentConfig if name == LATENT else Config
         return {"model": model, "lines": LineConfig, "train": LineTrainingConfig}
 
     @classmethod
@@ -224,13 +226,15 @@ class LineLearner(Learner):
         if self.start is None or not self.world.main:
             return
         if self.name == LATENT:
-            _compare_nats(nats(self.before, self.own_gaps), nats(self.scores, self.own_gaps))
+            _compare_nll(
+                mean_nll(self.before, self.own_gaps), mean_nll(self.scores, self.own_gaps)
+            )
         else:
             _compare(gain_db(self.before, self.own_gaps), gain_db(self.scores, self.own_gaps))
 
     def _slices(
         self, scans: Cohort, cache: Cache
-    ) -> tuple[list[SliceScan], dict[int, list[Watched]]]:
+    ) -> tuple[list[SliceScan], dict[int, list[ValidationSlice]]]:
         """Returns the slices to learn from, and those to validate on by size of the gap."""
         stacks = [(path, scan) for path in scans.train if (scan := _stack(path, cache))]
         usable = [(path, scan) for path, scan in stacks if has_room(scan)]
@@ -257,7 +261,7 @@ class LineLearner(Learner):
 
     def _validation(
         self, train: Sequence[SliceScan], val: Sequence[SliceScan]
-    ) -> dict[int, list[Watched]]:
+    ) -> dict[int, list[ValidationSlice]]:
         """Returns slices of `val` for every gap to know: `val_patches` of them, at most."""
         slices = {}
         for gap in sorted({*self.lines.gaps, *gaps_of(train)}):
@@ -266,31 +270,31 @@ class LineLearner(Learner):
             if fitting:
                 generator = numpy_stream(self.seed, "validation", gap)
                 count = self.config.val_patches
-                slices[gap] = watched(whole_slices(fitting, gap, count, generator=generator))
+                images = whole_slices(fitting, gap, count, generator=generator)
+                slices[gap] = validation_slices(images)
         return slices
 
     def _descended(self, lines: Lines, rate: float) -> list[float]:
         """Takes one step of gradient descent and returns the two terms of the loss."""
         state, config, world = self.state, self.config, self.world
         device = next(state.model.parameters()).device
-        fraction, scale = len(lines.kept) / config.batch, None
+        fraction, scale = len(lines.context) / config.batch, None
         if world.size > 1:  # as of the whole batch; found on the CPU, nobody has to wait for a GPU
-            own = scale_of(
-                torch.from_numpy(lines.kept), torch.from_numpy(lines.hidden), config.loss
-            )
+            shown, hidden = (torch.from_numpy(x) for x in (lines.context, lines.target))
+            own = interpolation_loss(shown, hidden, config.loss)
             total = world.total(fraction * float(own))
             scale = torch.tensor(total, dtype=own.dtype, device=device)
-        context, target = (torch.from_numpy(x).to(device) for x in (lines.kept, lines.hidden))
+        context, target = (torch.from_numpy(x).to(device) for x in (lines.context, lines.target))
         sizes = lines.gap_mm, lines.along_mm, lines.thickness
-        conditioning = torch.from_numpy(conditions(lines.gap, *sizes)).to(device)
+        conditions = torch.from_numpy(conditioning(lines.gap, *sizes)).to(device)
         mixed = device.type == "cuda" and config.precision == "bfloat16"
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             terms = objective(
-                state.model, context, target, conditioning, loss=config.loss, scale=scale
+                state.model, context, target, conditions, loss=config.loss, scale=scale
             )
 
         (fraction * terms.total).backward()
-        losses = fraction * torch.stack([terms.relative, terms.nats]).detach()
+        losses = fraction * torch.stack([terms.relative, terms.nll]).detach()
         state.add_up(world, losses)
         values = losses.tolist()
         norm = float(state.descend(rate))
@@ -305,7 +309,7 @@ class LineLearner(Learner):
     def _in_words(self, scores: Scores) -> str:
         """Returns scores in words: those of the scans' own gaps first, then the gain of each."""
         each = ", ".join(f"{gap}: {score.gain_db:+.2f}" for gap, score in scores.items())
-        gain, loss = gain_db(scores, self.own_gaps), nats(scores, self.own_gaps)
+        gain, loss = gain_db(scores, self.own_gaps), mean_nll(scores, self.own_gaps)
         return (
             f"{gain:+.2f} dB over interpolation, {loss:.3f} nats a pixel "
             f"(dB by gap in voxels: {each})"
@@ -340,7 +344,7 @@ def _compare(before: float, after: float) -> None:
         )
 
 
-def _compare_nats(before: float, after: float) -> None:
+def _compare_nll(before: float, after: float) -> None:
     """Says what latent numbers give: without them, pixels are independent given the lines."""
     log.info("nats of each hidden pixel of validation scans: %.3f -> at most %.3f", before, after)
     if not after <= before:

@@ -6,12 +6,12 @@ only a small head is run for each missing offset between two lines:
     h = trunk(y, c)                        features of each pixel of each line
     g = joint(h_l, h_l+1)                  features of each interval
     x(t) = (1 - t) y_l + t y_l+1 + mean(g, t, c)
-    sigma(t) = exp(spread(g', t, c))
+    sigma(t) = exp(log_sigma(g', t, c))
 
 c are conditions of the image, such as its spacing, and t in (0, 1) is the offset. They enter by
-feature-wise modulation, so one network serves every spacing. One more is not told, but measured
-along the lines: how smooth the image is, see `smoothness`. The spread sees the features of the
-trunk and sends no gradient back to it: the mean is learnt as if there were no spread.
+feature-wise modulation, so one network serves every spacing. One more is not given, but measured
+along the lines: how smooth the image is, see `smoothness`. The std sees the features of the trunk
+and sends no gradient back to it: the mean is learnt as if there were no std.
 
 Axes: b = batch, c = channels, n = lines, m = n - 1 intervals between them, w = pixels of a line,
 q = conditions of an image, k = those and its smoothness, d = numbers that describe an offset,
@@ -24,6 +24,7 @@ References:
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -31,37 +32,94 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriimpute.layers.bounds import soft_bound
+from mriimpute.methods.cross_plane.conditioning import CONDITIONS
+from mriimpute.seeds import fixed
 
-__all__ = ["Head", "LineNetwork", "Modulation", "smoothness"]
+__all__ = [
+    "Config",
+    "Head",
+    "LineNetwork",
+    "Modulation",
+    "build",
+    "linear_between",
+    "smoothness",
+]
 
 OFFSET_FEATURES = 4
 LOG_SIGMA = (math.log(1e-3), 0.0)
-"""Bounds of the log spread: the range of intensities is 1."""
+"""Bounds of the log std: the range of intensities is 1."""
 
-
-LAGS = (1, 2, 4)
+SMOOTHNESS_LAGS = (1, 2, 4)
 """Pixels along a line, over which differences tell how smooth an image is."""
 
 USUAL = ((-1.7, 0.4), (-0.7, 0.2))
-"""Mean and spread of the logs of their ratios, over scans of heads."""
+"""Mean and std of the logs of their ratios, over scans of heads."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Size of the network.
+
+    Attributes:
+        channels: Of the trunk.
+        blocks: Residual blocks of the trunk.
+        hidden: Channels of the head of the mean.
+    """
+
+    channels: int = 48
+    blocks: int = 8
+    hidden: int = 48
+
+    def __post_init__(self) -> None:
+        for name, least in (("channels", 1), ("blocks", 0), ("hidden", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+
+def build(config: Config, *, seed: int) -> "LineNetwork":
+    """Returns the network with initial parameters that depend on the seed alone."""
+    with fixed(seed, "parameters"):
+        return LineNetwork(
+            conditions=CONDITIONS,
+            channels=config.channels,
+            blocks=config.blocks,
+            hidden=config.hidden,
+        )
+
+
+def linear_between(
+    before: Float[Tensor, "..."], after: Float[Tensor, "..."], places: Float[Tensor, "..."]
+) -> Float[Tensor, "..."]:
+    """Returns linear interpolation between neighbouring lines.
+
+    Not `torch.lerp`, whose rounding depends on the side of the middle.
+
+    Args:
+        before: Lines before the intervals.
+        after: Lines behind them.
+        places: Fractions of the way, in axes that line up with those of the lines.
+    """
+    return before + places * (after - before)
 
 
 def smoothness(lines: Float[Tensor, "b 1 n w"]) -> Float[Tensor, "b 2"]:
     """Returns how smooth images are along their lines, whatever their contrast and brightness.
 
-    Logs of the mean squared differences of pixels one and two apart, as a share of that of pixels
-    four apart, about in [-3, 3]. What lies between two lines of a scan that was resampled or
+    Logs of the mean squared differences of pixels one and two apart, as a fraction of that
+    of pixels four apart, about in [-3, 3]. What lies between two lines of a scan that was resampled or
     denoised is another thing than between those of a sharp one.
 
     Args:
         lines: Finite intensities.
     """
-    if lines.shape[-1] <= max(LAGS):
+    if lines.shape[-1] <= max(SMOOTHNESS_LAGS):
         return lines.new_zeros(len(lines), len(USUAL))
-    steps = [(lines[..., lag:] - lines[..., :-lag]).square().mean((1, 2, 3)) for lag in LAGS]
+    steps = [
+        (lines[..., lag:] - lines[..., :-lag]).square().mean((1, 2, 3)) for lag in SMOOTHNESS_LAGS
+    ]
     # Where all is constant nothing is known: as smooth as usual.
     logs = [(step / steps[-1].clamp_min(1e-12)).clamp_min(1e-4).log() for step in steps[:-1]]
-    known = [(log - mean) / spread for log, (mean, spread) in zip(logs, USUAL, strict=True)]
+    known = [(log - mean) / std for log, (mean, std) in zip(logs, USUAL, strict=True)]
     return torch.where(steps[-1][:, None] > 1e-10, torch.stack(known, dim=1).clamp(-3, 3), 0.0)
 
 
@@ -88,13 +146,13 @@ class Modulation(nn.Module):
 
 
 class LineNetwork(nn.Module):
-    """Mean and spread of the pixels between lines.
+    """Mean and std of the pixels between lines.
 
     Args:
         conditions: Numbers that describe an image, besides its smoothness.
         channels: Of the trunk.
         blocks: Residual blocks of the trunk.
-        hidden: Channels of the head of the mean; that of the spread has half as many.
+        hidden: Channels of the head of the mean; that of the std has half as many.
     """
 
     def __init__(self, *, conditions: int, channels: int, blocks: int, hidden: int) -> None:
@@ -117,14 +175,14 @@ class LineNetwork(nn.Module):
         Args:
             lines: Finite intensities in about [0, 1]; at least two lines.
             conditions: Of each image, about in [-1, 1].
-            offsets: Where to predict, as shares of the way from one line to the next.
+            offsets: Where to predict, as fractions of the way from one line to the next.
         """
         return self.moments(lines, *self.features(lines, conditions), offsets)
 
     def features(
         self, lines: Float[Tensor, "b 1 n w"], conditions: Float[Tensor, "b q"]
     ) -> tuple[Float[Tensor, "b c n w"], Float[Tensor, "b k"]]:
-        """Returns what the trunk makes of the lines, and all that heads are told of an image."""
+        """Returns what the trunk makes of the lines, and all conditions of an image."""
         conditions = torch.cat([conditions, smoothness(lines)], dim=1)
         # Convolutions pad with zeros; a channel of ones tells them from dark pixels.
         shown = torch.cat([lines, torch.ones_like(lines)], dim=1)
@@ -142,10 +200,10 @@ class LineNetwork(nn.Module):
     ) -> tuple[Float[Tensor, "b t m w"], Float[Tensor, "b t m w"]]:
         """Returns what `forward` does, of what `features` returns."""
         before, after = lines[:, :, :-1], lines[:, :, 1:]
-        linear = before + offsets[:, None, None] * (after - before)
+        linear = linear_between(before, after, offsets[:, None, None])
         mean = linear + self.mean(h, conditions, offsets)[:, :, 0]
-        spread = self.spread(h.detach(), conditions, offsets)[:, :, 0]
-        return mean, soft_bound(spread, *LOG_SIGMA)
+        log_sigma = self.spread(h.detach(), conditions, offsets)[:, :, 0]
+        return mean, soft_bound(log_sigma, *LOG_SIGMA)
 
 
 class _Block(nn.Module):

@@ -26,8 +26,10 @@ from torch.nn import functional
 from mriimpute.cohort.foreground import foreground_level
 from mriimpute.device import on_device
 from mriimpute.methods.cross_plane.calibration import LinePredictor
-from mriimpute.methods.cross_plane.combination import Combined, combined, mixed
-from mriimpute.methods.cross_plane.loss import offsets_of
+from mriimpute.methods.cross_plane.conditioning import offsets
+from mriimpute.methods.cross_plane.fusion import combined, mixed
+from mriimpute.methods.cross_plane.network import linear_between
+from mriimpute.methods.fusion import Fused
 
 __all__ = ["crossing"]
 
@@ -46,7 +48,7 @@ def crossing(
     predictor: LinePredictor,
     *,
     every: int = 1,
-) -> Combined:
+) -> Fused:
     """Returns what all planes say about the gaps between slices.
 
     The variance is that of the first two planes alone: a little too large.
@@ -59,9 +61,9 @@ def crossing(
         every: Of so many pixels along x, and along y, one is asked for.
     """
     shown = on_device(slices, predictor.device)
-    offsets = offsets_of(gap, shown.device)[:, None, None]
+    places = offsets(gap, shown.device)[:, None, None]
     seen = shown[:, None, ::every, ::every]
-    linear = seen[:-1] + offsets * (seen[1:] - seen[:-1])
+    linear = linear_between(seen[:-1], seen[1:], places)
     head = linear > foreground_level(slices.ravel())
 
     one, other = _straight(shown, gap, sizes_mm, predictor, every)
@@ -104,17 +106,17 @@ def _diagonals(
     images = torch.arange(0, wide.shape[2], every, device=wide.device)
     x, y = (torch.arange(size, device=wide.device) for size in slices.shape[1:])
 
-    def mean(sign: int) -> Planes:
+    def diagonal(sign: int) -> Planes:
         places = (images[:, None] + sign * x) % wide.shape[2]
         lines = wide[:, x, places].permute(1, 0, 2)
         along = math.hypot(along_x, along_y)
-        said = predictor.plane(lines, gap, across_mm=across, along_mm=along)[0]
+        mean, _ = predictor.plane(lines, gap, across_mm=across, along_mm=along)
 
         u, v = x[::every, None], y[::every]
         image = (v - sign * u) % wide.shape[2] // every
-        return said[image, :, :, u].permute(3, 2, 0, 1)
+        return mean[image, :, :, u].permute(3, 2, 0, 1)
 
-    return mean(1), mean(-1)
+    return diagonal(1), diagonal(-1)
 
 
 def _guarded(slices: Slices, every: int) -> Float32[Tensor, "s x w"]:

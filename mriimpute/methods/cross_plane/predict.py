@@ -1,16 +1,16 @@
 """What a trained line network says about images, on the device that holds them.
 
-On a CPU few images share a batch, so that it stays in the cache: see `predict`. On a GPU as many
-do as a fixed workspace holds, which is all lines of a plane of a head, and convolutions run in
-float16. Its 10 bits, emulated on a head, move what one plane says by 7e-5 (root mean square, in
-normalised intensities), where the 7 bits of bfloat16 move it by 6e-4 at the same speed; the mean
-over planes moves by 2e-5 of the range. Nothing comes near the largest float16.
+On a CPU few images share a batch, so that it stays in the cache. On a GPU as many do as a fixed
+workspace holds, which is all lines of a plane of a head, and convolutions run in float16. Its 10
+bits, emulated on a head, move the mean of one plane by 7e-5 (root mean square, in normalised
+intensities), where the 7 bits of bfloat16 move it by 6e-4 at the same speed; the mean over planes
+moves by 2e-5 of the range. Nothing comes near the largest float16.
 
 A kernel may be wrong for one shape alone, and says nothing. So some images of every batch are
 computed again in float32, with other kernels, and all of it where both do not agree.
 
-Axes: b = images, n = lines, m = n - 1 intervals, w = pixels of a line, t = offsets inside an
-interval.
+Axes: b = images, n = lines, m = n - 1 intervals, w = pixels of a line, q = conditions,
+t = offsets inside an interval.
 """
 
 import logging
@@ -23,23 +23,28 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from mriimpute.methods.cross_plane.loss import conditions, offsets_of, predict
+from mriimpute.methods.cross_plane.conditioning import conditioning, offsets
 from mriimpute.methods.cross_plane.network import LineNetwork
 from mriimpute.stopwatch import stage
 
-__all__ = ["checked", "in_batches", "predicted"]
+__all__ = ["checked", "in_batches", "predict"]
 
 log = logging.getLogger(__name__)
 
 Lines = Float32[Tensor, "b n w"]
-Said = tuple[Float32[Tensor, "b t m w"], Float32[Tensor, "b t m w"]]
-Run = Callable[[Lines, torch.dtype], Said]
+Moments = tuple[Float32[Tensor, "b t m w"], Float32[Tensor, "b t m w"]]
+"""Mean and standard deviation."""
+
+Run = Callable[[Lines, torch.dtype], Moments]
+
+CPU_BATCH = 8
+"""Images of a batch on a CPU. Always so many: results may depend on it."""
 
 WORKSPACE = 4 * 2**30
 """Bytes for the layers of a batch on a GPU. Not what is free there: results may depend on it."""
 
 HELD = 4
-"""Features of all hidden pixels that are there at once, in float16."""
+"""Features of all target pixels that are there at once, in float16."""
 
 CHECKED = 4
 """Images of a batch that are computed in float32, too."""
@@ -52,86 +57,103 @@ TENSOR_CORES = (7, 0)
 """Compute capability of the first GPUs on which float16 is faster."""
 
 
-def predicted(
+def predict(
     network: LineNetwork,
-    kept: Lines,
+    lines: Lines,
     gap: int,
     *,
     gap_mm: float,
     along_mm: float,
     thickness: float = 0.0,
-) -> Said:
+    batch: int = CPU_BATCH,
+) -> Moments:
     """Returns the mean and the standard deviation between the lines of images.
 
     Args:
         network: Trained, on the device of the images.
-        kept: Finite normalised intensities.
+        lines: Finite normalised intensities.
         gap: From one line to the next, in voxels.
         gap_mm: The same in mm.
         along_mm: Size of the pixels of a line.
-        thickness: Of the slice profile, as a share of the gap; 0: point samples.
+        thickness: Of the slice profile, as a fraction of the gap; 0: point samples.
+        batch: Images at once on a CPU; it may change the last bits of a result.
     """
-    device = kept.device
-    if device.type == "cpu":
-        lines = np.ascontiguousarray(kept.numpy())
-        said = predict(network, lines, gap, gap_mm=gap_mm, along_mm=along_mm, thickness=thickness)
-        return torch.from_numpy(said[0]), torch.from_numpy(said[1])
-
+    device = lines.device
     one = np.ones(1, np.float32)
     sizes = (one * np.float32(x) for x in (gap_mm, along_mm, thickness))
-    told = torch.from_numpy(conditions(gap, *sizes)).to(device)
-    run = partial(_computed, network, told, offsets_of(gap, device))
+    conditions = torch.from_numpy(conditioning(gap, *sizes)).to(device)
+    run = partial(_computed, network, conditions, offsets(gap, device))
+    if device.type == "cpu":
+        return _in_equal_batches(run, lines, gap, batch)
+
     half = torch.cuda.get_device_capability(device) >= TENSOR_CORES
-    _, count, width = kept.shape
+    _, count, width = lines.shape
     image = HELD * network.mean.middle.out_channels * (gap - 1) * (count - 1) * width
-    batch = max(1, WORKSPACE // (image * (2 if half else 4)))
+    most = max(1, WORKSPACE // (image * (2 if half else 4)))
     with stage("network"):
-        return in_batches(partial(checked if half else _exact, run), kept, batch)
+        return in_batches(partial(checked if half else _exact, run), lines, most)
 
 
-def in_batches(run: Callable[[Lines], Said], images: Lines, batch: int) -> Said:
-    """Returns what `run` says about images, at most `batch` at once.
+def in_batches(run: Callable[[Lines], Moments], images: Lines, batch: int) -> Moments:
+    """Returns what `run` makes of images, at most `batch` at once.
 
     Where memory runs out, half as many are tried from there on.
 
     Raises:
         torch.OutOfMemoryError: If it does for a single image.
     """
-    found: list[Said] = []
+    parts: list[Moments] = []
     start = 0
     while start < len(images):
-        said = _attempted(run, images[start : start + batch], last=batch == 1)
-        if said is not None:
-            found.append(said)
+        moments = _attempted(run, images[start : start + batch], last=batch == 1)
+        if moments is not None:
+            parts.append(moments)
             start += batch
         else:
             batch = -(-batch // 2)
             log.info("out of memory on the GPU: on with %d images at once", batch)
             torch.cuda.empty_cache()
-    mean, std = (torch.cat(parts) for parts in zip(*found, strict=True))
+    mean, std = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     return mean, std
 
 
-def checked(run: Run, lines: Lines) -> Said:
-    """Returns what `run` says in float16; in float32, where both differ by more than rounding."""
+def checked(run: Run, lines: Lines) -> Moments:
+    """Returns what `run` makes of lines in float16; in float32, where rounding is no excuse."""
     if len(lines) <= CHECKED:
         return run(lines, torch.float32)
-    said = run(lines, torch.float16)
+    moments = run(lines, torch.float16)
     # The first and the last one, too: kernels go wrong where numbers of elements get large.
     some = torch.linspace(0, len(lines) - 1, CHECKED, device=lines.device).long()
     expected = run(lines[some], torch.float32)
-    apart = max(_apart(ours[some], theirs) for ours, theirs in zip(said, expected, strict=True))
-    log.debug("float16 and float32 differ by %.1e", apart)
+    pairs = zip(moments, expected, strict=True)
+    difference = max(_rms_difference(half[some], exact) for half, exact in pairs)
+    log.debug("float16 and float32 differ by %.1e", difference)
     # Any image may overflow. NaN is not less than anything.
-    if apart <= SAME and all(bool(part.isfinite().all()) for part in said):
-        return said
-    del said  # make room
+    if difference <= SAME and all(bool(part.isfinite().all()) for part in moments):
+        return moments
+    del moments  # make room
     _warn(str(lines.device))
     return run(lines, torch.float32)
 
 
-def _attempted(run: Callable[[Lines], Said], images: Lines, *, last: bool) -> Said | None:
-    """Returns what `run` says; None where memory ran out and this is no last attempt.
+def _in_equal_batches(run: Run, lines: Lines, gap: int, batch: int) -> Moments:
+    """Returns what `run` makes of lines; the last batch is filled up, so all are of one shape."""
+    count, rows, width = lines.shape
+    mean = lines.new_empty((count, gap - 1, rows - 1, width))
+    std = torch.empty_like(mean)
+    for start in range(0, count, batch):
+        images = lines[start : start + batch]
+        filled = lines.new_zeros((batch, rows, width))
+        filled[: len(images)] = images
+        with stage("network"):
+            moments = run(filled, torch.float32)
+        for whole, part in zip((mean, std), moments, strict=True):
+            whole[start : start + batch] = part[: len(images)]
+    return mean, std
+
+
+def _attempted(run: Callable[[Lines], Moments], images: Lines, *, last: bool) -> Moments | None:
+    """Returns what `run` makes of images; None where memory ran out, and not for the last time.
 
     In a function of its own: an exception that is being handled keeps its tensors alive.
     """
@@ -146,26 +168,26 @@ def _attempted(run: Callable[[Lines], Said], images: Lines, *, last: bool) -> Sa
 @torch.no_grad()
 def _computed(
     network: LineNetwork,
-    told: Float32[Tensor, "1 q"],
-    offsets: Float32[Tensor, " t"],
+    conditions: Float32[Tensor, "1 q"],
+    places: Float32[Tensor, " t"],
     lines: Lines,
     kind: torch.dtype,
-) -> Said:
+) -> Moments:
     """Runs the network. The same kernels are chosen each time, and float32 is no TF32."""
     exact = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     )
     plain = kind == torch.float32
     with exact, nullcontext() if plain else torch.autocast(lines.device.type, kind):
-        mean, log_sigma = network(lines[:, None], told.expand(len(lines), -1), offsets)
+        mean, log_sigma = network(lines[:, None], conditions.expand(len(lines), -1), places)
     return mean.float(), log_sigma.float().exp()
 
 
-def _exact(run: Run, lines: Lines) -> Said:
+def _exact(run: Run, lines: Lines) -> Moments:
     return run(lines, torch.float32)
 
 
-def _apart(ours: Float32[Tensor, "b t m w"], theirs: Float32[Tensor, "b t m w"]) -> float:
+def _rms_difference(ours: Float32[Tensor, "b t m w"], theirs: Float32[Tensor, "b t m w"]) -> float:
     return float((ours - theirs).square().mean().sqrt())
 
 

@@ -1,9 +1,10 @@
-"""How well the cross-plane network knows lines that it was not shown, and how well it knows that.
+"""How well a line network knows lines that it was not shown, and how well it knows that.
 
-Per gap, over whole slices: by how much its mean beats interpolation, and by which factor
-its spread is too small at each offset. The factors calibrate the spread of later predictions.
+Per gap, over whole slices: by how much its mean beats interpolation, and by which factor its std
+is too small at each offset. The factors calibrate the std of later predictions.
 
-Axes: t = offsets inside an interval, m = intervals, w = pixels of a line, p = all pixels.
+Axes: t = offsets inside an interval, n = lines, m = intervals, w = pixels of a line,
+p = all pixels.
 """
 
 import math
@@ -11,26 +12,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32, Float64
-from scipy.interpolate import make_interp_spline
 
-from mriimpute.methods.cross_plane.hidden_lines import Lines, monotone
-from mriimpute.methods.cross_plane.latent import nats_of
+from mriimpute.methods.cross_plane.conditioning import offsets
+from mriimpute.methods.cross_plane.hidden_lines import Lines, pchip_between
+from mriimpute.methods.cross_plane.latent_bound import nll_of
 from mriimpute.methods.cross_plane.latent_network import LatentLineNetwork
-from mriimpute.methods.cross_plane.loss import predict
-from mriimpute.methods.cross_plane.network import LineNetwork
+from mriimpute.methods.cross_plane.network import LineNetwork, linear_between
+from mriimpute.methods.cross_plane.predict import predict
 
-__all__ = ["GapScore", "Watched", "score", "watched"]
+__all__ = ["GapScore", "ValidationSlice", "score", "validation_slices"]
+
+Z90 = 1.645
+"""Standard deviations from the middle of a Gaussian to either end of its 90 % interval."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Watched:
+class ValidationSlice:
     """A slice with hidden lines, and what interpolation makes of it.
 
     Attributes:
         lines: The slice, a batch of one.
-        head: Which hidden pixels count.
-        squares: Sum over them of the squared errors of linear or of monotone interpolation,
+        head: Which target pixels count.
+        squares: Sum over them of the squared errors of linear or of PCHIP interpolation,
             whichever is better.
     """
 
@@ -45,10 +50,10 @@ class GapScore:
 
     Attributes:
         gain_db: Mean over slices of the gain in PSNR over interpolation, in the head.
-        factor: By which to multiply the spread, at each offset.
-        coverage: Share of hidden pixels of the head inside calibrated 90 % intervals.
-        nats: Minus the log density of each hidden pixel, on average and before calibration; of a
-            network with latent numbers, what that is at most.
+        factor: By which to multiply the std, at each offset.
+        coverage: Fraction of target pixels of the head inside calibrated 90 % intervals.
+        nats: Negative log-likelihood per target pixel, on average and before calibration; of a
+            network with latent errors, an upper bound of it.
     """
 
     gain_db: float
@@ -57,64 +62,84 @@ class GapScore:
     nats: float
 
 
-def watched(images: Sequence[Lines]) -> list[Watched]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Errors:
+    """What a network gets wrong in one slice."""
+
+    gain_db: float
+    nll: float
+    error: Float32[np.ndarray, "t p"]
+    std: Float32[np.ndarray, "t p"]
+    head: Bool[np.ndarray, "t p"]
+
+
+def validation_slices(images: Sequence[Lines]) -> list[ValidationSlice]:
     """Returns the slices, each on its own, that have lines hidden in the head."""
-    found = []
+    slices = []
     for lines in images:
-        hidden = lines.hidden[0]
-        linear = _linear(lines.kept[0], lines.gap)
-        smooth = monotone(lines.kept, lines.gap)[0]
-        # Not where the hidden pixel is bright: that selects by its error, too.
+        target = lines.target[0]
+        linear = _linear(lines.context[0], lines.gap)
+        pchip = pchip_between(lines.context, lines.gap)[0]
+        # Not where the target pixel is bright: that selects by its error, too.
         head = linear > lines.foreground[0]
-        errors = linear - hidden, smooth - hidden
+        errors = linear - target, pchip - target
         squares = min(float(np.square(e[head]).sum(dtype=np.float64)) for e in errors)
         if squares > 0:
-            found.append(Watched(lines, head, squares))
-    return found
+            slices.append(ValidationSlice(lines, head, squares))
+    return slices
 
 
-def score(network: LineNetwork, images: Sequence[Watched]) -> GapScore | None:
-    """Returns how good predictions for one gap are; None without images.
+def score(network: LineNetwork, slices: Sequence[ValidationSlice]) -> GapScore | None:
+    """Returns how good predictions for one gap are; None without slices.
 
     Args:
         network: Trained.
-        images: All of one gap.
+        slices: All of one gap.
     """
-    if not images:
+    if not slices:
         return None
-    judged = [_judged(network, image) for image in images]
-    gain_db, nats = (float(np.mean([one[n] for one in judged])) for n in (0, 1))
-    error, std, head = (np.concatenate(x, axis=1) for x in list(zip(*judged, strict=True))[2:])
+    each = [_errors(network, image) for image in slices]
+    error, std, head = (
+        np.concatenate([getattr(errors, name) for errors in each], axis=1)
+        for name in ("error", "std", "head")
+    )
     factor = _factors(error / std, head)
-    inside = np.abs(error) < 1.645 * factor[:, None] * std
-    return GapScore(gain_db, tuple(factor.tolist()), float(inside[head].mean()), nats)
+    inside = np.abs(error) < Z90 * factor[:, None] * std
+    return GapScore(
+        gain_db=float(np.mean([errors.gain_db for errors in each])),
+        factor=tuple(factor.tolist()),
+        coverage=float(inside[head].mean()),
+        nats=float(np.mean([errors.nll for errors in each])),
+    )
 
 
-def _judged(
-    network: LineNetwork, image: Watched
-) -> tuple[
-    float, float, Float32[np.ndarray, "t p"], Float32[np.ndarray, "t p"], Bool[np.ndarray, "t p"]
-]:
-    """Returns gain and nats of an image; of each pixel, error, spread and whether it counts."""
+def _errors(network: LineNetwork, image: ValidationSlice) -> _Errors:
     lines = image.lines
-    mean, std = predict(
+    device = next(network.parameters()).device
+    moments = predict(
         network,
-        lines.kept,
+        torch.from_numpy(lines.context).to(device),
         lines.gap,
         gap_mm=float(lines.gap_mm[0]),
         along_mm=float(lines.along_mm[0]),
         batch=2,
     )
-    error = mean[0] - lines.hidden[0]
+    mean, std = (part[0].cpu().numpy() for part in moments)
+    error = mean - lines.target[0]
     squares = float(np.square(error[image.head]).sum(dtype=np.float64))
-    gain_db = float(10 * np.log10(image.squares / max(squares, 1e-12)))
     if isinstance(network, LatentLineNetwork):
-        nats = nats_of(network, lines)
-    else:  # what `nats_of` says, without another look at the image
-        density = 0.5 * np.square(error / std[0]) + np.log(std[0])
-        nats = float(density.mean(dtype=np.float64)) + 0.5 * math.log(2 * math.pi)
+        nll = nll_of(network, lines)
+    else:  # what `nll_of` returns, without another look at the image
+        density = 0.5 * np.square(error / std) + np.log(std)
+        nll = float(density.mean(dtype=np.float64)) + 0.5 * math.log(2 * math.pi)
     flat = len(error), -1
-    return gain_db, nats, error.reshape(flat), std[0].reshape(flat), image.head.reshape(flat)
+    return _Errors(
+        gain_db=float(10 * np.log10(image.squares / max(squares, 1e-12))),
+        nll=nll,
+        error=error.reshape(flat),
+        std=std.reshape(flat),
+        head=image.head.reshape(flat),
+    )
 
 
 def _factors(
@@ -127,8 +152,7 @@ def _factors(
     return np.sqrt(np.where(counts > 0, both / np.maximum(counts, 1), 1.0))
 
 
-def _linear(kept: Float32[np.ndarray, "n w"], gap: int) -> Float32[np.ndarray, "t m w"]:
-    places = np.arange(len(kept)) * gap
-    wanted = (places[:-1] + np.arange(1, gap)[:, None]).ravel()
-    values = make_interp_spline(places, kept, k=1, axis=0)(wanted)
-    return values.reshape(gap - 1, len(kept) - 1, -1).astype(np.float32)
+def _linear(context: Float32[np.ndarray, "n w"], gap: int) -> Float32[np.ndarray, "t m w"]:
+    lines = torch.from_numpy(context)
+    linear = linear_between(lines[:-1], lines[1:], offsets(gap)[:, None, None])
+    return np.asarray(linear.numpy())

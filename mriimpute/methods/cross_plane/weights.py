@@ -1,7 +1,7 @@
 """The weights that a cross-plane run starts from, and those that it keeps.
 
 It starts from the weights of the package, unless it says scratch, and never ends with worse ones:
-while the start is better on lines hidden in the scans that are watched, the start is kept.
+while the start is better on hidden lines of the validation scans, the start is kept.
 """
 
 import copy
@@ -20,9 +20,8 @@ from mriimpute.errors import ConfigError
 from mriimpute.files import sha256, shipped
 from mriimpute.methods.cross_plane import NAME
 from mriimpute.methods.cross_plane.latent_network import LatentLineNetwork
-from mriimpute.methods.cross_plane.loss import Config
-from mriimpute.methods.cross_plane.network import LineNetwork
-from mriimpute.methods.cross_plane.validation import GapScore, Watched, score
+from mriimpute.methods.cross_plane.network import Config, LineNetwork
+from mriimpute.methods.cross_plane.validation import GapScore, ValidationSlice, score
 
 __all__ = [
     "Scores",
@@ -31,7 +30,7 @@ __all__ = [
     "as_started",
     "gain_db",
     "kept",
-    "nats",
+    "mean_nll",
     "scores_of",
     "start_of",
 ]
@@ -47,7 +46,7 @@ class Start:
 
     Attributes:
         network: Parameters by name.
-        factors: What the spread is multiplied by, by size of the gap.
+        factors: What the std is multiplied by, by size of the gap.
         checksum: SHA-256 of the file that they are from.
     """
 
@@ -90,7 +89,7 @@ def adopt(network: LineNetwork, start: Start) -> Start:
     """Makes a network what it starts from, and returns that with all of its parameters.
 
     What is added to a plain network, latent errors, has gains of 0 there, and says nothing. They
-    are learnt next to a mean and a spread that stay as they are.
+    are learnt next to a mean and a std that stay as they are.
 
     Raises:
         CheckpointError: If the start does not fit the network.
@@ -113,10 +112,12 @@ def as_started(network: LineNetwork, start: Start) -> LineNetwork:
     return first
 
 
-def scores_of(network: LineNetwork, watch: Mapping[int, Sequence[Watched]]) -> dict[int, GapScore]:
+def scores_of(
+    network: LineNetwork, slices: Mapping[int, Sequence[ValidationSlice]]
+) -> dict[int, GapScore]:
     """Returns the scores of those gaps that slices could be found for."""
-    found = {gap: score(network, images) for gap, images in watch.items()}
-    return {gap: scored for gap, scored in found.items() if scored is not None}
+    scores = {gap: score(network, images) for gap, images in slices.items()}
+    return {gap: scored for gap, scored in scores.items() if scored is not None}
 
 
 def gain_db(scores: Scores, gaps: Collection[int]) -> float:
@@ -130,8 +131,8 @@ def gain_db(scores: Scores, gaps: Collection[int]) -> float:
     return _mean({gap: scored.gain_db for gap, scored in scores.items()}, gaps)
 
 
-def nats(scores: Scores, gaps: Collection[int]) -> float:
-    """Returns the mean nats of a hidden pixel over `gaps`, as `gain_db` does."""
+def mean_nll(scores: Scores, gaps: Collection[int]) -> float:
+    """Returns the mean negative log-likelihood per pixel over `gaps`, as `gain_db` does."""
     return _mean({gap: scored.nats for gap, scored in scores.items()}, gaps)
 
 
@@ -142,7 +143,7 @@ def kept(
     before: Scores,
     gaps: Collection[int],
 ) -> dict[str, Tensor]:
-    """Returns what `impute` needs: a network, and the factors of its spread for each gap.
+    """Returns what `impute` needs: a network, and the factors of its std for each gap.
 
     Args:
         network: As it is now.
@@ -166,7 +167,7 @@ def kept(
 
 def _as_good(network: LineNetwork, scores: Scores, before: Scores, gaps: Collection[int]) -> bool:
     if isinstance(network, LatentLineNetwork):  # its moments are those of the start
-        return nats(scores, gaps) <= nats(before, gaps)
+        return mean_nll(scores, gaps) <= mean_nll(before, gaps)
     return gain_db(scores, gaps) >= gain_db(before, gaps)
 
 

@@ -19,9 +19,9 @@ from mriimpute.config import parse
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.interpolation import interpolated
 from mriimpute.methods.base import Imputation, Imputer
-from mriimpute.methods.distance_std import spread_by_distance
+from mriimpute.methods.distance_std import std_by_distance
 from mriimpute.methods.fusion import Fused, correlation, fused
-from mriimpute.methods.noise import Coherence, ErrorSums, textured, white
+from mriimpute.methods.noise import ErrorCorrelation, ErrorSums, white, with_noise
 from mriimpute.methods.ridge.filters import Filters
 from mriimpute.methods.ridge.moments import (
     Config,
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 Slabs = Float32[np.ndarray, "p x y"]
 Slices = Float32[np.ndarray, "s x y"]
 
-PROBES = 12  # slices on which the coherence of errors is measured
+CALIBRATION_SLICES = 12  # slices on which the correlation of errors is measured
 
 
 class CrossPlaneRidge(Imputer):
@@ -88,16 +88,16 @@ class CrossPlaneRidge(Imputer):
         stack = find_stack(volume.observed)
         if stack is None:
             log.warning("this is no slice stack: missing voxels are interpolated linearly")
-            std = spread_by_distance(volume, ~volume.observed)
+            std = std_by_distance(volume, ~volume.observed)
             whole = Stack(2, tuple(range(volume.shape[2])))
-            return textured(volume, filled, std, whole, {}, seed, case)
+            return with_noise(volume, filled, std, whole, {}, seed, case)
 
         scale = intensity_range(volume)
         slabs = np.moveaxis(filled, stack.axis, 0)
         slices = slabs[list(stack.positions)]
         steps = pixel_steps(volume, stack.axis)
         filters = {gap: self._filters(gap, slices, scale, steps) for gap in _sizes(stack)}
-        coherences = {gap: _coherence(f, slices, scale, steps) for gap, f in filters.items()}
+        correlations = {gap: _correlation(f, slices, scale, steps) for gap, f in filters.items()}
 
         learnt = {gap: found for gap, found in filters.items() if found.informed}
         if unknown := sorted(filters.keys() - learnt.keys()):
@@ -105,9 +105,9 @@ class CrossPlaneRidge(Imputer):
         variance = _fill(slabs, slices, stack, learnt, scale)
         std = np.sqrt(np.moveaxis(variance, 0, stack.axis))
         rest = ~volume.observed & (std == 0)
-        std = std + spread_by_distance(volume, rest)
+        std = std + std_by_distance(volume, rest)
 
-        return textured(volume, filled, std, stack, coherences, seed, case)
+        return with_noise(volume, filled, std, stack, correlations, seed, case)
 
     def _filters(self, gap: int, slices: Slices, scale: float, steps: tuple[int, int]) -> Filters:
         if gap in self.moments and (known := Filters(self.moments[gap], self.config)).informed:
@@ -166,15 +166,15 @@ def _both_planes(
     return fused(a, va, b, vb, distances=0)
 
 
-def _coherence(
+def _correlation(
     filters: Filters, slices: Slices, scale: float, steps: tuple[int, int]
-) -> Coherence:
+) -> ErrorCorrelation:
     """Returns how standardised errors on lines hidden inside the scan's own slices correlate."""
     sums = ErrorSums(filters.gap)
-    for image in slices[:: max(1, len(slices) // PROBES)]:
+    for image in slices[:: max(1, len(slices) // CALIBRATION_SLICES)]:
         for lines, hidden in hidden_lines(image, filters.gap, steps=steps, phases=[0]):
             mean, variance = filters.predict(lines, scale, has_outer=(True, True))
             error = (hidden - mean) / np.sqrt(variance)
             sums.add(error[None], np.ones_like(error[None], bool))
     # Slices too small to hide a line in, or constant: white noise.
-    return sums.coherence() or white(filters.gap)
+    return sums.correlation() or white(filters.gap)

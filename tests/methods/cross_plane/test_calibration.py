@@ -51,7 +51,7 @@ def test_how_errors_go_together_is_measured_away_from_the_surface_of_the_head(
 
     probed = untrained().probed(SliceScan("a", slices, (3,), (1, 1), (1.0, 1.0), 1.0), 3)
 
-    deep, anywhere = probed.inner.coherence(), probed.errors.coherence()
+    deep, anywhere = probed.inner.correlation(), probed.errors.correlation()
     assert deep is not None
     assert anywhere is not None
     assert probed.inner.fewest() < probed.errors.fewest()

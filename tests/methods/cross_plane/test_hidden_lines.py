@@ -14,7 +14,7 @@ from mriimpute.methods.cross_plane.hidden_lines import (
     blurred,
     draw_lines,
     hide,
-    monotone,
+    pchip_between,
     whole_slices,
 )
 from mriimpute.volume import Volume
@@ -72,7 +72,7 @@ def test_an_image_that_a_gap_does_not_fit_into_hides_nothing(rng: np.random.Gene
 def test_monotone_interpolation_is_that_of_scipy(rng: np.random.Generator) -> None:
     kept = rng.random((2, 5, 4)).astype(np.float32)
 
-    found = monotone(kept, 3)
+    found = pchip_between(kept, 3)
 
     expected = PchipInterpolator(np.arange(5) * 3, kept[1, :, 2])
     for interval in range(4):

@@ -14,34 +14,17 @@ All is computed on the device that holds the predictions.
 Axes: voxels = any, t = distances inside a gap.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
-__all__ = ["Combined", "combined", "mixed"]
+from mriimpute.methods.fusion import Fused
 
-LARGEST = 1.3
-"""The sum of the weights of two planes, at most."""
+__all__ = ["combined", "mixed"]
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Combined:
-    """Two predictions made into one.
-
-    Attributes:
-        mean: Of both.
-        alone: Variance of the mean if the errors of the planes were independent.
-        shared: What each unit of their correlation adds to it.
-        moments: As those of `mriimpute.methods.fusion.Fused`.
-    """
-
-    mean: Float32[Tensor, "*voxels"]
-    alone: Float32[Tensor, "*voxels"]
-    shared: Float32[Tensor, "*voxels"]
-    moments: Float64[np.ndarray, "3 t"]
+LARGEST_SUM = 1.3
+"""Of the weights of two planes."""
 
 
 def combined(
@@ -53,7 +36,7 @@ def combined(
     *,
     counted: Bool[Tensor, "*voxels"],
     distances: int,
-) -> Combined:
+) -> Fused:
     """Returns the best linear combination of two conditional means at each distance.
 
     Args:
@@ -61,21 +44,21 @@ def combined(
         va: Their variances, positive.
         b: Means in the other.
         vb: Their variances, positive.
-        linear: What interpolation says.
+        linear: Linear interpolation.
         counted: Voxels that decide about the weights; where there are none, they are halves.
         distances: The axis of the distances inside a gap.
     """
-    mean, shares = mixed(a, b, linear, counted=counted, distances=distances)
+    mean, weights = mixed(a, b, linear, counted=counted, distances=distances)
     alone, shared = torch.empty_like(mean), torch.empty_like(mean)
     moments = []
-    for share, one, v, other, w, said_alone, said_shared in zip(
-        shares, *(x.unbind(distances) for x in (a, va, b, vb, alone, shared)), strict=True
+    for u, one, v, other, w, alone_here, shared_here in zip(
+        weights, *(x.unbind(distances) for x in (a, va, b, vb, alone, shared)), strict=True
     ):
         deviation = (v * w).sqrt_()
         moments += [_mean((one - other).square_()), _mean(v + w), _mean(2 * deviation)]
-        said_alone.copy_((share**2 * v).add_((1 - share) ** 2 * w))
-        said_shared.copy_(deviation.mul_(2 * share * (1 - share)))
-    return Combined(mean=mean, alone=alone, shared=shared, moments=_table(moments, 3))
+        alone_here.copy_((u**2 * v).add_((1 - u) ** 2 * w))
+        shared_here.copy_(deviation.mul_(2 * u * (1 - u)))
+    return Fused(mean=mean, alone=alone, shared=shared, moments=_table(moments, 3))
 
 
 def mixed(
@@ -129,5 +112,5 @@ def _weights(
     u = np.where(known, (aa * bb - ab * bb) / safe, 0.5)
     w = np.where(known, (aa * bb - ab * aa) / safe, 0.5)
     u, w = np.clip(u, 0.05, 1), np.clip(w, 0.05, 1)
-    excess = np.maximum((u + w) / LARGEST, 1)
+    excess = np.maximum((u + w) / LARGEST_SUM, 1)
     return u / excess, w / excess

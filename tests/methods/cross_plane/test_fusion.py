@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from mriimpute.methods.cross_plane.combination import Combined, combined
 from numpy.testing import assert_allclose
 
-from mriimpute.methods.cross_plane.combination import Combined, combined
 from mriimpute.methods.fusion import correlation
 
 

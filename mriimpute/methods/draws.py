@@ -21,12 +21,12 @@ from mriimpute.device import on_device
 from mriimpute.seeds import normals
 from mriimpute.stopwatch import stage
 
-__all__ = ["Draws", "Texture"]
+__all__ = ["CorrelatedNoise", "Draws"]
 
 Image = Float32[np.ndarray, "i j k"]
 
 
-class Texture:
+class CorrelatedNoise:
     """Noise of unit variance.
 
     Args:
@@ -54,7 +54,7 @@ class Texture:
             if root.any()
         ]
 
-    def noise(self, seed: int, *purpose: str | int) -> Float32[Tensor, "i j k"]:
+    def field(self, seed: int, *purpose: str | int) -> Float32[Tensor, "i j k"]:
         """Returns the noise that is named so."""
         x, y = self.edges
         waves: Complex64[Tensor, "p x f"] | float = 0.0
@@ -78,23 +78,23 @@ class Draws:
     """Draws of one imputation, which stays on the device.
 
     Args:
-        texture: How errors go together.
+        noise: How errors go together.
         mean: Of the draws.
         std: By what they scatter.
         observed: Voxels where they do not.
     """
 
     def __init__(
-        self, texture: Texture, mean: Image, std: Image, observed: Bool[np.ndarray, "i j k"]
+        self, noise: CorrelatedNoise, mean: Image, std: Image, observed: Bool[np.ndarray, "i j k"]
     ) -> None:
-        self.texture = texture
+        self.noise = noise
         self.mean, self.std, self.observed = (
-            on_device(array, texture.device) for array in (mean, std, observed)
+            on_device(array, noise.device) for array in (mean, std, observed)
         )
 
     def draw(self, seed: int, *purpose: str | int) -> Image:
         """Returns the draw that is named so."""
         with stage("draws"), torch.no_grad():
-            noise = self.texture.noise(seed, *purpose)
+            noise = self.noise.field(seed, *purpose)
             drawn = torch.where(self.observed, self.mean, self.mean + self.std * noise)
             return drawn.cpu().numpy()

@@ -5,11 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-
-from mriimpute.layers.density import DiagonalGaussian
-from mriimpute.methods.cross_plane import loss as plain
-from mriimpute.methods.cross_plane.hidden_lines import Lines
 from mriimpute.methods.cross_plane.latent import (
     Config,
     bound,
@@ -19,6 +14,11 @@ from mriimpute.methods.cross_plane.latent import (
     objective,
     posterior,
 )
+from torch import Tensor
+
+from mriimpute.layers.density import DiagonalGaussian
+from mriimpute.methods.cross_plane import loss as plain
+from mriimpute.methods.cross_plane.hidden_lines import Lines
 from mriimpute.methods.cross_plane.latent_network import LatentLineNetwork, Subspace
 from mriimpute.methods.cross_plane.loss import conditions, predict
 from mriimpute.methods.cross_plane.validation import score, watched
