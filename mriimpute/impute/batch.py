@@ -162,7 +162,7 @@ class Batch:
                 self.datasets.describe(case)
                 self.report.end(case, "skipped")
             self.report.claim(overwrite=overwrite)
-        left = json.loads(world.told(json.dumps(left).encode()))
+        left = json.loads(world.broadcast(json.dumps(left).encode()))
         self.left = [self.cases[number] for number in left]
 
     def _is_done(self, number: int) -> bool:
@@ -183,7 +183,7 @@ class Batch:
         while (turn := self.world.take(QUEUE)) < len(self.left):
             own += 1
             yield self.left[turn], None
-            while self.world.main and self.world.is_posted(f"{ENDED}/{heard}"):
+            while self.world.main and self.world.is_sent(f"{ENDED}/{heard}"):
                 yield self._hear(heard)
                 heard += 1
         if self.world.main:
@@ -192,7 +192,7 @@ class Batch:
 
     def _hear(self, number: int) -> tuple[Case, Outcome]:
         """Notes what another process has told, and returns it."""
-        place, told = json.loads(self.world.heard(f"{ENDED}/{number}"))
+        place, told = json.loads(self.world.wait_for(f"{ENDED}/{number}"))
         outcome = Outcome(**{**told, "outputs": tuple(told["outputs"])})
         self.report.note(place, outcome)
         return self.cases[place], outcome
@@ -202,7 +202,7 @@ class Batch:
         outcome = self.report.end(case, status, problem=problem, hint=hint)
         if not self.world.main:
             message = json.dumps([self.cases.index(case), asdict(outcome)])
-            self.world.post(f"{ENDED}/{self.world.take(ENDED)}", message.encode())
+            self.world.send(f"{ENDED}/{self.world.take(ENDED)}", message.encode())
 
     def impute(self, case: Case) -> Path:
         """Imputes a scan and returns the path of the mean.
