@@ -16,7 +16,7 @@ from mriimpute.impute.bids import describe, require_own
 from mriimpute.impute.case import Request, impute_case, is_done, plain
 from mriimpute.impute.jobs import Case
 from mriimpute.impute.report import Outcome, Report, Status
-from mriimpute.memory import shortage_told
+from mriimpute.memory import shortage_as_error
 from mriimpute.methods.base import Imputer
 
 __all__ = ["Batch", "Datasets", "Part", "part_of"]
@@ -211,7 +211,7 @@ class Batch:
             MriImputeError: If that fails; the caller then says so to `fail`.
         """
         self.report.begin()
-        with shortage_told(str(case.scan)):
+        with shortage_as_error(str(case.scan)):
             mean = impute_case(
                 case, self.imputer, self.request, record=self.record, overwrite=self.overwrite
             )

@@ -17,7 +17,7 @@ from jaxtyping import Float32, UInt8
 
 from mriimpute.cohort.inspection import stated_thickness_mm
 from mriimpute.cohort.split import observed_beside
-from mriimpute.cohort.target_grid import FineGrid, fine_volume
+from mriimpute.cohort.target_grid import TargetGrid, to_target_grid
 from mriimpute.device import TILE
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.files import writable_folder, write_json
@@ -28,7 +28,7 @@ from mriimpute.impute.space import Write, writer
 from mriimpute.io import Form, Scan, checksum, read_scan
 from mriimpute.memory import available_bytes
 from mriimpute.methods.base import Imputation, Imputer
-from mriimpute.methods.footprint import fitting_tile
+from mriimpute.methods.memory_estimate import fitting_tile
 from mriimpute.provenance import FOLDER
 from mriimpute.stopwatch import stage
 
@@ -123,11 +123,14 @@ def impute_case(
         marks = request.observed or observed_beside(case.scan)
         scan = read_scan(case.scan, observed=marks, form=request.form)
         require_series(scan, request.dicom, is_native=case.space == "native")
-        grid = fine_volume(scan, request.spacing_mm)
+        grid = to_target_grid(scan, request.spacing_mm)
     thickness_mm = _thickness_mm(scan, grid, request)
-    room = available_bytes("cpu")
     tile = fitting_tile(
-        imputer.footprint, grid.volume.shape, tile=request.tile, room=room, what=str(case.scan)
+        imputer.memory_estimate,
+        grid.volume.shape,
+        tile=request.tile,
+        free=available_bytes("cpu"),
+        what=str(case.scan),
     )
     writable_folder(case.folder)
 
@@ -166,7 +169,7 @@ def impute_case(
 def _write_all(
     case: Case,
     put: Write,
-    grid: FineGrid,
+    grid: TargetGrid,
     imputed: Imputation,
     imputer: Imputer,
     request: Request,
@@ -239,7 +242,7 @@ def _no_draws(imputer: Imputer) -> ConfigError:
     )
 
 
-def _thickness_mm(scan: Scan, grid: FineGrid, request: Request) -> float:
+def _thickness_mm(scan: Scan, grid: TargetGrid, request: Request) -> float:
     """Returns how thick slices are taken to be."""
     given = stated_thickness_mm(scan) if request.thickness_mm == "auto" else request.thickness_mm
     if given is None:
@@ -265,7 +268,7 @@ def _require_finite(image: Image, what: str, case: Case, imputer: Imputer) -> No
 
 def _facts(
     scan: Scan,
-    grid: FineGrid,
+    grid: TargetGrid,
     imputer: Imputer,
     request: Request,
     *,
@@ -292,7 +295,7 @@ def _name(scan: Path) -> str:
     return FOLDER if scan.is_dir() else scan.name
 
 
-def _spatial(case: Case, grid: FineGrid) -> dict[str, str]:
+def _spatial(case: Case, grid: TargetGrid) -> dict[str, str]:
     """Returns where an image lies and how fine it is, in the words of BIDS."""
     if case.space == "template":
         return {"SpatialReference": "MNI152NLin2009aSym", "Resolution": "1 mm, isotropic"}

@@ -18,7 +18,7 @@ from nibabel.freesurfer.mghformat import MGHError
 from nibabel.spatialimages import HeaderDataError
 
 from mriimpute.errors import GeometryError, VolumeError
-from mriimpute.memory import available_bytes, require_room
+from mriimpute.memory import available_bytes, require_memory
 from mriimpute.stopwatch import stage
 
 __all__ = ["ENDINGS", "has_ending", "open_image", "read_voxels", "stored_dtype"]
@@ -117,7 +117,7 @@ def read_voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
     if count * dtype.itemsize > _capacity(path):
         raise _damaged(path, "its header announces more voxels than it can hold")
     # A small compressed file may hold a thousand times its size.
-    require_room(
+    require_memory(
         count * (dtype.itemsize + BYTES_WHILE_READ), available_bytes("cpu"), what=str(path)
     )
     try:

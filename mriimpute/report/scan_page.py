@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from mriimpute.cohort.split import observed_beside
-from mriimpute.cohort.target_grid import fine_volume
+from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.files import read_json
 from mriimpute.impute.bids import NOTICE
 from mriimpute.impute.case import Request
@@ -63,7 +63,9 @@ def _read(case: Case, request: Request) -> Result:
         return Result(volume=volume, axis=-1, images=images, difference=math.nan, record=record)
 
     marks = request.observed or observed_beside(case.scan)
-    grid = fine_volume(read_scan(case.scan, observed=marks, form=request.form), request.spacing_mm)
+    grid = to_target_grid(
+        read_scan(case.scan, observed=marks, form=request.form), request.spacing_mm
+    )
     volume = grid.volume
     plain = load_imputer("linear", device="cpu")
     images["linear"] = plain.impute(volume, seed=0, case="").mean

@@ -105,13 +105,13 @@ def test_a_table_at_the_end_tells_what_became_of_each_scan(tmp_path: Path) -> No
 def test_an_unexpected_error_of_one_scan_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fine_volume(scan: Scan, *words: object) -> object:
+    def to_target_grid(scan: Scan, *words: object) -> object:
         if scan.path.name == "a.nii.gz":
             raise RuntimeError("surprise")
         return grid(scan, *words)
 
-    grid = case_module.fine_volume
-    monkeypatch.setattr(case_module, "fine_volume", fine_volume)
+    grid = case_module.to_target_grid
+    monkeypatch.setattr(case_module, "to_target_grid", to_target_grid)
     batch(tmp_path / "in")
 
     result = call(tmp_path / "in", "-o", tmp_path / "out")

@@ -15,7 +15,7 @@ from mriimpute.impute import case
 from mriimpute.impute.case import Request, impute_case
 from mriimpute.impute.jobs import plan
 from mriimpute.methods.base import Imputation, Imputer
-from mriimpute.methods.footprint import Footprint
+from mriimpute.methods.memory_estimate import MemoryEstimate
 from mriimpute.volume import Volume
 
 Apart = Callable[..., BaseProcess]
@@ -80,7 +80,7 @@ class Probe(Imputer):
     """Remembers the tile that it was given."""
 
     name = "probe"
-    footprint = Footprint(fixed=0, per_voxel=1, per_tile_voxel=100)
+    memory_estimate = MemoryEstimate(fixed=0, per_voxel=1, per_tile_voxel=100)
     tile = 0
 
     def tiled(self, tile: int) -> Imputer:
