@@ -10,7 +10,7 @@ import typer
 from mriimpute.cli.app import command
 from mriimpute.cli.batch import work_through
 from mriimpute.cli.run import Run
-from mriimpute.cli.variadic import Spread
+from mriimpute.cli.variadic import VariadicCommand
 from mriimpute.device import TILE
 from mriimpute.errors import ConfigError
 
@@ -20,7 +20,7 @@ SCAN, RESULT, WORK = "What the scan is", "What is written", "How it is computed"
 BATCH = "Many scans"
 
 
-@command(cls=Spread)
+@command(cls=VariadicCommand)
 def impute(
     run: Run,
     scans: Annotated[
@@ -196,9 +196,9 @@ def impute(
     """
     from mriimpute.distributed import joined
     from mriimpute.impute.batch import Batch, Part
-    from mriimpute.impute.case import Request, require_draws
-    from mriimpute.impute.jobs import plan
-    from mriimpute.impute.sources import protect
+    from mriimpute.impute.jobs import plan_jobs
+    from mriimpute.impute.request import Request, require_draws
+    from mriimpute.impute.sources import protect_inputs
     from mriimpute.io.bids import Selection, read_queries
     from mriimpute.methods.registry import FITTED, METHODS, identity, load_imputer
 
@@ -207,7 +207,7 @@ def impute(
     if resume and run.overwrite:
         raise typer.BadParameter("--resume keeps results that --overwrite would replace")
     try:
-        mine = Part.parse(part)
+        wanted_part = Part.parse(part)
     except ConfigError as error:
         raise typer.BadParameter(str(error), param_hint="--part") from error
     selection = Selection(
@@ -217,11 +217,11 @@ def impute(
     )
     with joined(run.world) as world:
         with world.main_first():
-            cases = plan(
+            jobs = plan_jobs(
                 scans, out, split=split, space=space, selection=selection, observed=observed
             )
             if report:
-                protect(scans, [case.scan for case in cases], [report])
+                protect_inputs(scans, [job.scan for job in jobs], [report])
             request = Request(
                 model=identity(model),
                 samples=samples,
@@ -246,13 +246,13 @@ def impute(
 
                 write_page = partial(write_scan_page, request=request)
             batch = Batch(
-                cases,
+                jobs,
                 request,
                 imputer,
                 record=lambda facts: run.record(settings=facts, device=imputer.device),
                 overwrite=run.overwrite,
                 resume=resume,
-                part=mine,
+                part=wanted_part,
                 file=report,
                 page=write_page,
                 world=world,

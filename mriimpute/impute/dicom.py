@@ -1,4 +1,4 @@
-"""Results as derived DICOM series, beside the images that every case writes."""
+"""Results as derived DICOM series, beside the images that every scan gets."""
 
 import json
 from collections.abc import Mapping

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app, bids
-from mriimpute.cli.variadic import spread
+from mriimpute.cli.variadic import repeat_options
 from mriimpute.files import sha256
-from mriimpute.impute import case as case_module
+from mriimpute.impute import scan as scan_module
 from mriimpute.io import Scan
 
 
@@ -76,13 +76,13 @@ def test_the_report_is_true_after_every_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, int]] = []
-    read = case_module.read_scan
+    read = scan_module.read_scan
 
     def spy(*words: object, **named: object) -> object:
         seen.append(json.loads((tmp_path / "run.json").read_text())["counts"])
         return read(*words, **named)
 
-    monkeypatch.setattr(case_module, "read_scan", spy)
+    monkeypatch.setattr(scan_module, "read_scan", spy)
     batch(tmp_path / "in")
 
     call(tmp_path / "in", "-o", tmp_path / "out", "--report", tmp_path / "run.json")
@@ -110,8 +110,8 @@ def test_an_unexpected_error_of_one_scan_does_not_stop_the_others(
             raise RuntimeError("surprise")
         return grid(scan, *words)
 
-    grid = case_module.to_target_grid
-    monkeypatch.setattr(case_module, "to_target_grid", to_target_grid)
+    grid = scan_module.to_target_grid
+    monkeypatch.setattr(scan_module, "to_target_grid", to_target_grid)
     batch(tmp_path / "in")
 
     result = call(tmp_path / "in", "-o", tmp_path / "out")
@@ -361,7 +361,7 @@ def test_a_bids_app_takes_a_tree_without_description_if_told(tmp_path: Path) -> 
 def test_an_option_takes_words_until_the_next_option() -> None:
     words = ["ds", "--participant-label", "01", "02", "-o", "out", "--session-id=a", "x"]
 
-    assert spread(words) == [
+    assert repeat_options(words) == [
         *("ds", "--participant-label", "01", "--participant-label", "02"),
         *("-o", "out", "--session-id=a", "x"),
     ]
