@@ -27,9 +27,8 @@ def work_through(run: Run, batch: "Batch") -> None:
     Raises:
         typer.Exit: With status 1, if some scan failed.
     """
-    skipped = len(batch.jobs) - len(batch.left)
-    if skipped and not run.quiet:
-        typer.echo(f"{skipped} of {len(batch.jobs)} were done before", err=True)
+    if not run.quiet:
+        _show_skipped(batch)
     for job, ended in run.track(batch.turns(), total=len(batch.left), label="scans"):
         if ended is None:
             _impute(run, batch, job)
@@ -49,6 +48,14 @@ def work_through(run: Run, batch: "Batch") -> None:
                 f"failed: {len(failed)} of {len(batch.jobs)}: {', '.join(failed)}", err=True
             )
         raise typer.Exit(1)
+
+
+def _show_skipped(batch: "Batch") -> None:
+    skipped = len(batch.jobs) - len(batch.left)
+    if skipped and len(batch.jobs) == 1:
+        typer.echo(f"{batch.jobs[0].file('mean')} was made before, as it is asked for", err=True)
+    elif skipped:
+        typer.echo(f"{skipped} of {len(batch.jobs)} were done before", err=True)
 
 
 def _impute(run: Run, batch: "Batch", job: "Job") -> None:

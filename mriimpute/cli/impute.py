@@ -102,10 +102,6 @@ def impute(
             help="template: the common 1 mm grid, by an affine; voxels are resampled.",
         ),
     ] = "native",
-    keep_observed: Annotated[
-        bool,
-        typer.Option(rich_help_panel=RESULT, help="Acquired voxels come back bit for bit."),
-    ] = True,
     page: Annotated[
         bool,
         typer.Option(
@@ -164,7 +160,9 @@ def impute(
     part: Annotated[
         str,
         typer.Option(
-            metavar="I/N", rich_help_panel=BATCH, help="Of N jobs that share the scans, job I."
+            metavar="I/N",
+            rich_help_panel=BATCH,
+            help="Of N parts of the scans, do part I: for array jobs.",
         ),
     ] = "1/1",
     report: Annotated[
@@ -175,17 +173,10 @@ def impute(
             help="Where to keep what became of each scan; written anew after each.",
         ),
     ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            rich_help_panel=BATCH,
-            help="Go on where an earlier call stopped. Several scans do so anyway; with this, "
-            "one that was done before is no error either.",
-        ),
-    ] = False,
 ) -> None:
     """Fill the slices that a scan skipped: conditional mean, uncertainty, posterior draws.
+
+    Acquired voxels come back bit for bit. What an earlier call has done the same way is skipped.
 
     Results are named like the file or folder that they are made of: keep names of patients out of
     those. Nothing else of a header or a path is passed on.
@@ -204,8 +195,6 @@ def impute(
 
     if dicom_identity and not dicom_out:
         raise typer.BadParameter("--dicom-identity needs --dicom-out")
-    if resume and run.overwrite:
-        raise typer.BadParameter("--resume keeps results that --overwrite would replace")
     try:
         wanted_part = Part.parse(part)
     except ConfigError as error:
@@ -229,7 +218,6 @@ def impute(
                 spacing_mm=spacing,
                 observed=observed,
                 tile=tile,
-                keep_observed=keep_observed,
                 thickness_mm=_thickness(thickness),
                 adapt=adapt,
                 form=xform,
@@ -251,7 +239,6 @@ def impute(
                 imputer,
                 record=lambda facts: run.record(settings=facts, device=imputer.device),
                 overwrite=run.overwrite,
-                resume=resume,
                 part=wanted_part,
                 file=report,
                 page=write_page,

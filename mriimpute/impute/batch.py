@@ -115,7 +115,6 @@ class Batch:
         imputer: The method.
         record: Adds what decided a result to the provenance of the run.
         overwrite: Replace results that are there.
-        resume: A single scan that was done before is no error, as it is none among several.
         part: Which of them this call does.
         file: Where to keep the report, if anywhere.
         page: Writes the page of a finished scan, if one is wanted.
@@ -135,7 +134,6 @@ class Batch:
         *,
         record: Callable[[Mapping[str, Any]], dict[str, Any]],
         overwrite: bool = False,
-        resume: bool = False,
         part: Part = WHOLE,
         file: Path | None = None,
         page: Callable[[Job], object] | None = None,
@@ -155,19 +153,18 @@ class Batch:
 
         left = []
         if world.main:
-            alone = len(jobs) == 1 and not resume
-            left = [n for n in range(len(self.jobs)) if alone or not self._is_done(n)]
+            left = [n for n, job in enumerate(self.jobs) if overwrite or not is_done(job, request)]
             for number in sorted(set(range(len(self.jobs))) - set(left)):
-                job = self.jobs[number]
-                self._add_page(job)
-                self.datasets.describe(job)
-                self.report.end(job, "skipped")
+                self._skip(self.jobs[number])
             self.report.claim(overwrite=overwrite)
         left = json.loads(world.broadcast(json.dumps(left).encode()))
         self.left = [self.jobs[number] for number in left]
 
-    def _is_done(self, number: int) -> bool:
-        return not self.overwrite and is_done(self.jobs[number], self.request)
+    def _skip(self, job: Job) -> None:
+        """Notes that an earlier call has done a scan, and adds what that may have left out."""
+        self._add_page(job)
+        self.datasets.describe(job)
+        self.report.end(job, "skipped")
 
     def turns(self) -> Iterator[tuple[Job, Outcome | None]]:
         """Yields the scans that are left: each with None, if it is to be imputed now.

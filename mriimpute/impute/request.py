@@ -27,7 +27,6 @@ class Request:
         observed: Image that marks acquired voxels. None: an image `desc-observed` beside the
             scan, else the geometry and NaN tell.
         tile: Edge of the region worked on at once, in voxels. It bounds memory alone.
-        keep_observed: Acquired voxels come back bit for bit.
         thickness_mm: Full width at half maximum of the slice profile; 0: point samples; "auto":
             what the header of each scan says.
         adapt: Learn from each scan before it is imputed.
@@ -41,7 +40,6 @@ class Request:
     spacing_mm: float | None = None
     observed: Path | None = None
     tile: int = TILE
-    keep_observed: bool = True
     thickness_mm: float | Literal["auto"] = 0.0
     adapt: bool = False
     form: Form = "auto"
@@ -72,7 +70,8 @@ def recorded(request: Request) -> dict[str, Any]:
     """Returns what of a request decides the result, as plain values."""
     decisive = asdict(request) | {"observed": request.observed and request.observed.name}
     del decisive["tile"]
-    return decisive
+    # Was an option once: without it, results of earlier versions would not count as done.
+    return decisive | {"keep_observed": True}
 
 
 def no_draws(imputer: Imputer) -> ConfigError:

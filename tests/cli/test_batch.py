@@ -163,14 +163,49 @@ def test_a_finished_batch_is_no_error_and_its_report_says_skipped(tmp_path: Path
     assert (tmp_path / "out" / "a_desc-mean.nii.gz").stat().st_mtime_ns == before
 
 
-def test_resume_says_that_one_finished_scan_is_no_error(tmp_path: Path) -> None:
+def test_one_finished_scan_is_skipped_and_one_line_says_so(tmp_path: Path) -> None:
+    scan = save_scan(tmp_path / "a.nii.gz")
+    call(scan)
+    mean = tmp_path / "a_imputed" / "a_desc-mean.nii.gz"
+    before = mean.stat().st_mtime_ns
+
+    again = call(scan)
+
+    assert (again.exit_code, again.stdout) == (0, "")
+    assert [line for line in again.stderr.splitlines() if "was made before" in line] == [
+        f"{mean} was made before, as it is asked for"
+    ]
+    assert mean.stat().st_mtime_ns == before
+
+
+def test_one_scan_done_in_another_way_is_an_error_that_names_overwrite(tmp_path: Path) -> None:
     scan = save_scan(tmp_path / "a.nii.gz")
     call(scan)
 
-    assert call(scan).exit_code == 1
-    assert call(scan, "--resume").exit_code == 0
-    assert call(scan, "--resume", "--overwrite").exit_code == 2
-    assert call(scan, "--part", "3/2").exit_code == 2
+    other = call(scan, "--seed", 1)
+
+    assert other.exit_code == 1
+    assert "a_desc-mean.nii.gz exists" in other.stderr
+    assert "--overwrite" in other.stderr
+
+
+def test_results_made_with_an_option_that_is_gone_do_not_count_as_done(tmp_path: Path) -> None:
+    scan = save_scan(tmp_path / "a.nii.gz")
+    call(scan)
+    record = tmp_path / "a_imputed" / "a_desc-mean.json"
+    content = json.loads(record.read_text())
+
+    before = content["settings"]["request"].pop("keep_observed")
+    content["settings"]["request"]["keep_observed"] = False
+    record.write_text(json.dumps(content))
+    again = call(scan)
+
+    assert before is True  # as earlier versions wrote by default
+    assert again.exit_code == 1
+
+
+def test_a_part_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert call(save_scan(tmp_path / "a.nii.gz"), "--part", "3/2").exit_code == 2
 
 
 def test_jobs_of_an_array_do_everything_once(tmp_path: Path) -> None:

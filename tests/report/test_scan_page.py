@@ -98,7 +98,7 @@ def test_a_page_is_added_to_what_was_done_before_and_never_outlives_it(tmp_path:
     impute(*words)
     assert not page.exists()
 
-    impute(*words, "--page", "--resume")
+    impute(*words, "--page")
     added = page.is_file()
     impute(*words, "--overwrite")
 
