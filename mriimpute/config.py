@@ -5,9 +5,7 @@ A run is one TOML document: a preset of the package, overlaid by a file, overlai
 
 import dataclasses
 import difflib
-import json
 import math
-import re
 import tomllib
 import types
 import typing
@@ -15,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
+
+import tomli_w
 
 from mriimpute.errors import ConfigError
 
@@ -101,9 +101,12 @@ def assign(settings: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
 
 
 def dump(settings: Mapping[str, Any]) -> str:
-    """Returns `settings` as TOML: plain values first, then one section per table.
+    """Returns `settings` as TOML.
 
     A value of None is left out: TOML has none, and a missing key keeps its default.
+
+    Raises:
+        TypeError: If a value is none that TOML can hold.
 
     Example:
         >>> print(dump({"seed": 1, "train": {"steps": 5, "name": "a"}}))
@@ -114,40 +117,15 @@ def dump(settings: Mapping[str, Any]) -> str:
         name = "a"
         <BLANKLINE>
     """
-    return "\n".join(_lines(settings, ())) + "\n"
+    return tomli_w.dumps(_without_none(settings))
 
 
-def _lines(settings: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    plain = {k: v for k, v in settings.items() if not isinstance(v, Mapping) and v is not None}
-    lines = [f"{_key(key)} = {_literal(value)}" for key, value in plain.items()]
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            below = (*path, _key(key))
-            lines += ["", f"[{'.'.join(below)}]", *_lines(value, below)]
-    return lines
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _literal(name)
-
-
-def _literal(value: Any) -> str:
-    match value:
-        case bool():
-            return str(value).lower()
-        case str():
-            # A JSON string is a TOML string, but for one control character.
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case int():
-            return str(int(value))
-        case float():
-            return repr(float(value))  # of a NumPy number, too
-        case list() | tuple():
-            return "[" + ", ".join(map(_literal, value)) + "]"
-        case Mapping():
-            return "{" + ", ".join(f"{_key(k)} = {_literal(v)}" for k, v in value.items()) + "}"
-        case _:
-            raise ValueError(f"TOML holds no {type(value).__name__}, got {value!r}")
+def _without_none(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in settings.items()
+        if value is not None
+    }
 
 
 def _convert(kind: Any, value: Any, path: str) -> Any:

@@ -26,18 +26,18 @@ from mriimpute.errors import DeviceError, PeerError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ALONE", "World", "joined", "launched", "own_device"]
+__all__ = ["ALONE", "World", "device_for", "joined", "launched"]
 
-PATIENCE = timedelta(days=1)
+TIMEOUT = timedelta(days=1)
 """For another process that lives; where one has ended, its connections or `torchrun` say so."""
 
-MEETING = timedelta(minutes=30)
+JOIN_TIMEOUT = timedelta(minutes=30)
 """Until all are there: machines load libraries at different speeds."""
 
-PAUSE = 0.02
-"""Seconds between two looks whether something was told."""
+POLL_SECONDS = 0.02
+"""Between two looks whether a message is there."""
 
-PIECE = 2**22
+CHUNK_BYTES = 2**22
 """Bytes: the store takes 8 MiB at once."""
 
 FAILED = "failed"
@@ -66,18 +66,18 @@ class World:
         """Tells whether this is the process that speaks and keeps the journal."""
         return self.rank == 0
 
-    def share(self, total: int) -> slice:
+    def shard(self, total: int) -> slice:
         """Returns which of `total` things are this process's; every one is exactly one's.
 
         Example:
-            >>> [World(rank, 3).share(8) for rank in range(3)]
+            >>> [World(rank, 3).shard(8) for rank in range(3)]
             [slice(0, 3, None), slice(3, 6, None), slice(6, 8, None)]
         """
         least, rest = divmod(total, self.size)
         start = self.rank * least + min(self.rank, rest)
         return slice(start, start + least + (self.rank < rest))
 
-    def told(self, message: bytes = b"") -> bytes:
+    def broadcast(self, message: bytes = b"") -> bytes:
         """Returns what the main process passes; the others wait for it.
 
         All processes call this equally often, in the same order.
@@ -89,12 +89,12 @@ class World:
             return message
         key = f"told/{next(self._messages)}"
         if self.main:
-            pieces = [message[n : n + PIECE] for n in range(0, len(message), PIECE)]
-            for n, piece in enumerate(pieces):
-                self.post(f"{key}/{n}", piece)
-            self.post(key, str(len(pieces)).encode())
+            chunks = [message[n : n + CHUNK_BYTES] for n in range(0, len(message), CHUNK_BYTES)]
+            for n, chunk in enumerate(chunks):
+                self.send(f"{key}/{n}", chunk)
+            self.send(key, str(len(chunks)).encode())
             return message
-        return b"".join(self.heard(f"{key}/{n}") for n in range(int(self.heard(key))))
+        return b"".join(self.wait_for(f"{key}/{n}") for n in range(int(self.wait_for(key))))
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
@@ -107,10 +107,10 @@ class World:
         """
         key = f"first/{next(self._messages)}" if self.size > 1 else ""
         if not self.main:
-            self.heard(key)
+            self.wait_for(key)
         yield
         if key and self.main:
-            self.post(key, b"")
+            self.send(key, b"")
 
     def dismiss(self) -> None:
         """Makes the main process wait until the others need it no more.
@@ -119,40 +119,40 @@ class World:
             PeerError: If another process has ended before its time.
         """
         if not self.main:
-            self.post(f"dismissed/{self.rank}", b"")
+            self.send(f"dismissed/{self.rank}", b"")
             return
         for rank in range(1, self.size):
-            self.heard(f"dismissed/{rank}")
+            self.wait_for(f"dismissed/{rank}")
 
     def take(self, queue: str) -> int:
         """Returns 0, 1, 2 ...: each number once, whichever process asks."""
-        with _peers():
+        with _peer_errors():
             return int(self.store.add(f"queue/{queue}", 1)) - 1
 
-    def post(self, key: str, message: bytes) -> None:
-        """Leaves a message for `heard`."""
-        with _peers():
+    def send(self, key: str, message: bytes) -> None:
+        """Leaves a message for `wait_for`."""
+        with _peer_errors():
             self.store.set(key, message)
 
-    def heard(self, key: str) -> bytes:
+    def wait_for(self, key: str) -> bytes:
         """Waits for a message and returns it.
 
         Raises:
             PeerError: If another process has ended.
         """
-        while not self.is_posted(key):
-            if self.is_posted(FAILED):
-                raise _ended()
-            time.sleep(PAUSE)  # not a wait inside the store, which no signal would interrupt
-        with _peers():
+        while not self.is_sent(key):
+            if self.is_sent(FAILED):
+                raise _peer_ended()
+            time.sleep(POLL_SECONDS)  # the store would wait, too, and no signal interrupt it
+        with _peer_errors():
             return bytes(self.store.get(key))
 
-    def is_posted(self, key: str) -> bool:
-        """Tells whether `heard` would return at once."""
-        with _peers():
+    def is_sent(self, key: str) -> bool:
+        """Tells whether `wait_for` would return at once."""
+        with _peer_errors():
             return bool(self.store.check([key]))
 
-    def add_up(self, tensors: Sequence["Tensor"]) -> None:
+    def all_reduce(self, tensors: Sequence["Tensor"]) -> None:
         """Replaces tensors by their sums over all processes, which have the same bits in each.
 
         Args:
@@ -167,19 +167,19 @@ class World:
         from torch import distributed
 
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        with _peers():
+        with _peer_errors():
             distributed.all_reduce(flat)
         parts = flat.split([tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view(tensor.shape))
 
-    def any(self, wish: bool) -> bool:
-        """Tells whether a process has the wish.
+    def any(self, condition: bool) -> bool:
+        """Tells whether the condition holds in a process.
 
         Raises:
             PeerError: If another process has ended.
         """
-        return wish if self.size == 1 else self.total(wish) > 0
+        return condition if self.size == 1 else self.total(condition) > 0
 
     def total(self, number: float | int) -> float | int:
         """Returns the sum over all processes, in double precision.
@@ -192,7 +192,7 @@ class World:
         import torch
 
         sums = torch.tensor([number], dtype=torch.float64)  # on the CPU: no GPU has to wait
-        self.add_up([sums])
+        self.all_reduce([sums])
         return float(sums)
 
 
@@ -206,8 +206,8 @@ def launched(environment: Mapping[str, str] = os.environ) -> World:
         environment: Variables as `torchrun` sets them.
 
     Example:
-        >>> told = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4"}
-        >>> world = launched(told | {"MASTER_ADDR": "node", "MASTER_PORT": "29500"})
+        >>> variables = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4"}
+        >>> world = launched(variables | {"MASTER_ADDR": "node", "MASTER_PORT": "29500"})
         >>> world.rank, world.size, world.local
         (3, 4, 1)
     """
@@ -219,12 +219,12 @@ def launched(environment: Mapping[str, str] = os.environ) -> World:
     return World(int(rank), int(size), int(local)) if int(size) > 1 else ALONE
 
 
-def own_device(wanted: str, world: World) -> str:
+def device_for(wanted: str, world: World) -> str:
     """Returns the device of this process: where there are GPUs, each has one of its own.
 
     Args:
         wanted: auto, cpu, cuda or cuda:N.
-        world: The place of this process.
+        world: The processes that share the task, and the place of this one among them.
 
     Raises:
         DeviceError: If one GPU was named for all of them, or there are too few.
@@ -264,22 +264,22 @@ def joined(world: World, *, device: str = "") -> Iterator[World]:
     from torch.distributed import destroy_process_group
     from torch.distributed.rendezvous import rendezvous
 
-    with _peers():
+    with _peer_errors():
         store, _, _ = next(rendezvous("env://", world.rank, world.size))
-        team = replace(world, store=_met(world, store), _messages=count())
+        team = replace(world, store=_fresh_store(world, store), _messages=count())
     try:
         if device:
             _form_group(team, device)
         yield team
     except BaseException:
         with suppress(PeerError):
-            team.post(FAILED, b"")
+            team.send(FAILED, b"")
         raise
     if device:
         destroy_process_group()
 
 
-def _met(world: World, store: Any) -> Any:
+def _fresh_store(world: World, store: Any) -> Any:
     """Returns a part of the store that is for those alone who are together now.
 
     After a restart the store still holds what was said before it, the addresses of processes that
@@ -288,12 +288,12 @@ def _met(world: World, store: Any) -> Any:
     """
     from torch.distributed.distributed_c10d import PrefixStore
 
-    word, until = uuid4().hex, time.monotonic() + MEETING.total_seconds()
+    word, deadline = uuid4().hex, time.monotonic() + JOIN_TIMEOUT.total_seconds()
     if world.main:
         store.set("part", word)
         for rank in range(1, world.size):
             while not store.check([f"{word}/{rank}/word"]):
-                _wait(until)
+                _wait(deadline)
             store.set(f"{word}/{rank}/repeated", store.get(f"{word}/{rank}/word"))
         return PrefixStore(word, store)
 
@@ -304,16 +304,16 @@ def _met(world: World, store: Any) -> Any:
             key = f"{name}/{world.rank}/repeated"
             if store.check([key]) and store.get(key).decode() == word:
                 return PrefixStore(name, store)
-        _wait(until)
+        _wait(deadline)
 
 
-def _wait(until: float) -> None:
-    if time.monotonic() > until:
+def _wait(deadline: float) -> None:
+    if time.monotonic() > deadline:
         raise PeerError(
             "not all processes of this run have come together",
             hint="start as many as torchrun was told, on machines that can reach the first one",
         )
-    time.sleep(PAUSE)
+    time.sleep(POLL_SECONDS)
 
 
 def _form_group(world: World, device: str) -> None:
@@ -324,22 +324,22 @@ def _form_group(world: World, device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    with _peers():
+    with _peer_errors():
         distributed.init_process_group(
-            backend, store=world.store, rank=world.rank, world_size=world.size, timeout=PATIENCE
+            backend, store=world.store, rank=world.rank, world_size=world.size, timeout=TIMEOUT
         )
 
 
 @contextmanager
-def _peers() -> Iterator[None]:
+def _peer_errors() -> Iterator[None]:
     """Turns what torch raises when another process is gone into an error of ours."""
     try:
         yield
     except RuntimeError as error:
-        raise _ended() from error
+        raise _peer_ended() from error
 
 
-def _ended() -> PeerError:
+def _peer_ended() -> PeerError:
     return PeerError(
         "another process of this run has ended",
         hint="see what it said; then run the same command again, which goes on",

@@ -19,12 +19,12 @@ from mriimpute.errors import ResourceError
 __all__ = [
     "Memory",
     "available_bytes",
+    "format_bytes",
     "is_shortage",
     "keep_freed_memory",
     "main_memory",
-    "require_room",
-    "shortage_told",
-    "sized",
+    "require_memory",
+    "shortage_as_error",
 ]
 
 UNLIMITED = 2**60
@@ -36,7 +36,7 @@ kept, larger images are handed back. Where these were kept, too, holes between t
 nothing else took a third of the memory of a head of 34 million voxels.
 """
 
-SIGNS = (
+SHORTAGE_WORDS = (
     "DefaultCPUAllocator",
     "could not create a primitive",
     "not enough memory",
@@ -90,8 +90,8 @@ def main_memory(root: Path = Path("/")) -> Memory:
     machine = _table(root / "proc/meminfo", unit=1024)
     groups = list(_groups(root))
     limits = [limit for limit, _ in groups]
-    rooms = [machine.get("MemAvailable"), *(room for _, room in groups), _room_of_process(root)]
-    known = [room for room in rooms if room is not None]
+    free = [machine.get("MemAvailable"), *(left for _, left in groups), _left_by_ulimit(root)]
+    known = [count for count in free if count is not None]
     return Memory(
         total=machine.get("MemTotal"),
         available=max(min(known), 0) if known else None,
@@ -114,26 +114,26 @@ def available_bytes(device: str) -> int | None:
     return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
-def require_room(need: int, room: int | None, *, what: str) -> None:
+def require_memory(needed: int, free: int | None, *, what: str) -> None:
     """Stops before more memory is asked for than there is.
 
     Args:
-        need: Bytes.
-        room: Bytes that may be taken, see `available_bytes`; None where nobody knows.
-        what: Needs it, for messages.
+        needed: Bytes.
+        free: Bytes that may be taken, see `available_bytes`; None where nobody knows.
+        what: Needs it, such as the name of a scan; for messages.
 
     Raises:
         ResourceError: If it is too much.
     """
-    if room is not None and need > room:
+    if free is not None and needed > free:
         raise ResourceError(
-            f"{what}: needs about {sized(need)} of memory, {sized(room)} are free",
+            f"{what}: needs about {format_bytes(needed)} of memory, {format_bytes(free)} are free",
             hint="close other programs, use a machine with more memory, or a larger --spacing",
         )
 
 
 @contextmanager
-def shortage_told(what: str) -> Iterator[None]:
+def shortage_as_error(what: str) -> Iterator[None]:
     """Turns an allocation that fails inside the block into an error about `what`.
 
     Raises:
@@ -159,14 +159,14 @@ def is_shortage(error: BaseException) -> bool:
         >>> is_shortage(RuntimeError("shapes differ"))
         False
     """
-    return isinstance(error, MemoryError) or any(sign in str(error) for sign in SIGNS)
+    return isinstance(error, MemoryError) or any(words in str(error) for words in SHORTAGE_WORDS)
 
 
-def sized(count: int) -> str:
+def format_bytes(count: int) -> str:
     """Returns a number of bytes as people write it.
 
     Example:
-        >>> sized(7 * 2**29), sized(2**20)
+        >>> format_bytes(7 * 2**29), format_bytes(2**20)
         ('3.5 GiB', '1 MiB')
     """
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
@@ -179,7 +179,7 @@ def _of_gpu(error: BaseException) -> bool:
 
 
 def _groups(root: Path) -> Iterator[tuple[int, int]]:
-    """Yields limit and room of every control group that this process is in and that has one."""
+    """Yields limit and free bytes of every control group of this process that has a limit."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, name = line.split(":", 2)
         if not controllers:
@@ -199,7 +199,7 @@ def _groups(root: Path) -> Iterator[tuple[int, int]]:
                 break
 
 
-def _room_of_process(root: Path) -> int | None:
+def _left_by_ulimit(root: Path) -> int | None:
     """Returns what `ulimit -v` leaves; None where it sets no limit."""
     if os.name != "posix":
         return None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mriimpute.config import assign, dump, merge, parse, read_toml
 from mriimpute.errors import ConfigError
+from mriimpute.train.folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,8 +65,23 @@ def test_numpy_numbers_are_dumped_as_numbers() -> None:
 
 
 def test_a_value_that_toml_cannot_hold_is_refused() -> None:
-    with pytest.raises(ValueError, match="TOML holds no object"):
+    with pytest.raises(TypeError, match="not TOML serializable"):
         dump({"thing": object()})
+
+
+def test_a_run_goes_on_whoever_formatted_its_settings(tmp_path: Path) -> None:
+    settings = {"name": "a", "seed": 1, "model": {"patch": [8, 8, 8], "scale": 1e-5, "on": True}}
+    folder = RunFolder(tmp_path / "run")
+    folder.open(settings, overwrite=False)
+    folder.checkpoint.touch()
+    folder.settings.write_text(
+        'seed = 1\nname = "a"\n\n[model]\npatch = [8, 8, 8]\nscale = 1e-05\non = true\n'
+    )
+
+    folder.open(settings, overwrite=False)
+
+    with pytest.raises(ConfigError, match=r"was begun with model.scale = 1e-05"):
+        folder.open({**settings, "model": {**settings["model"], "scale": 2e-5}}, overwrite=False)
 
 
 def test_unknown_key_names_the_nearest_known_one() -> None:

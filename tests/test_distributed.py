@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as some
 from torch.distributed import HashStore
 
-from mriimpute.distributed import ALONE, FAILED, PIECE, World, _met, joined, launched, own_device
+from mriimpute.distributed import (
+    ALONE,
+    CHUNK_BYTES,
+    FAILED,
+    World,
+    _fresh_store,
+    device_for,
+    joined,
+    launched,
+)
 from mriimpute.errors import DeviceError, PeerError
 
 TORCHRUN = {
@@ -38,7 +47,7 @@ def together(*jobs: Callable[[World], Any]) -> list[Any]:
 def test_everything_is_the_share_of_exactly_one_process(size: int, total: int) -> None:
     things = list(range(total))
 
-    shares = [things[World(rank, size).share(total)] for rank in range(size)]
+    shares = [things[World(rank, size).shard(total)] for rank in range(size)]
 
     assert [thing for share in shares for thing in share] == things
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
@@ -54,14 +63,14 @@ def test_process_without_a_launcher_is_alone(changed: dict[str, str | None]) -> 
     assert launched(TORCHRUN).size == 4
 
 
-@pytest.mark.parametrize("size", [0, 1, PIECE, 2 * PIECE + 3])
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, 2 * CHUNK_BYTES + 3])
 def test_all_get_what_the_main_process_tells(size: int) -> None:
     message = bytes(n % 251 for n in range(size))
 
     def listen(world: World) -> bytes:
-        return world.told()
+        return world.broadcast()
 
-    heard = together(lambda world: world.told(message), listen, listen)
+    heard = together(lambda world: world.broadcast(message), listen, listen)
 
     assert heard == [message] * 3
 
@@ -103,7 +112,7 @@ def test_after_a_restart_nobody_hears_what_was_said_before_it() -> None:
 
     def meet(rank: int, seconds: float, turn: int) -> int:
         time.sleep(seconds)
-        part = _met(World(rank, 2), store)
+        part = _fresh_store(World(rank, 2), store)
         if rank == 0:
             part.set("turn", str(turn))
         return int(part.get("turn"))
@@ -115,11 +124,11 @@ def test_after_a_restart_nobody_hears_what_was_said_before_it() -> None:
 
 def test_who_waits_hears_of_a_process_that_failed() -> None:
     def fail(world: World) -> None:
-        world.post(FAILED, b"")
+        world.send(FAILED, b"")
 
     def wait(world: World) -> None:
         with pytest.raises(PeerError, match="another process of this run has ended"):
-            world.told()
+            world.broadcast()
 
     together(fail, wait)
 
@@ -130,18 +139,18 @@ def test_a_store_that_is_gone_is_an_error_of_ours() -> None:
             raise torch.distributed.DistNetworkError("Broken pipe")
 
     with pytest.raises(PeerError, match="another process of this run has ended"):
-        World(1, 2, 1, Gone()).told()
+        World(1, 2, 1, Gone()).broadcast()
 
 
 def test_alone_nothing_is_added_waited_for_or_joined() -> None:
     x = torch.tensor([1.0, float("nan")])
 
     with joined(ALONE, device="cpu") as world, world.main_first():
-        world.add_up([x])
+        world.all_reduce([x])
         world.dismiss()
 
     assert world is ALONE
-    assert (world.told(b"x"), world.total(3), world.any(wish=True)) == (b"x", 3, True)
+    assert (world.broadcast(b"x"), world.total(3), world.any(condition=True)) == (b"x", 3, True)
     assert x[0] == 1
     assert not torch.distributed.is_initialized()
 
@@ -162,8 +171,8 @@ def test_each_process_of_a_machine_has_a_gpu_of_its_own(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
 
-    assert own_device(wanted, World(3, 4, 1)) == own
-    assert own_device(wanted, ALONE) == wanted
+    assert device_for(wanted, World(3, 4, 1)) == own
+    assert device_for(wanted, ALONE) == wanted
 
 
 def test_too_few_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,11 +180,11 @@ def test_too_few_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
 
     with pytest.raises(DeviceError, match="1 GPUs, and 2 processes") as failure:
-        own_device("auto", World(3, 4, 1))
+        device_for("auto", World(3, 4, 1))
 
     assert "--nproc-per-node 1" in failure.value.hint
 
 
 def test_one_gpu_for_several_processes_is_refused() -> None:
     with pytest.raises(DeviceError, match="4 processes cannot share cuda:2"):
-        own_device("cuda:2", World(3, 4, 1))
+        device_for("cuda:2", World(3, 4, 1))

@@ -10,7 +10,13 @@ import pytest
 import torch
 
 from mriimpute.errors import ResourceError
-from mriimpute.memory import available_bytes, is_shortage, main_memory, require_room, shortage_told
+from mriimpute.memory import (
+    available_bytes,
+    is_shortage,
+    main_memory,
+    require_memory,
+    shortage_as_error,
+)
 
 GIB = 2**30
 
@@ -144,11 +150,11 @@ def test_a_gpu_leaves_what_is_free_and_what_torch_holds_unused(
 
 
 def test_more_than_there_is_is_refused_with_both_numbers() -> None:
-    require_room(GIB, GIB, what="x.nii")
-    require_room(GIB, None, what="x.nii")
+    require_memory(GIB, GIB, what="x.nii")
+    require_memory(GIB, None, what="x.nii")
 
     with pytest.raises(ResourceError, match=r"x.nii: needs about 3.0 GiB .* 1.0 GiB are free"):
-        require_room(3 * GIB, GIB, what="x.nii")
+        require_memory(3 * GIB, GIB, what="x.nii")
 
 
 SHORTAGES = [
@@ -164,7 +170,7 @@ SHORTAGES = [
 @pytest.mark.parametrize("error", SHORTAGES, ids=str)
 def test_every_library_s_shortage_is_known(error: Exception) -> None:
     with pytest.raises(ResourceError, match=r"scan.nii: out of memory on the [CG]PU") as failure:  # noqa: SIM117
-        with shortage_told("scan.nii"):
+        with shortage_as_error("scan.nii"):
             raise error
 
     assert ("GPU" in str(failure.value)) == ("CUD" in str(error))
@@ -173,7 +179,7 @@ def test_every_library_s_shortage_is_known(error: Exception) -> None:
 def test_other_errors_pass_through() -> None:
     assert not is_shortage(RuntimeError("shapes differ"))
 
-    with pytest.raises(RuntimeError, match="shapes differ"), shortage_told("scan.nii"):
+    with pytest.raises(RuntimeError, match="shapes differ"), shortage_as_error("scan.nii"):
         raise RuntimeError("shapes differ")
 
 

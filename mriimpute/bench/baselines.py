@@ -86,7 +86,7 @@ def prior(wanted: Shape, device: str, *, steps: int, repeats: int) -> Prior:
 
 
 def simpleitk(wanted: Shape, *, repeats: int, budget: float) -> Timing:
-    """Returns the seconds of resampling the slices onto the fine grid with cubic B-splines."""
+    """Returns the seconds of resampling the slices onto the target grid with cubic B-splines."""
     import SimpleITK as sitk  # noqa: N813 - its documented alias
 
     sparse = sparse_head(wanted)

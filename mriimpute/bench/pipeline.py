@@ -15,8 +15,9 @@ from mriimpute.bench.arithmetic import Counted, counted
 from mriimpute.bench.floor import OPERATIONS, Convolutions, convolution_rate
 from mriimpute.bench.phantom import TINY, Shape, fine_shape, write_head
 from mriimpute.bench.timing import Memory, Timing, resident_bytes, settled
-from mriimpute.impute.case import Request, impute_case
-from mriimpute.impute.jobs import Case
+from mriimpute.impute.jobs import Job
+from mriimpute.impute.request import Request
+from mriimpute.impute.scan import impute_scan
 from mriimpute.methods.base import Imputer
 from mriimpute.methods.registry import DEFAULT, identity, load_imputer
 from mriimpute.stopwatch import listening
@@ -113,13 +114,13 @@ def run_pipeline(
 
 
 def _run(scan: Path, imputer: Imputer, draws: int) -> Callable[[], Path]:
-    case = Case(scan, scan.parent / "out")
+    case = Job(scan, scan.parent / "out")
     request = Request(model=identity(DEFAULT), samples=draws)
 
     def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
         return dict(facts)
 
-    return lambda: impute_case(case, imputer, request, record=plain, overwrite=True)
+    return lambda: impute_scan(case, imputer, request, record=plain, overwrite=True)
 
 
 def _heard(run: Callable[[], object], device: str) -> tuple[float, dict[str, float]]:

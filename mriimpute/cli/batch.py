@@ -1,4 +1,4 @@
-"""Working through many scans: one that fails is told and left behind."""
+"""Working through many scans: one that fails is reported and left behind."""
 
 import traceback
 from typing import TYPE_CHECKING
@@ -11,12 +11,12 @@ from mriimpute.cli.run import Run
 
 if TYPE_CHECKING:
     from mriimpute.impute.batch import Batch
-    from mriimpute.impute.jobs import Case
+    from mriimpute.impute.jobs import Job
 
 __all__ = ["work_through"]
 
-LONGEST_TABLE = 100
-"""Rows; of a longer one only those that need someone to look."""
+MAX_TABLE_ROWS = 100
+"""Of a longer table only the failures are shown."""
 
 
 def work_through(run: Run, batch: "Batch") -> None:
@@ -27,16 +27,15 @@ def work_through(run: Run, batch: "Batch") -> None:
     Raises:
         typer.Exit: With status 1, if some scan failed.
     """
-    skipped = len(batch.cases) - len(batch.left)
-    if skipped and not run.quiet:
-        typer.echo(f"{skipped} of {len(batch.cases)} were done before", err=True)
-    for case, ended in run.track(batch.turns(), total=len(batch.left), label="scans"):
+    if not run.quiet:
+        _show_skipped(batch)
+    for job, ended in run.track(batch.turns(), total=len(batch.left), label="scans"):
         if ended is None:
-            _impute(run, batch, case)
+            _impute(run, batch, job)
         elif ended.status == "failed":
             say(ended.problem, ended.hint)
         else:
-            typer.echo(case.file("mean"))
+            typer.echo(job.file("mean"))
     if not run.world.main:
         return
     if not run.quiet:
@@ -44,34 +43,42 @@ def work_through(run: Run, batch: "Batch") -> None:
 
     failed = batch.failed
     if failed:
-        if len(batch.cases) > 1:
+        if len(batch.jobs) > 1:
             typer.echo(
-                f"failed: {len(failed)} of {len(batch.cases)}: {', '.join(failed)}", err=True
+                f"failed: {len(failed)} of {len(batch.jobs)}: {', '.join(failed)}", err=True
             )
         raise typer.Exit(1)
 
 
-def _impute(run: Run, batch: "Batch", case: "Case") -> None:
-    told = None
+def _show_skipped(batch: "Batch") -> None:
+    skipped = len(batch.jobs) - len(batch.left)
+    if skipped and len(batch.jobs) == 1:
+        typer.echo(f"{batch.jobs[0].file('mean')} was made before, as it is asked for", err=True)
+    elif skipped:
+        typer.echo(f"{skipped} of {len(batch.jobs)} were done before", err=True)
+
+
+def _impute(run: Run, batch: "Batch", job: "Job") -> None:
+    failure = None
     try:
-        mean = batch.impute(case)
+        mean = batch.impute(job)
         if run.world.main:
             typer.echo(mean)
     except Exception as error:  # whatever is wrong with one scan, the others are imputed
         if "--debug" in run.command_line:
             traceback.print_exception(error)
-        told = tell(error) if run.world.main else message(error)
-    if told:  # the error is gone, and with it the images that its traceback held
-        batch.fail(case, *told)
+        failure = tell(error) if run.world.main else message(error)
+    if failure:  # the error is gone, and with it the images that its traceback held
+        batch.fail(job, *failure)
 
 
 def _summarise(run: Run, batch: "Batch") -> None:
     from mriimpute.impute.bids import NOTICE
 
     rows = batch.rows()
-    if len(rows) > LONGEST_TABLE:
+    if len(rows) > MAX_TABLE_ROWS:
         rows = [row for row in rows if row[1] == "failed"]
-    if len(batch.cases) > 1 and rows:
+    if len(batch.jobs) > 1 and rows:
         show_table(("scan", "status", "seconds", "problem"), rows, left=4, err=True)
     if batch.report.count("done"):
         typer.echo(NOTICE, err=True)

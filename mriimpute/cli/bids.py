@@ -46,7 +46,7 @@ def translated(words: list[str]) -> list[str]:
         line += ["--bids-filter-file", str(given.bids_filter_file)]
     if given.n_cpus:
         line += ["--threads", str(given.n_cpus)]
-    return [*line, "--resume", *others] if "--overwrite" not in others else [*line, *others]
+    return [*line, *others]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -58,11 +58,11 @@ def doctor(
 
 
 def _cells(check: "Check") -> list[str]:
-    from mriimpute.memory import sized
+    from mriimpute.memory import format_bytes
 
     in_bytes = check.unit == "bytes"
     measured, limit = (
-        "" if x is None else sized(int(x)) if in_bytes else f"{x:.2g}"
+        "" if x is None else format_bytes(int(x)) if in_bytes else f"{x:.2g}"
         for x in (check.measured, check.limit)
     )
     unit = "at least" if in_bytes else check.unit
@@ -84,11 +84,11 @@ def _line(values: dict[str, Any]) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
-    from mriimpute.memory import sized
+    from mriimpute.memory import format_bytes
 
     name = name.replace("_", " ")
     if value is None:
         return f"{name.removesuffix(' bytes')} none"
     if name.endswith(" bytes"):
-        return f"{name.removesuffix(' bytes')} {sized(value)}"
+        return f"{name.removesuffix(' bytes')} {format_bytes(value)}"
     return f"{name} {' '.join(value) if isinstance(value, list) else value}"

@@ -10,7 +10,7 @@ import typer
 from mriimpute.cli.app import command
 from mriimpute.cli.batch import work_through
 from mriimpute.cli.run import Run
-from mriimpute.cli.variadic import Spread
+from mriimpute.cli.variadic import VariadicCommand
 from mriimpute.device import TILE
 from mriimpute.errors import ConfigError
 
@@ -20,7 +20,7 @@ SCAN, RESULT, WORK = "What the scan is", "What is written", "How it is computed"
 BATCH = "Many scans"
 
 
-@command(cls=Spread)
+@command(cls=VariadicCommand)
 def impute(
     run: Run,
     scans: Annotated[
@@ -102,10 +102,6 @@ def impute(
             help="template: the common 1 mm grid, by an affine; voxels are resampled.",
         ),
     ] = "native",
-    keep_observed: Annotated[
-        bool,
-        typer.Option(rich_help_panel=RESULT, help="Acquired voxels come back bit for bit."),
-    ] = True,
     page: Annotated[
         bool,
         typer.Option(
@@ -164,7 +160,9 @@ def impute(
     part: Annotated[
         str,
         typer.Option(
-            metavar="I/N", rich_help_panel=BATCH, help="Of N jobs that share the scans, job I."
+            metavar="I/N",
+            rich_help_panel=BATCH,
+            help="Of N parts of the scans, do part I: for array jobs.",
         ),
     ] = "1/1",
     report: Annotated[
@@ -175,17 +173,10 @@ def impute(
             help="Where to keep what became of each scan; written anew after each.",
         ),
     ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            rich_help_panel=BATCH,
-            help="Go on where an earlier call stopped. Several scans do so anyway; with this, "
-            "one that was done before is no error either.",
-        ),
-    ] = False,
 ) -> None:
     """Fill the slices that a scan skipped: conditional mean, uncertainty, posterior draws.
+
+    Acquired voxels come back bit for bit. What an earlier call has done the same way is skipped.
 
     Results are named like the file or folder that they are made of: keep names of patients out of
     those. Nothing else of a header or a path is passed on.
@@ -196,18 +187,16 @@ def impute(
     """
     from mriimpute.distributed import joined
     from mriimpute.impute.batch import Batch, Part
-    from mriimpute.impute.case import Request, require_draws
-    from mriimpute.impute.jobs import plan
-    from mriimpute.impute.sources import protect
+    from mriimpute.impute.jobs import plan_jobs
+    from mriimpute.impute.request import Request, require_draws
+    from mriimpute.impute.sources import protect_inputs
     from mriimpute.io.bids import Selection, read_queries
     from mriimpute.methods.registry import FITTED, METHODS, identity, load_imputer
 
     if dicom_identity and not dicom_out:
         raise typer.BadParameter("--dicom-identity needs --dicom-out")
-    if resume and run.overwrite:
-        raise typer.BadParameter("--resume keeps results that --overwrite would replace")
     try:
-        mine = Part.parse(part)
+        wanted_part = Part.parse(part)
     except ConfigError as error:
         raise typer.BadParameter(str(error), param_hint="--part") from error
     selection = Selection(
@@ -217,11 +206,11 @@ def impute(
     )
     with joined(run.world) as world:
         with world.main_first():
-            cases = plan(
+            jobs = plan_jobs(
                 scans, out, split=split, space=space, selection=selection, observed=observed
             )
             if report:
-                protect(scans, [case.scan for case in cases], [report])
+                protect_inputs(scans, [job.scan for job in jobs], [report])
             request = Request(
                 model=identity(model),
                 samples=samples,
@@ -229,7 +218,6 @@ def impute(
                 spacing_mm=spacing,
                 observed=observed,
                 tile=tile,
-                keep_observed=keep_observed,
                 thickness_mm=_thickness(thickness),
                 adapt=adapt,
                 form=xform,
@@ -246,13 +234,12 @@ def impute(
 
                 write_page = partial(write_scan_page, request=request)
             batch = Batch(
-                cases,
+                jobs,
                 request,
                 imputer,
                 record=lambda facts: run.record(settings=facts, device=imputer.device),
                 overwrite=run.overwrite,
-                resume=resume,
-                part=mine,
+                part=wanted_part,
                 file=report,
                 page=write_page,
                 world=world,

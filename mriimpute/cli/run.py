@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from mriimpute.device import choose_device
-from mriimpute.distributed import ALONE, World, own_device
+from mriimpute.distributed import ALONE, World, device_for
 from mriimpute.progress import Track, silent
 from mriimpute.workers import THREAD_VARIABLES
 
@@ -54,7 +54,7 @@ class Run:
         Raises:
             DeviceError: If the device that was asked for is not there.
         """
-        return choose_device(own_device(self.wanted_device, self.world))
+        return choose_device(device_for(self.wanted_device, self.world))
 
     def record(
         self,

@@ -5,18 +5,18 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-__all__ = ["Spread", "spread"]
+__all__ = ["VariadicCommand", "repeat_options"]
 
-SEVERAL = ("--participant-label", "--session-id")
+VARIADIC = ("--participant-label", "--session-id")
 
 
-def spread(words: Sequence[str], options: Sequence[str] = SEVERAL) -> list[str]:
+def repeat_options(words: Sequence[str], options: Sequence[str] = VARIADIC) -> list[str]:
     """Returns the words with such an option repeated before each of its values.
 
     Its values end at the next word that begins with `-`.
 
     Example:
-        >>> spread(["bids", "--session-id", "a", "b", "-q"])
+        >>> repeat_options(["bids", "--session-id", "a", "b", "-q"])
         ['bids', '--session-id', 'a', '--session-id', 'b', '-q']
     """
     out: list[str] = []
@@ -32,9 +32,9 @@ def spread(words: Sequence[str], options: Sequence[str] = SEVERAL) -> list[str]:
     return out
 
 
-class Spread(TyperCommand):
+class VariadicCommand(TyperCommand):
     """A command whose BIDS options take several words."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parses the command line."""
-        return super().parse_args(ctx, spread(args))
+        return super().parse_args(ctx, repeat_options(args))

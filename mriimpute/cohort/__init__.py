@@ -6,22 +6,22 @@ from mriimpute.cohort.patches import PatchConfig, Patches, draw_patches, in_spac
 from mriimpute.cohort.prefetch import prefetched
 from mriimpute.cohort.sparse import SparseScan, read_sparse
 from mriimpute.cohort.split import Cohort, cohort, observed_beside
-from mriimpute.cohort.target_grid import FineGrid, fine_volume
+from mriimpute.cohort.target_grid import TargetGrid, to_target_grid
 
 __all__ = [
     "Cache",
     "Cohort",
-    "FineGrid",
     "Normalisation",
     "PatchConfig",
     "Patches",
     "SparseScan",
+    "TargetGrid",
     "cohort",
     "draw_patches",
-    "fine_volume",
     "in_space",
     "normalisation",
     "observed_beside",
     "prefetched",
     "read_sparse",
+    "to_target_grid",
 ]

@@ -136,7 +136,7 @@ def _cut(
 def _place(
     scan: SparseScan, config: PatchConfig, generator: np.random.Generator
 ) -> Callable[[], Voxel]:
-    """Draws what then finds an acquired voxel, as indices of the fine grid."""
+    """Draws what then finds an acquired voxel, as indices of the target grid."""
     picks = generator.integers(scan.slices.shape, size=(ATTEMPTS, 3))
     wanted = generator.random() < config.foreground
 

@@ -12,7 +12,7 @@ from typing import Literal, assert_never
 from mriimpute.cohort.cache import Cache
 from mriimpute.cohort.slices import has_room, is_shown
 from mriimpute.cohort.split import observed_beside
-from mriimpute.cohort.target_grid import fine_volume
+from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.errors import MriImputeError, ResourceError
 from mriimpute.io import read_scan
 from mriimpute.workers import begin_worker, divided_threads
@@ -64,7 +64,7 @@ def _try(path: Path) -> None:
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        fine_volume(read_scan(path, observed=observed_beside(path)))
+        to_target_grid(read_scan(path, observed=observed_beside(path)))
     finally:
         log.setLevel(level)
 

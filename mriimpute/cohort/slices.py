@@ -17,7 +17,7 @@ from mriimpute.cohort.foreground import foreground_level
 from mriimpute.cohort.normalisation import normalisation
 from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.stack import pixel_steps, slices_of
-from mriimpute.cohort.target_grid import fine_volume
+from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.geometry import find_stack
 from mriimpute.io import read_scan
 from mriimpute.volume import Volume
@@ -49,8 +49,8 @@ class SliceScan:
     Attributes:
         name: Of the file.
         slices: Normalised intensities, in memory or in a file.
-        gaps: Distances between slices that the scan has, in voxels of the fine grid; above 1.
-        steps: Pixels along x and y that are as long as one voxel of the fine grid.
+        gaps: Distances between slices that the scan has, in voxels of the target grid; above 1.
+        steps: Pixels along x and y that are as long as one voxel of the target grid.
         pixel_mm: Their size.
         foreground: Intensity that separates the head from the air around it.
         directions: In which lines may be hidden: False, lines follow each other along x and run
@@ -67,7 +67,7 @@ class SliceScan:
 
     @property
     def voxel_mm(self) -> float:
-        """Side of a voxel of the fine grid."""
+        """Side of a voxel of the target grid."""
         return self.steps[0] * self.pixel_mm[0]
 
 
@@ -78,7 +78,7 @@ def read_slices(path: Path) -> SliceScan | None:
         VolumeError: If it cannot be read or nothing is missing in it.
     """
     scan = read_scan(path, observed=observed_beside(path))
-    return acquired_slices(fine_volume(scan).volume, path.name)
+    return acquired_slices(to_target_grid(scan).volume, path.name)
 
 
 def acquired_slices(volume: Volume, name: str) -> SliceScan | None:

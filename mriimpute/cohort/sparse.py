@@ -1,7 +1,7 @@
-"""A sparse scan as it is kept: its acquired slices and where they lie on the fine grid.
+"""A sparse scan as it is kept: its acquired slices and where they lie on the target grid.
 
 Only slices are kept, in half precision: inside the intensity range its step is at most 1/2048
-of that range, and the fine grid in single precision would take twelve times the memory for gaps
+of that range, and the target grid in single precision would take twelve times the memory for gaps
 of six voxels.
 """
 
@@ -15,7 +15,7 @@ from mriimpute.cohort.entry import Mapped
 from mriimpute.cohort.foreground import foreground_level
 from mriimpute.cohort.normalisation import normalisation
 from mriimpute.cohort.split import observed_beside
-from mriimpute.cohort.target_grid import fine_volume
+from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.errors import VolumeError
 from mriimpute.geometry import find_stack
 from mriimpute.io import read_scan
@@ -32,9 +32,9 @@ class SparseScan:
         name: Of the file.
         slices: Acquired slices, stacked along `axis`, in memory or in a file; NaN where a slice
             has holes.
-        positions: Of the slices on the fine grid, increasing.
+        positions: Of the slices on the target grid, increasing.
         axis: Slice axis.
-        size: Voxels of the fine grid along `axis`.
+        size: Voxels of the target grid along `axis`.
         foreground: Intensity that separates the head from the air around it.
     """
 
@@ -47,7 +47,7 @@ class SparseScan:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Voxels of the fine grid."""
+        """Voxels of the target grid."""
         sizes = list(self.slices.shape)
         sizes[self.axis] = self.size
         return sizes[0], sizes[1], sizes[2]
@@ -55,7 +55,7 @@ class SparseScan:
     def crop(
         self, start: tuple[int, int, int], extent: tuple[int, int, int]
     ) -> Float32[np.ndarray, "i j k"]:
-        """Returns a box of the fine grid, NaN where nothing was acquired.
+        """Returns a box of the target grid, NaN where nothing was acquired.
 
         Args:
             start: Its first voxel; may lie outside of the grid, as may its end.
@@ -80,7 +80,7 @@ def read_sparse(path: Path) -> SparseScan:
         VolumeError: If it cannot be read or nothing is missing in it.
     """
     scan = read_scan(path, observed=observed_beside(path))
-    return sparse(fine_volume(scan).volume, path.name)
+    return sparse(to_target_grid(scan).volume, path.name)
 
 
 def sparse(volume: Volume, name: str) -> SparseScan:

@@ -9,34 +9,34 @@ import numpy as np
 from mriimpute.errors import ConfigError, VolumeError
 from mriimpute.geometry import refined
 from mriimpute.io import Scan
-from mriimpute.memory import available_bytes, require_room
+from mriimpute.memory import available_bytes, require_memory
 from mriimpute.volume import Volume
 
-__all__ = ["COARSE", "FineGrid", "fine_volume", "refinement", "spread"]
+__all__ = ["COARSE", "TargetGrid", "refinement", "to_target_grid", "upsample"]
 
 log = logging.getLogger(__name__)
 
 COARSE = 1.5
 """An axis is a slice axis when its spacing is this many times the mean of the other two."""
 
-LONGEST = 32767
+MAX_SLICES = 32767
 """Voxels along an axis that a NIfTI-1 header can count."""
 
-SPREAD_BYTES = 5
-"""Of a voxel: an intensity, and whether it is observed."""
+BYTES_PER_VOXEL = 5
+"""An intensity, and whether it is observed."""
 
 ROUNDING = 1e-3
 """Error of spacing ratios that went through float32 headers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FineGrid:
+class TargetGrid:
     """A scan on the grid where it is imputed.
 
     Attributes:
         volume: Slice n of the scan is slice `factor * n`; the slices between are unobserved.
         axis: Along which the grid was refined.
-        factor: Fine voxels for each voxel of the scan along `axis`; 1 where nothing was refined.
+        factor: Voxels for each voxel of the scan along `axis`; 1 where nothing was refined.
     """
 
     volume: Volume
@@ -44,15 +44,16 @@ class FineGrid:
     factor: int
 
 
-def fine_volume(scan: Scan, spacing_mm: float | None = None) -> FineGrid:
-    """Returns the scan with room for the slices that were skipped.
+def to_target_grid(scan: Scan, spacing_mm: float | None = None) -> TargetGrid:
+    """Returns the scan on its target grid, the slices that were skipped unobserved.
 
-    N slices become `factor * (N - 1) + 1`, so acquired slices lie exactly on fine ones.
+    N slices become `factor * (N - 1) + 1`, so acquired slices lie exactly on slices
+    of the target grid.
 
     Args:
         scan: As read.
-        spacing_mm: Between fine slices; None stands for the spacing inside of slices. Where it
-            does not divide the slice spacing, the nearest one that does is taken and logged.
+        spacing_mm: Between slices of the target grid; None: the spacing inside of slices. Where
+            it does not divide the slice spacing, the nearest one that does is taken and logged.
 
     Raises:
         ConfigError: If `spacing_mm` is not positive, larger than the slice spacing or absurdly
@@ -62,26 +63,26 @@ def fine_volume(scan: Scan, spacing_mm: float | None = None) -> FineGrid:
     """
     axis, factor = refinement(scan.volume, spacing_mm)
     slices = factor * (scan.volume.shape[axis] - 1) + 1
-    if slices > LONGEST:
+    if slices > MAX_SLICES:
         raise ConfigError(
-            f"{scan.path}: that would be {slices:.6g} slices, NIfTI holds {LONGEST}",
+            f"{scan.path}: that would be {slices:.6g} slices, NIfTI holds {MAX_SLICES}",
             hint="pass a larger --spacing",
         )
     if factor > 1:  # a slip in --spacing may ask for a thousand times the memory that there is
         voxels = scan.volume.data.size // scan.volume.shape[axis] * slices
-        require_room(SPREAD_BYTES * voxels, available_bytes("cpu"), what=str(scan.path))
-    volume = scan.volume if factor == 1 else spread(scan.volume, axis, factor)
+        require_memory(BYTES_PER_VOXEL * voxels, available_bytes("cpu"), what=str(scan.path))
+    volume = scan.volume if factor == 1 else upsample(scan.volume, axis, factor)
     if volume.observed.all():
         spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing_mm)
         raise VolumeError(
             f"{scan.path}: nothing to impute: voxels are {spacing} mm and none is missing",
             hint="pass --spacing for thinner slices, or --observed with the acquired voxels",
         )
-    return FineGrid(volume, axis, factor)
+    return TargetGrid(volume, axis, factor)
 
 
 def refinement(volume: Volume, spacing_mm: float | None = None) -> tuple[int, int]:
-    """Returns the axis with the largest spacing, and how many fine voxels each of its voxels gets.
+    """Returns the axis with the largest spacing, and how many voxels each of its voxels becomes.
 
     Raises:
         ConfigError: If `spacing_mm` is not positive or larger than that spacing.
@@ -109,7 +110,7 @@ def refinement(volume: Volume, spacing_mm: float | None = None) -> tuple[int, in
     return axis, factor
 
 
-def spread(volume: Volume, axis: int, factor: int) -> Volume:
+def upsample(volume: Volume, axis: int, factor: int) -> Volume:
     """Returns a volume with `factor - 1` unobserved slices between neighbours along `axis`."""
     shape = list(volume.shape)
     shape[axis] = factor * (shape[axis] - 1) + 1

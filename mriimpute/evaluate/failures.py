@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mriimpute.errors import MethodError, MriImputeError, VolumeError
 from mriimpute.evaluate.result import Row
-from mriimpute.memory import is_shortage, shortage_told
+from mriimpute.memory import is_shortage, shortage_as_error
 
 __all__ = ["Scored", "as_told", "comparable", "pair", "pairs"]
 
@@ -60,7 +60,7 @@ def as_told(error: Exception, what: str) -> MriImputeError:
     if isinstance(error, MriImputeError):
         told = type(error)(str(error), error.hint)
     elif is_shortage(error):
-        with shortage_told(what):
+        with shortage_as_error(what):
             raise error
     else:
         problem = " ".join(str(error).split())

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float32
 
 from mriimpute.cohort import normalisation, observed_beside
 from mriimpute.cohort.foreground import foreground_level
-from mriimpute.cohort.target_grid import refinement, spread
+from mriimpute.cohort.target_grid import refinement, upsample
 from mriimpute.errors import VolumeError
 from mriimpute.evaluate.protocol import LINES, SLICES
 from mriimpute.evaluate.test_case import DATA_RANGE_PERCENTILE, Exam, SparseCase
@@ -65,7 +65,7 @@ class Finer(Imputer):
 
     def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns what the method says of the voxels of `volume`."""
-        fine = spread(volume, self.axis, self.factor)
+        fine = upsample(volume, self.axis, self.factor)
         answer = self.imputer.impute(fine, seed=seed, case=case)
         some = _every(self.factor, self.axis)
         draw, std, density = answer.draw, answer.std, answer.log_density

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Int
 
-from mriimpute.cohort import fine_volume, observed_beside
+from mriimpute.cohort import observed_beside, to_target_grid
 from mriimpute.cohort.split import Split, subjects_of
 from mriimpute.errors import ConfigError, GeometryError, MriImputeError, OutputError, VolumeError
 from mriimpute.evaluate.protocol import PAPER, Protocol
@@ -135,7 +135,7 @@ def read_exam(case: Case, protocol: Protocol = PAPER, *, thickness_mm: float = 0
 
     scan = read_scan(case.scan, observed=observed_beside(case.scan))
     axis = int(np.argmax(scan.volume.spacing_mm))
-    volume = fine_volume(scan, truth.spacing_mm[axis]).volume
+    volume = to_target_grid(scan, truth.spacing_mm[axis]).volume
     part = _part(case, volume, truth)
     stack = find_stack(volume.observed)
     region = inside[part] & ~volume.observed & spanned(stack, volume.shape)
@@ -216,7 +216,7 @@ def _label_map(folder: Path, start: str, starts: Sequence[str]) -> Path | None:
 
 
 def _part(case: Case, fine: Volume, truth: Volume) -> tuple[slice, slice, slice]:
-    """Returns where the fine grid lies inside the grid of the truth.
+    """Returns where the target grid lies inside the grid of the truth.
 
     The same place, not about the same place: a score over a shifted grid would measure the shift.
     """

@@ -1,1 +1,1 @@
-"""Imputing scans: which ones, from file to files, one case or many."""
+"""Imputing scans: which ones, from file to files, one scan or many."""

@@ -1,4 +1,4 @@
-"""Many scans in one call: parts for job arrays, and what every case of a batch goes through.
+"""Many scans in one call: parts for array jobs, and what every scan of a batch goes through.
 
 Processes that share a batch take the next scan whenever they are done with one, so none waits for
 another. Every scan is imputed by one of them as by a process that is alone, to the same bytes.
@@ -13,24 +13,25 @@ from typing import Any, NamedTuple
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError, OutputError
 from mriimpute.impute.bids import describe, require_own
-from mriimpute.impute.case import Request, impute_case, is_done, plain
-from mriimpute.impute.jobs import Case
+from mriimpute.impute.jobs import Job
 from mriimpute.impute.report import Outcome, Report, Status
-from mriimpute.memory import shortage_told
+from mriimpute.impute.request import Request, is_done, recorded
+from mriimpute.impute.scan import impute_scan
+from mriimpute.memory import shortage_as_error
 from mriimpute.methods.base import Imputer
 
 __all__ = ["Batch", "Datasets", "Part", "part_of"]
 
 QUEUE, ENDED = "scans", "ended"
-"""Names under which processes take scans, and tell what became of them."""
+"""Names in the store: of the scans to take, and of their outcomes."""
 
 
 class Part(NamedTuple):
-    """Which part of a batch a job does.
+    """Which part of a batch a call does, such as one of an array of jobs.
 
     Attributes:
         number: From 1.
-        parts: How many jobs there are.
+        parts: How many there are.
     """
 
     number: int = 1
@@ -56,9 +57,9 @@ class Part(NamedTuple):
 WHOLE = Part()
 
 
-def part_of(cases: Sequence[Case], part: Part) -> list[Case]:
-    """Returns a part of the cases; every case is in exactly one, in whatever order they come."""
-    ordered = sorted(cases, key=lambda case: (case.scan.as_posix(), case.folder.as_posix()))
+def part_of(jobs: Sequence[Job], part: Part) -> list[Job]:
+    """Returns a part of the scans; every scan is in exactly one, in whatever order they come."""
+    ordered = sorted(jobs, key=lambda job: (job.scan.as_posix(), job.folder.as_posix()))
     return ordered[part.number - 1 :: part.parts]
 
 
@@ -66,7 +67,7 @@ class Datasets:
     """Describes the results of BIDS trees as datasets of their own, each once.
 
     Args:
-        cases: Of all parts.
+        jobs: Of all parts.
         samples: Number of posterior draws.
 
     Raises:
@@ -74,51 +75,50 @@ class Datasets:
             where results should go.
     """
 
-    def __init__(self, cases: Sequence[Case], *, samples: int) -> None:
+    def __init__(self, jobs: Sequence[Job], *, samples: int) -> None:
         self.samples = samples
         self.described: set[Path] = set()
-        self.cases: dict[Path, list[Case]] = {}
-        for case in cases:
-            if (root := case.dataset) is None:
+        self.jobs: dict[Path, list[Job]] = {}
+        for job in jobs:
+            if (root := job.dataset) is None:
                 continue
-            others = self.cases.setdefault(root, [])
-            if others and others[0].tree != case.tree:
+            others = self.jobs.setdefault(root, [])
+            if others and others[0].tree != job.tree:
                 raise OutputError(
-                    f"results of {others[0].tree} and {case.tree} would be one dataset, {root}",
+                    f"results of {others[0].tree} and {job.tree} would be one dataset, {root}",
                     hint="impute them in two calls with different -o",
                 )
-            others.append(case)
-        for root in self.cases:
+            others.append(job)
+        for root in self.jobs:
             require_own(root)
 
-    def describe(self, case: Case) -> None:
-        """Describes the dataset that the results of a case are in.
+    def describe(self, job: Job) -> None:
+        """Describes the dataset that the results of a scan are in.
 
         Raises:
             MriImputeError: If that cannot be written.
         """
-        root = case.dataset
-        if root is None or root in self.described or case.tree is None:
+        root = job.dataset
+        if root is None or root in self.described or job.tree is None:
             return
-        scans = [other.scan for other in self.cases[root]]
-        describe(root, case.tree, scans, samples=self.samples)
+        scans = [each.scan for each in self.jobs[root]]
+        describe(root, job.tree, scans, samples=self.samples)
         self.described.add(root)
 
 
 class Batch:
-    """The scans of one job, what to make of each, and what became of it.
+    """The scans of one call, what to make of each, and what became of it.
 
     Args:
-        cases: Of all jobs.
+        jobs: Of all parts.
         request: What to make of each scan.
         imputer: The method.
         record: Adds what decided a result to the provenance of the run.
         overwrite: Replace results that are there.
-        resume: A single scan that was done before is no error, as it is none among several.
-        part: What of the cases is this job's.
+        part: Which of them this call does.
         file: Where to keep the report, if anywhere.
-        page: Writes the page of a finished case, if one is wanted.
-        world: The processes that share this job. The main one finds out what is left to do,
+        page: Writes the page of a finished scan, if one is wanted.
+        world: The processes that share this call. The main one finds out what is left to do,
             and keeps the report.
 
     Raises:
@@ -128,116 +128,114 @@ class Batch:
 
     def __init__(
         self,
-        cases: Sequence[Case],
+        jobs: Sequence[Job],
         request: Request,
         imputer: Imputer,
         *,
         record: Callable[[Mapping[str, Any]], dict[str, Any]],
         overwrite: bool = False,
-        resume: bool = False,
         part: Part = WHOLE,
         file: Path | None = None,
-        page: Callable[[Case], object] | None = None,
+        page: Callable[[Job], object] | None = None,
         world: World = ALONE,
     ) -> None:
         self.page, self.world = page, world
-        self.cases = part_of(cases, part)
+        self.jobs = part_of(jobs, part)
         self.request, self.imputer = request, imputer
         self.record, self.overwrite = record, overwrite
-        self.datasets = Datasets(cases, samples=request.samples)
+        self.datasets = Datasets(jobs, samples=request.samples)
         self.report = Report(
-            self.cases,
-            lambda: record({"request": plain(request)}),
+            self.jobs,
+            lambda: record({"request": recorded(request)}),
             file=file if world.main else None,
             part=part,
         )
 
         left = []
         if world.main:
-            alone = len(cases) == 1 and not resume
-            left = [n for n in range(len(self.cases)) if alone or not self._is_done(n)]
-            for number in sorted(set(range(len(self.cases))) - set(left)):
-                case = self.cases[number]
-                self._add_page(case)
-                self.datasets.describe(case)
-                self.report.end(case, "skipped")
+            left = [n for n, job in enumerate(self.jobs) if overwrite or not is_done(job, request)]
+            for number in sorted(set(range(len(self.jobs))) - set(left)):
+                self._skip(self.jobs[number])
             self.report.claim(overwrite=overwrite)
-        left = json.loads(world.told(json.dumps(left).encode()))
-        self.left = [self.cases[number] for number in left]
+        left = json.loads(world.broadcast(json.dumps(left).encode()))
+        self.left = [self.jobs[number] for number in left]
 
-    def _is_done(self, number: int) -> bool:
-        return not self.overwrite and is_done(self.cases[number], self.request)
+    def _skip(self, job: Job) -> None:
+        """Notes that an earlier call has done a scan, and adds what that may have left out."""
+        self._add_page(job)
+        self.datasets.describe(job)
+        self.report.end(job, "skipped")
 
-    def turns(self) -> Iterator[tuple[Case, Outcome | None]]:
+    def turns(self) -> Iterator[tuple[Job, Outcome | None]]:
         """Yields the scans that are left: each with None, if it is to be imputed now.
 
-        The main process is told of the others' scans, too, each with its outcome.
+        The main process gets those of the others, too, each with its outcome.
 
         Raises:
             PeerError: If another process of `world` has ended.
         """
         if self.world.size == 1:
-            yield from ((case, None) for case in self.left)
+            yield from ((job, None) for job in self.left)
             return
-        heard = own = 0
+        received = taken = 0
         while (turn := self.world.take(QUEUE)) < len(self.left):
-            own += 1
+            taken += 1
             yield self.left[turn], None
-            while self.world.main and self.world.is_posted(f"{ENDED}/{heard}"):
-                yield self._hear(heard)
-                heard += 1
+            while self.world.main and self.world.is_sent(f"{ENDED}/{received}"):
+                yield self._receive(received)
+                received += 1
         if self.world.main:
-            yield from map(self._hear, range(heard, len(self.left) - own))
+            yield from map(self._receive, range(received, len(self.left) - taken))
         self.world.dismiss()
 
-    def _hear(self, number: int) -> tuple[Case, Outcome]:
-        """Notes what another process has told, and returns it."""
-        place, told = json.loads(self.world.heard(f"{ENDED}/{number}"))
-        outcome = Outcome(**{**told, "outputs": tuple(told["outputs"])})
-        self.report.note(place, outcome)
-        return self.cases[place], outcome
+    def _receive(self, number: int) -> tuple[Job, Outcome]:
+        """Notes an outcome that another process has sent, and returns it."""
+        index, values = json.loads(self.world.wait_for(f"{ENDED}/{number}"))
+        outcome = Outcome(**{**values, "outputs": tuple(values["outputs"])})
+        self.report.note(index, outcome)
+        return self.jobs[index], outcome
 
-    def _end(self, case: Case, status: Status, *, problem: str = "", hint: str = "") -> None:
-        """Notes what became of a case, or tells the main process."""
-        outcome = self.report.end(case, status, problem=problem, hint=hint)
+    def _end(self, job: Job, status: Status, *, problem: str = "", hint: str = "") -> None:
+        """Notes what became of a scan, or sends it to the main process."""
+        outcome = self.report.end(job, status, problem=problem, hint=hint)
         if not self.world.main:
-            message = json.dumps([self.cases.index(case), asdict(outcome)])
-            self.world.post(f"{ENDED}/{self.world.take(ENDED)}", message.encode())
+            message = json.dumps([self.jobs.index(job), asdict(outcome)])
+            self.world.send(f"{ENDED}/{self.world.take(ENDED)}", message.encode())
 
-    def impute(self, case: Case) -> Path:
+    def impute(self, job: Job) -> Path:
         """Imputes a scan and returns the path of the mean.
 
         Raises:
-            MriImputeError: If that fails; the caller then says so to `fail`.
+            MriImputeError: If that fails; the caller then calls `fail`.
         """
         self.report.begin()
-        with shortage_told(str(case.scan)):
-            mean = impute_case(
-                case, self.imputer, self.request, record=self.record, overwrite=self.overwrite
+        with shortage_as_error(str(job.scan)):
+            mean = impute_scan(
+                job, self.imputer, self.request, record=self.record, overwrite=self.overwrite
             )
-            self._add_page(case)
-        self.datasets.describe(case)
-        self._end(case, "done")
+            self._add_page(job)
+        self.datasets.describe(job)
+        self._end(job, "done")
         return mean
 
-    def _add_page(self, case: Case) -> None:
-        """Writes the page of a case, unless an earlier call has: imputing again removes it."""
-        if self.page is not None and not case.page.is_file():
-            self.page(case)
+    def _add_page(self, job: Job) -> None:
+        """Writes the page of a scan, unless an earlier call has: imputing again removes it."""
+        if self.page is not None and not job.page.is_file():
+            self.page(job)
 
-    def fail(self, case: Case, problem: str, hint: str) -> None:
+    def fail(self, job: Job, problem: str, hint: str) -> None:
         """Notes why a scan failed."""
-        self._end(case, "failed", problem=problem, hint=hint)
+        self._end(job, "failed", problem=problem, hint=hint)
 
     @property
     def failed(self) -> list[str]:
         """The names of the scans that failed."""
-        told = zip(self.cases, self.report.outcomes.values(), strict=True)
-        return [case.name for case, outcome in told if outcome.status == "failed"]
+        pairs = zip(self.jobs, self.report.outcomes.values(), strict=True)
+        return [job.name for job, outcome in pairs if outcome.status == "failed"]
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """Returns name, status, seconds and problem of each scan, to be looked at."""
         return [
-            (case.name, told.status, f"{told.seconds:7.1f}" if told.seconds else "", told.problem)
-            for case, told in zip(self.cases, self.report.outcomes.values(), strict=True)
+            (job.name, end.status, f"{end.seconds:7.1f}" if end.seconds else "", end.problem)
+            for job, end in zip(self.jobs, self.report.outcomes.values(), strict=True)
         ]

@@ -1,4 +1,4 @@
-"""Results as derived DICOM series, beside the images that every case writes."""
+"""Results as derived DICOM series, beside the images that every scan gets."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from mriimpute.cohort.target_grid import FineGrid
+from mriimpute.cohort.target_grid import TargetGrid
 from mriimpute.errors import ConfigError
 from mriimpute.impute.space import Write
 from mriimpute.io import Scan, stem
@@ -40,7 +40,7 @@ def require_series(scan: Scan, export: Export, *, is_native: bool) -> None:
 
 
 def with_series(
-    put: Write, scan: Scan, grid: FineGrid, export: Export, *, made_by: Mapping[str, Any]
+    put: Write, scan: Scan, grid: TargetGrid, export: Export, *, made_by: Mapping[str, Any]
 ) -> Write:
     """Returns `put`, which then also writes mean and standard deviation as DICOM series.
 

@@ -6,25 +6,31 @@ from pathlib import Path
 
 from mriimpute.cohort.split import Split, observed_beside
 from mriimpute.errors import OutputError
-from mriimpute.impute.sources import gather, protect
+from mriimpute.impute.sources import find_sources, protect_inputs
 from mriimpute.impute.space import Space
 from mriimpute.io import stem
 from mriimpute.io.bids import NAME, Selection, enclosing_dataset
 
-__all__ = ["Case", "plan"]
+__all__ = ["Job", "plan_jobs"]
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """A scan and the folder its results go to."""
+class Job:
+    """A scan and the folder its results go to.
+
+    Attributes:
+        scan: A file, a folder that holds one scan, or the address of a DICOM series.
+        folder: For results.
+        space: Where results lie.
+        below: Where `folder` lies below the folder for all results.
+        tree: The BIDS tree that the scan was found in, if in one.
+    """
 
     scan: Path
     folder: Path
     space: Space = "native"
     below: Path = Path()
-    """Where `folder` lies below the folder for all results."""
     tree: Path | None = None
-    """The BIDS tree that the scan was found in, if in one."""
 
     @property
     def name(self) -> str:
@@ -73,7 +79,7 @@ class Case:
         return self.file("report").with_name(f"{stem(self.file('report'))}.html")
 
 
-def plan(
+def plan_jobs(
     sources: Sequence[Path],
     out: Path | None,
     *,
@@ -81,15 +87,15 @@ def plan(
     space: Space = "native",
     selection: Selection | None = None,
     observed: Path | None = None,
-) -> list[Case]:
-    """Returns the cases that `sources` stand for, each once.
+) -> list[Job]:
+    """Returns the scans that `sources` stand for, each once.
 
     The results of a file go to `out`, by default to `<name>_imputed` beside it; those of a
     folder keep its structure below `out`, by default `<folder>_imputed` beside it.
 
     Args:
         sources: Files, folders, BIDS trees, lists.
-        out: Folder for results.
+        out: Folder for all results.
         split: Of folders with a `participants.tsv`, the only split to impute.
         space: Where results lie.
         selection: Of BIDS trees, the only scans to impute.
@@ -104,36 +110,36 @@ def plan(
     if out is not None and (out.is_file() or out.name.lower().endswith((".nii", ".nii.gz"))):
         raise OutputError(f"{out} is a file name", hint="pass a folder with -o")
 
-    cases: dict[Path, Case] = {}
-    for found in gather(sources, split=split, selection=selection):
+    jobs: dict[Path, Job] = {}
+    for found in find_sources(sources, split=split, selection=selection):
         folder = (out or found.default) / found.below
-        case = Case(found.scan, folder, space, found.below, found.tree)
-        other = cases.setdefault(case.file("mean"), case)
-        if other != case:
+        job = Job(found.scan, folder, space, found.below, found.tree)
+        first = jobs.setdefault(job.file("mean"), job)
+        if first != job:
             raise OutputError(
-                f"{other.scan} and {case.scan} would both write {case.file('mean')}",
+                f"{first.scan} and {job.scan} would both write {job.file('mean')}",
                 hint="impute them in two calls with different -o",
             )
-    chosen = list(cases.values())
-    marks = [observed] if observed else [observed_beside(case.scan) for case in chosen]
-    enclosing = [enclosing_dataset(case.scan) for case in chosen] if out else []
-    protect(
+    planned = list(jobs.values())
+    masks = [observed] if observed else [observed_beside(job.scan) for job in planned]
+    enclosing = [enclosing_dataset(job.scan) for job in planned] if out else []
+    protect_inputs(
         [*sources, *(tree for tree in enclosing if tree)],
-        [*(case.scan for case in chosen), *filter(None, marks)],
-        [case.file(label) for case in chosen for label in ("mean", "std", "observed")],
+        [*(job.scan for job in planned), *filter(None, masks)],
+        [job.file(label) for job in planned for label in ("mean", "std", "observed")],
     )
-    _require_apart(chosen)
-    return chosen
+    _require_separate(planned)
+    return planned
 
 
-def _require_apart(cases: Sequence[Case]) -> None:
+def _require_separate(jobs: Sequence[Job]) -> None:
     """Stops before results lie beside their scan: the next call would read one as its input.
 
     `desc-observed` beside a scan says what of it was acquired, and ours lies on a finer grid.
     """
-    for case in cases:
-        if case.scan.is_file() and case.folder.resolve() == case.scan.parent.resolve():
+    for job in jobs:
+        if job.scan.is_file() and job.folder.resolve() == job.scan.parent.resolve():
             raise OutputError(
-                f"{case.folder} holds {case.scan.name}, which is input",
+                f"{job.folder} holds {job.scan.name}, which is input",
                 hint="choose another folder with -o",
             )

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from mriimpute.errors import MriImputeError, OutputError
 from mriimpute.files import read_json, write_json
 from mriimpute.impute.bids import NOTICE
-from mriimpute.impute.jobs import Case
+from mriimpute.impute.jobs import Job
 from mriimpute.io import checksum
 
 __all__ = ["Outcome", "Report", "Status"]
@@ -24,7 +24,7 @@ KIND = "mriimpute report"
 FOLDERS = re.compile(r"(?<![^\s'\"(])\.{0,2}/(?:[^\s/'\"]+/)*")
 """The folders of a path in running text."""
 
-SHORTEST_NAME = 3
+MIN_NAME_LENGTH = 3
 """Letters: a folder called `a` names nobody, and texts are full of it."""
 
 
@@ -40,7 +40,7 @@ class Outcome:
         problem: What went wrong; folders left out.
         hint: What to do about it.
         peak_memory_mb: The most main memory the process held until then.
-        peak_gpu_memory_mb: The most memory of the GPU that tensors of this case held.
+        peak_gpu_memory_mb: The most memory of the GPU that tensors of this scan held.
     """
 
     status: Status = "waiting"
@@ -55,17 +55,17 @@ class Outcome:
 
 @dataclass(slots=True)
 class Report:
-    """Keeps the outcome of every case, and writes all to a file after each, if there is one.
+    """Keeps the outcome of every scan, and writes all to a file after each, if there is one.
 
     Attributes:
-        cases: All cases of this job.
+        jobs: All scans of this part.
         record: Returns what made the results.
         file: JSON; None for a report that is only looked at.
         part: Of a larger batch: which one, of how many.
-        outcomes: Of the cases, by their number.
+        outcomes: By the index of the job.
     """
 
-    cases: Sequence[Case]
+    jobs: Sequence[Job]
     record: Callable[[], dict[str, Any]]
     file: Path | None = None
     part: tuple[int, int] = (1, 1)
@@ -73,7 +73,7 @@ class Report:
     _started: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        self.outcomes = {number: Outcome() for number in range(len(self.cases))}
+        self.outcomes = {number: Outcome() for number in range(len(self.jobs))}
 
     def claim(self, *, overwrite: bool) -> None:
         """Makes sure that the file may be written, and writes it for the first time.
@@ -100,49 +100,49 @@ class Report:
         self._write()
 
     def begin(self) -> None:
-        """Starts the clock of a case."""
+        """Starts the clock of a scan."""
         self._started = time.monotonic()
         if cuda := _cuda():
             cuda.reset_peak_memory_stats()
 
-    def end(self, case: Case, status: Status, *, problem: str = "", hint: str = "") -> Outcome:
-        """Notes the outcome of a case, writes the file, and returns the outcome.
+    def end(self, job: Job, status: Status, *, problem: str = "", hint: str = "") -> Outcome:
+        """Notes the outcome of a scan, writes the file, and returns the outcome.
 
         Args:
-            case: One of `cases`.
+            job: One of `jobs`.
             status: What became of it.
-            problem: What went wrong.
+            problem: What went wrong; empty where nothing did.
             hint: What to do about it.
         """
-        idle = status == "skipped"
-        cuda = None if idle else _cuda()
-        results = [] if status == "failed" else case.results()
+        skipped = status == "skipped"
+        cuda = None if skipped else _cuda()
+        results = [] if status == "failed" else job.results()
         outcome = Outcome(
             status=status,
-            sha256=_checksum(case, finished=status != "failed"),
-            outputs=tuple((case.below / path.name).as_posix() for path in results),
-            seconds=0.0 if idle else round(time.monotonic() - self._started, 3),
-            problem=_without_folders(problem, case),
-            hint=_without_folders(hint, case),
-            peak_memory_mb=None if idle else _peak_memory_mb(),
+            sha256=_checksum(job, finished=status != "failed"),
+            outputs=tuple((job.below / path.name).as_posix() for path in results),
+            seconds=0.0 if skipped else round(time.monotonic() - self._started, 3),
+            problem=_without_folders(problem, job),
+            hint=_without_folders(hint, job),
+            peak_memory_mb=None if skipped else _peak_memory_mb(),
             peak_gpu_memory_mb=round(cuda.max_memory_allocated() / 2**20, 1) if cuda else None,
         )
-        self.note(self.cases.index(case), outcome)
+        self.note(self.jobs.index(job), outcome)
         return outcome
 
     def note(self, number: int, outcome: Outcome) -> None:
-        """Takes over the outcome of a case, and writes the file.
+        """Takes over the outcome of a scan, and writes the file.
 
         Args:
-            number: Of the case.
-            outcome: Of it, in whatever process.
+            number: Index of the job.
+            outcome: From whatever process.
         """
         self.outcomes[number] = outcome
         if outcome.status != "skipped":
             self._write()
 
     def count(self, status: Status) -> int:
-        """Returns how many cases have a status."""
+        """Returns how many scans have a status."""
         return sum(outcome.status == status for outcome in self.outcomes.values())
 
     def _write(self) -> None:
@@ -159,8 +159,8 @@ class Report:
             "part": list(self.part),
             **self.record(),
             "cases": [
-                {"input": case.name, **_plain(self.outcomes[number])}
-                for number, case in enumerate(self.cases)
+                {"input": job.name, **_plain(self.outcomes[number])}
+                for number, job in enumerate(self.jobs)
             ],
         }
         write_json(self.file, content)
@@ -179,23 +179,23 @@ def _plain(outcome: Outcome) -> Mapping[str, Any]:
     }
 
 
-def _checksum(case: Case, *, finished: bool) -> str:
+def _checksum(job: Job, *, finished: bool) -> str:
     try:
         if finished:  # a record tells, and no large file is read once more
-            return str(read_json(case.record)["settings"]["input"]["sha256"])
-        return checksum(case.scan)
+            return str(read_json(job.record)["settings"]["input"]["sha256"])
+        return checksum(job.scan)
     except (KeyError, OSError, MriImputeError, TypeError):
         return ""
 
 
-def _without_folders(text: str, case: Case) -> str:
+def _without_folders(text: str, job: Job) -> str:
     """Takes folders out of a message: a report travels further than a screen."""
-    for folder in (case.folder, case.scan.parent):
-        for spelled in (folder, folder.resolve()):
-            whole = rf"(?<![\w./-]){re.escape(str(spelled))}"
-            text = re.sub(f"{whole}/", "", text)
-            if len(str(spelled)) >= SHORTEST_NAME:
-                text = re.sub(rf"{whole}(?![\w.-])", "the folder", text)
+    for folder in (job.folder, job.scan.parent):
+        for path in (folder, folder.resolve()):
+            name = rf"(?<![\w./-]){re.escape(str(path))}"
+            text = re.sub(f"{name}/", "", text)
+            if len(str(path)) >= MIN_NAME_LENGTH:
+                text = re.sub(rf"{name}(?![\w.-])", "the folder", text)
     return FOLDERS.sub("", text)
 
 

@@ -10,14 +10,14 @@ from mriimpute.files import located
 from mriimpute.io import container_of, find_scans, stem
 from mriimpute.io.bids import Selection, is_dataset
 
-__all__ = ["LIST", "Found", "gather", "protect"]
+__all__ = ["LIST", "FoundScan", "find_sources", "protect_inputs"]
 
 LIST = ".txt"
 """Ending of a list of paths."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundScan:
     """A scan and how it was found.
 
     Attributes:
@@ -33,9 +33,9 @@ class Found:
     tree: Path | None = None
 
 
-def gather(
+def find_sources(
     sources: Sequence[Path], *, split: Split | None = None, selection: Selection | None = None
-) -> list[Found]:
+) -> list[FoundScan]:
     """Returns the scans that `sources` stand for.
 
     A file stands for itself, even if it is missing: a batch goes on without it. A `.txt` file
@@ -50,14 +50,16 @@ def gather(
         ConfigError: If a list cannot be read.
         VolumeError: If a folder holds no scan, or none is left.
     """
-    found = [one for source in sources for one in _found(source, split)]
+    found = [scan for source in sources for scan in _found(source, split)]
     if not selection:
         return found
-    wanted = set(selection.of([one.scan for one in found]))
-    return [one for one in found if one.scan in wanted]
+    wanted = set(selection.of([each.scan for each in found]))
+    return [each for each in found if each.scan in wanted]
 
 
-def protect(sources: Sequence[Path], inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
+def protect_inputs(
+    sources: Sequence[Path], inputs: Sequence[Path], outputs: Sequence[Path]
+) -> None:
     """Stops before a result is written over an input, or into a folder of inputs.
 
     Links are followed first: a link into a folder of inputs leads into it. A folder below
@@ -77,7 +79,7 @@ def protect(sources: Sequence[Path], inputs: Sequence[Path], outputs: Sequence[P
     for folder, place in folders.items():
         for tree in trees:
             if place.is_relative_to(tree) and not _is_derivative(place, tree):
-                raise _inside(folder, tree)
+                raise _among_inputs(folder, tree)
     # The file itself may be a link, which a rename replaces: its target is in no danger.
     for path in outputs:
         if (place := folders[path.parent] / path.name) in read:
@@ -86,24 +88,24 @@ def protect(sources: Sequence[Path], inputs: Sequence[Path], outputs: Sequence[P
             )
 
 
-def _found(source: Path, split: Split | None) -> Iterator[Found]:
+def _found(source: Path, split: Split | None) -> Iterator[FoundScan]:
     if source.suffix.lower() == LIST and source.is_file():
         for path in _listed(source):
             above = _place(path, located(source).parent)
-            for one in _found(path, split):
-                yield replace(one, below=above / one.below)
+            for found in _found(path, split):
+                yield replace(found, below=above / found.below)
         return
 
     root = located(source)
     default = root.with_name(f"{stem(root)}_imputed")
     if not container_of(source).exists():
-        yield Found(source, default)
+        yield FoundScan(source, default)
         return
     tree = source if is_dataset(source) else None
     for scan in scans_of(source, split) if split and source.is_dir() else find_scans(source):
         place = container_of(scan)
         below = place.parent.relative_to(source) if place != source and scan != source else Path()
-        yield Found(scan, default, below, tree)
+        yield FoundScan(scan, default, below, tree)
 
 
 def _place(path: Path, folder: Path) -> Path:
@@ -141,11 +143,11 @@ def _trees(source: Path) -> Iterator[Path]:
             yield from _trees(path)
 
 
-def _inside(folder: Path, tree: Path) -> OutputError:
-    other = f", or {tree / 'derivatives' / 'NAME'}" if is_dataset(tree) else ""
+def _among_inputs(folder: Path, tree: Path) -> OutputError:
+    alternative = f", or {tree / 'derivatives' / 'NAME'}" if is_dataset(tree) else ""
     return OutputError(
         f"{folder} lies in {tree}, which is input",
-        hint=f"choose a folder outside with -o{other}",
+        hint=f"choose a folder outside with -o{alternative}",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal, assert_never
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from mriimpute.cohort.target_grid import FineGrid
+from mriimpute.cohort.target_grid import TargetGrid
 from mriimpute.geometry import resample
 from mriimpute.io import Scan, write_grid, write_image
 
@@ -19,7 +19,9 @@ Image = Float32[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"]
 Write = Callable[[Path, Image], None]
 
 
-def writer(space: Space, scan: Scan, grid: FineGrid, mean: Float32[np.ndarray, "i j k"]) -> Write:
+def writer(
+    space: Space, scan: Scan, grid: TargetGrid, mean: Float32[np.ndarray, "i j k"]
+) -> Write:
     """Returns what writes an image of the imputed grid in a space.
 
     Native space is the scan's own frame and changes no voxel. Template space is the common 1 mm
@@ -39,7 +41,7 @@ def writer(space: Space, scan: Scan, grid: FineGrid, mean: Float32[np.ndarray, "
             assert_never(space)
 
 
-def _in_template(grid: FineGrid, mean: Float32[np.ndarray, "i j k"], *, name: str) -> Write:
+def _in_template(grid: TargetGrid, mean: Float32[np.ndarray, "i j k"], *, name: str) -> Write:
     from mriimpute.simulate.acquisition import Box, SimulationConfig, on_grid
     from mriimpute.simulate.registration import register
     from mriimpute.simulate.template import load_template, mni152

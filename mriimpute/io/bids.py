@@ -75,26 +75,26 @@ class Selection:
         Raises:
             VolumeError: If a label is that of no scan, or nothing is left.
         """
-        found = {scan: entities(scan) for scan in scans}
+        named = {scan: entities(scan) for scan in scans}
         for what, entity, labels in (
             ("participant", "sub", self.participants),
             ("session", "ses", self.sessions),
         ):
-            there = sorted({names[entity] for names in found.values() if entity in names})
+            there = sorted({names[entity] for names in named.values() if entity in names})
             if absent := sorted(set(_stripped(labels, entity)) - set(there)):
                 raise VolumeError(
                     f"no scan is of {what} {', '.join(absent)}",
-                    hint=f"use labels that are there: {_few(there)}"
+                    hint=f"use labels that are there: {_shortened(there)}"
                     if there
                     else f"pass a BIDS tree, where names of files hold {entity}-LABEL",
                 )
-        chosen = [scan for scan, names in found.items() if self._wants(names)]
-        if not chosen:
+        wanted = [scan for scan, names in named.items() if self._wants(names)]
+        if not wanted:
             raise VolumeError(
-                f"none of {len(found)} scans is of the participants, sessions and filters wanted",
+                f"none of {len(named)} scans is of the participants, sessions and filters wanted",
                 hint="leave one of these options out",
             )
-        return chosen
+        return wanted
 
     def _wants(self, names: Mapping[str, str]) -> bool:
         participants = _stripped(self.participants, "sub")
@@ -182,10 +182,10 @@ def _query(wanted: Mapping[str, object]) -> Query:
         if name not in LONG_NAMES:
             raise ValueError(f"unknown entity {name!r}")
         values = [] if value is None else value if isinstance(value, list) else [value]
-        if not all(isinstance(one, str | int) for one in values):
+        if not all(isinstance(item, str | int) for item in values):
             raise ValueError(f"{name} must be text, a list of texts or null, got {value!r}")
         short = LONG_NAMES[name]
-        query[short] = tuple(_stripped([str(one) for one in values], short))
+        query[short] = tuple(_stripped([str(item) for item in values], short))
     return query
 
 
@@ -204,9 +204,9 @@ def _has(names: Mapping[str, str], entity: str, values: Sequence[str]) -> bool:
     return names[entity] in values
 
 
-def _few(labels: Sequence[str], most: int = 12) -> str:
-    more = f" and {len(labels) - most} more" if len(labels) > most else ""
-    return ", ".join(labels[:most]) + more
+def _shortened(labels: Sequence[str], limit: int = 12) -> str:
+    rest = f" and {len(labels) - limit} more" if len(labels) > limit else ""
+    return ", ".join(labels[:limit]) + rest
 
 
 def _stripped(labels: Sequence[str], entity: str) -> list[str]:

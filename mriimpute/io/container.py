@@ -13,15 +13,19 @@ from pathlib import Path
 
 from mriimpute.errors import VolumeError
 
-__all__ = ["Container", "opened"]
+__all__ = ["Container", "open_container"]
 
-MOST_MEMBERS = 100_000
-MOST_BYTES = 16 << 30
-GREATEST_RATIO = 200
+MAX_MEMBERS = 100_000
+"""Files in an archive."""
+
+MAX_UNPACKED_BYTES = 16 << 30
+"""Bytes of all files of an archive, unpacked."""
+
+MAX_RATIO = 200
 """Of an archive as a whole: images shrink 2- to 10-fold, a zip bomb over 1000-fold."""
 
-SMALL = 64 << 20
-"""Bytes that are worth no question about the ratio."""
+RATIO_COUNTS_FROM = 64 << 20
+"""Bytes unpacked; a smaller archive does no harm, whatever its ratio."""
 
 UNREADABLE = (
     zipfile.BadZipFile,
@@ -72,7 +76,7 @@ class Container:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Container]:
+def open_container(path: Path) -> Iterator[Container]:
     """Yields the files in a folder or a zip archive, or the one file that `path` is.
 
     Raises:
@@ -98,9 +102,9 @@ def _safe_names(path: Path, members: list[zipfile.ZipInfo]) -> tuple[str, ...]:
     """Returns the names of the files; stops before any of a dangerous archive is opened."""
     size = sum(member.file_size for member in members)
     compressed = sum(member.compress_size for member in members)
-    if len(members) > MOST_MEMBERS or size > MOST_BYTES:
+    if len(members) > MAX_MEMBERS or size > MAX_UNPACKED_BYTES:
         raise _dangerous(path, f"{len(members)} files of {size / 1e9:.3g} GB in all")
-    if size > SMALL and size > GREATEST_RATIO * max(compressed, 1):
+    if size > RATIO_COUNTS_FROM and size > MAX_RATIO * max(compressed, 1):
         raise _dangerous(path, f"it would grow {size / max(compressed, 1):.0f}-fold")
     # An archive whose members share their bytes is larger inside than outside.
     if compressed > path.stat().st_size:

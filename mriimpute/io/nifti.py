@@ -1,7 +1,8 @@
 """NIfTI and MGZ in, NIfTI out.
 
 A scan keeps its header, so what is written overlays on what was read: the array is permuted and
-flipped back, and both forms, their codes and the units are copied, never recomputed.
+flipped back, and both forms, their codes and the units are copied, never recomputed. The
+bytes of a file depend on nothing but the image: neither the clock nor a temporary name is there.
 """
 
 from collections.abc import Sequence
@@ -10,18 +11,30 @@ from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, Integer, UInt8
 from numpy.typing import NDArray
 
 from mriimpute.errors import GeometryError
+from mriimpute.files import atomic
 from mriimpute.geometry import grids_agree, is_invertible
-from mriimpute.io._save import save
-from mriimpute.io.load import image_dtype, load, voxels
-from mriimpute.io.scan import Scan, Stored, as_scan
+from mriimpute.io.image_file import open_image, read_voxels, stored_dtype
+from mriimpute.io.parallel_gzip import compress
+from mriimpute.io.scan import AS_STORED, Scan, to_canonical
+from mriimpute.stopwatch import stage
+from mriimpute.volume import Volume
 
-__all__ = ["Form", "read_nifti", "write_image"]
+__all__ = ["Form", "Frame", "read_nifti", "write_grid", "write_image"]
 
 Form = Literal["auto", "sform", "qform"]
+"""Which of the two affines of a NIfTI header is meant; "auto": the sform where its code is set."""
+
+Frame = Literal["scanner", "aligned", "mni152"]
+"""What world coordinates mean."""
+
+FORM_CODES: dict[Frame, int] = {"scanner": 1, "aligned": 2, "mni152": 4}
+
+GZIP_LEVEL = 3
+"""float32 noise shrinks little more at higher levels, and much slower."""
 
 
 def read_nifti(path: Path, *, observed: Path | None = None, form: Form = "auto") -> Scan:
@@ -37,22 +50,21 @@ def read_nifti(path: Path, *, observed: Path | None = None, form: Form = "auto")
         VolumeError: If the file cannot be read or holds something else than one volume.
         GeometryError: If the affine is degenerate or `observed` lies elsewhere.
     """
-    image, notes = load(path)
+    image, warnings = open_image(path)
     affine = _affine(image, path, form)
-    notes += _form_notes(image, form)
-    return as_scan(
+    warnings += _form_warnings(image, form)
+    data = read_voxels(image, path)
+    scan = Scan(
         path,
-        Stored(
-            data=voxels(image, path),
-            affine=affine,
-            header=_nifti_header(image),
-            notes=notes,
-            dtype=str(image_dtype(image)),
-            slope=_or(getattr(image.dataobj, "slope", None), 1.0),
-            intercept=_or(getattr(image.dataobj, "inter", None), 0.0),
-        ),
-        observed,
+        Volume(data, np.isfinite(data), affine),
+        _nifti_header(image),
+        AS_STORED,
+        tuple(warnings),
+        dtype=str(stored_dtype(image)),
+        slope=_or(getattr(image.dataobj, "slope", None), 1.0),
+        intercept=_or(getattr(image.dataobj, "inter", None), 0.0),
     )
+    return to_canonical(scan, observed)
 
 
 def write_image(
@@ -93,14 +105,50 @@ def write_image(
         header[row][stored_axis] /= factor
 
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    save(kind(array, None, header), path)
+    _save(kind(array, None, header), path)
+
+
+def write_grid(
+    path: Path,
+    data: Float32[np.ndarray, "i j k"] | Integer[np.ndarray, "i j k"],
+    affine: Float64[np.ndarray, "4 4"],
+    *,
+    frame: Frame,
+) -> None:
+    """Writes `data` on a grid of its own, atomically; both forms say the same.
+
+    Args:
+        path: Ends in .nii or .nii.gz.
+        data: Stored as it is, without slope.
+        affine: From voxel indices to mm right, anterior, superior.
+        frame: What the coordinates mean.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    image = nib.Nifti1Image(data, affine)
+    image.set_sform(affine, code=FORM_CODES[frame])
+    image.set_qform(affine, code=FORM_CODES[frame])
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = b"mriimpute"
+    _save(image, path)
+
+
+def _save(image: Any, path: Path) -> None:
+    """Writes a nibabel image, atomically; neither clock nor file name enters the gzip header."""
+    content = image.to_bytes()
+    if path.name.endswith(".gz"):
+        with stage("gzip"):
+            content = compress(content, GZIP_LEVEL)
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _affine(image: Any, path: Path, form: Form) -> NDArray[np.float64]:
     affine = np.asarray(image.affine, dtype=np.float64)
     if form != "auto" and isinstance(image.header, nib.Nifti1Header):
-        given = _form(image.header, form)
-        affine = np.zeros((4, 4)) if given is None else given
+        chosen = _form(image.header, form)
+        affine = np.zeros((4, 4)) if chosen is None else chosen
     if not is_invertible(affine):
         raise GeometryError(
             f"{path} has an affine that cannot be inverted", hint="repair the header"
@@ -108,26 +156,26 @@ def _affine(image: Any, path: Path, form: Form) -> NDArray[np.float64]:
     return affine
 
 
-def _form_notes(image: Any, form: Form) -> Sequence[str]:
+def _form_warnings(image: Any, form: Form) -> Sequence[str]:
     header, used = image.header, "qform" if form == "qform" else "sform"
     if not isinstance(header, nib.Nifti1Header):
         return []
-    notes = []
+    warnings = []
     sform = _form(header, "sform") if header["sform_code"] > 0 else None
     qform = _form(header, "qform") if header["qform_code"] > 0 else None
     if header["sform_code"] <= 0 and header["qform_code"] <= 0:
-        notes.append("neither sform nor qform is set: which side is left is a guess")
+        warnings.append("neither sform nor qform is set: which side is left is a guess")
     elif header["qform_code"] > 0 and qform is None:
-        notes.append("the qform is no rotation: the sform is used")
+        warnings.append("the qform is no rotation: the sform is used")
     elif sform is not None and qform is not None:
         i, j, k = (*map(int, image.shape[:3]), 1, 1)[:3]
         if not grids_agree(sform, qform, (i, j, k), tolerance_mm=0.1):
-            notes.append(f"sform and qform disagree by over 0.1 mm: the {used} is used")
+            warnings.append(f"sform and qform disagree by over 0.1 mm: the {used} is used")
     code = int(header["xyzt_units"]) % 8
     if code not in (0, 2):
         units = {1: "metres", 3: "micrometres"}.get(code, f"unknown units (code {code})")
-        notes.append(f"the header gives lengths in {units}; they are taken as mm")
-    return notes
+        warnings.append(f"the header gives lengths in {units}; they are taken as mm")
+    return warnings
 
 
 def _form(header: Any, form: Literal["sform", "qform"]) -> NDArray[np.float64] | None:
@@ -151,8 +199,8 @@ def _nifti_header(image: Any) -> Any:
 def _anonymous(header: Any) -> Any:
     copy = header.copy()
     copy.extensions.clear()
-    for name, (kind, _) in copy.template_dtype.fields.items():
-        if kind.kind == "S" and name not in ("magic", "regular"):  # all else that is text
+    for name, (dtype, _) in copy.template_dtype.fields.items():
+        if dtype.kind == "S" and name not in ("magic", "regular"):  # all else that is text
             copy[name] = b""
     copy["descrip"] = b"mriimpute"
     for name in ("cal_min", "cal_max", "slice_start", "slice_end", "slice_code", "slice_duration"):

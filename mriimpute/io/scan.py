@@ -1,28 +1,30 @@
 """A scan in memory: its volume, and what writes results back into its own frame."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Bool, Float32, Shaped
+from jaxtyping import Bool, Shaped
 from numpy.typing import NDArray
 
 from mriimpute.errors import GeometryError, VolumeError
 from mriimpute.geometry import grids_agree, spacing_mm
 from mriimpute.io.dicom.planes import Series
-from mriimpute.io.load import load, voxels
+from mriimpute.io.image_file import open_image, read_voxels
 from mriimpute.volume import Volume
 
-__all__ = ["Scan", "Stored", "as_scan"]
+__all__ = ["AS_STORED", "Scan", "to_canonical"]
 
 log = logging.getLogger(__name__)
 
-LEAST_MM, MOST_MM, FARTHEST_MM = 1e-4, 1e4, 1e6
+MIN_VOXEL_MM, MAX_VOXEL_MM, MAX_DISTANCE_MM = 1e-4, 1e4, 1e6
 """What a voxel may measure, and where it may lie: a header in metres or micrometres passes."""
+
+AS_STORED = nib.orientations.axcodes2ornt("RAS")
+"""The orientation of a scan whose volume still has the axes of the file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,16 +32,16 @@ class Scan:
     """A volume and what is needed to write results into its own frame.
 
     Attributes:
-        path: Where it was read.
+        path: The file or folder it was read from, or the address of a DICOM series.
         volume: Its voxels, axes towards right, anterior, superior.
         header: As stored, NIfTI-1 or 2 (that of an MGZ file or a DICOM series is translated).
         orientation: nibabel's orientation array, from stored axes to those of `volume`.
         warnings: What the user should know about this scan.
-        dtype: Of the stored numbers.
+        dtype: NumPy name of the type of the stored numbers, such as "int16".
         slope: Intensity = slope * stored number + intercept.
         intercept: See `slope`.
         thickness_mm: Of a slice, where the file says so; it decides nothing by itself.
-        series: The DICOM series it was read from.
+        series: The DICOM series it was read from; None for another file.
     """
 
     path: Path
@@ -62,8 +64,8 @@ class Scan:
     @property
     def stored_affine(self) -> NDArray[np.float64]:
         """The affine of the file: from its voxel indices to mm right, anterior, superior."""
-        forth = nib.orientations.inv_ornt_aff(self.orientation, self.stored_shape)
-        affine: NDArray[np.float64] = self.volume.affine @ np.linalg.inv(forth)
+        to_canonical_axes = nib.orientations.inv_ornt_aff(self.orientation, self.stored_shape)
+        affine: NDArray[np.float64] = self.volume.affine @ np.linalg.inv(to_canonical_axes)
         return affine
 
     @property
@@ -77,93 +79,55 @@ class Scan:
 
     def as_stored(self, data: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "a b c"]:
         """Returns `data`, on the axes of `volume`, on those of the file."""
-        inverse = nib.orientations.ornt_transform(
-            nib.orientations.axcodes2ornt("RAS"), self.orientation
-        )
+        inverse = nib.orientations.ornt_transform(AS_STORED, self.orientation)
         return np.asarray(nib.orientations.apply_orientation(data, inverse))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Stored:
-    """What a file holds, on its own axes.
+def to_canonical(scan: Scan, observed: Path | None) -> Scan:
+    """Returns a scan, as a file holds it, with its axes towards right, anterior, superior.
 
-    Attributes:
-        data: Intensities; a non-finite one counts as missing.
-        affine: From its voxel indices to mm right, anterior, superior.
-        header: As in `Scan`.
-        notes: As the warnings of `Scan`.
-        dtype: As in `Scan`.
-        slope: As in `Scan`.
-        intercept: As in `Scan`.
-        thickness_mm: As in `Scan`.
-        series: As in `Scan`.
-    """
-
-    data: Float32[np.ndarray, "i j k"]
-    affine: NDArray[np.float64]
-    header: Any
-    notes: Sequence[str]
-    dtype: str
-    slope: float
-    intercept: float
-    thickness_mm: float | None = None
-    series: Series | None = None
-
-
-def as_scan(path: Path, stored: Stored, observed: Path | None) -> Scan:
-    """Returns the scan with its axes towards right, anterior, superior.
+    This is the last step of reading, whatever the file is.
 
     Args:
-        path: Where it was read.
-        stored: What was found there.
+        scan: Its volume on the axes of the file; a non-finite voxel counts as missing.
         observed: An image on the same grid, non-zero where the scan was acquired.
 
     Raises:
         VolumeError: If no voxel is left, or `observed` cannot be read.
-        GeometryError: If `observed` lies elsewhere.
+        GeometryError: If no scanner has such a grid, or `observed` lies elsewhere.
     """
+    path, stored = scan.path, scan.volume
     _require_plausible(stored.affine, path)
-    notes = list(stored.notes)
-    finite = np.isfinite(stored.data)
+    finite = stored.observed
     if not finite.any():
         raise VolumeError(f"{path}: every voxel is NaN", hint="check how the file was exported")
 
+    warnings = list(scan.warnings)
     missing = int((~finite).sum())
-    if missing and stored.series is None:  # what is missing in a series was noted by slice
-        notes.append(f"{missing} voxels are NaN or infinite and count as missing")
+    if missing and scan.series is None:  # what is missing in a series was noted by slice
+        warnings.append(f"{missing} voxels are NaN or infinite and count as missing")
     if observed is not None:
-        finite &= _chosen(observed, path, stored.affine, stored.data.shape)
+        finite = finite & _read_observed(observed, path, stored.affine, stored.shape)
         if not finite.any():
             raise VolumeError(
                 f"{observed}: no voxel of {path} is observed", hint="mark acquired voxels with 1"
             )
-    for note in notes:
-        log.warning("%s: %s", path.name, note)
+    for warning in warnings:
+        log.warning("%s: %s", path.name, warning)
 
     orientation = nib.orientations.io_orientation(stored.affine)
     volume = Volume(
         data=_reoriented(stored.data, orientation),
         observed=_reoriented(finite, orientation),
-        affine=stored.affine @ nib.orientations.inv_ornt_aff(orientation, stored.data.shape),
+        affine=stored.affine @ nib.orientations.inv_ornt_aff(orientation, stored.shape),
     )
-    return Scan(
-        path,
-        volume,
-        stored.header,
-        orientation,
-        tuple(notes),
-        dtype=stored.dtype,
-        slope=stored.slope,
-        intercept=stored.intercept,
-        thickness_mm=stored.thickness_mm,
-        series=stored.series,
-    )
+    return replace(scan, volume=volume, orientation=orientation, warnings=tuple(warnings))
 
 
 def _require_plausible(affine: NDArray[np.float64], path: Path) -> None:
     """Stops before numbers that no scanner writes cancel each other out further on."""
     sizes, farthest = spacing_mm(affine), float(np.abs(affine[:3, 3]).max())
-    if sizes.min() < LEAST_MM or sizes.max() > MOST_MM or farthest > FARTHEST_MM:
+    if sizes.min() < MIN_VOXEL_MM or sizes.max() > MAX_VOXEL_MM or farthest > MAX_DISTANCE_MM:
         shown = " x ".join(f"{mm:.3g}" for mm in sizes)
         raise GeometryError(
             f"{path} has voxels of {shown} mm, {farthest:.3g} mm from the origin",
@@ -171,11 +135,11 @@ def _require_plausible(affine: NDArray[np.float64], path: Path) -> None:
         )
 
 
-def _chosen(
+def _read_observed(
     observed: Path, path: Path, affine: NDArray[np.float64], shape: tuple[int, ...]
 ) -> Bool[np.ndarray, "i j k"]:
-    image, _ = load(observed)
-    values = voxels(image, observed)
+    image, _ = open_image(observed)
+    values = read_voxels(image, observed)
     # Tools write the same grid through quaternions or float32: equal only to some micrometres.
     close = values.shape == shape and grids_agree(
         np.asarray(image.affine, dtype=np.float64), affine, values.shape, tolerance_mm=0.02
@@ -185,8 +149,8 @@ def _chosen(
             f"{observed} and {path} lie on different grids",
             hint="give an observed image on the grid of the scan",
         )
-    chosen: NDArray[np.bool_] = np.isfinite(values) & (values != 0)
-    return chosen
+    marked: NDArray[np.bool_] = np.isfinite(values) & (values != 0)
+    return marked
 
 
 def _reoriented(

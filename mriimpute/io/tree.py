@@ -8,7 +8,7 @@ from pathlib import Path
 from mriimpute.errors import VolumeError
 from mriimpute.io.dicom.planes import Series
 from mriimpute.io.dicom.series import container_of, holds_dicom, is_archive, series_in
-from mriimpute.io.load import ENDINGS, has_ending
+from mriimpute.io.image_file import ENDINGS, has_ending
 
 __all__ = ["ENDINGS", "find_scans", "has_ending", "is_label", "stem", "subject"]
 
@@ -47,8 +47,8 @@ def find_scans(source: Path) -> list[Path]:
 def _images(folder: Path) -> Iterator[Path]:
     subjects = [path for path in folder.glob("sub-*") if path.is_dir()]
     endings = tuple(f"_{suffix}" for suffix in SUFFIXES) if subjects else ("",)
-    found = (path for one in subjects for path in one.rglob("*")) if subjects else folder.iterdir()
-    for path in found:
+    below = (path for subject in subjects for path in subject.rglob("*"))
+    for path in below if subjects else folder.iterdir():
         if (
             has_ending(path)
             and stem(path).endswith(endings)
@@ -62,12 +62,12 @@ def _images(folder: Path) -> Iterator[Path]:
 def _series_below(folder: Path) -> list[Path]:
     """Returns the DICOM series in a folder, in folders below it and in archives there."""
     folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
-    archives = [path for one in folders for path in one.iterdir() if is_archive(path)]
-    found: dict[Path, Series | None] = {}
+    archives = [path for place in folders for path in place.iterdir() if is_archive(path)]
+    series: dict[Path, Series | None] = {}
     for place in sorted([*folders, *archives]):
-        found |= _series(place)
-    _tell_of_scattered(found)
-    return list(found)
+        series |= _series(place)
+    _warn_of_scattered(series)
+    return list(series)
 
 
 def _series(place: Path) -> Mapping[Path, Series | None]:
@@ -78,12 +78,12 @@ def _series(place: Path) -> Mapping[Path, Series | None]:
         return {place: None}
 
 
-def _tell_of_scattered(found: Mapping[Path, Series | None]) -> None:
+def _warn_of_scattered(by_address: Mapping[Path, Series | None]) -> None:
     """Warns where slices of one series lie in several places, each of which is a scan here."""
-    together: defaultdict[str, dict[Path, Series]] = defaultdict(dict)
-    for series in filter(None, found.values()):
-        together[series.uid].setdefault(series.container, series)
-    for parts in together.values():
+    by_uid: defaultdict[str, dict[Path, Series]] = defaultdict(dict)
+    for series in filter(None, by_address.values()):
+        by_uid[series.uid].setdefault(series.container, series)
+    for parts in by_uid.values():
         images = [frozenset(plane.uid for plane in series.planes) for series in parts.values()]
         if len(set(images)) > 1:  # else they are copies
             log.warning(

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 from mriimpute.cohort.preprocess import Task
-from mriimpute.methods.footprint import Footprint
+from mriimpute.methods.memory_estimate import MemoryEstimate
 from mriimpute.volume import Volume
 
 if TYPE_CHECKING:
@@ -79,13 +79,13 @@ class Imputer(ABC):
         name: In tables, sidecars and `--model`.
         device: Where it computes, "cpu" or "cuda:N".
         gives_draws: Whether its imputations have draws, known before any work is done.
-        footprint: What it takes of main memory.
+        memory_estimate: What it takes of main memory.
     """
 
     name: str
     device: str = "cpu"
     gives_draws: bool = True
-    footprint: Footprint = Footprint()
+    memory_estimate: MemoryEstimate = MemoryEstimate()
 
     @abstractmethod
     def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:

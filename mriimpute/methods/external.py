@@ -2,7 +2,7 @@
 
 The program gets what a scanner would deliver, the acquired slices as an ordinary thick-gap image
 in a private temporary folder, and nothing else: neither the truth nor a patient's name. What it
-writes is brought onto the fine grid: voxel by voxel where the grids agree up to whole voxels, by
+writes is brought onto the target grid: voxel by voxel where the grids agree up to whole voxels, by
 linear interpolation in world coordinates, which is logged, where they do not.
 
 The command is split as a POSIX shell would split it, but no shell runs it:

@@ -47,7 +47,7 @@ class Descent(Generic[M]):
             losses: Plain numbers, in single precision; they go along for free.
         """
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        world.add_up([*losses, *gradients])
+        world.all_reduce([*losses, *gradients])
 
     def descend(self, rate: float) -> Tensor:
         """Moves the parameters along their gradients, and the average after them.

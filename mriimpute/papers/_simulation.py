@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from mriimpute.cohort import Cohort, fine_volume, normalisation, observed_beside
+from mriimpute.cohort import Cohort, normalisation, observed_beside, to_target_grid
 from mriimpute.cohort.slices import SliceScan, acquired_slices
 from mriimpute.cohort.split import Split, cohort, subjects_of
 from mriimpute.errors import ConfigError, GeometryError, VolumeError
@@ -192,7 +192,7 @@ def _read(path: Path) -> Volume:
 
 
 def _aligned(path: Path, truth: Volume) -> tuple[Volume, tuple[slice, slice, slice]]:
-    """Returns a sparse scan on its fine grid, and where that lies inside the grid of the truth."""
+    """Returns a sparse scan on its target grid, and where in the grid of the truth that lies."""
     volume = _fine(path, truth)
     part = inside_grid(
         volume.affine, volume.shape, truth.affine, truth.shape, tolerance_mm=TOLERANCE_MM
@@ -203,11 +203,11 @@ def _aligned(path: Path, truth: Volume) -> tuple[Volume, tuple[slice, slice, sli
 
 
 def _fine(path: Path, truth: Volume) -> Volume:
-    """Returns a sparse scan on its fine grid, whose voxels must be those of the truth.
+    """Returns a sparse scan on its target grid, whose voxels must be those of the truth.
 
     Whoever learns inside slices counts gaps in voxels of that grid.
     """
-    fine = fine_volume(read_scan(path, observed=observed_beside(path)))
+    fine = to_target_grid(read_scan(path, observed=observed_beside(path)))
     ours, theirs = (volume.spacing_mm[fine.axis] for volume in (fine.volume, truth))
     if abs(ours - theirs) > TOLERANCE_MM:
         raise GeometryError(

@@ -14,7 +14,7 @@ from mriimpute.bench.methods import Contender
 from mriimpute.bench.pipeline import FILES
 from mriimpute.bench.scale import Scale
 from mriimpute.bench.training import Step
-from mriimpute.memory import sized
+from mriimpute.memory import format_bytes
 from mriimpute.report.table import Table
 
 __all__ = ["bench_tables", "law_text"]
@@ -116,7 +116,7 @@ def _model_row(model: Contender, own: float, planes: int) -> list[str]:
         _seconds(volume.median / planes),
         _seconds(model.draw.median) if model.draw else "-",
         *_step(model.step),
-        sized(memory),
+        format_bytes(memory),
     ]
 
 
@@ -139,7 +139,7 @@ def _stages(found: Bench) -> Table:
         ]
         for name, timing in sorted(pipeline.stages.items(), key=lambda item: -item[1].median)
     ]
-    held = sized(pipeline.memory.gpu_peak or pipeline.memory.peak)
+    held = format_bytes(pipeline.memory.gpu_peak or pipeline.memory.peak)
     title = (
         f"{found.default.name} from file to files, {pipeline.draws} draws: "
         f"{_seconds(pipeline.total.median)} s, peak memory {held}"
@@ -158,7 +158,7 @@ def _growth(found: Bench) -> Table:
                 law_text(curve.time),
                 law_text(curve.memory),
                 _seconds(last.seconds),
-                sized(int(curve.held(last))),
+                format_bytes(int(curve.held(last))),
             ]
         )
     headers = ["grows with", "from", "time ~ size^", "memory ~ size^", "s at the end", "memory"]
@@ -203,8 +203,8 @@ def _layers(found: Bench) -> Table:
             "locally connected: bytes held",
             " x ".join(map(str, local.shape)),
             "",
-            f"{sized(held)}: {sized(local.parameters)} parameters and gradients; "
-            f"one subspace per row would be {sized(local.naive)} a copy",
+            f"{format_bytes(held)}: {format_bytes(local.parameters)} parameters and gradients; "
+            f"one subspace per row would be {format_bytes(local.naive)} a copy",
         ]
     )
     headers = ["layer", "input", "forward", "forward and backward"]
@@ -248,8 +248,8 @@ def _scale(found: Bench) -> Table:
 
 def _scale_column(scale: Scale) -> list[str]:
     return [
-        sized(scale.disk_bytes),
-        sized(scale.cache_bytes),
+        format_bytes(scale.disk_bytes),
+        format_bytes(scale.cache_bytes),
         f"{scale.steps:,}",
         *(f"{minutes:,.1f}" for minutes in scale.minutes.values()),
         *(f"{hours:,.1f}" for hours in scale.impute_hours.values()),

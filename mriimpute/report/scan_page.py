@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Bool
 
 from mriimpute.cohort.split import observed_beside
-from mriimpute.cohort.target_grid import fine_volume
+from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.files import read_json
 from mriimpute.impute.bids import NOTICE
-from mriimpute.impute.case import Request
-from mriimpute.impute.jobs import Case
+from mriimpute.impute.jobs import Job
+from mriimpute.impute.request import Request
 from mriimpute.io import read_scan
 from mriimpute.methods.registry import load_imputer
 from mriimpute.report._chart import Frame, Series, bars, curves
@@ -36,7 +36,7 @@ LOOK = Look("#0072B2", "circle", "")
 CONFIDENTIAL = "This page shows image data of the person scanned: keep it as you keep the scan."
 
 
-def write_scan_page(case: Case, request: Request) -> Path:
+def write_scan_page(case: Job, request: Request) -> Path:
     """Writes the page of a finished case, atomically, and returns where it is.
 
     Args:
@@ -50,7 +50,7 @@ def write_scan_page(case: Case, request: Request) -> Path:
     return case.page
 
 
-def _read(case: Case, request: Request) -> Result:
+def _read(case: Job, request: Request) -> Result:
     labels = {"mean": "mean", "std": "std", "draw": "draw001"}
     written = {name: read_scan(case.file(label)) for name, label in labels.items()
                if case.file(label).is_file()}  # fmt: skip
@@ -63,7 +63,9 @@ def _read(case: Case, request: Request) -> Result:
         return Result(volume=volume, axis=-1, images=images, difference=math.nan, record=record)
 
     marks = request.observed or observed_beside(case.scan)
-    grid = fine_volume(read_scan(case.scan, observed=marks, form=request.form), request.spacing_mm)
+    grid = to_target_grid(
+        read_scan(case.scan, observed=marks, form=request.form), request.spacing_mm
+    )
     volume = grid.volume
     plain = load_imputer("linear", device="cpu")
     images["linear"] = plain.impute(volume, seed=0, case="").mean

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Integer
 from mriimpute.files import write_json
 from mriimpute.geometry import Affine, resample, spacing_mm, transform
 from mriimpute.io import Frame, checksum, read_scan, stem, write_grid
-from mriimpute.memory import require_room
+from mriimpute.memory import require_memory
 from mriimpute.seeds import numpy_stream
 from mriimpute.simulate.acquisition import (
     Acquisition,
@@ -117,7 +117,7 @@ def simulate_head(
     acquisition = draw(config, numpy_stream(seed, "simulate", case.name))
     turned = on_grid(config, head.box, side_mm=head.side_mm, angles_deg=acquisition.angles_deg)
     need = needed_bytes(head.data.shape, turned.shape, config)
-    require_room(need, room, what=str(case.source))
+    require_memory(need, room, what=str(case.source))
     native = config.space == "native"
     grid = turned if native else on_grid(config, head.box, side_mm=head.side_mm)
     truth = measure(

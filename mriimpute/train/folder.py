@@ -87,7 +87,7 @@ class RunFolder:
         found = self._saved(identity) if self.world.main else None
         if self.world.size == 1:
             return found
-        return _unpacked(self.world.told(_packed(found)))
+        return _unpacked(self.world.broadcast(_packed(found)))
 
     def _saved(self, identity: Mapping[str, Any]) -> Saved | None:
         if not self.checkpoint.is_file():

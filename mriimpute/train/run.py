@@ -106,7 +106,7 @@ def train(
             done = learn(learner, scans, kept, folder, identity, world=world, **options)
         else:
             done = world.main and learn(learner, scans, kept, RunFolder(run), identity, **options)
-            done = json.loads(world.told(json.dumps(done).encode())) is True
+            done = json.loads(world.broadcast(json.dumps(done).encode())) is True
 
     world.dismiss()
     if done and cache is None and world.main:
@@ -187,7 +187,7 @@ def _passed(plan: Plan | None, world: World) -> Plan:
         scans, identity = plan
         paths = [list(map(str, part)) for part in (scans.train, scans.val)]
         message = json.dumps([*paths, identity]).encode()
-    train, val, identity = json.loads(world.told(message))
+    train, val, identity = json.loads(world.broadcast(message))
     return Cohort(tuple(map(Path, train)), tuple(map(Path, val))), identity
 
 

@@ -18,7 +18,7 @@ from mriimpute.bench.phantom import GAP, fine_shape, sparse_head, write_head
 from mriimpute.bench.scale import scale_of
 from mriimpute.bench.timing import Memory, Timing, resident_bytes, timed
 from mriimpute.bench.training import Step
-from mriimpute.cohort.target_grid import fine_volume
+from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.errors import ResourceError
 from mriimpute.geometry import find_stack
 from mriimpute.io import read_scan
@@ -152,7 +152,7 @@ def test_the_file_of_a_head_is_imputed_onto_its_grid(tmp_path: Path) -> None:
 
     write_head(path, (16, 14, 19))
 
-    volume = fine_volume(read_scan(path)).volume
+    volume = to_target_grid(read_scan(path)).volume
     expected = sparse_head((16, 14, 19))
     np.testing.assert_array_equal(volume.data, expected.data)
     np.testing.assert_array_equal(volume.observed, expected.observed)

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app, bids
-from mriimpute.cli.variadic import spread
+from mriimpute.cli.variadic import repeat_options
 from mriimpute.files import sha256
-from mriimpute.impute import case as case_module
+from mriimpute.impute import scan as scan_module
 from mriimpute.io import Scan
 
 
@@ -76,13 +76,13 @@ def test_the_report_is_true_after_every_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, int]] = []
-    read = case_module.read_scan
+    read = scan_module.read_scan
 
     def spy(*words: object, **named: object) -> object:
         seen.append(json.loads((tmp_path / "run.json").read_text())["counts"])
         return read(*words, **named)
 
-    monkeypatch.setattr(case_module, "read_scan", spy)
+    monkeypatch.setattr(scan_module, "read_scan", spy)
     batch(tmp_path / "in")
 
     call(tmp_path / "in", "-o", tmp_path / "out", "--report", tmp_path / "run.json")
@@ -105,13 +105,13 @@ def test_a_table_at_the_end_tells_what_became_of_each_scan(tmp_path: Path) -> No
 def test_an_unexpected_error_of_one_scan_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fine_volume(scan: Scan, *words: object) -> object:
+    def to_target_grid(scan: Scan, *words: object) -> object:
         if scan.path.name == "a.nii.gz":
             raise RuntimeError("surprise")
         return grid(scan, *words)
 
-    grid = case_module.fine_volume
-    monkeypatch.setattr(case_module, "fine_volume", fine_volume)
+    grid = scan_module.to_target_grid
+    monkeypatch.setattr(scan_module, "to_target_grid", to_target_grid)
     batch(tmp_path / "in")
 
     result = call(tmp_path / "in", "-o", tmp_path / "out")
@@ -163,14 +163,49 @@ def test_a_finished_batch_is_no_error_and_its_report_says_skipped(tmp_path: Path
     assert (tmp_path / "out" / "a_desc-mean.nii.gz").stat().st_mtime_ns == before
 
 
-def test_resume_says_that_one_finished_scan_is_no_error(tmp_path: Path) -> None:
+def test_one_finished_scan_is_skipped_and_one_line_says_so(tmp_path: Path) -> None:
+    scan = save_scan(tmp_path / "a.nii.gz")
+    call(scan)
+    mean = tmp_path / "a_imputed" / "a_desc-mean.nii.gz"
+    before = mean.stat().st_mtime_ns
+
+    again = call(scan)
+
+    assert (again.exit_code, again.stdout) == (0, "")
+    assert [line for line in again.stderr.splitlines() if "was made before" in line] == [
+        f"{mean} was made before, as it is asked for"
+    ]
+    assert mean.stat().st_mtime_ns == before
+
+
+def test_one_scan_done_in_another_way_is_an_error_that_names_overwrite(tmp_path: Path) -> None:
     scan = save_scan(tmp_path / "a.nii.gz")
     call(scan)
 
-    assert call(scan).exit_code == 1
-    assert call(scan, "--resume").exit_code == 0
-    assert call(scan, "--resume", "--overwrite").exit_code == 2
-    assert call(scan, "--part", "3/2").exit_code == 2
+    other = call(scan, "--seed", 1)
+
+    assert other.exit_code == 1
+    assert "a_desc-mean.nii.gz exists" in other.stderr
+    assert "--overwrite" in other.stderr
+
+
+def test_results_made_with_an_option_that_is_gone_do_not_count_as_done(tmp_path: Path) -> None:
+    scan = save_scan(tmp_path / "a.nii.gz")
+    call(scan)
+    record = tmp_path / "a_imputed" / "a_desc-mean.json"
+    content = json.loads(record.read_text())
+
+    before = content["settings"]["request"].pop("keep_observed")
+    content["settings"]["request"]["keep_observed"] = False
+    record.write_text(json.dumps(content))
+    again = call(scan)
+
+    assert before is True  # as earlier versions wrote by default
+    assert again.exit_code == 1
+
+
+def test_a_part_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert call(save_scan(tmp_path / "a.nii.gz"), "--part", "3/2").exit_code == 2
 
 
 def test_jobs_of_an_array_do_everything_once(tmp_path: Path) -> None:
@@ -361,7 +396,7 @@ def test_a_bids_app_takes_a_tree_without_description_if_told(tmp_path: Path) -> 
 def test_an_option_takes_words_until_the_next_option() -> None:
     words = ["ds", "--participant-label", "01", "02", "-o", "out", "--session-id=a", "x"]
 
-    assert spread(words) == [
+    assert repeat_options(words) == [
         *("ds", "--participant-label", "01", "--participant-label", "02"),
         *("-o", "out", "--session-id=a", "x"),
     ]

@@ -288,7 +288,7 @@ def test_an_existing_result_is_not_replaced(tmp_path: Path) -> None:
     mean = tmp_path / "scan_imputed" / "scan_desc-mean.nii.gz"
     mean.write_bytes(b"mine")
 
-    refused = call(scan)
+    refused = call(scan, "--seed", 1)
     replaced = call(scan, "--overwrite")
 
     assert_two_lines(refused, "exists", "--overwrite")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from mriimpute.cohort import fine_volume
+from mriimpute.cohort import to_target_grid
 from mriimpute.errors import ConfigError, VolumeError
 from mriimpute.geometry import transform
 from mriimpute.io import Scan
@@ -26,7 +26,7 @@ def test_acquired_slices_lie_on_fine_slices_at_the_same_place_in_the_room(axis: 
     spacing[axis] = 6.0
     thick = scan((5, 6, 7), (spacing[0], spacing[1], spacing[2]))
 
-    fine = fine_volume(thick)
+    fine = to_target_grid(thick)
 
     acquired = tuple(slice(None, None, 6 if n == axis else 1) for n in range(3))
     assert (fine.axis, fine.factor) == (axis, 6)
@@ -50,7 +50,7 @@ def test_factor_is_the_rounded_ratio_of_spacings(
 ) -> None:
     thick = scan((4, 4, 3), (in_plane_mm, in_plane_mm, slice_mm))
 
-    assert fine_volume(thick).factor == factor
+    assert to_target_grid(thick).factor == factor
 
 
 def test_spacing_that_does_not_divide_is_replaced_by_the_nearest_that_does(
@@ -59,21 +59,21 @@ def test_spacing_that_does_not_divide_is_replaced_by_the_nearest_that_does(
     thick = scan((4, 4, 3), (1.0, 1.0, 6.0))
 
     with caplog.at_level("INFO"):
-        fine = fine_volume(thick, 1.1)
+        fine = to_target_grid(thick, 1.1)
 
     assert fine.factor == 5
     assert "1.2 mm taken" in caplog.text
 
 
 def test_asked_spacing_refines_a_scan_that_is_nearly_isotropic() -> None:
-    assert fine_volume(scan((4, 4, 3), (1.0, 1.0, 1.2)), 0.6).factor == 2
+    assert to_target_grid(scan((4, 4, 3), (1.0, 1.0, 1.2)), 0.6).factor == 2
 
 
 def test_missing_voxels_of_a_thick_scan_stay_missing() -> None:
     thick = scan((4, 4, 3), (1.0, 1.0, 3.0))
     thick.volume.observed[1, 1, 1] = False
 
-    fine = fine_volume(thick)
+    fine = to_target_grid(thick)
 
     assert not fine.volume.observed[1, 1, 3]
     assert fine.volume.observed[1, 2, 3]
@@ -83,7 +83,7 @@ def test_isotropic_scan_with_holes_is_taken_as_it_is() -> None:
     holes = scan((4, 4, 3), (1.0, 1.0, 1.0))
     holes.volume.observed[1, 1, 1] = False
 
-    fine = fine_volume(holes)
+    fine = to_target_grid(holes)
 
     assert fine.volume is holes.volume
     assert fine.factor == 1
@@ -91,17 +91,17 @@ def test_isotropic_scan_with_holes_is_taken_as_it_is() -> None:
 
 def test_complete_scan_is_refused() -> None:
     with pytest.raises(VolumeError, match=r"head.nii.gz: nothing to impute"):
-        fine_volume(scan((4, 4, 3), (1.0, 1.0, 1.2)))
+        to_target_grid(scan((4, 4, 3), (1.0, 1.0, 1.2)))
 
 
 @pytest.mark.parametrize("spacing_mm", [0.0, -1.0, 7.0, float("nan")])
 def test_spacing_must_be_positive_and_at_most_the_slice_spacing(spacing_mm: float) -> None:
     with pytest.raises(ConfigError, match="spacing must be above 0"):
-        fine_volume(scan((4, 4, 3), (1.0, 1.0, 6.0)), spacing_mm)
+        to_target_grid(scan((4, 4, 3), (1.0, 1.0, 6.0)), spacing_mm)
 
 
 def test_more_slices_than_a_header_can_count_are_refused_before_memory_is_asked_for() -> None:
     with pytest.raises(ConfigError, match="NIfTI holds 32767") as error:
-        fine_volume(scan((4, 4, 5), (1.0, 1.0, 6.0)), 1e-30)
+        to_target_grid(scan((4, 4, 5), (1.0, 1.0, 6.0)), 1e-30)
 
     assert "--spacing" in error.value.hint

@@ -48,8 +48,9 @@ from mriimpute.checkpoint import save
 from mriimpute.cli import app
 from mriimpute.cohort.split import cohort
 from mriimpute.errors import MriImputeError
-from mriimpute.impute.case import Request, impute_case
-from mriimpute.impute.jobs import Case
+from mriimpute.impute.jobs import Job
+from mriimpute.impute.request import Request
+from mriimpute.impute.scan import impute_scan
 from mriimpute.io import find_scans
 from mriimpute.methods.cross_plane.loss import Config as Network
 from mriimpute.methods.cross_plane.loss import build
@@ -123,8 +124,8 @@ def imputes(scan: Path, out: Path, *, observed: Path | None = None, dtype: Any =
     done = False
     with watched():
         for found in find_scans(scan):
-            case = Case(found, out)
-            impute_case(case, Interpolation("linear"), request, record=dict, overwrite=True)
+            case = Job(found, out)
+            impute_scan(case, Interpolation("linear"), request, record=dict, overwrite=True)
             mean = np.asarray(nib.load(case.file("mean")).dataobj)
             assert np.isfinite(mean).all()
             assert np.isin(np.asarray(nib.load(case.file("observed")).dataobj), (0, 1)).all()
@@ -845,8 +846,8 @@ def test_a_damaged_sidecar_works_or_is_refused(
     shutil.rmtree(out, ignore_errors=True)
 
     with watched():
-        impute_case(
-            Case(scan, out),
+        impute_scan(
+            Job(scan, out),
             Interpolation("linear"),
             Request(model="linear", thickness_mm="auto"),
             record=dict,

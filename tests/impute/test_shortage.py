@@ -9,13 +9,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mriimpute.cohort import target_grid as grid
+from mriimpute.cohort import target_grid
 from mriimpute.errors import ResourceError
-from mriimpute.impute import case
-from mriimpute.impute.case import Request, impute_case
-from mriimpute.impute.jobs import plan
+from mriimpute.impute import scan as scan_module
+from mriimpute.impute.jobs import plan_jobs
+from mriimpute.impute.request import Request
+from mriimpute.impute.scan import impute_scan
 from mriimpute.methods.base import Imputation, Imputer
-from mriimpute.methods.footprint import Footprint
+from mriimpute.methods.memory_estimate import MemoryEstimate
 from mriimpute.volume import Volume
 
 Apart = Callable[..., BaseProcess]
@@ -27,7 +28,7 @@ import torch
 import mriimpute.cli.impute
 from mriimpute.cli import app
 from mriimpute.cohort import target_grid
-from mriimpute.impute import batch, case
+from mriimpute.impute import batch, scan as imputation
 from mriimpute.methods.registry import load_imputer
 
 # Libraries are not what memory should end in: OpenBLAS, which takes its share when it is first
@@ -35,7 +36,7 @@ from mriimpute.methods.registry import load_imputer
 load_imputer(model, device="cpu")
 np.linalg.solve(np.eye(300), np.eye(300) @ np.eye(300))
 if blind:  # the estimate sees no limit
-    case.available_bytes = target_grid.available_bytes = lambda device: None
+    imputation.available_bytes = target_grid.available_bytes = lambda device: None
 with open("/proc/self/statm") as file:
     held = int(file.read().split()[0]) * resource.getpagesize()
 limit = held + room
@@ -80,7 +81,7 @@ class Probe(Imputer):
     """Remembers the tile that it was given."""
 
     name = "probe"
-    footprint = Footprint(fixed=0, per_voxel=1, per_tile_voxel=100)
+    memory_estimate = MemoryEstimate(fixed=0, per_voxel=1, per_tile_voxel=100)
     tile = 0
 
     def tiled(self, tile: int) -> Imputer:
@@ -95,11 +96,11 @@ class Probe(Imputer):
 def test_tiles_shrink_until_they_fit(
     room: int, tile: int, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(case, "available_bytes", lambda device: room)
+    monkeypatch.setattr(scan_module, "available_bytes", lambda device: room)
     probe = Probe()
-    (one,) = plan([scan], tmp_path / "out")
+    (job,) = plan_jobs([scan], tmp_path / "out")
 
-    impute_case(one, probe, Request(model="probe"), record=lambda _: {}, overwrite=False)
+    impute_scan(job, probe, Request(model="probe"), record=lambda _: {}, overwrite=False)
 
     assert probe.tile == tile
 
@@ -107,11 +108,11 @@ def test_tiles_shrink_until_they_fit(
 def test_a_scan_too_large_for_any_tile_is_refused_by_name(
     scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(case, "available_bytes", lambda device: 1_000_000)
-    (one,) = plan([scan], tmp_path / "out")
+    monkeypatch.setattr(scan_module, "available_bytes", lambda device: 1_000_000)
+    (job,) = plan_jobs([scan], tmp_path / "out")
 
     with pytest.raises(ResourceError, match=r"scan.nii: needs about .* are free"):
-        impute_case(one, Probe(), Request(model="probe"), record=lambda _: {}, overwrite=False)
+        impute_scan(job, Probe(), Request(model="probe"), record=lambda _: {}, overwrite=False)
 
     assert not (tmp_path / "out").exists()
 
@@ -119,9 +120,9 @@ def test_a_scan_too_large_for_any_tile_is_refused_by_name(
 def test_a_slip_in_the_spacing_does_not_take_all_memory(
     scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grid, "available_bytes", lambda device: 10**9)
-    (one,) = plan([scan], tmp_path / "out")
+    monkeypatch.setattr(target_grid, "available_bytes", lambda device: 10**9)
+    (job,) = plan_jobs([scan], tmp_path / "out")
     request = Request(model="probe", spacing_mm=0.0025)  # 32,001 slices
 
     with pytest.raises(ResourceError, match=r"scan.nii: needs about 1.9 GiB"):
-        impute_case(one, Probe(), request, record=lambda _: {}, overwrite=False)
+        impute_scan(job, Probe(), request, record=lambda _: {}, overwrite=False)

@@ -4,6 +4,7 @@ import gzip
 import itertools
 import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,12 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mriimpute.errors import GeometryError, OutputError, VolumeError
-from mriimpute.geometry import spacing_mm, transform
-from mriimpute.io import read_scan, write_image
+from mriimpute.geometry import rotation, spacing_mm, transform
+from mriimpute.io import read_scan, write_grid, write_image
 
 # Offsets of the fields of a NIfTI-1 header, from its specification.
 DIM, DATATYPE, PIXDIM, SLOPE, UNITS, QFORM_CODE, SFORM_CODE = 40, 70, 76, 112, 123, 252, 254
 SROW_X, QUATERN_B = 280, 256
+
+OBLIQUE = np.eye(4)
+OBLIQUE[:3, :3] = rotation((10.0, -20.0, 5.0)) @ np.diag([1.0, 1.0, 6.0])
+OBLIQUE[:3, 3] = [-90.0, 12.5, 3.0]
 
 Variant = Callable[..., Path]
 ORIENTATIONS = [
@@ -500,3 +505,29 @@ def test_bytes_do_not_depend_on_the_name_of_the_file(tmp_path: Path) -> None:
 
     first, second = (tmp_path / name for name in ("first.nii.gz", "second.nii.gz"))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_both_forms_of_a_new_grid_and_their_codes_say_the_same(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    data = rng.normal(size=(4, 5, 6)).astype(np.float32)
+
+    write_grid(tmp_path / "a.nii.gz", data, OBLIQUE, frame="mni152")
+
+    image = nib.load(tmp_path / "a.nii.gz")
+    assert int(image.header["sform_code"]) == int(image.header["qform_code"]) == 4
+    np.testing.assert_allclose(image.get_sform(), OBLIQUE, atol=1e-5)
+    np.testing.assert_allclose(image.get_qform(), OBLIQUE, atol=1e-4)
+    np.testing.assert_array_equal(np.asarray(image.dataobj), data)
+    assert image.get_data_dtype() == np.float32
+
+
+@pytest.mark.parametrize("ending", ["nii", "nii.gz"])
+def test_bytes_of_a_new_grid_depend_on_neither_clock_nor_name(tmp_path: Path, ending: str) -> None:
+    data = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+
+    write_grid(tmp_path / f"a.{ending}", data, OBLIQUE, frame="scanner")
+    time.sleep(1.1)  # gzip counts in seconds
+    write_grid(tmp_path / f"b.{ending}", data, OBLIQUE, frame="scanner")
+
+    assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()

@@ -9,8 +9,8 @@ import numpy as np
 from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app
-from mriimpute.impute.case import Request
-from mriimpute.impute.jobs import plan
+from mriimpute.impute.jobs import plan_jobs
+from mriimpute.impute.request import Request
 from mriimpute.report import write_scan_page
 
 ReadPage = Callable[[Path], Any]
@@ -85,7 +85,7 @@ def test_the_difference_is_measured_in_the_files(tmp_path: Path, read_page: Read
     data[3, 4, 6] += 8.0  # the third acquired slice
     nib.save(nib.Nifti1Image(data, image.affine, image.header), mean)
 
-    (case,) = plan([scan], tmp_path / "out")
+    (case,) = plan_jobs([scan], tmp_path / "out")
     page = write_scan_page(case, Request(model="linear"))
 
     assert "measured in the files: 8." in read_page(page).text
@@ -98,7 +98,7 @@ def test_a_page_is_added_to_what_was_done_before_and_never_outlives_it(tmp_path:
     impute(*words)
     assert not page.exists()
 
-    impute(*words, "--page", "--resume")
+    impute(*words, "--page")
     added = page.is_file()
     impute(*words, "--overwrite")
 
@@ -109,7 +109,7 @@ def test_a_page_is_added_to_what_was_done_before_and_never_outlives_it(tmp_path:
 def test_same_results_give_the_same_page(tmp_path: Path) -> None:
     scan = save_scan(tmp_path / "scan.nii.gz")
     impute(scan, "--model", "linear", "-o", tmp_path / "out", "--page")
-    (case,) = plan([scan], tmp_path / "out")
+    (case,) = plan_jobs([scan], tmp_path / "out")
     before = case.page.read_bytes()
 
     write_scan_page(case, Request(model="linear"))

@@ -17,10 +17,10 @@ import pydicom
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from mriimpute.errors import VolumeError
-from mriimpute.io.container import Container, opened
+from mriimpute.io.container import Container, open_container
 from mriimpute.io.dicom.planes import FUNCTIONAL_GROUPS, Plane, Series, planes_of
 
-__all__ = ["images_in", "is_dicom", "parsed", "quiet", "signature"]
+__all__ = ["file_states", "images_in", "is_dicom", "quiet", "read_attributes"]
 
 MR_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.4": "MR",
@@ -55,8 +55,8 @@ PLACING = [
 ]
 
 
-def signature(path: Path) -> tuple[tuple[str, int, int], ...]:
-    """Returns what changes when a file in a folder, or a file, changes."""
+def file_states(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Returns name, size and time of the files at `path`: they are equal while none changes."""
     paths = sorted(path.iterdir()) if path.is_dir() else [path]
     states = [(file.name, file.stat()) for file in paths if file.is_file()]
     return tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
@@ -71,9 +71,12 @@ def images_in(path: Path) -> tuple[list[Series], Counter[str]]:
     Raises:
         VolumeError: If a DICOM file is damaged: leaving it out would make up a skipped slice.
     """
-    found: dict[str, tuple[int, list[Plane]]] = {}
+    by_uid: dict[str, tuple[int, list[Plane]]] = {}
     others: Counter[str] = Counter()
-    with quiet(), opened(path) as container:  # values are converted when they are first used
+    with (
+        quiet(),
+        open_container(path) as container,
+    ):  # values are converted when they are first used
         for name in container.names:
             header = _header(container, name)
             if header is None:
@@ -87,13 +90,21 @@ def images_in(path: Path) -> tuple[list[Series], Counter[str]]:
                 planes = list(planes_of(header, name))
             except Exception as error:
                 raise _damaged(container, name) from error
-            found.setdefault(uid, (int(number), []))[1].extend(planes)
-    series = [Series(path, uid, number, tuple(p)) for uid, (number, p) in found.items()]
+            by_uid.setdefault(uid, (int(number), []))[1].extend(planes)
+    series = [Series(path, uid, number, tuple(p)) for uid, (number, p) in by_uid.items()]
     return sorted(series, key=lambda s: (s.number, s.uid)), others
 
 
-def parsed(file: BufferedIOBase, attributes: Sequence[str], *, pixels: bool = False) -> Any:
-    """Returns the named attributes of an open file."""
+def read_attributes(
+    file: BufferedIOBase, attributes: Sequence[str], *, pixels: bool = False
+) -> Any:
+    """Returns the named attributes of an open file, which is closed.
+
+    Args:
+        file: Of DICOM, with or without the usual preamble.
+        attributes: Keywords of the standard.
+        pixels: Read beyond the header.
+    """
     with quiet(), file:
         head = file.read(132)
         file.seek(0)
@@ -131,7 +142,7 @@ def _header(container: Container, name: str) -> Any:
             hint="convert it to an uncompressed transfer syntax, as with dcmconv +te",
         )
     try:
-        return parsed(container.open(name), PLACING)
+        return read_attributes(container.open(name), PLACING)
     except VolumeError:
         raise
     except Exception as error:  # a damaged file raises anything, and may name a patient

@@ -13,11 +13,11 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from mriimpute.errors import VolumeError
-from mriimpute.io.container import opened
-from mriimpute.io.dicom.files import parsed, quiet
+from mriimpute.io.container import open_container
+from mriimpute.io.dicom.files import quiet, read_attributes
 from mriimpute.io.dicom.planes import Plane, Series
 
-__all__ = ["COPIED", "IDENTITY", "coded", "reference", "template"]
+__all__ = ["COPIED", "IDENTITY", "code_item", "shared_header", "source_reference"]
 
 COPIED = [
     "SpecificCharacterSet",
@@ -88,7 +88,7 @@ DEMANDED: Mapping[str, Any] = {
 }
 
 
-def template(series: Series, plane: Plane, *, identity: bool) -> Dataset:
+def shared_header(series: Series, plane: Plane, *, identity: bool) -> Dataset:
     """Returns what all images derived from a series share with it.
 
     Args:
@@ -100,8 +100,8 @@ def template(series: Series, plane: Plane, *, identity: bool) -> Dataset:
         VolumeError: If the source is gone or belongs to no study.
     """
     wanted = [*COPIED, *(IDENTITY if identity else ())]
-    with opened(series.container) as container:
-        source = parsed(container.open(plane.file), wanted)
+    with open_container(series.container) as container:
+        source = read_attributes(container.open(plane.file), wanted)
     if not source.get("StudyInstanceUID"):
         raise VolumeError(
             f"{series.container} belongs to no study: it has no study instance UID",
@@ -118,18 +118,20 @@ def template(series: Series, plane: Plane, *, identity: bool) -> Dataset:
     return shared
 
 
-def reference(plane: Plane) -> Dataset:
+def source_reference(plane: Plane) -> Dataset:
     """Returns a reference to an image of the source."""
     item = Dataset()
     item.ReferencedSOPClassUID = plane.sop_class
     item.ReferencedSOPInstanceUID = plane.uid
     if plane.sop_class != pydicom.uid.MRImageStorage:
         item.ReferencedFrameNumber = plane.frame + 1
-    item.PurposeOfReferenceCodeSequence = [coded(codes.DCM.SourceImageForImageProcessingOperation)]
+    item.PurposeOfReferenceCodeSequence = [
+        code_item(codes.DCM.SourceImageForImageProcessingOperation)
+    ]
     return item
 
 
-def coded(code: Any) -> Dataset:
+def code_item(code: Any) -> Dataset:
     """Returns a coded term as an item of a sequence."""
     item = Dataset()
     item.CodeValue = code.value

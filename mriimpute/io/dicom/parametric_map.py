@@ -13,7 +13,7 @@ from pydicom.uid import generate_uid
 
 from mriimpute import __version__
 from mriimpute.io.dicom.files import quiet
-from mriimpute.io.dicom.write import derived, replaced, save
+from mriimpute.io.dicom.write import derived_images, replacing, save_image
 from mriimpute.io.scan import Scan
 
 __all__ = ["write_map"]
@@ -32,25 +32,25 @@ def write_map(
 
     Args:
         folder: Is replaced; the file in it is `0001.dcm`.
-        std: On the scan's canonical grid, refined.
-        like: As for `write_series`.
-        refine: As for `write_series`.
-        made_by: As for `write_series`.
-        identity: As for `write_series`.
+        std: On the scan's canonical grid, refined; in units of the scan.
+        like: Read from a DICOM series.
+        refine: Canonical axis and the number of voxels for each one along it.
+        made_by: Everything that decided the result, in words.
+        identity: Copy name and number of the patient, and what names the study.
 
     Raises:
         OutputError: If the file cannot be written.
         VolumeError: If the source is gone or belongs to no study.
     """
     images = []
-    for image in derived(
+    for image in derived_images(
         std, like=like, refine=refine, content="std", made_by=made_by, identity=identity
     ):
         del image.PixelData
         images.append(image)
     frames = np.ascontiguousarray(like.as_stored(std).transpose(2, 1, 0))
-    with replaced(folder) as temporary, quiet():
-        save(_map(images, frames), temporary / "0001.dcm")
+    with replacing(folder) as temporary, quiet():
+        save_image(_map(images, frames), temporary / "0001.dcm")
 
 
 def _map(images: list[Dataset], frames: Float32[np.ndarray, "k j i"]) -> Dataset:

@@ -12,15 +12,15 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import RLELossless
 
 from mriimpute.errors import VolumeError
-from mriimpute.io.container import Container, opened
-from mriimpute.io.dicom.decode import decoded
-from mriimpute.io.dicom.files import parsed, quiet
+from mriimpute.io.container import Container, open_container
+from mriimpute.io.dicom.decode import decode_frames
+from mriimpute.io.dicom.files import quiet, read_attributes
 from mriimpute.io.dicom.planes import Series
 from mriimpute.io.dicom.stack import SliceStack
 
 __all__ = ["intensities"]
 
-MOST_VOXELS = 1 << 31
+MAX_VOXELS = 1 << 31
 
 PIXELS = [
     "Rows",
@@ -44,7 +44,7 @@ def intensities(
 ) -> tuple[Float32[np.ndarray, "i j k"], str]:
     """Returns the intensities, NaN in slices that are not there, and how they were stored."""
     rows, columns = stack.planes[0].shape
-    if rows * columns * (stack.slots[-1] + 1) > MOST_VOXELS or min(rows, columns) < 2:
+    if rows * columns * (stack.slots[-1] + 1) > MAX_VOXELS or min(rows, columns) < 2:
         raise VolumeError(
             f"{name}: {len(stack.planes)} slices of {rows} x {columns} voxels are no scan",
             hint="export the series again",
@@ -53,7 +53,7 @@ def intensities(
     wanted = defaultdict(list)
     for slot, plane in zip(stack.slots, stack.planes, strict=True):
         wanted[plane.file].append((slot, plane))
-    with opened(series.container) as container:
+    with open_container(series.container) as container:
         for file, frames in _frames(container, list(wanted), name):
             if not data.size:  # not sooner: a damaged header may announce anything
                 data = np.full((columns, rows, stack.slots[-1] + 1), np.nan, np.float32)
@@ -75,7 +75,7 @@ def _frames(
     compressed = []
     for file in files:
         try:
-            pixels = parsed(container.open(file), PIXELS, pixels=True)
+            pixels = read_attributes(container.open(file), PIXELS, pixels=True)
             syntax = _syntax(pixels)
             plain = not syntax.is_compressed or syntax == RLELossless
         except VolumeError:
@@ -105,9 +105,9 @@ def _decompressed(
     for file in files:
         with container.open(file) as opened_file:
             contents.append(opened_file.read())
-    for file, numbers in zip(files, decoded(contents), strict=True):
+    for file, numbers in zip(files, decode_frames(contents), strict=True):
         if numbers is None:
-            syntax = _syntax(parsed(container.open(file), ["Rows"])).name
+            syntax = _syntax(read_attributes(container.open(file), ["Rows"])).name
             raise VolumeError(
                 f"{name}: {file} cannot be decompressed ({syntax})",
                 hint="copy it again, or convert the series to an uncompressed transfer syntax",

@@ -12,9 +12,9 @@ from typing import Any
 
 from pydicom.multival import MultiValue
 
-__all__ = ["FUNCTIONAL_GROUPS", "OURS", "Plane", "Series", "planes_of"]
+__all__ = ["DERIVED_BY", "FUNCTIONAL_GROUPS", "Plane", "Series", "planes_of"]
 
-OURS = "mriimpute"
+DERIVED_BY = "mriimpute"
 """How the description of a derivation by this package begins."""
 
 FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
@@ -85,12 +85,14 @@ def planes_of(header: Any, name: str) -> Iterator[Plane]:
     """Yields the images of a file, of which only the header was read.
 
     Args:
-        header: Its attributes.
+        header: A pydicom dataset with the attributes that place an image.
         name: Of the file in its container.
     """
     shared, frames = (header.get(group) for group in FUNCTIONAL_GROUPS)
-    for frame, own in enumerate(frames if frames is not None else [None]):
-        groups = [group for group in (own, shared[0] if shared else None) if group is not None]
+    for frame, frame_group in enumerate(frames if frames is not None else [None]):
+        groups = [
+            group for group in (frame_group, shared[0] if shared else None) if group is not None
+        ]
 
         def value(attribute: str, sequence: str, inside: str, groups: Any = groups) -> Any:
             """Returns an attribute of this frame, of all frames, or of a classic image."""
@@ -105,8 +107,8 @@ def planes_of(header: Any, name: str) -> Iterator[Plane]:
 
 def _plane(header: Any, name: str, frame: int, value: Any) -> Plane:
     def numbers(attribute: str, sequence: str, count: int) -> tuple[float, ...]:
-        given = value(attribute, sequence, attribute)
-        listed = [float(v) for v in ([] if given is None or given == "" else _many(given))]
+        raw = value(attribute, sequence, attribute)
+        listed = [float(v) for v in ([] if raw is None or raw == "" else _as_list(raw))]
         usable = len(listed) == count and all(map(math.isfinite, listed))
         return tuple(listed) if usable else ()
 
@@ -124,14 +126,14 @@ def _plane(header: Any, name: str, frame: int, value: Any) -> Plane:
         thickness_mm=(numbers("SliceThickness", measures, 1) or (0.0,))[0],
         slope=(numbers("RescaleSlope", scaling, 1) or (1.0,))[0],
         intercept=(numbers("RescaleIntercept", scaling, 1) or (0.0,))[0],
-        kinds=tuple((what, _text(given)) for what, given in kinds if given not in (None, "")),
-        is_ours=str(header.get("DerivationDescription") or "").startswith(OURS),
+        kinds=tuple((what, _text(raw)) for what, raw in kinds if raw not in (None, "")),
+        is_ours=str(header.get("DerivationDescription") or "").startswith(DERIVED_BY),
     )
 
 
-def _many(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple | MultiValue) else [value]
 
 
 def _text(value: Any) -> str:
-    return "\\".join(str(part) for part in _many(value))
+    return "\\".join(str(part) for part in _as_list(value))

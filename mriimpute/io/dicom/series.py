@@ -20,12 +20,13 @@ from jaxtyping import Float64
 from mriimpute.errors import VolumeError
 from mriimpute.files import sha256
 from mriimpute.geometry import skew_deg
-from mriimpute.io.container import opened
-from mriimpute.io.dicom.files import images_in, is_dicom, signature
+from mriimpute.io.container import open_container
+from mriimpute.io.dicom.files import file_states, images_in, is_dicom
 from mriimpute.io.dicom.pixels import intensities
 from mriimpute.io.dicom.planes import Series
-from mriimpute.io.dicom.stack import SliceStack, one_per_place, stacked
-from mriimpute.io.scan import Scan, Stored, as_scan
+from mriimpute.io.dicom.stack import SliceStack, split_by_position, to_stack
+from mriimpute.io.scan import AS_STORED, Scan, to_canonical
+from mriimpute.volume import Volume
 
 __all__ = ["checksum", "container_of", "holds_dicom", "is_archive", "read_series", "series_in"]
 
@@ -52,7 +53,7 @@ def holds_dicom(path: Path) -> bool:
         return True
     if not place.exists() or (place.is_file() and place.name.lower().endswith((".nii", ".gz"))):
         return False
-    with opened(place) as container:
+    with open_container(place) as container:
         return any(is_dicom(container.open(name, 132).read()) for name in container.names)
 
 
@@ -65,7 +66,7 @@ def series_in(container: Path) -> dict[Path, Series]:
     Raises:
         VolumeError: If a file is damaged, or an archive dangerous.
     """
-    return _series_in(container, signature(container))[0]
+    return _series_in(container, file_states(container))[0]
 
 
 def read_series(path: Path, *, observed: Path | None = None) -> Scan:
@@ -80,25 +81,26 @@ def read_series(path: Path, *, observed: Path | None = None) -> Scan:
         GeometryError: If its slices make no volume.
     """
     series = _one_series(path)
-    name = _named(path, series)
-    stack = stacked(series.planes, name)
+    name = _display_name(path, series)
+    stack = to_stack(series.planes, name)
     data, dtype = intensities(stack, series, name)
     slopes = {(plane.slope, plane.intercept) for plane in stack.planes}
     slope, intercept = slopes.pop() if len(slopes) == 1 else (1.0, 0.0)
     thickness = {plane.thickness_mm for plane in stack.planes}
     thickness_mm = thickness.pop() if len(thickness) == 1 else 0.0
-    stored = Stored(
-        data=data,
-        affine=stack.affine,
-        header=_header(stack.affine, data.shape),
-        notes=_notes(stack),
+    scan = Scan(
+        path,
+        Volume(data, np.isfinite(data), stack.affine),
+        _header(stack.affine, data.shape),
+        AS_STORED,
+        tuple(_warnings(stack)),
         dtype=dtype,
         slope=slope,
         intercept=intercept,
         thickness_mm=thickness_mm if thickness_mm > 0 else None,
         series=series,
     )
-    return as_scan(path, stored, observed)
+    return to_canonical(scan, observed)
 
 
 def checksum(path: Path) -> str:
@@ -110,7 +112,7 @@ def checksum(path: Path) -> str:
     if not holds_dicom(path):
         return sha256(path)
     series = _one_series(path)
-    with opened(series.container) as container:
+    with open_container(series.container) as container:
         sums = []
         for name in {plane.file for plane in series.planes}:
             with container.open(name) as file:
@@ -124,31 +126,32 @@ def checksum(path: Path) -> str:
 def _series_in(container: Path, state: object) -> tuple[dict[Path, Series], str]:
     """Returns the series by their addresses, and what else is there."""
     series, others = images_in(container)
-    for one in [s for s in series if all(plane.is_ours for plane in s.planes)]:
-        series.remove(one)
-        others["that mriimpute made"] += len(one.planes)
-    parts = _addressed(container, series)
+    for derived in [s for s in series if all(plane.is_ours for plane in s.planes)]:
+        series.remove(derived)
+        others["that mriimpute made"] += len(derived.planes)
+    parts = _by_address(container, series)
     if len(parts) > 1:
         parts = _stacks_only(parts)
     left_out = ", ".join(f"{count} {what}" for what, count in others.items())
     if left_out and parts:
         log.info("%s: files left out: %s", container.name, left_out)
-    alone = {container: next(iter(parts.values()))} if len(parts) == 1 else parts
-    return alone, left_out
+    if len(parts) == 1:
+        parts = {container: next(iter(parts.values()))}
+    return parts, left_out
 
 
-def _addressed(container: Path, series: Sequence[Series]) -> dict[Path, Series]:
+def _by_address(container: Path, series: Sequence[Series]) -> dict[Path, Series]:
     """Returns every part of every series by its address."""
-    numbers = Counter(one.number for one in series)
+    numbers = Counter(each.number for each in series)
     parts = {}
-    for one in series:
-        name = f"series-{max(one.number, 0):03d}"
-        if numbers[one.number] > 1 or one.number < 0:
-            name += f"-{hashlib.sha256(one.uid.encode()).hexdigest()[:6]}"
-        split = one_per_place(one.planes)
+    for each in series:
+        name = f"series-{max(each.number, 0):03d}"
+        if numbers[each.number] > 1 or each.number < 0:
+            name += f"-{hashlib.sha256(each.uid.encode()).hexdigest()[:6]}"
+        split = split_by_position(each.planes)
         for number, planes in enumerate(split, start=1):
             part = name if len(split) == 1 else f"{name}-part{number}"
-            parts[container / part] = Series(container, one.uid, one.number, planes)
+            parts[container / part] = Series(container, each.uid, each.number, planes)
     return parts
 
 
@@ -171,39 +174,39 @@ def _stacks_only(parts: dict[Path, Series]) -> dict[Path, Series]:
 
 def _one_series(path: Path) -> Series:
     container = container_of(path)
-    found, others = _series_in(container, signature(container))
-    if path in found:
-        return found[path]
-    if not found:
+    there, others = _series_in(container, file_states(container))
+    if path in there:
+        return there[path]
+    if not there:
         raise VolumeError(
             f"{container} holds no MR series" + (f", but files {others}" if others else ""),
             hint="pass a folder or a zip archive with the images of an MR series",
         )
-    names = ", ".join(other.name for other in found)
+    names = ", ".join(series.name for series in there)
     if path == container:
         raise VolumeError(
-            f"{path} holds {len(found)} series", hint=f"pass one: {path}/ and one of {names}"
+            f"{path} holds {len(there)} series", hint=f"pass one: {path}/ and one of {names}"
         )
     raise VolumeError(f"{path} does not exist", hint=f"pass {container}, which holds {names}")
 
 
-def _named(path: Path, series: Series) -> str:
+def _display_name(path: Path, series: Series) -> str:
     return str(path) if path != series.container else f"{path} (series {series.number})"
 
 
-def _notes(stack: SliceStack) -> list[str]:
-    notes = []
+def _warnings(stack: SliceStack) -> list[str]:
+    warnings = []
     if stack.absent:
         listed = ", ".join(str(slot + 1) for slot in stack.absent[:5])
         more = ", ..." if len(stack.absent) > 5 else ""
-        notes.append(
+        warnings.append(
             f"{len(stack.absent)} of {stack.slots[-1] + 1} slices are not there ({listed}{more}) "
             "and count as missing"
         )
     if skew_deg(stack.affine) > 0.1:
-        notes.append(f"the slices are tilted against their stack by {skew_deg(stack.affine):.1f} "
-                     "degrees")  # fmt: skip
-    return notes
+        tilt = f"{skew_deg(stack.affine):.1f} degrees"
+        warnings.append(f"the slices are tilted against their stack by {tilt}")
+    return warnings
 
 
 def _header(affine: Float64[np.ndarray, "4 4"], shape: tuple[int, ...]) -> Any:

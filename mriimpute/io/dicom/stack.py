@@ -13,10 +13,10 @@ from jaxtyping import Float64
 from mriimpute.errors import GeometryError
 from mriimpute.io.dicom.planes import Plane
 
-__all__ = ["SliceStack", "one_per_place", "stacked"]
+__all__ = ["SliceStack", "split_by_position", "to_stack"]
 
-UNEVEN = 0.02
-"""Of the spacing: how far a slice may lie from where the grid has it. Headers round positions."""
+MAX_OFFSET = 0.02
+"""Fraction of the spacing that a slice may lie off its place on the grid: headers round."""
 
 SAME_DIRECTION = 1e-3
 """Difference of direction cosines that is rounding."""
@@ -49,29 +49,29 @@ class SliceStack:
         return tuple(sorted(set(range(self.slots[-1] + 1)) - set(self.slots)))
 
 
-def one_per_place(planes: Sequence[Plane]) -> list[tuple[Plane, ...]]:
+def split_by_position(planes: Sequence[Plane]) -> list[tuple[Plane, ...]]:
     """Returns the images, parted so that no two in one part lie at one place.
 
     Echoes, time points, magnitude and phase come in one series. Copies of one image count once.
     Where nothing in the headers tells images at one place apart, they stay together.
     """
-    single = list({(plane.uid, plane.frame): plane for plane in planes}.values())
-    if not _coincide(single):
-        return [tuple(single)]
-    varied = [name for name in dict.fromkeys(n for p in single for n, _ in p.kinds)
-              if len({dict(p.kinds).get(name) for p in single}) > 1]  # fmt: skip
+    distinct = list({(plane.uid, plane.frame): plane for plane in planes}.values())
+    if not _coincide(distinct):
+        return [tuple(distinct)]
+    varied = [name for name in dict.fromkeys(n for p in distinct for n, _ in p.kinds)
+              if len({dict(p.kinds).get(name) for p in distinct}) > 1]  # fmt: skip
     for names in [*([name] for name in varied), varied]:
         parts = defaultdict(list)
-        for plane in single:
+        for plane in distinct:
             parts[tuple(dict(plane.kinds).get(name, "") for name in names)].append(plane)
         if len({len(part) for part in parts.values()}) == 1 and not any(
             _coincide(part) for part in parts.values()
         ):
             return [tuple(parts[key]) for key in sorted(parts, key=_by_number)]
-    return [tuple(single)]
+    return [tuple(distinct)]
 
 
-def stacked(planes: Sequence[Plane], name: str) -> SliceStack:
+def to_stack(planes: Sequence[Plane], name: str) -> SliceStack:
     """Returns the images sorted along their normal, on a regular grid.
 
     A step that is a multiple of the others is taken for slices that are not there.
@@ -94,7 +94,7 @@ def stacked(planes: Sequence[Plane], name: str) -> SliceStack:
     expected = positions[order[0]] + np.outer(slots, step)
     # Slices that shift along themselves with every step give a sheared grid, others none.
     stray = np.linalg.norm(positions[order] - expected, axis=1).max()
-    if stray > UNEVEN * max(float(np.linalg.norm(step)), *first.spacing_mm):
+    if stray > MAX_OFFSET * max(float(np.linalg.norm(step)), *first.spacing_mm):
         raise GeometryError(
             f"{name}: slices are shifted against each other by up to {stray:.3g} mm",
             hint="resample them onto a straight stack first",
@@ -125,10 +125,10 @@ def _directions(planes: Sequence[Plane], name: str) -> tuple[Vector, Vector, Vec
         raise GeometryError(f"{name} is a single slice", hint="pass the folder with all slices")
 
     directions = np.array([plane.directions for plane in planes])
-    kinds = _distinct(directions)
-    if kinds > 1:
+    count = _count_distinct(directions)
+    if count > 1:
         raise GeometryError(
-            f"{name}: its {len(planes)} slices have {kinds} orientations, as in a localizer",
+            f"{name}: its {len(planes)} slices have {count} orientations, as in a localizer",
             hint="pass a series of parallel slices",
         )
     if len({plane.shape for plane in planes}) > 1 or np.ptp(
@@ -150,7 +150,7 @@ def _directions(planes: Sequence[Plane], name: str) -> tuple[Vector, Vector, Vec
     return across / lengths[0], down / lengths[1], normal / np.linalg.norm(normal)
 
 
-def _distinct(directions: Float64[np.ndarray, "n 6"]) -> int:
+def _count_distinct(directions: Float64[np.ndarray, "n 6"]) -> int:
     """Returns how many different orientations there are."""
     kinds: list[Float64[np.ndarray, " 6"]] = []
     for direction in directions:
@@ -165,9 +165,9 @@ def _slots(
     """Returns the index of each slice on an even grid, from sorted positions in mm."""
     steps = np.diff(along)
     if steps.min() < SAME_MM:
-        most = max(Counter(np.round(along / SAME_MM / 2)).values())
+        largest = max(Counter(np.round(along / SAME_MM / 2)).values())
         raise GeometryError(
-            f"{name}: up to {most} images lie at one place and nothing tells them apart",
+            f"{name}: up to {largest} images lie at one place and nothing tells them apart",
             hint="export only one image for each place",
         )
     base = float(np.median(steps[steps < 1.5 * steps.min()]))
@@ -176,7 +176,7 @@ def _slots(
     slots = np.round((along - along[0]) / base)
     off = np.abs((along - along[0]) / base - slots).max()
     absent = slots[-1] + 1 - len(along)
-    if off > UNEVEN or absent >= len(along) or (np.diff(slots) < 1).any():
+    if off > MAX_OFFSET or absent >= len(along) or (np.diff(slots) < 1).any():
         raise GeometryError(
             f"{name}: slices are unevenly spaced, {steps.min():.4g} to {steps.max():.4g} mm apart",
             hint="look for slices that were not exported; pass an evenly spaced series",
@@ -199,10 +199,10 @@ def _coincide(planes: Sequence[Plane]) -> bool:
 
 
 def _by_number(key: tuple[str, ...]) -> tuple[tuple[float, str], ...]:
-    def one(text: str) -> tuple[float, str]:
+    def parsed(text: str) -> tuple[float, str]:
         try:
             return float(text), text
         except ValueError:
             return float("inf"), text
 
-    return tuple(one(text) for text in key)
+    return tuple(parsed(text) for text in key)

@@ -26,12 +26,20 @@ from mriimpute import __version__
 from mriimpute.errors import OutputError, VolumeError
 from mriimpute.geometry import refined
 from mriimpute.io.dicom.files import quiet
-from mriimpute.io.dicom.header import coded, reference, template
-from mriimpute.io.dicom.planes import OURS, Plane
-from mriimpute.io.dicom.stack import LPS_TO_RAS, stacked
+from mriimpute.io.dicom.header import code_item, shared_header, source_reference
+from mriimpute.io.dicom.planes import DERIVED_BY, Plane
+from mriimpute.io.dicom.stack import LPS_TO_RAS, to_stack
 from mriimpute.io.scan import Scan
 
-__all__ = ["CONTENTS", "Content", "derived", "remove_series", "replaced", "save", "write_series"]
+__all__ = [
+    "CONTENTS",
+    "Content",
+    "derived_images",
+    "remove_series",
+    "replacing",
+    "save_image",
+    "write_series",
+]
 
 Content = Literal["mean", "std"]
 CONTENTS: tuple[Content, ...] = get_args(Content)
@@ -41,12 +49,12 @@ DESCRIPTIONS: dict[Content, str] = {
     "std": "imputed standard deviation",
 }
 
-LEVELS = 4096
-"""What the range of intensities is stored with at least: as many as a scanner delivers."""
+MIN_LEVELS = 4096
+"""Steps that the range of intensities is stored with at least: as many as a scanner delivers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
+class _Integers:
     """Numbers in a file: intensity = slope * number + intercept."""
 
     numbers: Integer[np.ndarray, "i j k"]
@@ -71,7 +79,7 @@ def write_series(
     images are named by their unique identifiers.
 
     Args:
-        folder: Is replaced.
+        folder: Is replaced; the files in it are `0001.dcm`, `0002.dcm` ...
         data: On the scan's canonical grid, refined.
         like: Read from a DICOM series.
         refine: Canonical axis and the number of voxels for each one along it.
@@ -83,15 +91,15 @@ def write_series(
         OutputError: If the files cannot be written.
         VolumeError: If the source is gone or belongs to no study.
     """
-    images = derived(
+    images = derived_images(
         data, like=like, refine=refine, content=content, made_by=made_by, identity=identity
     )
-    with replaced(folder) as temporary:
+    with replacing(folder) as temporary:
         for number, image in enumerate(images, start=1):
-            save(image, temporary / f"{number:04d}.dcm")
+            save_image(image, temporary / f"{number:04d}.dcm")
 
 
-def derived(
+def derived_images(
     data: Float32[np.ndarray, "i j k"],
     *,
     like: Scan,
@@ -103,13 +111,13 @@ def derived(
     """Yields what `write_series` writes, slice by slice."""
     if like.series is None:
         raise ValueError("like must have been read from DICOM")
-    stack = stacked(like.series.planes, str(like.path))
+    stack = to_stack(like.series.planes, str(like.path))
     axis = like.stored_axis(refine[0])
     affine = LPS_TO_RAS @ refined(stack.affine, axis, refine[1])
     stored = _stored(like.as_stored(data), like if content == "mean" else None)
 
     middle = stack.planes[len(stack.planes) // 2]
-    shared = template(like.series, middle, identity=identity)
+    shared = shared_header(like.series, middle, identity=identity)
     _describe(shared, content, like.series.number)
     _place(shared, affine, stored)
     _window(shared, data, keep=content == "mean")
@@ -121,8 +129,8 @@ def derived(
     slots = [slot * (refine[1] if axis == 2 else 1) for slot in stack.slots]
     for index in range(stored.numbers.shape[2]):
         image = _image(shared, stored, affine, index)
-        sources = _beside(slots, stack.planes, index)
-        image.SourceImageSequence = [reference(plane) for plane in sources]
+        sources = _sources_at(slots, stack.planes, index)
+        image.SourceImageSequence = [source_reference(plane) for plane in sources]
         yield image
 
 
@@ -147,14 +155,14 @@ def _describe(image: Dataset, content: Content, number: int) -> None:
     image.SoftwareVersions = __version__
     image.BurnedInAnnotation = "NO"
     image.DerivationDescription = (
-        f"{OURS} {__version__}: {DESCRIPTIONS[content]} of slices not acquired, from all those "
-        "acquired. For research; not a medical device."
+        f"{DERIVED_BY} {__version__}: {DESCRIPTIONS[content]} of slices not acquired, from all "
+        "those acquired. For research; not a medical device."
     )
-    image.DerivationCodeSequence = [coded(codes.DCM.SpatialResampling)]
+    image.DerivationCodeSequence = [code_item(codes.DCM.SpatialResampling)]
     image.AcquisitionNumber = None
 
 
-def _place(image: Dataset, lps: Float64[np.ndarray, "4 4"], stored: _Stored) -> None:
+def _place(image: Dataset, lps: Float64[np.ndarray, "4 4"], stored: _Integers) -> None:
     """Sets what all slices share: their grid and how numbers are stored."""
     lengths = np.linalg.norm(lps[:3, :3], axis=0)
     directions = lps[:3, :2] / lengths[:2]
@@ -183,7 +191,7 @@ def _window(image: Dataset, data: Float32[np.ndarray, "i j k"], *, keep: bool) -
 
 
 def _image(
-    shared: Dataset, stored: _Stored, lps: Float64[np.ndarray, "4 4"], index: int
+    shared: Dataset, stored: _Integers, lps: Float64[np.ndarray, "4 4"], index: int
 ) -> Dataset:
     image = Dataset()
     image.update(shared)
@@ -197,17 +205,17 @@ def _image(
     return image
 
 
-def _stored(data: Float32[np.ndarray, "i j k"], like: Scan | None) -> _Stored:
+def _stored(data: Float32[np.ndarray, "i j k"], like: Scan | None) -> _Integers:
     low, high = float(data.min()), float(data.max())
     if like is not None and like.slope > 0:
         for bits in range(12, -1, -1):
             slope = like.slope / 2**bits
-            least, most = (round((value - like.intercept) / slope) for value in (low, high))
-            enough = bits == 0 or (high - low) / (2 * slope) < LEVELS
-            dtype = np.uint16 if least >= 0 else np.int16
-            fits = np.iinfo(dtype).min <= least and most <= np.iinfo(dtype).max
+            first, last = (round((value - like.intercept) / slope) for value in (low, high))
+            enough = bits == 0 or (high - low) / (2 * slope) < MIN_LEVELS
+            dtype = np.uint16 if first >= 0 else np.int16
+            fits = np.iinfo(dtype).min <= first and last <= np.iinfo(dtype).max
             if fits and enough:
-                return _Stored(
+                return _Integers(
                     numbers=_rounded(data, slope, like.intercept, dtype),
                     slope=slope,
                     intercept=like.intercept,
@@ -215,7 +223,7 @@ def _stored(data: Float32[np.ndarray, "i j k"], like: Scan | None) -> _Stored:
     step = max((high - low) / 65535, 1e-12)
     # The file holds 16 characters of it: what a reader will multiply with decides the numbers.
     slope, intercept = float(_decimal(step * (1 + 1e-9))), float(_decimal(low))
-    return _Stored(
+    return _Integers(
         numbers=_rounded(data, slope, intercept, np.uint16), slope=slope, intercept=intercept
     )
 
@@ -228,7 +236,7 @@ def _rounded(
     return np.clip(numbers, limits.min, limits.max).astype(dtype)
 
 
-def _beside(slots: Sequence[int], planes: Sequence[Plane], index: int) -> Sequence[Plane]:
+def _sources_at(slots: Sequence[int], planes: Sequence[Plane], index: int) -> Sequence[Plane]:
     """Returns the acquired slice at an index, or those before and behind it."""
     after = bisect_right(slots, index)
     if after and slots[after - 1] == index:
@@ -236,7 +244,7 @@ def _beside(slots: Sequence[int], planes: Sequence[Plane], index: int) -> Sequen
     return planes[max(after - 1, 0) : after + 1]
 
 
-def save(image: Dataset, path: Path) -> None:
+def save_image(image: Dataset, path: Path) -> None:
     """Writes an image to a file."""
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -252,7 +260,7 @@ def save(image: Dataset, path: Path) -> None:
 
 
 @contextmanager
-def replaced(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path) -> Iterator[Path]:
     """Yields a new folder that takes the place of `folder` when the block succeeds."""
     temporary = folder.with_name(f".{os.getpid()}.partial.{folder.name}")
     old = folder.with_name(f".{os.getpid()}.old.{folder.name}")

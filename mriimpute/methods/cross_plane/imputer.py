@@ -69,7 +69,7 @@ class _Run:
     """Acquired slices that follow each other at equal distances.
 
     Attributes:
-        positions: Of the slices on the fine grid; at least two.
+        positions: Of the slices on the target grid; at least two.
         gap: From one to the next, in voxels.
     """
 

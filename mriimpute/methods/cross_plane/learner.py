@@ -153,7 +153,7 @@ class LineLearner(Learner):
             self.config.batch,
             config=self.lines,
             generator=numpy_stream(self.seed, "lines", step),
-            rows=self.world.share(self.config.batch),
+            rows=self.world.shard(self.config.batch),
         )
 
     def step(self, step: int, batch: Any) -> None:

@@ -42,7 +42,7 @@ from mriimpute.cohort import Normalisation, in_space, normalisation
 from mriimpute.device import TILE
 from mriimpute.geometry import find_stack
 from mriimpute.methods.base import Imputation, Imputer
-from mriimpute.methods.footprint import Footprint
+from mriimpute.methods.memory_estimate import MemoryEstimate
 from mriimpute.methods.patches import models
 from mriimpute.methods.patches.model import Model, Recovery
 from mriimpute.methods.patches.objectives.importance import (
@@ -82,7 +82,7 @@ class PatchImputer(Imputer):
         tile: Edge of the region worked on at once, in voxels.
     """
 
-    footprint = Footprint(fixed=224 * 2**20, per_tile_voxel=48)
+    memory_estimate = MemoryEstimate(fixed=224 * 2**20, per_tile_voxel=48)
 
     def __init__(self, model: Model, name: str, *, device: str, tile: int = TILE) -> None:
         if tile < 1:

@@ -82,14 +82,14 @@ class PatchLearner(Learner):
         network = built(name, model, seed=seed)
         self.state: Descent[Model] = Descent(network, train, device, fused=fused)
         self.units, self.save_minutes = train.batch, train.save_minutes
-        self.rows = world.share(train.batch)
+        self.rows = world.shard(train.batch)
         self.loss, self.voxels = 0.0, 0  # since the last line of the journal
         self.scans: Sequence[SparseScan] = ()
         self.validation: list[Patches] = []
         self.first = 0
         for module in network.modules():
             if isinstance(module, ObservedMean) and world.size > 1:
-                module.add_up = world.add_up  # its means are those of the whole batch
+                module.add_up = world.all_reduce  # its means are those of the whole batch
 
     @classmethod
     def tables(cls, name: str) -> dict[str, type]:

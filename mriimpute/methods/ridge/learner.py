@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mriimpute.checkpoint import understood
-from mriimpute.cohort import Cache, Cohort, fine_volume, observed_beside
+from mriimpute.cohort import Cache, Cohort, observed_beside, to_target_grid
 from mriimpute.cohort.preprocess import Task
 from mriimpute.cohort.stack import intensity_range, pixel_steps, slices_of
 from mriimpute.distributed import World
@@ -100,7 +100,7 @@ class RidgeLearner(Learner):
 
 def moments_of(path: Path, config: Config) -> dict[int, Moments]:
     """Returns what one scan teaches, by size of its gaps in voxels."""
-    volume = fine_volume(read_scan(path, observed=observed_beside(path))).volume
+    volume = to_target_grid(read_scan(path, observed=observed_beside(path))).volume
     stack = find_stack(volume.observed)
     if stack is None:
         log.warning("%s is no stack of slices and is left out", path.name)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mriimpute.io.dicom.decode import decoded
+from mriimpute.io.dicom.decode import decode_frames
 
 
 def test_what_is_no_dicom_decodes_to_nothing() -> None:
-    assert decoded([b"no DICOM", b""]) == [None, None]
+    assert decode_frames([b"no DICOM", b""]) == [None, None]
 
 
 @pytest.mark.parametrize("end", ["kill -SEGV $$", "exit 3", "echo nonsense that is no array"])
@@ -21,4 +21,4 @@ def test_a_decoder_that_crashes_takes_no_more_than_its_series(
     decoder.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(decoder))
 
-    assert decoded([b"one", b"two"]) == [None, None]
+    assert decode_frames([b"one", b"two"]) == [None, None]

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from mriimpute.memory import require_room
+from mriimpute.memory import require_memory
 
-__all__ = ["Footprint", "fitting_tile"]
+__all__ = ["MemoryEstimate", "fitting_tile"]
 
 log = logging.getLogger(__name__)
 
-SMALLEST = 16
+MIN_TILE = 16
 """Edge of a tile below which smaller ones save nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Footprint:
+class MemoryEstimate:
     """Main memory that an imputation takes at its peak, beyond what the process holds before.
 
     Attributes:
@@ -33,7 +33,7 @@ class Footprint:
         """Returns the bytes for a grid of `shape`, worked on in cubes of edge `tile`.
 
         Example:
-            >>> Footprint(fixed=1, per_voxel=10, per_tile_voxel=1).needed((4, 4, 4), 2)
+            >>> MemoryEstimate(fixed=1, per_voxel=10, per_tile_voxel=1).needed((4, 4, 4), 2)
             649
         """
         region = prod(min(size, tile) for size in shape)
@@ -41,26 +41,26 @@ class Footprint:
 
 
 def fitting_tile(
-    footprint: Footprint, shape: Sequence[int], *, tile: int, room: int | None, what: str
+    estimate: MemoryEstimate, shape: Sequence[int], *, tile: int, free: int | None, what: str
 ) -> int:
     """Returns the largest tile, at most `tile`, with which an imputation fits into memory.
 
     Args:
-        footprint: What it takes.
+        estimate: Of the method.
         shape: Of the imputed grid.
         tile: Edge that is wanted, in voxels. It is halved as long as that helps.
-        room: Bytes that may be taken, see `available_bytes`; None where nobody knows.
+        free: Bytes that may be taken, see `available_bytes`; None where nobody knows.
         what: Is imputed, for messages.
 
     Raises:
         ResourceError: If even small tiles are too much.
     """
-    if room is None:
+    if free is None:
         return tile
     size = tile
-    while (need := footprint.needed(shape, size)) > room:
-        if not footprint.per_tile_voxel or size // 2 < SMALLEST:
-            require_room(need, room, what=what)
+    while (needed := estimate.needed(shape, size)) > free:
+        if not estimate.per_tile_voxel or size // 2 < MIN_TILE:
+            require_memory(needed, free, what=what)
         size //= 2
     if size < tile:
         log.info("%s: tiles of %d voxels instead of %d, to fit into memory", what, size, tile)

@@ -1,4 +1,4 @@
-"""Tests for mriimpute.methods.footprint."""
+"""Tests for mriimpute.methods.memory_estimate."""
 
 import json
 import subprocess
@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mriimpute.errors import ResourceError
-from mriimpute.methods.footprint import Footprint, fitting_tile
+from mriimpute.methods.memory_estimate import MemoryEstimate, fitting_tile
 
-TILED = Footprint(fixed=1000, per_voxel=10, per_tile_voxel=100)
+TILED = MemoryEstimate(fixed=1000, per_voxel=10, per_tile_voxel=100)
 SHAPE = (200, 180, 160)
 
 
-def fit(footprint: Footprint, room: int | None, tile: int = 128) -> int:
-    return fitting_tile(footprint, SHAPE, tile=tile, room=room, what="x.nii")
+def fit(estimate: MemoryEstimate, free: int | None, tile: int = 128) -> int:
+    return fitting_tile(estimate, SHAPE, tile=tile, free=free, what="x.nii")
 
 
 @pytest.mark.parametrize("wanted", [128, 64, 32, 16])
@@ -29,19 +29,19 @@ def test_what_is_wanted_is_never_exceeded() -> None:
     assert fit(TILED, None, tile=40) == 40
 
 
-@given(room=st.integers(0, 2**40), tile=st.integers(16, 512))
-def test_what_is_chosen_fits_or_the_scan_is_refused(room: int, tile: int) -> None:
+@given(free=st.integers(0, 2**40), tile=st.integers(16, 512))
+def test_what_is_chosen_fits_or_the_scan_is_refused(free: int, tile: int) -> None:
     try:
-        chosen = fit(TILED, room, tile)
+        chosen = fit(TILED, free, tile)
     except ResourceError:
-        assert TILED.needed(SHAPE, 31) > room
+        assert TILED.needed(SHAPE, 31) > free
     else:
         assert 16 <= chosen <= tile
-        assert TILED.needed(SHAPE, chosen) <= room
+        assert TILED.needed(SHAPE, chosen) <= free
 
 
 def test_where_tiles_save_nothing_none_are_tried() -> None:
-    whole = Footprint(fixed=0, per_voxel=10)
+    whole = MemoryEstimate(fixed=0, per_voxel=10)
 
     with pytest.raises(
         ResourceError, match=r"x.nii: needs about 55 MiB of memory, 1 MiB are free"
@@ -71,7 +71,7 @@ before = peak()
 imputed = imputer.impute(Volume(data, observed, np.eye(4)), seed=0, case="x")
 if imputed.draw is not None:
     imputed.draw(1)
-print(json.dumps([peak() - before, imputer.footprint.needed(shape, 128)]))
+print(json.dumps([peak() - before, imputer.memory_estimate.needed(shape, 128)]))
 """
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code], check=True, capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""Opening an image file, and everything that can be wrong with one."""
+"""NIfTI and MGZ files as they are stored: opened and read, or refused with a reason."""
 
 import gzip
 import logging
@@ -18,10 +18,10 @@ from nibabel.freesurfer.mghformat import MGHError
 from nibabel.spatialimages import HeaderDataError
 
 from mriimpute.errors import GeometryError, VolumeError
-from mriimpute.memory import available_bytes, require_room
+from mriimpute.memory import available_bytes, require_memory
 from mriimpute.stopwatch import stage
 
-__all__ = ["ENDINGS", "has_ending", "image_dtype", "load", "voxels"]
+__all__ = ["ENDINGS", "has_ending", "open_image", "read_voxels", "stored_dtype"]
 
 ENDINGS = (".nii.gz", ".nii", ".mgz", ".mgh")
 
@@ -42,11 +42,11 @@ UNREADABLE = (
     zlib.error,
 )
 
-READ_BYTES = 8
-"""Of a voxel, next to its stored number: its intensity, and a copy while it is scaled."""
+BYTES_WHILE_READ = 8
+"""For each voxel, beside its stored number: its intensity, and a copy while it is scaled."""
 
 # gzip cannot shrink more than 1032-fold: a file claiming more is damaged, not large.
-GREATEST_RATIO = 1100
+MAX_RATIO = 1100
 
 
 def has_ending(path: Path, endings: tuple[str, ...] = ENDINGS) -> bool:
@@ -54,7 +54,7 @@ def has_ending(path: Path, endings: tuple[str, ...] = ENDINGS) -> bool:
     return path.name.lower().endswith(endings)
 
 
-def load(path: Path) -> tuple[Any, list[str]]:
+def open_image(path: Path) -> tuple[Any, list[str]]:
     """Returns nibabel's image, its voxels still on disk, and what nibabel repaired in it.
 
     Raises:
@@ -67,10 +67,10 @@ def load(path: Path) -> tuple[Any, list[str]]:
         raise VolumeError(f"{path} is a folder", hint="pass a file")
     if not has_ending(path):
         raise VolumeError(
-            f"{path} is not a NIfTI or MGZ file", hint=f"pass a file ending in {_listed()}"
+            f"{path} is not a NIfTI or MGZ file", hint=f"pass a file ending in {_endings()}"
         )
     try:
-        with _heard() as repairs:
+        with _collected_warnings() as repairs:
             image = nib.load(path)
         raw = _raw_header(image, path)
     except PermissionError as error:
@@ -83,10 +83,10 @@ def load(path: Path) -> tuple[Any, list[str]]:
             hint="check that the file is complete and is NIfTI or MGZ",
         ) from error
 
-    return image, repairs + _checked(raw, path)
+    return image, repairs + _header_problems(raw, path)
 
 
-def voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
+def read_voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
     """Returns the intensities, slope and intercept applied.
 
     Raises:
@@ -94,7 +94,7 @@ def voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
             damaged.
         ResourceError: If it is larger than memory.
     """
-    dtype = image_dtype(image)
+    dtype = stored_dtype(image)
     if dtype.fields is not None or dtype.kind == "c":
         kind = "colour" if dtype.fields is not None else "complex"
         raise VolumeError(
@@ -117,7 +117,9 @@ def voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
     if count * dtype.itemsize > _capacity(path):
         raise _damaged(path, "its header announces more voxels than it can hold")
     # A small compressed file may hold a thousand times its size.
-    require_room(count * (dtype.itemsize + READ_BYTES), available_bytes("cpu"), what=str(path))
+    require_memory(
+        count * (dtype.itemsize + BYTES_WHILE_READ), available_bytes("cpu"), what=str(path)
+    )
     try:
         with stage("gunzip" if has_ending(path, COMPRESSED) else "read"):
             data = _intensities(image.dataobj, path)
@@ -127,7 +129,7 @@ def voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
     return data.reshape(shape)
 
 
-def image_dtype(image: Any) -> np.dtype[Any]:
+def stored_dtype(image: Any) -> np.dtype[Any]:
     """Returns the type of the stored numbers."""
     dtype: np.dtype[Any] = image.get_data_dtype()
     return dtype
@@ -141,7 +143,7 @@ def _raw_header(image: Any, path: Path) -> Any:
         return type(image.header).from_fileobj(file, check=False)
 
 
-def _checked(raw: Any, path: Path) -> list[str]:
+def _header_problems(raw: Any, path: Path) -> list[str]:
     if raw is None:
         return []
     sizes = np.asarray(raw["pixdim"][1:4], dtype=np.float64)
@@ -156,17 +158,17 @@ def _checked(raw: Any, path: Path) -> list[str]:
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
+def _collected_warnings() -> Iterator[list[str]]:
     """Collects what nibabel would print about a header, for the user's list of warnings."""
     logger = logging.getLogger("nibabel.global")
     messages: list[str] = []
 
-    class Ear(logging.Handler):
+    class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             messages.append(f"header: {record.getMessage()}")
 
     handlers, propagate = logger.handlers, logger.propagate
-    logger.handlers, logger.propagate = [Ear(logging.WARNING)], False
+    logger.handlers, logger.propagate = [Collector(logging.WARNING)], False
     try:
         yield messages
     finally:
@@ -174,17 +176,17 @@ def _heard() -> Iterator[list[str]]:
 
 
 def _capacity(path: Path) -> int:
-    return path.stat().st_size * (GREATEST_RATIO if has_ending(path, COMPRESSED) else 1)
+    return path.stat().st_size * (MAX_RATIO if has_ending(path, COMPRESSED) else 1)
 
 
 def _intensities(stored: Any, path: Path) -> Float32[np.ndarray, "..."]:
     if not has_ending(path, COMPRESSED):
         return np.asarray(stored, dtype=np.float32)
     with gzip.open(path) as file:
-        same = ArrayProxy(
+        unpacked = ArrayProxy(
             file, (stored.shape, stored.dtype, stored.offset, stored.slope, stored.inter)
         )
-        data = np.asarray(same, dtype=np.float32)
+        data = np.asarray(unpacked, dtype=np.float32)
         # gzip's checksum stands behind the last voxel, where nibabel stops.
         while file.read(1 << 20):
             pass
@@ -195,7 +197,7 @@ def _damaged(path: Path, reason: str) -> VolumeError:
     return VolumeError(f"{path} is damaged or cut short: {reason}", hint="copy the file again")
 
 
-def _listed() -> str:
+def _endings() -> str:
     return ", ".join(ENDINGS[:-1]) + f" or {ENDINGS[-1]}"
 
 

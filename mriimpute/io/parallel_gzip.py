@@ -15,41 +15,41 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mriimpute.workers import allowed_threads
 
-__all__ = ["gzipped"]
+__all__ = ["compress"]
 
 BLOCK = 2**20
-"""Bytes of a block: so much more than what deflate looks back on that little is lost."""
+"""Bytes of a block: deflate looks back on 32 KiB, so little is lost at its start."""
 
 HEADER = b"\x1f\x8b\x08\x00" + bytes(4) + b"\x00\xff"
 """Deflated, no name, no time, no system."""
 
 
-def gzipped(content: bytes, level: int) -> bytes:
+def compress(content: bytes, level: int) -> bytes:
     """Returns the content of a gzip file.
 
     Args:
-        content: To pack.
-        level: Of compression, 0 to 9.
+        content: Bytes of any number.
+        level: 0 (none) to 9 (smallest).
 
     Example:
         >>> import gzip
-        >>> gzip.decompress(gzipped(b"a" * 5, 3))
+        >>> gzip.decompress(compress(b"a" * 5, 3))
         b'aaaaa'
     """
-    whole = memoryview(content)
+    view = memoryview(content)
 
-    def deflated(start: int) -> bytes:
+    def deflate(start: int) -> bytes:
         packer = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
-        packed = packer.compress(whole[start : start + BLOCK])
-        is_last = start + BLOCK >= len(whole)
+        packed = packer.compress(view[start : start + BLOCK])
+        is_last = start + BLOCK >= len(view)
         return packed + packer.flush(zlib.Z_FINISH if is_last else zlib.Z_SYNC_FLUSH)
 
-    blocks = _side_by_side(deflated, range(0, max(len(whole), 1), BLOCK))
-    end = struct.pack("<LL", zlib.crc32(content), len(whole) % 2**32)
-    return b"".join([HEADER, *blocks, end])
+    blocks = _in_parallel(deflate, range(0, max(len(view), 1), BLOCK))
+    trailer = struct.pack("<LL", zlib.crc32(content), len(view) % 2**32)
+    return b"".join([HEADER, *blocks, trailer])
 
 
-def _side_by_side(work: Callable[[int], bytes], starts: Sequence[int]) -> list[bytes]:
+def _in_parallel(work: Callable[[int], bytes], starts: Sequence[int]) -> list[bytes]:
     try:
         with ThreadPoolExecutor(allowed_threads()) as pool:  # zlib lets other threads run
             return list(pool.map(work, starts))
