@@ -105,9 +105,9 @@ def linear_between(
 def smoothness(lines: Float[Tensor, "b 1 n w"]) -> Float[Tensor, "b 2"]:
     """Returns how smooth images are along their lines, whatever their contrast and brightness.
 
-    Logs of the mean squared differences of pixels one and two apart, as a fraction of that
-    of pixels four apart, about in [-3, 3]. What lies between two lines of a scan that was resampled or
-    denoised is another thing than between those of a sharp one.
+    Logs of the mean squared differences of pixels one and two apart, as a fraction of that of
+    pixels four apart, about in [-3, 3]. What lies between two lines of a scan that was resampled
+    or denoised is another thing than between those of a sharp one.
 
     Args:
         lines: Finite intensities.
