@@ -25,7 +25,7 @@ from hypothesis import settings
 from scipy import ndimage
 
 from mriimpute.checkpoint import save
-from mriimpute.methods.cross_plane.loss import Config, build
+from mriimpute.methods.cross_plane.network import Config, build
 from mriimpute.seeds import fixed, numpy_stream, stream
 
 # Tensors of tests are tiny: threads that wait for each other take longer than one of them.

@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mriimpute.bench.arithmetic import ConvCall, counted
 from mriimpute.bench.floor import convolution_rate, copy_rate, product_rates
-from mriimpute.methods.cross_plane.loss import Config, build, offsets_of
+from mriimpute.methods.cross_plane.conditioning import offsets
+from mriimpute.methods.cross_plane.network import Config, build
 
 
 def test_a_small_network_is_counted_as_by_hand() -> None:
@@ -33,7 +34,7 @@ def test_the_line_network_is_counted_as_torch_counts_it() -> None:
     lines, told = torch.zeros(2, 1, 5, 9), torch.zeros(2, 4)
 
     with counted(network) as found, FlopCounterMode(display=False) as theirs:
-        network(lines, told, offsets_of(4))
+        network(lines, told, offsets(4))
 
     assert 2 * found.macs == theirs.get_total_flops()
 

@@ -14,7 +14,8 @@ from mriimpute.bench.scale import scale_of
 from mriimpute.bench.startup import _child, startup
 from mriimpute.bench.timing import Timing, compared
 from mriimpute.bench.training import Step
-from mriimpute.methods.cross_plane.loss import Config, build, offsets_of
+from mriimpute.methods.cross_plane.conditioning import offsets
+from mriimpute.methods.cross_plane.network import Config, build
 from mriimpute.methods.patches.layers.linear import ObservedLinear
 
 SHAPE = (192, 176, 224)
@@ -61,7 +62,7 @@ def test_memory_of_a_batch_is_told_beside_that_of_a_subspace_for_each_row() -> N
 def test_work_is_counted_alike_with_and_without_contents() -> None:
     network = build(Config(blocks=6, hidden=32), seed=0)  # that of the preset
     with counted(network) as found, torch.inference_mode():
-        network(torch.zeros(8, 1, 3, 8), torch.zeros(8, 4), offsets_of(6))
+        network(torch.zeros(8, 1, 3, 8), torch.zeros(8, 4), offsets(6))
 
     assert line_work(3, 8).operations == 2 * found.macs
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from mriimpute.checkpoint import load, save
 from mriimpute.cli import app, train  # noqa: F401
-from mriimpute.methods.cross_plane.loss import Config, build
+from mriimpute.methods.cross_plane.network import Config, build
 from mriimpute.methods.registry import trainable
 from mriimpute.seeds import numpy_stream
 

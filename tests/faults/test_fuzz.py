@@ -52,8 +52,8 @@ from mriimpute.impute.jobs import Job
 from mriimpute.impute.request import Request
 from mriimpute.impute.scan import impute_scan
 from mriimpute.io import find_scans
-from mriimpute.methods.cross_plane.loss import Config as Network
-from mriimpute.methods.cross_plane.loss import build
+from mriimpute.methods.cross_plane.network import Config as Network
+from mriimpute.methods.cross_plane.network import build
 from mriimpute.methods.interpolation import Interpolation
 from mriimpute.methods.patches import models
 from mriimpute.methods.registry import load_imputer

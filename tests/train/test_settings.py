@@ -9,7 +9,7 @@ import pytest
 from mriimpute.checkpoint import restore
 from mriimpute.config import dump, merge, parse
 from mriimpute.errors import ConfigError
-from mriimpute.methods.cross_plane.loss import Config, build
+from mriimpute.methods.cross_plane.network import Config, build
 from mriimpute.methods.cross_plane.weights import start_of
 from mriimpute.methods.patches.config import PatchTrainingConfig, prior_weight
 from mriimpute.methods.registry import trainable

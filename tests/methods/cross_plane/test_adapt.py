@@ -7,9 +7,8 @@ from scipy import ndimage
 from mriimpute.cohort.slices import SliceScan
 from mriimpute.methods.cross_plane.adapt import adapted
 from mriimpute.methods.cross_plane.hidden_lines import whole_slices
-from mriimpute.methods.cross_plane.loss import Config, build
-from mriimpute.methods.cross_plane.network import LineNetwork
-from mriimpute.methods.cross_plane.validation import score, watched
+from mriimpute.methods.cross_plane.network import Config, LineNetwork, build
+from mriimpute.methods.cross_plane.validation import score, validation_slices
 
 
 def scan(rng: np.random.Generator) -> SliceScan:
@@ -24,7 +23,7 @@ def network() -> LineNetwork:
 
 def gain_db(net: LineNetwork, one: SliceScan) -> float:
     images = whole_slices([one], 3, 6, generator=np.random.default_rng(1))
-    scored = score(net.eval(), watched(images))
+    scored = score(net.eval(), validation_slices(images))
     assert scored is not None
     return scored.gain_db
 

@@ -6,9 +6,9 @@ from numpy.testing import assert_allclose
 from scipy import ndimage
 
 from mriimpute.cohort.slices import SliceScan
-from mriimpute.methods.cross_plane.calibration import LinePredictor, without_probes
+from mriimpute.methods.cross_plane.calibration import LinePredictor, without_calibration_slices
 from mriimpute.methods.cross_plane.imputer import CrossPlane
-from mriimpute.methods.cross_plane.loss import Config, build
+from mriimpute.methods.cross_plane.network import Config, build
 from mriimpute.methods.registry import DEFAULT, load_imputer
 
 FACTORS = {3: np.ones(2, np.float32), 6: np.full(5, 2, np.float32)}
@@ -35,9 +35,9 @@ def test_a_network_that_knows_no_more_than_noise_is_not_trusted(
             if name.startswith("mean"):
                 parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
 
-    probed = one.probed(scan(rng), 3)
+    probed = one.self_calibration(scan(rng), 3)
 
-    assert (probed.trust < 0.2).all()
+    assert (probed.shrinkage < 0.2).all()
 
 
 def test_how_errors_go_together_is_measured_away_from_the_surface_of_the_head(
@@ -49,7 +49,7 @@ def test_how_errors_go_together_is_measured_away_from_the_surface_of_the_head(
     smooth = ndimage.gaussian_filter(rng.normal(size=(12, 60, 54)), (0, 3, 3)) * 3
     slices = np.where(depth > 0, 5 + smooth + rough, 0).astype(np.float16)
 
-    probed = untrained().probed(SliceScan("a", slices, (3,), (1, 1), (1.0, 1.0), 1.0), 3)
+    probed = untrained().self_calibration(SliceScan("a", slices, (3,), (1, 1), (1.0, 1.0), 1.0), 3)
 
     deep, anywhere = probed.inner.correlation(), probed.errors.correlation()
     assert deep is not None
@@ -67,25 +67,25 @@ def test_smooth_slices_are_imputed_better_when_trust_is_measured(
     one = LinePredictor.of(loaded.network, loaded.factors, 0.0)
     smooth = scan(rng, blur=3.0)
 
-    trust = one.probed(smooth, 3).trust
+    shrinkage = one.self_calibration(smooth, 3).shrinkage
 
     blended = plain = 0.0
-    for shown in one._shown(smooth, 3):
-        ours = shown.smooth + trust[:, None, None] * (shown.mean - shown.smooth)
-        blended += float(np.square(ours - shown.hidden).sum())
-        plain += min(float(np.square(x - shown.hidden).sum()) for x in (shown.mean, shown.smooth))
+    for p in one._predictions(smooth, 3):
+        ours = p.pchip + shrinkage[:, None, None] * (p.mean - p.pchip)
+        blended += float(np.square(ours - p.target).sum())
+        plain += min(float(np.square(x - p.target).sum()) for x in (p.mean, p.pchip))
     assert blended <= plain * 1.001  # never worse than the network, nor than interpolation
 
 
 def test_what_a_scan_says_is_used_for_its_gap_alone(rng: np.random.Generator) -> None:
     one = untrained()
-    probed = one.probed(scan(rng), 3)
+    probed = one.self_calibration(scan(rng), 3)
 
-    ours = one.corrected({3: probed})
+    ours = one.calibrated({3: probed})
 
     assert_allclose(ours.factor(3), probed.errors.deviation(), rtol=1e-5)
     assert_allclose(ours.factor(6), 2.0)
-    assert (ours.trusted(6) == 1).all()
+    assert (ours.shrinkage(6) == 1).all()
     assert ours.widest == one.widest
 
 
@@ -99,11 +99,11 @@ def test_a_gap_between_known_ones_is_calibrated_like_the_nearest() -> None:
 def test_no_slice_is_both_learnt_from_and_measured_on(rng: np.random.Generator) -> None:
     whole = scan(rng, count=20)
 
-    rest = without_probes(whole)
+    rest = without_calibration_slices(whole)
 
     assert rest is not None
     kept = {part.tobytes() for part in rest.slices}
     seen = {part.tobytes() for part in whole.slices[::3]}  # one of three, at most eight
     assert not kept & seen
     assert len(kept) + len(seen) == 20
-    assert without_probes(scan(rng, count=1)) is None
+    assert without_calibration_slices(scan(rng, count=1)) is None

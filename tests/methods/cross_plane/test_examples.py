@@ -11,14 +11,14 @@ from mriimpute.cohort import Cache
 from mriimpute.cohort.slices import SliceScan
 from mriimpute.cohort.split import Cohort, cohort
 from mriimpute.methods.cross_plane.learner import LineLearner
-from mriimpute.methods.cross_plane.validation import Watched
+from mriimpute.methods.cross_plane.validation import ValidationSlice
 from mriimpute.train.run import build
 from mriimpute.train.settings import read
 
 
 def read_lines(
     scans: Cohort, folder: Path, **lines: Any
-) -> tuple[list[SliceScan], dict[int, list[Watched]]]:
+) -> tuple[list[SliceScan], dict[int, list[ValidationSlice]]]:
     """Returns what a run learns from, and what it validates on."""
     tables = {
         "lines": {"gaps": [2, 3], "gap_mm": [1.0, 9.0], **lines},

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from mriimpute.methods.cross_plane.combination import Combined, combined
 from numpy.testing import assert_allclose
 
-from mriimpute.methods.fusion import correlation
+from mriimpute.methods.cross_plane.fusion import combined
+from mriimpute.methods.fusion import Fused, correlation
 
 
 def conditional_means(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -16,7 +16,7 @@ def conditional_means(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     return a, b, 0.3 * own + shared + 0.4 * other + rest
 
 
-def combine(a: np.ndarray, b: np.ndarray, linear: np.ndarray | None = None) -> Combined:
+def combine(a: np.ndarray, b: np.ndarray, linear: np.ndarray | None = None) -> Fused:
     linear = np.zeros_like(a) if linear is None else linear
     a, b, linear = (torch.from_numpy(np.ascontiguousarray(x)) for x in (a, b, linear))
     return combined(

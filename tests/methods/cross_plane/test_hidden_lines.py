@@ -155,7 +155,7 @@ def test_an_extracted_brain_is_black_where_the_head_is_shallow(rng: np.random.Ge
 
     batch = draw_lines([heads], 8, config=config, generator=rng)
 
-    for kept, hidden in zip(batch.kept, batch.hidden, strict=True):
+    for kept, hidden in zip(batch.context, batch.target, strict=True):
         seen = np.concatenate([kept.ravel(), hidden.ravel()])
         black, white = np.unique(seen)
         assert black == 0
@@ -195,7 +195,7 @@ def test_crops_lie_inside_one_slice_as_they_were_acquired(rng: np.random.Generat
 
     lines = draw_lines([one], 8, config=PLAIN, generator=rng)
 
-    for kept, along in zip(lines.kept, lines.along_mm, strict=True):
+    for kept, along in zip(lines.context, lines.along_mm, strict=True):
         gain = float(np.exp(0.2))
         ratio = np.abs(np.diff(kept, axis=1)).mean() / np.abs(np.diff(kept, axis=0)).mean()
         across = 16.0 if along == 2.0 else 1 / 16  # how intensities grow along x and y
@@ -212,8 +212,8 @@ def test_same_stream_draws_the_same_crops(rng: np.random.Generator) -> None:
     )
 
     assert first.gap == second.gap
-    assert_array_equal(first.kept, second.kept)
-    assert_array_equal(first.hidden, second.hidden)
+    assert_array_equal(first.context, second.context)
+    assert_array_equal(first.target, second.target)
 
 
 def test_rows_of_a_batch_are_those_of_the_whole_batch(rng: np.random.Generator) -> None:
@@ -227,7 +227,7 @@ def test_rows_of_a_batch_are_those_of_the_whole_batch(rng: np.random.Generator) 
 
     assert whole.gap == first.gap == second.gap
     assert whole.names == first.names + second.names
-    for name in ("kept", "hidden", "gap_mm", "along_mm", "thickness", "foreground"):
+    for name in ("context", "target", "gap_mm", "along_mm", "thickness", "foreground"):
         parts = [getattr(lines, name) for lines in (first, second)]
         assert_array_equal(np.concatenate(parts), getattr(whole, name))
 
@@ -253,7 +253,7 @@ def test_conditions_follow_the_direction(rng: np.random.Generator) -> None:
 
     assert [float(lines.gap_mm[0]) for lines in both] == [3.0, 6.0]
     assert [float(lines.along_mm[0]) for lines in both] == [2.0, 1.0]
-    assert [lines.kept.shape[2] for lines in both] == [16, 20]
+    assert [lines.context.shape[2] for lines in both] == [16, 20]
 
 
 @pytest.mark.parametrize("turn", [False, True])

@@ -18,7 +18,7 @@ from mriimpute.interpolation import interpolated
 from mriimpute.methods.cross_plane import imputer as cross_plane
 from mriimpute.methods.cross_plane.adapt import adapted
 from mriimpute.methods.cross_plane.imputer import CrossPlane
-from mriimpute.methods.cross_plane.loss import Config, build
+from mriimpute.methods.cross_plane.network import Config, build
 from mriimpute.methods.registry import load_imputer
 from mriimpute.progress import silent
 from mriimpute.seeds import stream

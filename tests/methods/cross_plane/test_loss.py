@@ -1,4 +1,4 @@
-"""Tests for mriimpute.methods.cross_plane.loss and line_scores."""
+"""Tests for the loss of the cross-plane network, its conditioning, and its scores."""
 
 import math
 
@@ -7,10 +7,12 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
+from mriimpute.methods.cross_plane.conditioning import conditioning
 from mriimpute.methods.cross_plane.hidden_lines import Lines
-from mriimpute.methods.cross_plane.loss import Config, Loss, build, conditions, objective, predict
-from mriimpute.methods.cross_plane.network import LineNetwork
-from mriimpute.methods.cross_plane.validation import score, watched
+from mriimpute.methods.cross_plane.loss import Loss, objective
+from mriimpute.methods.cross_plane.network import Config, LineNetwork, build
+from mriimpute.methods.cross_plane.predict import predict
+from mriimpute.methods.cross_plane.validation import score, validation_slices
 
 MM = {"gap_mm": 6.0, "along_mm": 1.0}
 ONE = np.ones(3, np.float32)
@@ -32,12 +34,12 @@ def images(rng: np.random.Generator, count: int = 3) -> np.ndarray:
 def test_an_image_is_predicted_alike_whatever_is_predicted_with_it(
     generator: torch.Generator, rng: np.random.Generator
 ) -> None:
-    net, kept = network(generator), images(rng, 11)
+    net, kept = network(generator), torch.from_numpy(images(rng, 11))
 
     every, _ = predict(net, kept, 3, **MM)
     alone, _ = predict(net, kept[9:10], 3, **MM)
 
-    assert_array_equal(alone[0], every[9])
+    assert torch.equal(alone[0], every[9])
 
 
 @pytest.mark.parametrize("scale", [0.1, 4.0])
@@ -45,16 +47,16 @@ def test_a_scan_of_another_scale_is_told_as_one_of_a_known_scale(scale: float) -
     scale = np.float32(scale)
     known = 0.5 if scale < 1 else 2.0  # the nearest size of pixels
 
-    told = conditions(3, 3 * scale * ONE, scale * ONE, 0 * ONE)
+    told = conditioning(3, 3 * scale * ONE, scale * ONE, 0 * ONE)
 
     np.testing.assert_allclose(
-        told, conditions(3, 3 * known * ONE, known * ONE, 0 * ONE), atol=1e-6
+        told, conditioning(3, 3 * known * ONE, known * ONE, 0 * ONE), atol=1e-6
     )
     assert np.abs(told).max() < 1.4
 
 
 def test_a_scan_of_known_size_is_told_as_it_is() -> None:
-    told = conditions(3, SIX, ONE, 0 * ONE)
+    told = conditioning(3, SIX, ONE, 0 * ONE)
 
     assert_array_equal(told[0, :2], np.log(np.float32([1, 1 / np.float32(1.5)])))
 
@@ -64,9 +66,9 @@ def test_spread_does_not_pull_at_the_mean(
 ) -> None:
     net = network(generator)
     kept, hidden = torch.from_numpy(images(rng)), torch.rand(3, 2, 4, 12, generator=generator)
-    told = torch.from_numpy(conditions(3, SIX, ONE, 0 * ONE))
+    told = torch.from_numpy(conditioning(3, SIX, ONE, 0 * ONE))
 
-    objective(net, kept, hidden, told).nats.backward()
+    objective(net, kept, hidden, told).nll.backward()
 
     assert all(p.grad is None for name, p in net.named_parameters() if "spread" not in name)
 
@@ -87,12 +89,12 @@ def test_nats_are_those_of_a_gaussian(
 ) -> None:
     net, kept = network(generator), images(rng)
     hidden = torch.rand(3, 2, 4, 12, generator=generator)
-    told = torch.from_numpy(conditions(3, SIX, ONE, 0 * ONE))
+    told = torch.from_numpy(conditioning(3, SIX, ONE, 0 * ONE))
 
     mean, log_sigma = net(torch.from_numpy(kept)[:, None], told, torch.tensor([1 / 3, 2 / 3]))
     expected = torch.nn.functional.gaussian_nll_loss(mean, hidden, (2 * log_sigma).exp(), eps=0)
 
-    nats = objective(net, torch.from_numpy(kept), hidden, told).nats
+    nats = objective(net, torch.from_numpy(kept), hidden, told).nll
     torch.testing.assert_close(nats, expected + 0.5 * math.log(2 * math.pi))
 
 
@@ -108,11 +110,11 @@ def test_untrained_network_gains_nothing_and_its_spread_is_corrected(
     )
     net = build(Config(channels=4, blocks=1, hidden=4), seed=0).eval()
 
-    judged = score(net, watched([lines]))
+    judged = score(net, validation_slices([lines]))
 
     assert judged is not None
     assert judged.gain_db == pytest.approx(0.0, abs=0.01)
-    _, std = predict(net, kept, 2, gap_mm=2.0, along_mm=1.0)
+    _, std = predict(net, torch.from_numpy(kept), 2, gap_mm=2.0, along_mm=1.0)
     assert judged.factor[0] * std.mean() == pytest.approx(0.2, rel=0.05)
     assert judged.coverage == pytest.approx(0.9, abs=0.03)
 

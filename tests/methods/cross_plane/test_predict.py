@@ -8,9 +8,9 @@ import torch
 from numpy.testing import assert_allclose
 
 from mriimpute.methods.cross_plane import predict as line_prediction
-from mriimpute.methods.cross_plane.loss import Config, build, offsets_of, predict
-from mriimpute.methods.cross_plane.network import LineNetwork
-from mriimpute.methods.cross_plane.predict import checked, in_batches, predicted
+from mriimpute.methods.cross_plane.conditioning import conditioning, offsets
+from mriimpute.methods.cross_plane.network import Config, LineNetwork, build
+from mriimpute.methods.cross_plane.predict import checked, in_batches, predict
 
 MM = {"gap_mm": 3.0, "along_mm": 1.0}
 GAP = 3
@@ -61,10 +61,10 @@ def only_last_image_infinite(mean: torch.Tensor) -> torch.Tensor:
 def test_on_a_cpu_it_is_what_the_network_is_asked_there(generator: torch.Generator) -> None:
     net, kept = network(generator), images(generator)
 
-    ours = predicted(net, kept.transpose(0, 1).transpose(0, 1), GAP, **MM)
+    ours = predict(net, kept.transpose(0, 1).transpose(0, 1), GAP, **MM)
 
-    theirs = predict(net, kept.numpy(), GAP, **MM)
-    assert all(np.array_equal(a.numpy(), b) for a, b in zip(ours, theirs, strict=True))
+    theirs = predict(net, kept, GAP, **MM)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 11, 50])
@@ -147,15 +147,14 @@ def test_few_images_are_computed_exactly_at_once(generator: torch.Generator) -> 
 
 def test_the_way_of_a_gpu_computes_the_same(generator: torch.Generator) -> None:
     net, kept = network(generator), images(generator)
-    told = torch.from_numpy(
-        line_prediction.conditions(GAP, *(np.float32([x]) for x in (3.0, 1.0, 0.0)))
-    )
+    sizes = (np.float32([x]) for x in (3.0, 1.0, 0.0))
+    conditions = torch.from_numpy(conditioning(GAP, *sizes))
 
-    ours = line_prediction._computed(net, told, offsets_of(GAP), kept, torch.float32)
+    ours = line_prediction._computed(net, conditions, offsets(GAP), kept, torch.float32)
 
-    theirs = predict(net, kept.numpy(), GAP, **MM)
+    theirs = predict(net, kept, GAP, **MM)
     for a, b in zip(ours, theirs, strict=True):
-        assert_allclose(a.numpy(), b, atol=1e-6)
+        assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize(("workspace", "batches"), [(2**40, 1), (11 * 4 * 4 * 96 * 4 // 3, 4)])
@@ -168,7 +167,7 @@ def test_a_batch_is_as_large_as_the_workspace_allows(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 0))
     monkeypatch.setattr(line_prediction, "WORKSPACE", workspace)
 
-    mean, std = predicted(net, images(generator).to("meta"), GAP, **MM)
+    mean, std = predict(net, images(generator).to("meta"), GAP, **MM)
 
     assert mean.shape == std.shape == (11, 2, 4, 12)
     assert len(seen) == batches
@@ -179,7 +178,7 @@ def test_convolutions_round_as_they_did_afterwards(generator: torch.Generator) -
     before = cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark, cudnn.enabled
 
     line_prediction._computed(
-        network(generator), torch.zeros(1, 4), offsets_of(GAP), images(generator), torch.float32
+        network(generator), torch.zeros(1, 4), offsets(GAP), images(generator), torch.float32
     )
 
     assert (cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark, cudnn.enabled) == before
@@ -189,9 +188,9 @@ def test_convolutions_round_as_they_did_afterwards(generator: torch.Generator) -
 @pytest.mark.parametrize("count", [3, 200])
 def test_a_gpu_says_what_the_cpu_says(count: int, generator: torch.Generator) -> None:
     net, kept = network(generator), images(generator, count)
-    theirs = predicted(net, kept, GAP, **MM)
+    theirs = predict(net, kept, GAP, **MM)
 
-    ours = predicted(net.cuda(), kept.cuda(), GAP, **MM)
+    ours = predict(net.cuda(), kept.cuda(), GAP, **MM)
 
     for a, b in zip(ours, theirs, strict=True):
         assert float((a.cpu() - b).square().mean().sqrt()) < line_prediction.SAME
