@@ -49,9 +49,9 @@ def interpolated(volume: Volume, kind: Kind) -> Float32[np.ndarray, "i j k"]:
     for axis in range(3):
         proposal, gap = _along(np.where(observed, data, 0.0), observed, axis, kind)
         bracketed = gap > 0
-        share = np.where(bracketed, 1.0 / np.where(bracketed, gap, 1.0), 0.0)
-        total += share * proposal
-        weight += share
+        weighting = np.where(bracketed, 1.0 / np.where(bracketed, gap, 1.0), 0.0)
+        total += weighting * proposal
+        weight += weighting
 
     reached = observed | (weight > 0)
     filled = (total / np.where(weight > 0, weight, 1.0)).astype(np.float32)

@@ -101,8 +101,8 @@ def _side_by_side(
         futures = [pool.submit(_apart, task, cache.folder) for task in tasks]
         try:
             for task, future in zip(tasks, futures, strict=True):
-                error, told = future.result()
-                for name, level, text in told:
+                error, records = future.result()
+                for name, level, text in records:
                     logging.getLogger(name).log(level, "%s", text)
                 yield task, error or _attempt(task, cache)  # it only has to be found there
         except BrokenProcessPool as error:

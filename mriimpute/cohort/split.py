@@ -1,4 +1,4 @@
-"""Which scans a model is fitted on, and which ones only watch."""
+"""Which scans a model is fitted on, and which ones it is validated on."""
 
 import logging
 from dataclasses import dataclass

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["Share", "white"]
+__all__ = ["BatchRows", "white"]
 
 
-class Share(torch.Generator):
+class BatchRows(torch.Generator):
     """Gives some rows of a batch the noise that they would get in the whole batch.
 
     Args:
@@ -20,12 +20,12 @@ class Share(torch.Generator):
     rows: slice
     whole: int
 
-    def __new__(cls, generator: torch.Generator, rows: slice, whole: int) -> "Share":
+    def __new__(cls, generator: torch.Generator, rows: slice, whole: int) -> "BatchRows":
         """Makes one; a generator of torch takes its arguments here."""
-        share = super().__new__(cls, generator.device)  # type: ignore[call-arg]
-        share.set_state(generator.get_state())
-        share.rows, share.whole = rows, whole
-        return share
+        own = super().__new__(cls, generator.device)  # type: ignore[call-arg]
+        own.set_state(generator.get_state())
+        own.rows, own.whole = rows, whole
+        return own
 
 
 def white(shape: Sequence[int], generator: torch.Generator, *, like: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def white(shape: Sequence[int], generator: torch.Generator, *, like: Tensor) -> 
         generator: All randomness.
         like: Gives type and device.
     """
-    if not isinstance(generator, Share):
+    if not isinstance(generator, BatchRows):
         return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
     draws, rows, *rest = shape
     times = rows // (generator.rows.stop - generator.rows.start)

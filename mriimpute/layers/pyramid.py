@@ -41,8 +41,9 @@ def window(observed: Bool[Tensor, "b 1 *grid"], *, kernel: int = 3, stride: int 
         2019, Eq. 11 (the ratio) and 12 (`covered`).
     """
     size = kernel ** (observed.ndim - 2)
-    share = average_pool(observed.float(), kernel, stride=stride, padding=kernel // 2)
-    count = (share * size).round()  # an integer again, so that a full window has ratio 1 exactly
+    fraction = average_pool(observed.float(), kernel, stride=stride, padding=kernel // 2)
+    # An integer again, so that a full window has ratio 1 exactly.
+    count = (fraction * size).round()
     covered = count > 0
     return Window(observed, torch.where(covered, size / count.clamp(min=1), 0.0), covered)
 

@@ -1,4 +1,4 @@
-"""How much intensities differ over a distance: the spread where nothing better is known.
+"""How much intensities differ over a distance: the std where nothing better is known.
 
 With gamma(h) = 1/2 E[(y(p + h) - y(p))^2] over pairs of observed voxels of the head, a voxel that
 copies its nearest neighbour at distance h misses by sqrt(2 gamma(h)) in the root mean square.
@@ -29,7 +29,7 @@ def std_by_distance(
     """Returns sqrt(2 gamma(h)), h the distance to the nearest observed voxel; zero off `where`.
 
     Raises:
-        VolumeError: If a single voxel is observed, which says nothing about any spread.
+        VolumeError: If a single voxel is observed, which says nothing about any std.
     """
     out = np.zeros(volume.shape, np.float32)
     if not where.any():

@@ -10,7 +10,6 @@ How far the planes disagree tells rho without any truth: E (a - b)^2 = va + vb -
 Axes: voxels = any, t = distances inside a gap.
 """
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,21 +21,10 @@ Array: TypeAlias = Any
 """Float32, all of one shape: NumPy arrays or tensors, as the predictions are."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Fused:
-    """Two predictions made into one.
-
-    Attributes:
-        mean: Of both.
-        alone: Variance of the mean if the errors of the planes were independent.
-        shared: What each unit of their correlation adds to it.
-        moments: Per distance, the means of (a - b)^2, of va + vb and of 2 sqrt(va vb).
-    """
-
-    mean: Array
-    alone: Array
-    shared: Array
-    moments: Float64[np.ndarray, "3 t"]
+Fused: TypeAlias = tuple[Array, Array, Array, Float64[np.ndarray, "3 t"]]
+"""Two predictions made into one: its mean; the variance of that if the errors of the planes were
+independent; what each unit of their correlation adds to it; and, per distance, the means of
+(a - b)^2, of va + vb and of 2 sqrt(va vb)."""
 
 
 def fused(
@@ -61,12 +49,10 @@ def fused(
     product = weight * va
     measured = (np.square(a - b), total, 2 * np.sqrt(va * vb))
     others = tuple(axis for axis in range(a.ndim) if axis != distances)
-    return Fused(
-        mean=weight * a + (1 - weight) * b,
-        alone=product,
-        shared=2 * product * np.sqrt(weight * (1 - weight)),
-        moments=np.stack([x.mean(axis=others, dtype=np.float64) for x in measured]),
-    )
+    mean = weight * a + (1 - weight) * b
+    shared = 2 * product * np.sqrt(weight * (1 - weight))
+    moments = np.stack([x.mean(axis=others, dtype=np.float64) for x in measured])
+    return mean, product, shared, moments
 
 
 def correlation(moments: Float64[np.ndarray, "3 t"]) -> Float32[np.ndarray, " t"]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mriimpute.layers.noise import Share, white
+from mriimpute.layers.noise import BatchRows, white
 from mriimpute.seeds import stream
 
 
@@ -14,7 +14,7 @@ def test_rows_get_the_noise_of_the_whole_batch(draws: int, times: int) -> None:
     whole = [white((draws, times * 5, 2, 3), joint, like=like) for _ in range(2)]
 
     for rows in (slice(0, 3), slice(3, 5)):
-        share = Share(stream(0, "joint"), rows, 5)
+        share = BatchRows(stream(0, "joint"), rows, 5)
         own = rows.stop - rows.start
         for joint_noise in whole:
             noise = white((draws, times * own, 2, 3), share, like=like)
@@ -25,7 +25,7 @@ def test_rows_get_the_noise_of_the_whole_batch(draws: int, times: int) -> None:
 def test_making_a_share_draws_nothing() -> None:
     generator = stream(0, "joint")
 
-    Share(generator, slice(0, 2), 4)
+    BatchRows(generator, slice(0, 2), 4)
 
     assert torch.equal(
         torch.randn(3, generator=generator), torch.randn(3, generator=stream(0, "joint"))

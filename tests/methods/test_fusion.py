@@ -24,12 +24,12 @@ def test_correlation_and_variance_are_those_of_the_errors(
 ) -> None:
     a, b = errors(rho, rng)
 
-    both = fuse(a, b)
+    mean, alone, shared, moments = fuse(a, b)
 
-    found = correlation(both.moments)
+    found = correlation(moments)
     assert_allclose(found, rho, atol=0.02)
-    variance = both.alone + found[:, None, None] * both.shared
-    assert_allclose(variance.mean(axis=(1, 2)), both.mean.var(axis=(1, 2)), rtol=0.02)
+    variance = alone + found[:, None, None] * shared
+    assert_allclose(variance.mean(axis=(1, 2)), mean.var(axis=(1, 2)), rtol=0.02)
 
 
 def test_no_other_weights_are_better_where_errors_are_independent(
@@ -37,7 +37,7 @@ def test_no_other_weights_are_better_where_errors_are_independent(
 ) -> None:
     a, b = errors(0.0, rng)
 
-    ours = fuse(a, b).mean.var()
+    ours = fuse(a, b)[0].var()
 
     assert all(ours < (w * a + (1 - w) * b).var() for w in (0.0, 0.1, 0.3, 0.5, 1.0))
 
@@ -46,12 +46,12 @@ def test_planes_may_change_places(rng: np.random.Generator) -> None:
     a, b = rng.normal(size=(2, 5, 3, 4)).astype(np.float32)
     va, vb = rng.uniform(0.1, 2, (2, 5, 3, 4)).astype(np.float32)
 
-    one, other = fused(a, va, b, vb, distances=1), fused(b, vb, a, va, distances=1)
+    first, second = fused(a, va, b, vb, distances=1), fused(b, vb, a, va, distances=1)
 
-    assert one.moments.shape == (3, 3)
-    for first, second in ((one.mean, other.mean), (one.alone, other.alone)):
-        assert_allclose(first, second, rtol=1e-4, atol=1e-6)
-    assert_array_equal(one.moments, other.moments)
+    for ours, theirs in zip(first[:2], second[:2], strict=True):  # means, and their variances
+        assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert first[3].shape == (3, 3)
+    assert_array_equal(first[3], second[3])
 
 
 def test_planes_that_agree_by_chance_or_differ_too_much_keep_the_correlation_in_its_range() -> (

@@ -33,18 +33,18 @@ Crop = Float32[np.ndarray, "p w"]
 
 
 def as_extracted(
-    scan: SliceScan, share: float, generator: np.random.Generator
+    scan: SliceScan, fraction: float, generator: np.random.Generator
 ) -> Callable[[Slice], Slice]:
     """Draws what then shows a slice of a head as that of a brain that was extracted from it.
 
     Args:
         scan: Which the slice is of.
-        share: How often; otherwise slices stay as they are.
+        fraction: How often; otherwise slices stay as they are.
         generator: All randomness.
     """
     depth_mm = generator.uniform(*SCALP_MM)
     waves = WAVE_MM * generator.standard_normal((WAVES, WAVES))
-    if generator.random() >= share:
+    if generator.random() >= fraction:
         return lambda image: image
 
     def extract(image: Slice) -> Slice:

@@ -1,4 +1,4 @@
-"""What the cross-plane network is told of an image besides its lines: sizes, and where to predict.
+"""Conditions of the cross-plane network: sizes of an image, and where to predict.
 
 Axes: b = images, q = conditions, t = offsets inside an interval.
 """

@@ -58,7 +58,7 @@ def combined(
         moments += [_mean((one - other).square_()), _mean(v + w), _mean(2 * deviation)]
         alone_here.copy_((u**2 * v).add_((1 - u) ** 2 * w))
         shared_here.copy_(deviation.mul_(2 * u * (1 - u)))
-    return Fused(mean=mean, alone=alone, shared=shared, moments=_table(moments, 3))
+    return mean, alone, shared, _table(moments, 3)
 
 
 def mixed(
@@ -83,14 +83,14 @@ def mixed(
     u, w = _weights(*_table(products, 3))
 
     mean = torch.empty_like(linear)
-    shares, ours, theirs = (
+    fractions, ours, theirs = (
         torch.from_numpy(values).float().to(a.device) for values in (u / (u + w), u, w)
     )
     for (one, other, smooth, _), out, x, y in zip(
         parts, mean.unbind(distances), ours, theirs, strict=True
     ):
         out.copy_((one - smooth).mul_(x).add_(smooth).add_((other - smooth).mul_(y)))
-    return mean, shares
+    return mean, fractions
 
 
 def _mean(x: Float32[Tensor, "*voxels"]) -> Float64[Tensor, ""]:

@@ -245,17 +245,17 @@ def _filled(
     for gap in {run.gap for run in runs}:
         alike = [(run, f) for run, f in zip(runs, found, strict=True) if run.gap == gap]
         weights = [len(run.positions) - 1 for run, _ in alike]
-        common = correlation(np.average([f.moments for _, f in alike], 0, weights))
+        common = correlation(np.average([moments for _, (*_, moments) in alike], 0, weights))
         with stage("calibrate"):
             alone = [run for run, _ in alike]
             wider = _across(slabs, alone, sizes, predictor, scan) if scan else 1.0
-        for run, f in alike:
+        for run, (middle, independent, shared, _) in alike:
             rho, fraction = (
                 on_device(values, predictor.device)[:, None, None]
                 for values in (common, predictor.shrinkage(gap))
             )
-            _write(mean, run, f.mean, fraction)
-            total = wider**2 * (f.alone + rho * f.shared)
+            _write(mean, run, middle, fraction)
+            total = wider**2 * (independent + rho * shared)
             _write(variance, run, total, torch.ones_like(fraction))
     return mean.cpu().numpy(), variance.cpu().numpy()
 
@@ -289,20 +289,18 @@ def _across(
     squares = variances = count = 0.0
     for run in known:
         kept = slabs[list(run.positions[::2])]
-        f = crossing(kept, 2 * gap, sizes_mm, wide, every=PIXEL_STEP)
+        *planes, moments = crossing(kept, 2 * gap, sizes_mm, wide, every=PIXEL_STEP)
         missed = slabs[list(run.positions[1::2][: len(kept) - 1]), ::PIXEL_STEP, ::PIXEL_STEP]
         between = 0.5 * (
             kept[:-1, ::PIXEL_STEP, ::PIXEL_STEP] + kept[1:, ::PIXEL_STEP, ::PIXEL_STEP]
         )
         head = between > scan.foreground
-        common = correlation(f.moments)[gap - 1]
+        common = correlation(moments)[gap - 1]
         smooth = pchip_between(kept[:, ::PIXEL_STEP, ::PIXEL_STEP].transpose(1, 0, 2), 2 * gap)[
             :, gap - 1
         ]
         smooth = smooth.transpose(1, 0, 2)
-        middle, alone, shared = (
-            part[:, gap - 1].cpu().numpy() for part in (f.mean, f.alone, f.shared)
-        )
+        middle, alone, shared = (part[:, gap - 1].cpu().numpy() for part in planes)
         mean = smooth + fraction * (middle - smooth)
         squares += float(np.square(mean - missed)[head].sum())
         variances += float((alone + common * shared)[head].sum())

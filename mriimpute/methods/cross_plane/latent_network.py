@@ -132,7 +132,7 @@ class LatentLineNetwork(LineNetwork):
         Args:
             lines: Finite intensities in about [0, 1]; at least two lines.
             conditions: Of each image, about in [-1, 1].
-            offsets: Where to predict, as shares of the way from one line to the next.
+            offsets: Where to predict, as fractions of the way from one line to the next.
         """
         h, described = self.features(lines, conditions)
         mean, log_sigma = self.moments(lines, h, described, offsets)

@@ -14,7 +14,6 @@ Axes: s = slices, m = s - 1 gaps, t = offsets inside a gap, x and y = inside a s
 more, u and v = those pixels of a slice that are asked for, b = images.
 """
 
-import dataclasses
 import math
 
 import numpy as np
@@ -67,11 +66,11 @@ def crossing(
     head = linear > foreground_level(slices.ravel())
 
     one, other = _straight(shown, gap, sizes_mm, predictor, every)
-    straight = combined(*one, *other, linear, counted=head, distances=1)
+    mean, alone, shared, moments = combined(*one, *other, linear, counted=head, distances=1)
     del one, other  # each of these is as large as the head
     means = _diagonals(shown, gap, sizes_mm, predictor, every)
     diagonal, _ = mixed(*means, linear, counted=head, distances=1)
-    return dataclasses.replace(straight, mean=diagonal.add_(straight.mean).mul_(0.5))
+    return diagonal.add_(mean).mul_(0.5), alone, shared, moments
 
 
 def _straight(

@@ -209,11 +209,11 @@ def _inputs(
 
 
 def _split(
-    observed: Bool[Tensor, "1 1 *grid"], share: float, seed: int
+    observed: Bool[Tensor, "1 1 *grid"], fraction: float, seed: int
 ) -> tuple[Bool[Tensor, "1 1 *grid"], Bool[Tensor, "1 1 *grid"]]:
     """Returns the entries to fit to, and those held out."""
     generator = stream(seed, "deep-image-prior", "hold-out")
-    chosen = torch.rand(observed.shape, generator=generator).to(observed.device) < share
+    chosen = torch.rand(observed.shape, generator=generator).to(observed.device) < fraction
     return observed & ~chosen, observed & chosen
 
 

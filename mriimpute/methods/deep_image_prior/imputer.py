@@ -50,7 +50,7 @@ __all__ = ["DeepImagePrior", "held_out_blocks"]
 HELD_OUT = 0.08
 """Share of the acquired voxels that decide when to stop."""
 
-EVERY = 10
+TRACE_EVERY = 10
 """Steps between two entries of the trace."""
 
 STARTS = 3
@@ -91,7 +91,7 @@ class DeepImagePrior(Imputer):
         """Returns the completed volume; planes are fitted one by one."""
         norm = normalisation(volume)
         y = norm.apply(np.where(volume.observed, volume.data, np.float32(np.nan)))
-        held_out = held_out_blocks(volume, share=HELD_OUT, seed=seed)
+        held_out = held_out_blocks(volume, fraction=HELD_OUT, seed=seed)
         stack = find_stack(volume.observed)
         across = [axis for axis in range(3) if stack is None or axis != stack.axis]
         across.sort(key=lambda axis: volume.shape[axis])
@@ -132,17 +132,17 @@ class DeepImagePrior(Imputer):
         return min(fits, key=lambda fit: fit.missed)
 
 
-def held_out_blocks(volume: Volume, *, share: float, seed: int) -> Bool[np.ndarray, "i j k"]:
+def held_out_blocks(volume: Volume, *, fraction: float, seed: int) -> Bool[np.ndarray, "i j k"]:
     """Returns acquired voxels in blocks whose edge is as wide as what is missing.
 
     Args:
         volume: Its pattern counts, its intensities do not.
-        share: Of the acquired voxels, about.
+        fraction: Of the acquired voxels, about.
         seed: Of the run.
     """
     extent = _extent(volume)
     corners = numpy_stream(seed, "deep-image-prior", "blocks").random(volume.shape)
-    chosen = corners < -np.log1p(-share) / np.prod(extent)
+    chosen = corners < -np.log1p(-fraction) / np.prod(extent)
     blocks = ndimage.maximum_filter(chosen, size=extent, mode="constant")
     return volume.observed & blocks
 
@@ -168,18 +168,18 @@ def _extent(volume: Volume) -> tuple[int, int, int]:
 def _trace(fits: Sequence[Restored]) -> Trace:
     """Returns means over planes; one that has stopped keeps its last loss."""
     longest = max(len(fit.losses) for fit in fits)
-    steps = range(EVERY - 1, longest, EVERY)
+    steps = range(TRACE_EVERY - 1, longest, TRACE_EVERY)
 
     def curve(losses: Sequence[Sequence[float]]) -> tuple[float, ...]:
-        told = [each for each in losses if each]
+        curves = [each for each in losses if each]
         return tuple(
-            float(np.mean([each[min(step, len(each) - 1)] for each in told]))
-            for step in (steps if told else ())
+            float(np.mean([each[min(step, len(each) - 1)] for each in curves]))
+            for step in (steps if curves else ())
         )
 
     return Trace(
         fitted=curve([fit.losses for fit in fits]),
         held_out=curve([fit.held_out_losses for fit in fits]),
-        every=EVERY,
+        every=TRACE_EVERY,
         stopped_at=round(float(np.mean([fit.stopped_at for fit in fits]))),
     )

@@ -103,10 +103,10 @@ class DictionaryImputer(Imputer):
             view = y.transpose(planes.order)
             extent = _extent(stack, view.shape[1:])
             dictionary = self._learnt(y, stack, planes, extent, seed)
-            found, share = _completed(view, dictionary, extent)
+            sums, weights = _completed(view, dictionary, extent)
             back = np.argsort(planes.order).tolist()
-            total += found.transpose(back)
-            weight += share.transpose(back)
+            total += sums.transpose(back)
+            weight += weights.transpose(back)
 
         mean = norm.undo((total / np.where(weight > 0, weight, 1.0)).astype(np.float32))
         if (weight == 0).any():
@@ -214,14 +214,14 @@ def _completed(
         strip = y[:, top : top + height]
         windows = np.stack([strip[:, :, left : left + width] for left in columns], axis=1)
         centred, observed, mean = _centred(windows.reshape(-1, height * width), device)
-        told = (dictionary.complete(centred, observed) + mean).cpu().numpy()
-        says = observed.any(1).cpu().numpy().reshape(windows.shape[:2])
-        told = told.reshape(windows.shape)
+        estimates = (dictionary.complete(centred, observed) + mean).cpu().numpy()
+        informed = observed.any(1).cpu().numpy().reshape(windows.shape[:2])
+        estimates = estimates.reshape(windows.shape)
         for n, left in enumerate(columns):
-            share = says[:, n, None, None] * tent
+            weights = informed[:, n, None, None] * tent
             place = np.s_[:, top : top + height, left : left + width]
-            total[place] += share * told[:, n]
-            weight[place] += share
+            total[place] += weights * estimates[:, n]
+            weight[place] += weights
     return total, weight
 
 

@@ -170,14 +170,14 @@ def _first_atoms(
     voxels are observed together more rarely than each is alone: the diagonal, which also holds
     the noise, is scaled down to what the rest is made of.
     """
-    share = observed.to(centred).mean().clamp_min(1e-6)
+    fraction = observed.to(centred).mean().clamp_min(1e-6)
     diagonal = centred.square().sum(0)[:, None]
     noise = torch.randn(
         (centred.shape[1], atoms), generator=generator, dtype=centred.dtype, device=centred.device
     )
     found = noise
     for _ in range(2):
-        found = _unit(centred.mT @ (centred @ found) - (1 - share) * diagonal * found)
+        found = _unit(centred.mT @ (centred @ found) - (1 - fraction) * diagonal * found)
     return found
 
 

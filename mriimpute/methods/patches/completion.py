@@ -42,7 +42,7 @@ class Completion:
 
     Attributes:
         mean: The conditional mean.
-        draws: Posterior draws, with the spread of each voxel given z.
+        draws: Posterior draws, with the noise of each voxel given z.
         latent_draws: The same draws without it: the mean given z.
         ess: Effective sample size behind the mean; None where draws were not weighed.
     """
@@ -99,11 +99,11 @@ def _mean(
     recovery: Recovery, z: Float[Tensor, "s b m"], log_weights: Float[Tensor, "s b"]
 ) -> Float[Tensor, "b 1 *grid"]:
     """Returns sum_k v_k f(z_k), without keeping all f(z_k)."""
-    shares = torch.softmax(log_weights, dim=0)
+    weights = torch.softmax(log_weights, dim=0)
     total = torch.zeros((), dtype=z.dtype, device=z.device)
-    for part, share in zip(z.split(CHUNK), shares.split(CHUNK), strict=True):
+    for part, weight in zip(z.split(CHUNK), weights.split(CHUNK), strict=True):
         loc = recovery.voxels(part).loc.to(z)
-        total = total + (share.view(*share.shape, *(1,) * (loc.ndim - 2)) * loc).sum(0)
+        total = total + (weight.view(*weight.shape, *(1,) * (loc.ndim - 2)) * loc).sum(0)
     return total
 
 

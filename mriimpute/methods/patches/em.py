@@ -120,12 +120,12 @@ class Sums:
         weight: Float[Tensor, " b"] | None = None,
     ) -> None:
         one = torch.ones(len(y), 1, dtype=torch.float64, device=y.device)
-        share = one if weight is None else weight.double()[:, None]
+        weights = one if weight is None else weight.double()[:, None]
         mean = torch.cat([q.loc.double(), one], -1)
         tril = q.tril.double()
         moment = mean[:, :, None] * mean[:, None]
         moment[:, :-1, :-1] += tril @ tril.mT
-        moment *= share[..., None]
+        moment *= weights[..., None]
 
         # Slices make few patterns: what patches of one pattern have in common is added first.
         patterns, which = torch.unique(observed, dim=0, return_inverse=True)
@@ -134,9 +134,9 @@ class Sums:
         self.second += (patterns.double().mT @ alike.flatten(1)).view_as(self.second)
 
         y = torch.where(observed, y, 0.0).double()
-        self.cross += (share * y).mT @ mean
-        self.square += float((share * y.square()).sum())
-        self.count += float((share * observed).sum())
+        self.cross += (weights * y).mT @ mean
+        self.square += float((weights * y.square()).sum())
+        self.count += float((weights * observed).sum())
         self.latent += moment.sum(0)
 
     def maximise(self, model: Ppca, kappa: float) -> None:
@@ -164,8 +164,8 @@ class Sums:
 
     def variance(self, rows: Float[Tensor, "j e"]) -> float:
         explained = 2 * (rows * self.cross).sum()
-        spread = torch.einsum("je,jef,jf->", rows, self.second, rows)
-        return max(float(self.square - explained + spread), 0.0) / max(self.count, 1)
+        quadratic = torch.einsum("je,jef,jf->", rows, self.second, rows)
+        return max(float(self.square - explained + quadratic), 0.0) / max(self.count, 1)
 
 
 @torch.no_grad()

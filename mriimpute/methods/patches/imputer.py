@@ -13,7 +13,7 @@ gets
               b_n = sum w_p f(z_pn) / sum w_p,    r = sum w_p / sqrt(sum w_p^2)
 
 Averaging independent draws of overlapping patches shrinks their variance; r undoes this: draws
-spread as far as `std` says where overlapping patches agree about v.
+scatter as far as `std` says where overlapping patches agree about v.
 
 Latent draws come in pairs, z = loc +- L noise: where f is affine the mean is exact. A model that
 has a formula for f_p, v_p and s_p^2 needs no draws for them.
@@ -193,7 +193,7 @@ class _Work:
 
     def log_density(self, x: Image, region: Region) -> float:
         """Returns a bound of the log density of a region, in nats per voxel of each patch."""
-        nats, voxels = 0.0, 0
+        total, voxels = 0.0, 0
         known = np.where(region, x, self.y)
         judged = np.where(region, np.float32(0), np.float32(np.nan))
         for index in range(len(self.groups)):
@@ -207,9 +207,9 @@ class _Work:
                 bound = missing_bound(
                     self.model, self._recovery(index), patch, patch.isfinite(), missing, noise
                 )
-            nats += float(bound[count > 0].double().sum())
+            total += float(bound[count > 0].double().sum())
             voxels += int(count.sum())
-        return nats / voxels
+        return total / voxels
 
     def _touching(self, region: Box) -> Iterator[tuple[int, list[Place]]]:
         """Yields the groups with a patch in `region`; of them, all patches are run."""
@@ -250,13 +250,13 @@ class _Work:
             return f.mean(axis=0, dtype=np.float64), within, square.mean(axis=0), float(len(z))
 
         weights = self._log_weights(index, z)
-        shares = torch.softmax(weights.double(), dim=0).cpu().numpy()
-        mean, second, spread = (
-            np.einsum("sb,sbxyz->bxyz", shares, part)
+        normalised = torch.softmax(weights.double(), dim=0).cpu().numpy()
+        mean, second, noise_square = (
+            np.einsum("sb,sbxyz->bxyz", normalised, part)
             for part in (f, np.square(f, dtype=np.float64), square)
         )
         size = effective_sample_size(weights)[: len(self.groups[index])].mean()
-        return mean, np.maximum(second - mean**2, 0.0), spread, float(size)
+        return mean, np.maximum(second - mean**2, 0.0), noise_square, float(size)
 
     def _drawn(self, index: int, number: int) -> Float32[np.ndarray, "b x y z"]:
         """Returns f(z) for one draw of z for each patch of a group."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from mriimpute.cohort import Cache, Cohort, PatchConfig, Patches, SparseScan, draw_patches
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import CheckpointError, ConfigError, TrainingError
-from mriimpute.layers.noise import Share
+from mriimpute.layers.noise import BatchRows
 from mriimpute.methods.base import Learner
 from mriimpute.methods.patches import models
 from mriimpute.methods.patches.config import PatchTrainingConfig, prior_weight
@@ -128,7 +128,7 @@ class PatchLearner(Learner):
         """Moves the parameters along the gradient of the loss per observed voxel."""
         generator = stream(self.seed, "train", step, device=self.device)
         if self.world.size > 1:
-            generator = Share(generator, self.rows, self.config.batch)
+            generator = BatchRows(generator, self.rows, self.config.batch)
         weight = prior_weight(self.config, step)
         loss, own_voxels = self._loss(self.state.model, batch, weight, generator)
         voxels = int(self.world.total(own_voxels))

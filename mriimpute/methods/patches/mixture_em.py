@@ -50,9 +50,9 @@ def mixture_step(model: MixturePpca, batches: Iterable[Batch], *, kappa: float) 
         q = model.posterior(y, observed)
         evidence += float(q.log_evidence.double().sum())
         patches += len(y)
-        shares = q.log_shares.exp().unbind(-1)
-        for part, component, share in zip(sums, q.components, shares, strict=True):
-            part.add(component, y.flatten(1), observed.flatten(1), share)
+        r = q.log_responsibilities.exp().unbind(-1)
+        for part, component, r_k in zip(sums, q.components, r, strict=True):
+            part.add(component, y.flatten(1), observed.flatten(1), r_k)
 
     for part, subspace in zip(sums, model.subspaces, strict=True):
         if part.weight >= FEWEST:

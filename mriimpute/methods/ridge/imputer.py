@@ -139,9 +139,10 @@ def _fill(
     }
     for index, where in inside.items():
         gap = stack.gaps[index]
-        planes = _both_planes(filters[gap], slices, stack, index, scale)
-        slabs[where], alone[where], shared[where] = planes.mean, planes.alone, planes.shared
-        sums[gap] += planes.moments
+        slabs[where], alone[where], shared[where], moments = _both_planes(
+            filters[gap], slices, stack, index, scale
+        )
+        sums[gap] += moments
 
     for index, where in inside.items():
         alone[where] += correlation(sums[stack.gaps[index]])[:, None, None] * shared[where]

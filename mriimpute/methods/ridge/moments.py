@@ -45,7 +45,7 @@ __all__ = [
 
 Lines = Float32[np.ndarray, "4 n c"]
 
-FLAT = 0.01  # windows with less contrast than this share of the range are left out of the fit
+FLAT = 0.01  # windows with less contrast than this fraction of the range are left out of the fit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +56,8 @@ class Config:
         columns: Pixels of each line that a prediction sees; odd.
         angles: Classes of orientation.
         coherence: Limits between classes of coherence, 0 (isotropic) to 1 (one direction).
-        strength: Limits between classes of contrast, as a share of the scan's intensity range.
-        ridge: Weight of linear interpolation, as a share of the mean squared feature.
+        strength: Limits between classes of contrast, as a fraction of the scan's intensity range.
+        ridge: Weight of linear interpolation, as a fraction of the mean squared feature.
         class_pixels: Pixels of a class that the common filter weighs as much as.
     """
 
@@ -236,8 +236,8 @@ def _classes(u: Float32[np.ndarray, "n c 4 w"], config: Config) -> NDArray[np.in
 
     angle = np.arctan2(2 * xz, xx - zz) / (2 * np.pi) + 0.5
     orientation = np.minimum((angle * config.angles).astype(np.intp), config.angles - 1)
-    spread = np.sqrt(np.square(xx - zz) + 4 * np.square(xz))
-    coherence = np.digitize(spread / (xx + zz + np.float32(1e-12)), config.coherence)
+    anisotropy = np.sqrt(np.square(xx - zz) + 4 * np.square(xz))
+    coherence = np.digitize(anisotropy / (xx + zz + np.float32(1e-12)), config.coherence)
     strength = np.digitize(np.sqrt(np.square(u).mean(axis=(-1, -2))), config.strength)
 
     steps = (len(config.coherence) + 1, len(config.strength) + 1)

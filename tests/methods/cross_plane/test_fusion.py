@@ -1,4 +1,4 @@
-"""Tests for mriimpute.methods.cross_plane.combination."""
+"""Tests for mriimpute.methods.cross_plane.fusion."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_conditional_means_are_combined_as_least_squares_on_the_truth_would(
 ) -> None:
     a, b, x = conditional_means(rng)
 
-    ours = combine(a, b).mean.numpy()
+    ours = combine(a, b)[0].numpy()
 
     for here in range(3):
         features = np.stack([a[here].ravel(), b[here].ravel()], axis=1)
@@ -48,22 +48,22 @@ def test_conditional_means_are_combined_as_least_squares_on_the_truth_would(
 def test_variance_of_a_combination_is_about_that_of_its_errors(rng: np.random.Generator) -> None:
     a, b, x = conditional_means(rng)
 
-    both = combine(a, b)
+    mean, alone, shared, moments = combine(a, b)
 
-    rho = torch.from_numpy(correlation(both.moments))
-    variance = both.alone + rho[:, None, None] * both.shared
-    missed = np.square(both.mean.numpy() - x).mean()
+    rho = torch.from_numpy(correlation(moments))
+    variance = alone + rho[:, None, None] * shared
+    missed = np.square(mean.numpy() - x).mean()
     assert float(variance.mean()) == pytest.approx(float(missed), rel=0.15)
 
 
 def test_planes_that_say_the_same_are_averaged(rng: np.random.Generator) -> None:
     a, _, _ = conditional_means(rng)
 
-    assert_allclose(combine(a, a).mean, a, rtol=1e-5)
-    assert_allclose(combine(a, a, linear=a).mean, a, rtol=1e-5)
+    assert_allclose(combine(a, a)[0], a, rtol=1e-5)
+    assert_allclose(combine(a, a, linear=a)[0], a, rtol=1e-5)
 
 
 def test_the_sum_of_the_weights_is_bounded(rng: np.random.Generator) -> None:
     a, b = rng.normal(size=(2, 2, 50, 50)).astype(np.float32)  # nothing in common
 
-    assert combine(a, b).mean.abs().max() <= 0.651 * (np.abs(a) + np.abs(b)).max()
+    assert combine(a, b)[0].abs().max() <= 0.651 * (np.abs(a) + np.abs(b)).max()

@@ -157,7 +157,7 @@ def test_blocks_are_as_wide_as_a_gap_in_mm_and_lie_in_slices() -> None:
     observed[:, :, ::4] = True
     volume = Volume(np.zeros(observed.shape, np.float32), observed, np.diag([1.0, 3.0, 1.0, 1.0]))
 
-    blocks = held_out_blocks(volume, share=0.01, seed=1)
+    blocks = held_out_blocks(volume, fraction=0.01, seed=1)
 
     lengths = {}
     for axis in (0, 1):
@@ -174,7 +174,7 @@ def test_share_of_the_acquired_voxels_is_held_out() -> None:
     observed[:, :, ::3] = True
     volume = Volume(np.zeros(observed.shape, np.float32), observed, np.eye(4))
 
-    blocks = held_out_blocks(volume, share=0.08, seed=0)
+    blocks = held_out_blocks(volume, fraction=0.08, seed=0)
 
     assert_allclose(blocks.sum() / observed.sum(), 0.08, atol=0.01)
-    assert not np.array_equal(blocks, held_out_blocks(volume, share=0.08, seed=1))
+    assert not np.array_equal(blocks, held_out_blocks(volume, fraction=0.08, seed=1))

@@ -59,7 +59,7 @@ def test_two_components_that_lie_apart_are_recovered(planted: Planted) -> None:
     for _ in range(20):
         mixture_step(model, [(y, observed)], kappa=1e-2)
 
-    shares = model.posterior(y, observed).log_shares.exp()
+    shares = model.posterior(y, observed).log_responsibilities.exp()
     assert_close(shares[:, 1], of_second.double(), rtol=0, atol=1e-6)  # the brighter one is last
     assert float(model.log_prior.exp()[1]) == pytest.approx(float(of_second.double().mean()))
     assert evidence_of(model, y, observed) > evidence_of(truth, y, observed)

@@ -106,8 +106,8 @@ def _fill_once(value: Tensor, known: Tensor, *, beyond: bool) -> tuple[Tensor, T
     """Returns the values, and which are known, after one look along every axis."""
     total, weight = torch.zeros_like(value), torch.zeros_like(value)
     for axis in range(2, value.ndim):
-        proposal, share = _along(value, known, axis, beyond=beyond)
-        total, weight = total + share * proposal, weight + share
+        proposal, weighting = _along(value, known, axis, beyond=beyond)
+        total, weight = total + weighting * proposal, weight + weighting
     return torch.where(known, value, _ratio(total, weight, 0.0)), known | (weight > 0)
 
 
@@ -134,5 +134,5 @@ def _along(value: Tensor, known: Tensor, axis: int, *, beyond: bool) -> tuple[Te
     proposal = _ratio(sum_left + sum_right, by_left + by_right, 0.0)
 
     gap = (after - before).clamp(min=1).to(value.dtype)
-    share = torch.where(left & right, 1 / gap, by_left + by_right if beyond else 0.0)
-    return proposal, share
+    weighting = torch.where(left & right, 1 / gap, by_left + by_right if beyond else 0.0)
+    return proposal, weighting

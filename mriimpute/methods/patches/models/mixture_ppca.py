@@ -75,21 +75,21 @@ class MixturePosterior(Density):
         loc: Its mean.
         components: p(z | y_O, k).
         log_prior: log pi_k.
-        log_shares: log r_k.
+        log_responsibilities: log r_k.
         log_evidence: log p(y_O), in nats per patch.
     """
 
     loc: Float[Tensor, "b m"]
     components: tuple[FullGaussian, ...]
     log_prior: Float[Tensor, " k"]
-    log_shares: Float[Tensor, "b k"]
+    log_responsibilities: Float[Tensor, "b k"]
     log_evidence: Float[Tensor, " b"]
 
     def log_prob(self, x: Float[Tensor, "*s b m"]) -> Float[Tensor, "*s b"]:
         """Returns log p(z, u | y_O), in nats per row."""
         z, u = x[..., :-1], x[..., -1]
         which = _interval(u, self.log_prior)
-        gain = (self.log_shares - self.log_prior).expand(*which.shape, -1)
+        gain = (self.log_responsibilities - self.log_prior).expand(*which.shape, -1)
         total = gain.gather(-1, which[..., None])[..., 0] - 0.5 * (u.square() + LOG_2PI)
         for k, component in enumerate(self.components):
             total = torch.where(which == k, total + component.log_prob(z), total)
@@ -98,14 +98,14 @@ class MixturePosterior(Density):
     def transport(self, noise: Float[Tensor, "s b m"]) -> Float[Tensor, "s b m"]:
         """Returns draws; the last coordinate of the noise chooses the component."""
         level = torch.special.ndtr(noise[..., -1].double())
-        upper = self.log_shares.double().exp().cumsum(-1)
+        upper = self.log_responsibilities.double().exp().cumsum(-1)
         upper = upper / upper[..., -1:]
         which = (level[..., None] > upper).sum(-1).clamp(max=len(self.log_prior) - 1)
 
-        share = self.log_shares.double().exp().expand(*which.shape, -1)
-        share = share.gather(-1, which[..., None])[..., 0]
+        responsibility = self.log_responsibilities.double().exp().expand(*which.shape, -1)
+        responsibility = responsibility.gather(-1, which[..., None])[..., 0]
         above = upper.expand(*which.shape, -1).gather(-1, which[..., None])[..., 0] - level
-        place = (1 - above / share).clamp(EDGE, 1 - EDGE)
+        place = (1 - above / responsibility).clamp(EDGE, 1 - EDGE)
         prior = self.log_prior.double().exp()
         u = torch.special.ndtri((prior.cumsum(0) - prior)[which] + place * prior[which])
 
@@ -118,7 +118,8 @@ class MixturePosterior(Density):
     def kl_to_standard(self) -> Float[Tensor, " b"]:
         """Returns sum_k r_k (log(r_k / pi_k) + KL[p(z | y_O, k) || N(0, I)])."""
         each = torch.stack([component.kl_to_standard() for component in self.components], -1)
-        return (self.log_shares.exp() * (self.log_shares - self.log_prior + each)).sum(-1)
+        log_r = self.log_responsibilities
+        return (log_r.exp() * (log_r - self.log_prior + each)).sum(-1)
 
 
 class MixturePpca(Model):
@@ -161,12 +162,12 @@ class MixturePpca(Model):
             ]
             joint = torch.stack(given, -1) + log_prior
             evidence = torch.logsumexp(joint, -1)
-            shares = joint - evidence[:, None]
+            log_r = joint - evidence[:, None]
             means = torch.stack([part.loc for part in parts], -1)
-            mean = (means * shares.exp()[:, None]).sum(-1)
-            u = _mean_of_u(log_prior, (shares - log_prior).exp())
+            mean = (means * log_r.exp()[:, None]).sum(-1)
+            u = _mean_of_u(log_prior, (log_r - log_prior).exp())
             loc = torch.cat([mean, u[:, None]], -1)
-            return MixturePosterior(loc, tuple(parts), log_prior, shares, evidence)
+            return MixturePosterior(loc, tuple(parts), log_prior, log_r, evidence)
 
     def decode(self, z: Float[Tensor, "s b m"]) -> Float[Tensor, "s b 1 *grid"]:
         """Returns mu_k + W_k z for the component k that the last coordinate stands for."""
@@ -187,13 +188,11 @@ class MixturePpca(Model):
 
     def moments(self, posterior: MixturePosterior) -> Moments:
         """Returns the moments of a mixture: the variance of the means counts, too."""
-        shares = posterior.log_shares.exp().unbind(-1)
+        r = posterior.log_responsibilities.exp().unbind(-1)
         axes = (1,) * (1 + len(self.patch))
-        mean = second = noise = torch.zeros(len(shares[0]), 1, *axes[1:]).to(posterior.loc)
-        for share, subspace, part in zip(
-            shares, self.subspaces, posterior.components, strict=True
-        ):
-            own, weight = subspace.moments(part), share.view(-1, *axes)
+        mean = second = noise = torch.zeros(len(r[0]), 1, *axes[1:]).to(posterior.loc)
+        for r_k, subspace, part in zip(r, self.subspaces, posterior.components, strict=True):
+            own, weight = subspace.moments(part), r_k.view(-1, *axes)
             mean = mean + weight * own.mean
             second = second + weight * (own.within + own.mean.square())
             noise = noise + weight * own.noise

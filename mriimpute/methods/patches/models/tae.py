@@ -220,8 +220,8 @@ class Tae(Model):
         summary = _summary(y, observed).expand(len(z), -1, -1)
         loc, log_scale = self.noise(torch.cat([z, summary.to(z)], dim=-1)).to(z).unbind(-1)
         noise = white(z.shape[:2], generator, like=z)
-        spread = soft_bound(log_scale - 3.0, *LOG_NOISE_SCALE).exp()
-        return self.level.floor + (self.level.log_excess + loc + spread * noise).exp()
+        std = soft_bound(log_scale - 3.0, *LOG_NOISE_SCALE).exp()
+        return self.level.floor + (self.level.log_excess + loc + std * noise).exp()
 
     def _nothing(
         self, z: Float[Tensor, "s b m"]
@@ -246,9 +246,9 @@ def _noise_network(latents: int) -> nn.Linear:
 def _summary(
     y: Float[Tensor, "b 1 *grid"], observed: Bool[Tensor, "b 1 *grid"]
 ) -> Float[Tensor, "b 3"]:
-    """Returns the share of observed voxels, and their mean and mean square."""
+    """Returns the fraction of observed voxels, and their mean and mean square."""
     seen = observed.flatten(1)
     values = torch.where(seen, y.flatten(1), 0.0)
     count = seen.sum(-1).clamp(min=1)
-    share = seen.to(values.dtype).mean(-1)
-    return torch.stack([share, values.sum(-1) / count, values.square().sum(-1) / count], -1)
+    fraction = seen.to(values.dtype).mean(-1)
+    return torch.stack([fraction, values.sum(-1) / count, values.square().sum(-1) / count], -1)

@@ -41,7 +41,7 @@ def test_evidence_and_responsibilities_are_those_of_a_mixture_of_gaussians(
     q = model.posterior(y, observed)
 
     assert_close(q.log_evidence, joint.logsumexp(-1), rtol=1e-9, atol=1e-9)
-    assert_close(q.log_shares, torch.log_softmax(joint, -1), rtol=1e-9, atol=1e-9)
+    assert_close(q.log_responsibilities, torch.log_softmax(joint, -1), rtol=1e-9, atol=1e-9)
 
 
 def test_bayes_holds_for_every_draw(generator: torch.Generator) -> None:
@@ -62,7 +62,7 @@ def test_draws_choose_components_by_their_responsibilities(generator: torch.Gene
 
     levels = torch.stack([subspace.sigma for subspace in model.subspaces])
     chosen = model.likelihood(z).scale[..., 0, 0, 0, 0, None] == levels
-    assert_close(chosen.double().mean(0), q.log_shares.exp(), rtol=0, atol=0.015)
+    assert_close(chosen.double().mean(0), q.log_responsibilities.exp(), rtol=0, atol=0.015)
     assert_close(z.mean(0)[:, :-1], q.loc[:, :-1], rtol=0, atol=0.03)
 
 
@@ -95,7 +95,7 @@ def test_patch_with_nothing_observed_has_the_prior(generator: torch.Generator) -
     q = model.posterior(torch.full_like(y, torch.nan), torch.zeros_like(observed))
 
     zero = torch.zeros(5, dtype=torch.float64)
-    assert_close(q.log_shares, q.log_prior.expand(5, -1), rtol=0, atol=1e-12)
+    assert_close(q.log_responsibilities, q.log_prior.expand(5, -1), rtol=0, atol=1e-12)
     assert_close(q.log_evidence, zero, rtol=0, atol=1e-12)
     assert_close(q.kl_to_standard(), zero, rtol=0, atol=1e-12)
 
