@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from mriimpute.evaluate.prediction import Answer
-from mriimpute.evaluate.test_case import Exam
+from mriimpute.evaluate.test_case import TestCase
 
 __all__ = ["BIN_METRICS", "EDGE_STEPS", "Bin", "bins_of"]
 
@@ -42,17 +42,17 @@ class Bin:
     spread_skill: float
 
 
-def bins_of(exam: Exam, answer: Answer, edges: Bool[np.ndarray, " n"]) -> tuple[Bin, ...]:
+def bins_of(case: TestCase, answer: Answer, edges: Bool[np.ndarray, " n"]) -> tuple[Bin, ...]:
     """Returns the bins by distance, then those by offset where there is one, then by edge.
 
     Args:
-        exam: Where the voxels lie.
+        case: Where the voxels lie.
         answer: Of all voxels of its region.
         edges: Which of them are edges of the truth.
     """
-    offsets = exam.offsets()
-    far = {"distance": exam.distances()} | ({} if offsets is None else {"offset": offsets})
-    step_mm = exam.volume.spacing_mm[0 if exam.stack is None else exam.stack.axis]
+    offsets = case.offsets()
+    far = {"distance": case.distances()} | ({} if offsets is None else {"offset": offsets})
+    step_mm = case.volume.spacing_mm[0 if case.stack is None else case.stack.axis]
     kinds = [(kind, steps, step_mm) for kind, steps in far.items()]
     kinds.append(("edge", edges.astype(np.int64), math.nan))
     return tuple(

@@ -22,14 +22,14 @@ from mriimpute.cohort.foreground import foreground_level
 from mriimpute.cohort.target_grid import refinement, upsample
 from mriimpute.errors import VolumeError
 from mriimpute.evaluate.protocol import LINES, SLICES
-from mriimpute.evaluate.test_case import DATA_RANGE_PERCENTILE, Exam, SparseCase
+from mriimpute.evaluate.test_case import DATA_RANGE_PERCENTILE, SparseScan, TestCase
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.interpolation import interpolated
 from mriimpute.io import checksum, read_scan
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.volume import Volume
 
-__all__ = ["Finer", "Hidden", "HiddenCase", "read_hidden"]
+__all__ = ["Finer", "Hidden", "HiddenScan", "read_hidden"]
 
 Hidden = Literal["slices", "x", "y"]
 Image = Float32[np.ndarray, "i j k"]
@@ -38,7 +38,7 @@ OTHERS = "leave it out, or pass scans with skipped slices"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HiddenCase(SparseCase):
+class HiddenScan(SparseScan):
     """A sparse scan, and what of it is hidden: slices, or lines along an axis inside of them."""
 
     hidden: Hidden
@@ -85,20 +85,20 @@ class Finer(Imputer):
         )
 
 
-def read_hidden(case: HiddenCase) -> Exam:
+def read_hidden(scan: HiddenScan) -> TestCase:
     """Returns the question that is left when part of a scan is hidden, and the answer.
 
     Raises:
         VolumeError: If the scan cannot be read, is no stack of equally spaced slices, or is too
             small to hide anything.
     """
-    acquired, axis, factor = _acquired(case)
-    along = {"slices": axis, "x": _inside(axis)[0], "y": _inside(axis)[1]}[case.hidden]
-    every = 2 if case.hidden == "slices" else factor
+    acquired, axis, factor = _acquired(scan)
+    along = {"slices": axis, "x": _inside(axis)[0], "y": _inside(axis)[1]}[scan.hidden]
+    every = 2 if scan.hidden == "slices" else factor
     length = every * ((acquired.shape[along] - 1) // every) + 1
     if length <= every:
         raise VolumeError(
-            f"{case.scan}: {acquired.shape[along]} {_WHAT[case.hidden]} are too few to hide any",
+            f"{scan.path}: {acquired.shape[along]} {_WHAT[scan.hidden]} are too few to hide any",
             hint=OTHERS,
         )
 
@@ -111,35 +111,35 @@ def read_hidden(case: HiddenCase) -> Exam:
     stack, head = find_stack(observed), _head(question)
     region = head & acquired.observed & ~observed
     if stack is None or stack.axis != along or not region.any():
-        raise VolumeError(f"{case.scan}: no head is left to hide parts of", hint=OTHERS)
+        raise VolumeError(f"{scan.path}: no head is left to hide parts of", hint=OTHERS)
 
-    return Exam(
-        case=case,
-        checksum=f"{checksum(case.scan)}-{case.hidden}",
+    return TestCase(
+        source=scan,
+        checksum=f"{checksum(scan.path)}-{scan.hidden}",
         volume=question,
         stack=stack,
         truth=acquired.data,
         brain=head,
         region=region,
-        data_range=_data_range(case, acquired.data[head & acquired.observed]),
-        protocol=SLICES if case.hidden == "slices" else LINES,
-        finer=factor if case.hidden == "slices" else 1,
+        data_range=_data_range(scan, acquired.data[head & acquired.observed]),
+        protocol=SLICES if scan.hidden == "slices" else LINES,
+        finer=factor if scan.hidden == "slices" else 1,
     )
 
 
 _WHAT = {"slices": "slices", "x": "lines", "y": "lines"}
 
 
-def _acquired(case: HiddenCase) -> tuple[Volume, int, int]:
+def _acquired(scan: HiddenScan) -> tuple[Volume, int, int]:
     """Returns the acquired slices as a grid of their own, its slice axis, and voxels per slice."""
-    volume = read_scan(case.scan, observed=observed_beside(case.scan)).volume
+    volume = read_scan(scan.path, observed=observed_beside(scan.path)).volume
     axis, factor = refinement(volume)
     if factor > 1:
         return volume, axis, factor
 
     stack = find_stack(volume.observed)
     if stack is None or len(set(stack.gaps)) > 1:
-        raise VolumeError(f"{case.scan} is no stack of equally spaced slices", hint=OTHERS)
+        raise VolumeError(f"{scan.path} is no stack of equally spaced slices", hint=OTHERS)
     return _gathered(volume, stack), stack.axis, stack.gaps[0]
 
 
@@ -165,10 +165,10 @@ def _head(question: Volume) -> Bool[np.ndarray, "i j k"]:
     return head
 
 
-def _data_range(case: HiddenCase, values: Float32[np.ndarray, " n"]) -> float:
+def _data_range(scan: HiddenScan, values: Float32[np.ndarray, " n"]) -> float:
     found = float(np.percentile(values, DATA_RANGE_PERCENTILE))
     if found <= 0:
-        raise VolumeError(f"{case.scan} is dark: no score has a scale there", hint=OTHERS)
+        raise VolumeError(f"{scan.path} is dark: no score has a scale there", hint=OTHERS)
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from mriimpute.evaluate.test_case import Exam
+from mriimpute.evaluate.test_case import TestCase
 from mriimpute.files import atomic
 from mriimpute.geometry import Stack
 from mriimpute.methods.base import Imputation
@@ -81,27 +81,27 @@ class Panel:
     views: tuple[View, ...]
 
 
-def cut(exam: Exam, imputation: Imputation, *, draws: int = DRAWS) -> Panel:
+def cut(case: TestCase, imputation: Imputation, *, draws: int = DRAWS) -> Panel:
     """Returns the planes with the most voxels to score; that between slices is far from them.
 
     The sagittal plane is left out where the brain is larger than any: it is a head's, then, and
     its profile would be a face.
 
     Args:
-        exam: Where the planes lie depends on this alone, so methods can be compared.
+        case: Where the planes lie depends on this alone, so methods can be compared.
         imputation: What they show.
         draws: How many to keep, where there are any; each is drawn for this.
     """
-    axis = 2 if exam.stack is None else exam.stack.axis
+    axis = 2 if case.stack is None else case.stack.axis
     normals = [n for n in (1, 2, 0) if n != axis] + [axis]
-    volume_ml = exam.brain.sum() * np.prod(exam.volume.spacing_mm) / 1000
-    if exam.protocol.whole_head or volume_ml > LARGEST_BRAIN_ML:
+    volume_ml = case.brain.sum() * np.prod(case.volume.spacing_mm) / 1000
+    if case.protocol.whole_head or volume_ml > LARGEST_BRAIN_ML:
         normals.remove(0)
-    images = _images(exam, imputation, draws)
+    images = _images(case, imputation, draws)
     return Panel(
-        scan=exam.case.name,
-        data_range=exam.data_range,
-        views=tuple(_view(exam, images, normal) for normal in normals),
+        scan=case.source.name,
+        data_range=case.data_range,
+        views=tuple(_view(case, images, normal) for normal in normals),
     )
 
 
@@ -152,43 +152,43 @@ def _restored(arrays: dict[str, Any], data_range: float) -> View:
     return View(**(arrays | images | plain))
 
 
-def _images(exam: Exam, imputation: Imputation, draws: int) -> dict[str, Image]:
-    blank = np.full_like(exam.truth, np.nan)
-    observed = exam.volume.observed
+def _images(case: TestCase, imputation: Imputation, draws: int) -> dict[str, Image]:
+    blank = np.full_like(case.truth, np.nan)
+    observed = case.volume.observed
     draw = imputation.draw
     shown = {
-        "truth": exam.truth,
-        "sparse": np.where(observed, exam.volume.data, blank),
+        "truth": case.truth,
+        "sparse": np.where(observed, case.volume.data, blank),
         "mean": imputation.mean,
         "std": blank if imputation.std is None else imputation.std,
     } | ({f"draw{n}": draw(n) for n in range(1, draws + 1)} if draw else {})
-    return {name: np.where(exam.brain, image, blank) for name, image in shown.items()}
+    return {name: np.where(case.brain, image, blank) for name, image in shown.items()}
 
 
-def _view(exam: Exam, images: dict[str, Image], normal: int) -> View:
+def _view(case: TestCase, images: dict[str, Image], normal: int) -> View:
     u, v = (axis for axis in range(3) if axis != normal)
-    index = _best(exam, normal)
-    window = _window(exam.brain.take(index, axis=normal))
+    index = _best(case, normal)
+    window = _window(case.brain.take(index, axis=normal))
     planes = {name: image.take(index, axis=normal)[window] for name, image in images.items()}
     draws = [planes.pop(name) for name in list(planes) if name.startswith("draw")]
-    across, slices = _slices(exam.stack, (u, v), window)
+    across, slices = _slices(case.stack, (u, v), window)
     return View(
         name=NAMES[normal],
         **planes,
         draws=np.stack(draws) if draws else np.empty((0, *planes["truth"].shape), np.float32),
         across=across,
         slices=slices,
-        spacing_mm=(exam.volume.spacing_mm[u], exam.volume.spacing_mm[v]),
+        spacing_mm=(case.volume.spacing_mm[u], case.volume.spacing_mm[v]),
         ends=(*ENDS[u], *ENDS[v]),
     )
 
 
-def _best(exam: Exam, normal: int) -> int:
+def _best(case: TestCase, normal: int) -> int:
     """Returns the index of the plane with the most voxels to score."""
     u, v = (axis for axis in range(3) if axis != normal)
-    counts = exam.region.sum(axis=(u, v))
-    if exam.stack is not None and exam.stack.axis == normal:
-        far = np.abs(np.subtract.outer(np.arange(len(counts)), exam.stack.positions)).min(axis=1)
+    counts = case.region.sum(axis=(u, v))
+    if case.stack is not None and case.stack.axis == normal:
+        far = np.abs(np.subtract.outer(np.arange(len(counts)), case.stack.positions)).min(axis=1)
         farthest = far[counts > 0].max()
         counts = np.where(far == farthest, counts, 0)
     return int(np.argmax(counts))

@@ -11,14 +11,14 @@ from jaxtyping import Bool, Float, Float32
 
 from mriimpute import metrics
 from mriimpute.evaluate.structures import Structures, structures_of
-from mriimpute.evaluate.test_case import Exam
+from mriimpute.evaluate.test_case import TestCase
 
 __all__ = ["Key", "key_of", "stripes_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Key:
-    """The answer to an exam, prepared for marking.
+    """The answer to an case, prepared for marking.
 
     Attributes:
         edges: Which voxels of the region are edges.
@@ -34,22 +34,22 @@ class Key:
 
 
 @lru_cache(maxsize=1)
-def key_of(exam: Exam) -> Key:
-    """Returns the key of an exam; that of the last one is kept, for the next method."""
+def key_of(case: TestCase) -> Key:
+    """Returns the key of an case; that of the last one is kept, for the next method."""
     return Key(
-        edges=metrics.edges(exam.truth, region=exam.region),
-        thresholds=metrics.tissue_thresholds(exam.truth[exam.region]),
-        stripes=stripes_of(exam.truth, exam),
-        structures=None if exam.labels is None else structures_of(exam),
+        edges=metrics.edges(case.truth, region=case.region),
+        thresholds=metrics.tissue_thresholds(case.truth[case.region]),
+        stripes=stripes_of(case.truth, case),
+        structures=None if case.labels is None else structures_of(case),
     )
 
 
-def stripes_of(image: Float32[np.ndarray, "i j k"], exam: Exam) -> float:
+def stripes_of(image: Float32[np.ndarray, "i j k"], case: TestCase) -> float:
     """Returns the energy of fine detail in imputed slices over that in acquired ones.
 
     NaN where what is missing are no slices.
     """
-    if exam.stack is None:
+    if case.stack is None:
         return float("nan")
-    acquired = exam.brain & exam.volume.observed
-    return metrics.stripes(image, missing=exam.region, acquired=acquired, axis=exam.stack.axis)
+    acquired = case.brain & case.volume.observed
+    return metrics.stripes(image, missing=case.region, acquired=acquired, axis=case.stack.axis)

@@ -19,7 +19,7 @@ from mriimpute.evaluate.methods import (
 from mriimpute.evaluate.panels import Panel
 from mriimpute.evaluate.protocol import Protocol, ProtocolName, resolve
 from mriimpute.evaluate.result import Row
-from mriimpute.evaluate.scoring import C, Work, score_all
+from mriimpute.evaluate.scoring import S, Work, score_all
 from mriimpute.evaluate.store import Store
 from mriimpute.evaluate.summary import FEWEST_SUBJECTS, Summary, summarise
 from mriimpute.evaluate.tables import write_tables
@@ -27,8 +27,8 @@ from mriimpute.evaluate.test_set import (
     RECORD,
     OnFailure,
     ScoredSplit,
-    find_cases,
-    read_exam,
+    find_simulated_scans,
+    read_test_case,
     thickness_of,
 )
 from mriimpute.files import sha256
@@ -119,7 +119,7 @@ def evaluate(
     require_unseen(methods, split)
     left_out = LeftOut(on_failure) if on_failure else None
 
-    cases = find_cases(sim, split=split, on_failure=left_out)
+    scans = find_simulated_scans(sim, split=split, on_failure=left_out)
     thickness_mm = thickness_of(sim)
     asked = resolve(protocol, thickness_mm)
     record = sim / RECORD
@@ -146,21 +146,21 @@ def evaluate(
         on_failure=left_out,
     )
     work = Work(
-        read=partial(read_exam, protocol=asked, thickness_mm=thickness_mm),
+        read=partial(read_test_case, protocol=asked, thickness_mm=thickness_mm),
         contenders=tuple(contenders),
         store=store,
         samples=samples,
         seed=seed,
-        pictured=cases[0].name,
+        pictured=scans[0].name,
     )
     return concluded(
-        work, cases, asked, settings, jobs=jobs, track=track, split=split, left_out=left_out
+        work, scans, asked, settings, jobs=jobs, track=track, split=split, left_out=left_out
     )
 
 
 def concluded(
-    work: Work[C],
-    cases: Sequence[C],
+    work: Work[S],
+    scans: Sequence[S],
     protocol: Protocol,
     settings: Mapping[str, str | int],
     *,
@@ -174,7 +174,7 @@ def concluded(
     Raises:
         MriImputeError: As `score_all` does.
     """
-    scored = score_all(work, cases, jobs=jobs, track=track, on_failure=left_out)
+    scored = score_all(work, scans, jobs=jobs, track=track, on_failure=left_out)
     rows, report = scored.rows, work.store.report
     names = left_out.names if left_out else ()
     fingerprints = _fingerprints(rows, work.contenders)
@@ -203,7 +203,7 @@ def _fingerprints(rows: Sequence[Row], contenders: Sequence[Contender]) -> dict[
     return {c.name: c.fingerprint for c in contenders if c.name in scored}
 
 
-def _panels(work: Work[C], rows: Sequence[Row], scan: str) -> dict[str, Panel]:
+def _panels(work: Work[S], rows: Sequence[Row], scan: str) -> dict[str, Panel]:
     return {row.method: work.store.panel(scan, row.method) for row in rows if row.scan == scan}
 
 

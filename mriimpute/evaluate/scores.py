@@ -24,7 +24,7 @@ from mriimpute.evaluate.reference import Key, key_of, stripes_of
 from mriimpute.evaluate.regions import KINDS, Region, regional_means, score_regions
 from mriimpute.evaluate.result import Row
 from mriimpute.evaluate.structures import found
-from mriimpute.evaluate.test_case import Exam
+from mriimpute.evaluate.test_case import TestCase
 from mriimpute.methods.base import Imputation, Imputer
 
 __all__ = ["examine"]
@@ -33,13 +33,13 @@ Draws = Float32[np.ndarray, "s n"]
 
 
 def examine(
-    imputer: Imputer, exam: Exam, *, method: str, samples: int, seed: int
+    imputer: Imputer, case: TestCase, *, method: str, samples: int, seed: int
 ) -> tuple[Row, Imputation]:
-    """Returns the scores of an imputer on one exam, and what it answered.
+    """Returns the scores of an imputer on one case, and what it answered.
 
     Args:
         imputer: It sees the sparse volume only.
-        exam: Question and answer.
+        case: Question and answer.
         method: The name in the tables.
         samples: Draws to score, at least two. One is held as a volume at a time.
         seed: Of the run.
@@ -48,35 +48,35 @@ def examine(
         VolumeError: If the imputer returns a value that is not finite.
     """
     begun = time.perf_counter()
-    imputation = imputer.impute(exam.volume, seed=seed, case=exam.checksum)
+    imputation = imputer.impute(case.volume, seed=seed, case=case.checksum)
     seconds = time.perf_counter() - begun
 
-    key = key_of(exam)
-    draws, of_draws = _drawn(imputation, exam, key, method, samples)
-    answer = _answer(imputation, exam, method, draws)
-    regions = _regions(exam, key, answer, draws)
-    bins = bins_of(exam, answer, key.edges)
+    key = key_of(case)
+    draws, of_draws = _drawn(imputation, case, key, method, samples)
+    answer = _answer(imputation, case, method, draws)
+    regions = _regions(case, key, answer, draws)
+    bins = bins_of(case, answer, key.edges)
     curves = _curves(answer)
 
     row = Row(
-        subject=exam.case.subject,
-        scan=exam.case.name,
+        subject=case.source.subject,
+        scan=case.source.name,
         method=method,
         seconds=seconds,
         draws=0 if draws is None else samples,
         voxels=len(answer.truth),
-        data_range=exam.data_range,
+        data_range=case.data_range,
         bins=bins,
         regions=regions,
         curves=curves if curves.ranks or curves.removed else None,
         trace=imputation.trace,
         **of_draws._asdict(),
-        **_of_mean(answer, imputation, exam, key),
+        **_of_mean(answer, imputation, case, key),
         **_of_edges(bins),
         **_of_uncertainty(answer, curves),
-        energy_percent=answer.percent(_energy(answer, exam, draws)),
-        elbo=_elbo(imputation, exam),
-        **_of_regions(regions, exam.data_range),
+        energy_percent=answer.percent(_energy(answer, case, draws)),
+        elbo=_elbo(imputation, case),
+        **_of_regions(regions, case.data_range),
     )
     return row, imputation
 
@@ -89,53 +89,53 @@ class _OfDraws(NamedTuple):
 
 
 def _drawn(
-    imputation: Imputation, exam: Exam, key: Key, method: str, samples: int
+    imputation: Imputation, case: TestCase, key: Key, method: str, samples: int
 ) -> tuple[Draws | None, _OfDraws]:
     """Returns the draws in the region."""
     if imputation.draw is None:
         return None, _OfDraws(math.nan, math.nan)
 
-    draws = np.empty((samples, int(exam.region.sum())), np.float32)
+    draws = np.empty((samples, int(case.region.sum())), np.float32)
     stripes, seconds = math.nan, 0.0
     for index in range(samples):
         begun = time.perf_counter()
         draw = imputation.draw(index + 1)
         seconds += time.perf_counter() - begun
-        draws[index] = draw[exam.region]
-        _require_finite(draws[index], method, exam)
+        draws[index] = draw[case.region]
+        _require_finite(draws[index], method, case)
         if index == 0:
-            stripes = _alike(stripes_of(draw, exam), key.stripes)
+            stripes = _alike(stripes_of(draw, case), key.stripes)
     return draws, _OfDraws(stripes, seconds / samples)
 
 
-def _answer(imputation: Imputation, exam: Exam, method: str, draws: Draws | None) -> Answer:
-    truth, mean = exam.truth[exam.region], imputation.mean[exam.region]
-    std = None if imputation.std is None else imputation.std[exam.region]
-    _require_finite(mean, method, exam)
+def _answer(imputation: Imputation, case: TestCase, method: str, draws: Draws | None) -> Answer:
+    truth, mean = case.truth[case.region], imputation.mean[case.region]
+    std = None if imputation.std is None else imputation.std[case.region]
+    _require_finite(mean, method, case)
     if std is not None:
-        _require_finite(std, method, exam)
+        _require_finite(std, method, case)
     ensemble = None if draws is None else metrics.ensemble_of(truth, draws, shares=SHARES)
-    return Answer(truth, mean, std, ensemble, exam.data_range)
+    return Answer(truth, mean, std, ensemble, case.data_range)
 
 
-def _of_mean(answer: Answer, imputation: Imputation, exam: Exam, key: Key) -> dict[str, float]:
+def _of_mean(answer: Answer, imputation: Imputation, case: TestCase, key: Key) -> dict[str, float]:
     truth, mean = answer.truth, answer.mean
     tissues = metrics.score_tissues(truth, mean, key.thresholds)
     rmse = answer.percent(metrics.rmse(truth, mean))
     return {
         "psnr_db": answer.psnr(),
         "ssim": metrics.ssim(
-            exam.truth, imputation.mean, region=exam.region, data_range=exam.data_range
+            case.truth, imputation.mean, region=case.region, data_range=case.data_range
         ),
         "mse": (rmse / 100) ** 2,
         "nrmse": metrics.nrmse(truth, mean),
         "mae_percent": answer.mae_percent(),
         "rmse_percent": rmse,
-        "hfen": metrics.hfen(exam.truth, imputation.mean, region=exam.region),
+        "hfen": metrics.hfen(case.truth, imputation.mean, region=case.region),
         "gradient_psnr_db": metrics.gradient_psnr(
-            exam.truth, imputation.mean, region=exam.region, data_range=exam.data_range
+            case.truth, imputation.mean, region=case.region, data_range=case.data_range
         ),
-        "stripes": _alike(stripes_of(imputation.mean, exam), key.stripes),
+        "stripes": _alike(stripes_of(imputation.mean, case), key.stripes),
         "tissue_dice": tissues.dice,
         "tissue_volume_error_percent": tissues.volume_error_percent,
     }
@@ -163,17 +163,17 @@ def _of_uncertainty(answer: Answer, curves: Curves) -> dict[str, float]:
     )
 
 
-def _energy(answer: Answer, exam: Exam, draws: Draws | None) -> float:
+def _energy(answer: Answer, case: TestCase, draws: Draws | None) -> float:
     """Returns the energy score of the draws, or of the mean as the only one without draws."""
     said = answer.mean[None] if draws is None else draws
-    return metrics.energy_score(answer.truth, said, region=exam.region)
+    return metrics.energy_score(answer.truth, said, region=case.region)
 
 
-def _elbo(imputation: Imputation, exam: Exam) -> float:
+def _elbo(imputation: Imputation, case: TestCase) -> float:
     """Returns the bound, in nats per voxel and per percent of the data range."""
     if imputation.log_density is None:
         return math.nan
-    return imputation.log_density(exam.truth, exam.region) + math.log(exam.data_range / 100)
+    return imputation.log_density(case.truth, case.region) + math.log(case.data_range / 100)
 
 
 def _curves(answer: Answer) -> Curves:
@@ -187,11 +187,11 @@ def _curves(answer: Answer) -> Curves:
     )
 
 
-def _regions(exam: Exam, key: Key, answer: Answer, draws: Draws | None) -> tuple[Region, ...]:
-    carried = exam.carried_labels()
-    if exam.labels is None or carried is None or key.structures is None:
+def _regions(case: TestCase, key: Key, answer: Answer, draws: Draws | None) -> tuple[Region, ...]:
+    carried = case.carried_labels()
+    if case.labels is None or carried is None or key.structures is None:
         return ()
-    labels = {"region": exam.labels[exam.region], "carried": carried}
+    labels = {"region": case.labels[case.region], "carried": carried}
     regions = [
         region
         for kind in KINDS
@@ -223,9 +223,9 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(known)) if known else math.nan
 
 
-def _require_finite(values: Float32[np.ndarray, "*n"], method: str, exam: Exam) -> None:
+def _require_finite(values: Float32[np.ndarray, "*n"], method: str, case: TestCase) -> None:
     if not np.isfinite(values).all():
         raise VolumeError(
-            f"{method} gives values that are not finite for {exam.case.scan}",
+            f"{method} gives values that are not finite for {case.source.path}",
             hint="this is a fault of the method: leave it out with --methods, and report it",
         )

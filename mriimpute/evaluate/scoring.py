@@ -25,7 +25,7 @@ from mriimpute.evaluate.protocol import INPAINT
 from mriimpute.evaluate.result import Row
 from mriimpute.evaluate.scores import examine
 from mriimpute.evaluate.store import Store
-from mriimpute.evaluate.test_case import Exam, SparseCase
+from mriimpute.evaluate.test_case import SparseScan, TestCase
 from mriimpute.evaluate.test_set import OnFailure
 from mriimpute.memory import keep_freed_memory
 from mriimpute.methods.base import Imputer
@@ -36,15 +36,15 @@ __all__ = ["Work", "score_all"]
 
 log = logging.getLogger(__name__)
 
-C = TypeVar("C", bound=SparseCase)
+S = TypeVar("S", bound=SparseScan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Work(Generic[C]):
+class Work(Generic[S]):
     """What is done with each scan; travels to other processes.
 
     Attributes:
-        read: Opens a case.
+        read: Opens a scan.
         contenders: Who answers.
         store: Where rows are kept.
         samples: Draws to score.
@@ -52,7 +52,7 @@ class Work(Generic[C]):
         pictured: Name of the scan whose draws the figures show.
     """
 
-    read: Callable[[C], Exam]
+    read: Callable[[S], TestCase]
     contenders: tuple[Contender, ...]
     store: Store
     samples: int
@@ -76,8 +76,8 @@ class _Outcome:
 
 
 def score_all(
-    work: Work[C],
-    cases: Sequence[C],
+    work: Work[S],
+    scans: Sequence[S],
     *,
     jobs: int,
     track: Track,
@@ -87,7 +87,7 @@ def score_all(
 
     Args:
         work: What to do.
-        cases: The scans.
+        scans: The scans.
         jobs: Processes that work side by side.
         track: Shows progress.
         on_failure: Told of each scan that cannot be read, and of each method that fails on a
@@ -108,44 +108,44 @@ def score_all(
         )
     rows: dict[tuple[str, str], Row] = {}
     missing: dict[tuple[str, str], MriImputeError] = {}
-    total = len(cases) * len(work.contenders)
-    for outcome in track(_outcomes(work, cases, jobs), total=total, label="scoring"):
+    total = len(scans) * len(work.contenders)
+    for outcome in track(_outcomes(work, scans, jobs), total=total, label="scoring"):
         key = outcome.scan, outcome.method
         if outcome.row is not None:
             rows[key] = outcome.row
         elif outcome.error is not None and key not in missing:
             # The error of a lone scan says more than that none is left.
-            if on_failure is None or (len(cases) == 1 and not outcome.method):
+            if on_failure is None or (len(scans) == 1 and not outcome.method):
                 raise outcome.error
             on_failure(outcome.name, outcome.error)
             missing[key] = outcome.error
-    scans = [case.name for case in cases]
+    names = [scan.name for scan in scans]
     methods = [contender.name for contender in work.contenders]
-    failed = {m: tuple(scan for scan in scans if (scan, m) in missing) for m in methods}
+    failed = {m: tuple(name for name in names if (name, m) in missing) for m in methods}
     return Scored(
-        rows=comparable(rows, scans, methods),
-        scans=sum((scan, "") not in missing for scan in scans),
+        rows=comparable(rows, names, methods),
+        scans=sum((name, "") not in missing for name in names),
         failed={method: on for method, on in failed.items() if on},
     )
 
 
-def _outcomes(work: Work[C], cases: Sequence[C], jobs: int) -> Iterator[_Outcome]:
-    """Yields one outcome per case and contender, in any order."""
+def _outcomes(work: Work[S], scans: Sequence[S], jobs: int) -> Iterator[_Outcome]:
+    """Yields one outcome per scan and contender, in any order."""
     todo = []
-    for case in cases:
-        kept = [work.store.row(case.name, contender) for contender in work.contenders]
+    for scan in scans:
+        kept = [work.store.row(scan.name, contender) for contender in work.contenders]
         yield from (_Outcome(row.scan, row.method, row) for row in kept if row is not None)
         if None in kept:
-            todo.append(case)
+            todo.append(scan)
     if jobs == 1 or len(todo) < 2:
-        for case in todo:
-            yield from _scored(work, case)
+        for scan in todo:
+            yield from _scored(work, scan)
         return
 
     yield from _side_by_side(work, todo, min(jobs, len(todo)))
 
 
-def _side_by_side(work: Work[C], cases: Sequence[C], workers: int) -> Iterator[_Outcome]:
+def _side_by_side(work: Work[S], scans: Sequence[S], workers: int) -> Iterator[_Outcome]:
     # Spawned, not forked: the threads of a parent that has loaded torch do not survive a fork.
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
@@ -156,7 +156,7 @@ def _side_by_side(work: Work[C], cases: Sequence[C], workers: int) -> Iterator[_
             workers, mp_context=context, initializer=_begin, initargs=(stop,)
         ) as pool,
     ):
-        futures = [pool.submit(_scored_here, work, case) for case in cases]
+        futures = [pool.submit(_scored_here, work, scan) for scan in scans]
         try:
             for future in as_completed(futures):
                 yield from future.result()
@@ -170,47 +170,47 @@ def _side_by_side(work: Work[C], cases: Sequence[C], workers: int) -> Iterator[_
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _scored(work: Work[C], case: C) -> Iterator[_Outcome]:
+def _scored(work: Work[S], scan: S) -> Iterator[_Outcome]:
     """Yields the outcomes of contenders whose row is missing."""
-    missing = [c for c in work.contenders if work.store.row(case.name, c) is None]
+    missing = [c for c in work.contenders if work.store.row(scan.name, c) is None]
     try:
-        exam = work.read(case)
+        case = work.read(scan)
     except Exception as error:  # whatever is wrong with one scan, the others are scored
-        unreadable = _Outcome(case.name, "", error=as_told(error, case.name))
+        unreadable = _Outcome(scan.name, "", error=as_told(error, scan.name))
         yield from itertools.repeat(unreadable, len(missing))
         return
 
     for contender in missing:
         try:
-            row, panel = _examined(work, exam, contender)
+            row, panel = _examined(work, case, contender)
         except Exception as error:  # nor does a method that fails on it stop any other
-            told = as_told(error, pair(contender.name, case.name))
-            yield _Outcome(case.name, contender.name, error=told)
+            told = as_told(error, pair(contender.name, scan.name))
+            yield _Outcome(scan.name, contender.name, error=told)
         else:
             work.store.keep(row, contender, panel)
-            yield _Outcome(case.name, contender.name, row)
+            yield _Outcome(scan.name, contender.name, row)
 
 
-def _examined(work: Work[C], exam: Exam, contender: Contender) -> tuple[Row, Panel]:
+def _examined(work: Work[S], case: TestCase, contender: Contender) -> tuple[Row, Panel]:
     """Returns row and panel; the imputation is gone before the next method begins."""
     row, imputation = examine(
-        _asked(contender.imputer, exam),
-        exam,
+        _asked(contender.imputer, case),
+        case,
         method=contender.name,
         samples=work.samples,
         seed=work.seed,
     )
-    if exam.protocol.name == INPAINT.name:
-        scores = inpainting_scores(exam.truth, imputation.mean, exam.region)
+    if case.protocol.name == INPAINT.name:
+        scores = inpainting_scores(case.truth, imputation.mean, case.region)
         row = dataclasses.replace(row, **dataclasses.asdict(scores))
-    shown = DRAWS if exam.case.name == work.pictured else 0
-    return row, cut(exam, imputation, draws=shown)
+    shown = DRAWS if case.source.name == work.pictured else 0
+    return row, cut(case, imputation, draws=shown)
 
 
-def _asked(imputer: Imputer, exam: Exam) -> Imputer:
-    if exam.finer == 1 or exam.stack is None:
+def _asked(imputer: Imputer, case: TestCase) -> Imputer:
+    if case.finer == 1 or case.stack is None:
         return imputer
-    return Finer(imputer, exam.stack.axis, exam.finer)
+    return Finer(imputer, case.stack.axis, case.finer)
 
 
 _STOP: Event | None = None  # an event reaches a worker only while it is started
@@ -223,10 +223,10 @@ def _begin(stop: Event) -> None:
     begin_worker()
 
 
-def _scored_here(work: Work[C], case: C) -> list[_Outcome]:
-    """Returns the outcomes of a case: what a worker does. A stop ends it between two methods."""
+def _scored_here(work: Work[S], scan: S) -> list[_Outcome]:
+    """Returns the outcomes of a scan: what a worker does. A stop ends it between two methods."""
     outcomes = []
-    for outcome in _scored(work, case):
+    for outcome in _scored(work, scan):
         outcomes.append(outcome)
         if _STOP is not None and _STOP.is_set():
             break

@@ -22,7 +22,7 @@ from jaxtyping import Float32, Float64, Int
 from scipy import ndimage
 
 from mriimpute.evaluate.regions import Region
-from mriimpute.evaluate.test_case import Exam
+from mriimpute.evaluate.test_case import TestCase
 
 __all__ = ["Structures", "found", "structures_of"]
 
@@ -64,20 +64,20 @@ class Structures:
     truth: Int[np.ndarray, " n"]
 
 
-def structures_of(exam: Exam) -> Structures:
-    """Returns how the structures of the label map of an exam are found."""
+def structures_of(case: TestCase) -> Structures:
+    """Returns how the structures of the label map of an case are found."""
     # Numbered anew: an atlas may have labels in the millions, and arrays would be as long.
-    names, labels = np.unique(np.where(exam.brain, _labels(exam), 0), return_inverse=True)
-    labels = labels.reshape(exam.brain.shape) + int(names[0] > 0)
-    places = np.where(exam.region, np.cumsum(exam.region).reshape(exam.region.shape) - 1, -1)
-    floor = STD_FLOOR_PERCENT / 100 * exam.data_range
+    names, labels = np.unique(np.where(case.brain, _labels(case), 0), return_inverse=True)
+    labels = labels.reshape(case.brain.shape) + int(names[0] > 0)
+    places = np.where(case.region, np.cumsum(case.region).reshape(case.region.shape) - 1, -1)
+    floor = STD_FLOOR_PERCENT / 100 * case.data_range
     sites = tuple(
-        replace(_site(exam.truth, labels, places, number, box, floor), label=int(name))
+        replace(_site(case.truth, labels, places, number, box, floor), label=int(name))
         for number, (name, box) in enumerate(
             zip(names[names > 0], ndimage.find_objects(labels), strict=True), start=1
         )
     )
-    return Structures(sites=sites, truth=_segment(exam.truth[exam.region], sites))
+    return Structures(sites=sites, truth=_segment(case.truth[case.region], sites))
 
 
 def found(
@@ -106,10 +106,10 @@ def found(
     )
 
 
-def _labels(exam: Exam) -> Int[np.ndarray, "i j k"]:
-    if exam.labels is None:
+def _labels(case: TestCase) -> Int[np.ndarray, "i j k"]:
+    if case.labels is None:
         raise ValueError("structures take a label map")
-    return np.maximum(exam.labels, 0)
+    return np.maximum(case.labels, 0)
 
 
 def _site(

@@ -14,32 +14,32 @@ from mriimpute.evaluate.protocol import PAPER, Protocol
 from mriimpute.geometry import Stack
 from mriimpute.volume import Volume
 
-__all__ = ["DATA_RANGE_PERCENTILE", "Exam", "SparseCase"]
+__all__ = ["DATA_RANGE_PERCENTILE", "SparseScan", "TestCase"]
 
 DATA_RANGE_PERCENTILE = 99.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SparseCase:
+class SparseScan:
     """One sparse scan.
 
     Attributes:
         subject: Its label, `sub-01`.
         name: The scan's file name without ending; names it in results.
-        scan: The sparse scan.
+        path: The sparse scan.
     """
 
     subject: str
     name: str
-    scan: Path
+    path: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Exam:
+class TestCase:
     """A question and its answer, on one grid that runs from the first to the last slice.
 
     Attributes:
-        case: Where it comes from.
+        source: Where it comes from.
         checksum: Of the sparse scan; names it in random streams, as in `mriimpute impute`.
         volume: The question: all that an imputer is given.
         stack: Where its slices lie, or None for another pattern of missing voxels.
@@ -52,7 +52,7 @@ class Exam:
         labels: Which structure each voxel belongs to, zero: none; None without a label map.
     """
 
-    case: SparseCase
+    source: SparseScan
     checksum: str
     volume: Volume
     stack: Stack | None
@@ -60,6 +60,8 @@ class Exam:
     brain: Bool[np.ndarray, "i j k"]
     region: Bool[np.ndarray, "i j k"]
     data_range: float
+    __test__ = False  # pytest collects classes of such a name
+
     protocol: Protocol = PAPER
     finer: int = 1
     labels: Int[np.ndarray, "i j k"] | None = None

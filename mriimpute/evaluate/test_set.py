@@ -16,7 +16,7 @@ from mriimpute.cohort import observed_beside, to_target_grid
 from mriimpute.cohort.split import Split, subjects_of
 from mriimpute.errors import ConfigError, GeometryError, MriImputeError, OutputError, VolumeError
 from mriimpute.evaluate.protocol import PAPER, Protocol
-from mriimpute.evaluate.test_case import DATA_RANGE_PERCENTILE, Exam, SparseCase
+from mriimpute.evaluate.test_case import DATA_RANGE_PERCENTILE, SparseScan, TestCase
 from mriimpute.files import read_json
 from mriimpute.geometry import find_stack, grids_agree, inside_grid, spanned, transform
 from mriimpute.io import checksum, find_scans, read_scan, stem
@@ -24,11 +24,11 @@ from mriimpute.volume import Volume
 
 __all__ = [
     "RECORD",
-    "Case",
     "OnFailure",
     "ScoredSplit",
-    "find_cases",
-    "read_exam",
+    "SimulatedScan",
+    "find_simulated_scans",
+    "read_test_case",
     "thickness_of",
 ]
 
@@ -44,7 +44,7 @@ AGAIN = "run `mriimpute simulate` again, or pass the folder that it wrote"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case(SparseCase):
+class SimulatedScan(SparseScan):
     """One sparse scan of a test subject, and where its truth lies.
 
     Attributes:
@@ -58,9 +58,9 @@ class Case(SparseCase):
     labels: Path | None = None
 
 
-def find_cases(
+def find_simulated_scans(
     sim: Path, *, split: ScoredSplit = "test", on_failure: OnFailure | None = None
-) -> list[Case]:
+) -> list[SimulatedScan]:
     """Returns the scans of one split of a simulation, sorted by subject; opens none of them.
 
     Args:
@@ -87,17 +87,17 @@ def find_cases(
             hint="simulate more subjects: 20 % of them are to test on",
         )
 
-    cases = []
+    scans = []
     for subject in subjects:
         try:
-            cases += _cases(sim, subject)
+            scans += _scans_of(sim, subject)
         except VolumeError as error:
             if on_failure is None or len(subjects) == 1:
                 raise
             on_failure(subject, error)
-    if not cases:
+    if not scans:
         raise VolumeError(f"{sim} has no {split} subject with a scan and its truth", hint=AGAIN)
-    return cases
+    return scans
 
 
 def thickness_of(sim: Path) -> float:
@@ -115,11 +115,13 @@ def thickness_of(sim: Path) -> float:
         raise ConfigError(f"{record} is damaged", hint=AGAIN) from error
 
 
-def read_exam(case: Case, protocol: Protocol = PAPER, *, thickness_mm: float = 0.0) -> Exam:
+def read_test_case(
+    scan: SimulatedScan, protocol: Protocol = PAPER, *, thickness_mm: float = 0.0
+) -> TestCase:
     """Returns the question that a sparse scan poses, and the answer.
 
     Args:
-        case: The scan and its truth.
+        scan: The scan and its truth.
         protocol: What is asked.
         thickness_mm: Of the slices, which the question states; 0: point samples.
 
@@ -127,20 +129,20 @@ def read_exam(case: Case, protocol: Protocol = PAPER, *, thickness_mm: float = 0
         GeometryError: If truth and scan do not lie on one grid, up to whole voxels.
         VolumeError: If a file cannot be read, or nothing is missing inside the brain.
     """
-    truth = read_scan(case.truth).volume
-    brain, labels = _beside(case.brain, case, truth), _labels(case, truth)
+    truth = read_scan(scan.truth).volume
+    brain, labels = _beside(scan.brain, scan, truth), _labels(scan, truth)
     inside = (brain.data > 0) & truth.observed
     if not inside.any():
-        raise VolumeError(f"{case.brain} marks no voxel of {case.truth}", hint=AGAIN)
+        raise VolumeError(f"{scan.brain} marks no voxel of {scan.truth}", hint=AGAIN)
 
-    scan = read_scan(case.scan, observed=observed_beside(case.scan))
-    axis = int(np.argmax(scan.volume.spacing_mm))
-    volume = to_target_grid(scan, truth.spacing_mm[axis]).volume
-    part = _part(case, volume, truth)
+    sparse = read_scan(scan.path, observed=observed_beside(scan.path))
+    axis = int(np.argmax(sparse.volume.spacing_mm))
+    volume = to_target_grid(sparse, truth.spacing_mm[axis]).volume
+    part = _part(scan, volume, truth)
     stack = find_stack(volume.observed)
     region = inside[part] & ~volume.observed & spanned(stack, volume.shape)
     if not region.any():
-        raise VolumeError(f"{case.scan}: no voxel of the brain is missing", hint=AGAIN)
+        raise VolumeError(f"{scan.path}: no voxel of the brain is missing", hint=AGAIN)
 
     data_range = (
         float(np.percentile(truth.data[inside], DATA_RANGE_PERCENTILE))
@@ -148,11 +150,11 @@ def read_exam(case: Case, protocol: Protocol = PAPER, *, thickness_mm: float = 0
         else float(truth.data[part][region].max())
     )
     if data_range <= 0:
-        raise VolumeError(f"{case.truth} is dark: no score has a scale there", hint=AGAIN)
+        raise VolumeError(f"{scan.truth} is dark: no score has a scale there", hint=AGAIN)
 
-    return Exam(
-        case=case,
-        checksum=checksum(case.scan),
+    return TestCase(
+        source=scan,
+        checksum=checksum(scan.path),
         volume=replace(volume, thickness_mm=thickness_mm),
         stack=stack,
         truth=truth.data[part],
@@ -164,45 +166,45 @@ def read_exam(case: Case, protocol: Protocol = PAPER, *, thickness_mm: float = 0
     )
 
 
-def _beside(path: Path, case: Case, truth: Volume) -> Volume:
+def _beside(path: Path, scan: SimulatedScan, truth: Volume) -> Volume:
     """Returns an image that must lie on the grid of the truth."""
     volume = read_scan(path).volume
     if volume.shape != truth.shape or not grids_agree(
         volume.affine, truth.affine, truth.shape, tolerance_mm=TOLERANCE_MM
     ):
-        raise GeometryError(f"{path} and {case.truth} lie on different grids", hint=AGAIN)
+        raise GeometryError(f"{path} and {scan.truth} lie on different grids", hint=AGAIN)
     return volume
 
 
-def _labels(case: Case, truth: Volume) -> Int[np.ndarray, "i j k"] | None:
-    if case.labels is None:
+def _labels(scan: SimulatedScan, truth: Volume) -> Int[np.ndarray, "i j k"] | None:
+    if scan.labels is None:
         return None
-    volume = _beside(case.labels, case, truth)
+    volume = _beside(scan.labels, scan, truth)
     return np.rint(np.where(volume.observed, volume.data, 0)).astype(np.int64)
 
 
-def _cases(sim: Path, subject: str) -> list[Case]:
+def _scans_of(sim: Path, subject: str) -> list[SimulatedScan]:
     folder = sim / "truth" / subject / "anat"
-    scans = find_scans(sim / "cohort" / subject / "anat")
-    starts = [stem(scan).rpartition("_")[0] for scan in scans]
-    cases = []
-    for scan, start in zip(scans, starts, strict=True):
-        truth = folder / scan.name
+    paths = find_scans(sim / "cohort" / subject / "anat")
+    starts = [stem(path).rpartition("_")[0] for path in paths]
+    scans = []
+    for path, start in zip(paths, starts, strict=True):
+        truth = folder / path.name
         brain = folder / f"{start}_desc-brain_mask.nii.gz"
-        for path in (truth, brain):
-            if not path.is_file():
-                raise VolumeError(f"{path} does not exist: {subject} has no truth", hint=AGAIN)
-        cases.append(
-            Case(
+        for file in (truth, brain):
+            if not file.is_file():
+                raise VolumeError(f"{file} does not exist: {subject} has no truth", hint=AGAIN)
+        scans.append(
+            SimulatedScan(
                 subject=subject,
-                name=stem(scan),
-                scan=scan,
+                name=stem(path),
+                path=path,
                 truth=truth,
                 brain=brain,
                 labels=_label_map(folder, start, starts),
             )
         )
-    return cases
+    return scans
 
 
 def _label_map(folder: Path, start: str, starts: Sequence[str]) -> Path | None:
@@ -215,8 +217,8 @@ def _label_map(folder: Path, start: str, starts: Sequence[str]) -> Path | None:
     return next((path for path in found if not path.name.startswith(others)), None)
 
 
-def _part(case: Case, fine: Volume, truth: Volume) -> tuple[slice, slice, slice]:
-    """Returns where the target grid lies inside the grid of the truth.
+def _part(scan: SimulatedScan, fine: Volume, truth: Volume) -> tuple[slice, slice, slice]:
+    """Returns where the fine grid lies inside the grid of the truth.
 
     The same place, not about the same place: a score over a shifted grid would measure the shift.
     """
@@ -226,7 +228,7 @@ def _part(case: Case, fine: Volume, truth: Volume) -> tuple[slice, slice, slice]
     if part is None:
         corner = transform(np.linalg.inv(truth.affine), fine.affine[:3, 3])
         raise GeometryError(
-            f"{case.scan} and {case.truth} do not lie on one grid: the scan's first voxel is "
+            f"{scan.path} and {scan.truth} do not lie on one grid: the scan's first voxel is "
             f"voxel {tuple(np.round(corner, 3).tolist())} of the truth",
             hint=AGAIN,
         )

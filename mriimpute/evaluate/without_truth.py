@@ -15,7 +15,7 @@ from typing import get_args
 from mriimpute.checkpoint import load
 from mriimpute.cohort.split import Split, sparse_scans, subjects_of
 from mriimpute.errors import ConfigError, VolumeError
-from mriimpute.evaluate.hidden import Hidden, HiddenCase, read_hidden
+from mriimpute.evaluate.hidden import Hidden, HiddenScan, read_hidden
 from mriimpute.evaluate.methods import (
     DEFAULT_METHODS,
     Contender,
@@ -134,7 +134,7 @@ def without_truth(
 
     summaries = {}
     for protocol in (SLICES, LINES):
-        cases = _cases(scans, ("slices",) if protocol == SLICES else ("x", "y"))
+        hidden_scans = _hidden_scans(scans, ("slices",) if protocol == SLICES else ("x", "y"))
         store, settings = stores[protocol.name]
         work = Work(
             read=read_hidden,
@@ -142,11 +142,11 @@ def without_truth(
             store=store,
             samples=samples,
             seed=seed,
-            pictured=cases[0].name,
+            pictured=hidden_scans[0].name,
         )
         summaries[protocol.name] = concluded(
             work,
-            cases,
+            hidden_scans,
             protocol,
             settings,
             jobs=jobs,
@@ -208,20 +208,22 @@ def _scans(folder: Path, split: ScoredSplit) -> list[Path]:
     return [scan for scan in found if subject(scan) in chosen]
 
 
-def _cases(scans: Sequence[Path], hidden: Sequence[Hidden]) -> list[HiddenCase]:
-    often = Counter(stem(scan) for scan in scans)
-    cases = []
-    for scan in scans:
-        name = stem(scan) if often[stem(scan)] == 1 else f"{scan.parent.name}_{stem(scan)}"
-        owner = subject(scan) if often[stem(scan)] == 1 else name
+def _hidden_scans(paths: Sequence[Path], hidden: Sequence[Hidden]) -> list[HiddenScan]:
+    """Returns what is scored of each scan, under names that differ."""
+    counts = Counter(stem(path) for path in paths)
+    scans = []
+    for path in paths:
+        unique = counts[stem(path)] == 1
+        name = stem(path) if unique else f"{path.parent.name}_{stem(path)}"
+        owner = subject(path) if unique else name
         for part in hidden:
             label = name if part == "slices" else f"{name}_{part}"
-            cases.append(HiddenCase(subject=owner, name=label, scan=scan, hidden=part))
-    if twice := [name for name, count in Counter(c.name for c in cases).items() if count > 1]:
+            scans.append(HiddenScan(subject=owner, name=label, path=path, hidden=part))
+    if twice := [name for name, count in Counter(s.name for s in scans).items() if count > 1]:
         raise ConfigError(
             f"two scans are called {twice[0]}", hint="rename one, or score them in two calls"
         )
-    return cases
+    return scans
 
 
 def _named(

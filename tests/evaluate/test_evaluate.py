@@ -17,7 +17,7 @@ from mriimpute.evaluate import methods as contenders
 from mriimpute.evaluate.methods import Contender
 from mriimpute.evaluate.panels import cut, read_panel, write_panel
 from mriimpute.evaluate.scores import examine
-from mriimpute.evaluate.test_set import ScoredSplit, find_cases, read_exam
+from mriimpute.evaluate.test_set import ScoredSplit, find_simulated_scans, read_test_case
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.seeds import numpy_stream
 from mriimpute.volume import Volume
@@ -50,7 +50,7 @@ class Sampler(Imputer):
 @pytest.fixture
 def sampler(sim: Path, monkeypatch: pytest.MonkeyPatch) -> Sampler:
     """Takes the place of whatever `--model` names."""
-    fake = Sampler(read_exam(find_cases(sim)[0]).truth)
+    fake = Sampler(read_test_case(find_simulated_scans(sim)[0]).truth)
     real = contenders.load_imputer
 
     def load(name: str, *, device: str) -> Imputer:
@@ -87,10 +87,10 @@ def test_scores_of_an_exact_sampler_are_those_of_its_noise(sim: Path, sampler: S
 
 
 def test_truth_outside_of_the_region_changes_no_bit(sim: Path, sampler: Sampler) -> None:
-    exam = read_exam(find_cases(sim)[0])
-    hidden = dataclasses.replace(exam, truth=np.where(exam.region, exam.truth, np.float32(np.nan)))
+    case = read_test_case(find_simulated_scans(sim)[0])
+    hidden = dataclasses.replace(case, truth=np.where(case.region, case.truth, np.float32(np.nan)))
 
-    row, _ = examine(sampler, exam, method="m", samples=20, seed=0)
+    row, _ = examine(sampler, case, method="m", samples=20, seed=0)
     other, _ = examine(sampler, hidden, method="m", samples=20, seed=0)
 
     # These look at the surroundings of each voxel, and seconds are never the same.
@@ -243,7 +243,7 @@ def test_values_that_are_not_finite_stop_the_evaluation(sim: Path, sampler: Samp
 
 def test_scan_that_breaks_after_one_method_was_scored_stops_the_next(sim: Path) -> None:
     evaluate(sim, sim.parent / "report", methods=["linear"], on_failure=lambda *_: None)
-    find_cases(sim)[0].truth.write_bytes(b"no image")
+    find_simulated_scans(sim)[0].truth.write_bytes(b"no image")
 
     with pytest.raises(VolumeError, match="cannot be read"):
         evaluate(
@@ -366,13 +366,13 @@ def test_five_subjects_are_ranked_with_intervals(
 
 
 def test_panels_hold_nothing_outside_of_the_brain(sim: Path, sampler: Sampler) -> None:
-    exam = read_exam(find_cases(sim)[0])
-    imputation = sampler.impute(exam.volume, seed=0, case="c")
+    case = read_test_case(find_simulated_scans(sim)[0])
+    imputation = sampler.impute(case.volume, seed=0, case="c", tile=16)
 
-    panel = cut(exam, imputation)
+    panel = cut(case, imputation)
 
     bright = 1000  # the face is at 5000, the brain below 700
-    assert (exam.truth > bright).any()
+    assert (case.truth > bright).any()
     for view in panel.views:
         for plane in (view.truth, view.mean, view.std, *view.draws):
             assert np.nanmax(plane) < bright
@@ -386,9 +386,9 @@ def test_panels_hold_nothing_outside_of_the_brain(sim: Path, sampler: Sampler) -
 def test_panels_see_slices_from_the_side_and_one_place_between_two(
     sim: Path, sampler: Sampler
 ) -> None:
-    exam = read_exam(find_cases(sim)[0])
+    case = read_test_case(find_simulated_scans(sim)[0])
 
-    panel = cut(exam, sampler.impute(exam.volume, seed=0, case="c"))
+    panel = cut(case, sampler.impute(case.volume, seed=0, case="c", tile=16))
 
     assert [view.name for view in panel.views] == ["coronal", "sagittal", "axial"]
     assert [view.across for view in panel.views] == [1, 1, -1]
@@ -401,11 +401,11 @@ def test_panels_see_slices_from_the_side_and_one_place_between_two(
 
 
 def test_profile_of_what_is_too_large_for_a_brain_is_left_out(sim: Path) -> None:
-    exam = read_exam(find_cases(sim)[0])
-    affine = exam.volume.affine @ np.diag([10.0, 10.0, 10.0, 1.0])  # 20 mm voxels
-    head = dataclasses.replace(exam, volume=Volume(exam.volume.data, exam.volume.observed, affine))
+    case = read_test_case(find_simulated_scans(sim)[0])
+    affine = case.volume.affine @ np.diag([10.0, 10.0, 10.0, 1.0])  # 20 mm voxels
+    head = dataclasses.replace(case, volume=Volume(case.volume.data, case.volume.observed, affine))
 
-    panel = cut(head, Imputation(mean=exam.truth))
+    panel = cut(head, Imputation(mean=case.truth))
 
     assert [view.name for view in panel.views] == ["coronal", "axial"]
 
@@ -414,9 +414,9 @@ def test_profile_of_what_is_too_large_for_a_brain_is_left_out(sim: Path) -> None
 def test_panel_comes_back_as_it_was_written(
     stated: bool, sim: Path, sampler: Sampler, tmp_path: Path
 ) -> None:
-    exam = read_exam(find_cases(sim)[0])
-    answer = sampler.impute(exam.volume, seed=0, case="c")
-    panel = cut(exam, answer if stated else Imputation(mean=answer.mean))
+    case = read_test_case(find_simulated_scans(sim)[0])
+    answer = sampler.impute(case.volume, seed=0, case="c", tile=16)
+    panel = cut(case, answer if stated else Imputation(mean=answer.mean))
 
     write_panel(tmp_path / "panel.npz", panel)
     read = read_panel(tmp_path / "panel.npz")

@@ -13,7 +13,7 @@ from mriimpute.evaluate import evaluate
 from mriimpute.evaluate import methods as contenders
 from mriimpute.evaluate.inpainting import inpainting_scores
 from mriimpute.evaluate.protocol import INPAINT, PAPER, THICK, ProtocolName, resolve
-from mriimpute.evaluate.test_set import find_cases, read_exam
+from mriimpute.evaluate.test_set import find_simulated_scans, read_test_case
 from mriimpute.methods.base import Imputation
 from mriimpute.methods.interpolation import Interpolation
 from mriimpute.volume import Volume
@@ -163,25 +163,25 @@ def test_truth_inpaints_itself_perfectly(rng: np.random.Generator) -> None:
 
 
 def test_inpainting_sees_nothing_outside_of_the_hole(sim: Path) -> None:
-    exam = read_exam(find_cases(sim)[0], INPAINT)
-    imputed = Interpolation("linear").impute(exam.volume, seed=0, case="c").mean
-    elsewhere = np.where(exam.region, imputed, np.float32(np.nan))
+    case = read_test_case(find_simulated_scans(sim)[0], INPAINT)
+    imputed = Interpolation("linear").impute(case.volume, seed=0, case="c", tile=16).mean
+    elsewhere = np.where(case.region, imputed, np.float32(np.nan))
 
-    assert inpainting_scores(exam.truth, elsewhere, exam.region) == inpainting_scores(
-        exam.truth, imputed, exam.region
+    assert inpainting_scores(case.truth, elsewhere, case.region) == inpainting_scores(
+        case.truth, imputed, case.region
     )
 
 
 def test_inpainting_is_reported_in_its_own_units(sim: Path) -> None:
-    exam = read_exam(find_cases(sim)[0], INPAINT)
+    case = read_test_case(find_simulated_scans(sim)[0], INPAINT)
 
     (row,) = evaluate(
         sim, sim.parent / "report", methods=["linear"], protocol="brats-inpaint"
     ).rows
 
-    imputed = Interpolation("linear").impute(exam.volume, seed=0, case="c").mean
-    scores = inpainting_scores(exam.truth, imputed, exam.region)
-    assert row.data_range == exam.truth[exam.region].max()
+    imputed = Interpolation("linear").impute(case.volume, seed=0, case="c", tile=16).mean
+    scores = inpainting_scores(case.truth, imputed, case.region)
+    assert row.data_range == case.truth[case.region].max()
     assert (row.psnr_db, row.ssim) == (scores.psnr_db, scores.ssim)
     assert row.rmse_percent**2 == pytest.approx(1e4 * scores.mse)
 

@@ -13,7 +13,7 @@ import pytest
 from mriimpute import metrics
 from mriimpute.evaluate import Summary, evaluate
 from mriimpute.evaluate.regions import FEWEST_VOXELS, regional_means, score_regions
-from mriimpute.evaluate.test_set import find_cases, read_exam
+from mriimpute.evaluate.test_set import find_simulated_scans, read_test_case
 from mriimpute.seeds import numpy_stream
 
 REGIONS, VOXELS, DRAWS = 400, 100, 20
@@ -143,7 +143,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_regions_reach_the_tables(sim: Path) -> None:
     labels = label(sim, "sub-2")[:, :, 1:]  # from the first acquired slice
-    exam = read_exam(find_cases(sim)[0])
+    case = read_test_case(find_simulated_scans(sim)[0])
 
     summary = run_of(sim)
 
@@ -153,9 +153,9 @@ def test_regions_reach_the_tables(sim: Path) -> None:
         (method, name) for method in ("linear", "cross-plane-ridge@scan") for name in ("47", "51")
     ]
     assert list(own[0])[:4] == ["subject", "scan", "method", "kind"]
-    here = exam.region & (labels[:, :, : exam.truth.shape[2]] == 47)
+    here = case.region & (labels[:, :, : case.truth.shape[2]] == 47)
     assert int(own[0]["voxels"]) == here.sum()
-    assert float(own[0]["truth"]) == pytest.approx(exam.truth[here].mean(), rel=1e-5)
+    assert float(own[0]["truth"]) == pytest.approx(case.truth[here].mean(), rel=1e-5)
     assert own[0]["low"] == own[0]["std"] == ""
     assert float(own[2]["low"]) < float(own[2]["high"])
     assert float(own[2]["std"]) > 0

@@ -32,8 +32,8 @@ from mriimpute.evaluate import Row, Summary, evaluate, run
 from mriimpute.evaluate import methods as contenders
 from mriimpute.evaluate.failures import comparable
 from mriimpute.evaluate.result import METRICS as SCORES
-from mriimpute.evaluate.test_case import Exam
-from mriimpute.evaluate.test_set import Case, find_cases, read_exam
+from mriimpute.evaluate.test_case import TestCase
+from mriimpute.evaluate.test_set import SimulatedScan, find_simulated_scans, read_test_case
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.interpolation import Interpolation
 from mriimpute.progress import Track
@@ -117,7 +117,7 @@ def picky(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def brightness_of(sim: Path, number: int) -> float:
-    return float(np.nansum(read_exam(find_cases(sim)[number]).volume.data))
+    return float(np.nansum(read_test_case(find_simulated_scans(sim)[number]).volume.data))
 
 
 def told_of(sim: Path, *, out: Path | None = None, **changes: object) -> tuple[Summary, list[str]]:
@@ -140,7 +140,7 @@ def stopped_after(count: int) -> Track:
 
 @pytest.mark.usefixtures("quick_processes")
 def test_any_number_of_jobs_gives_the_same_report(four: Path) -> None:
-    find_cases(four)[1].scan.write_bytes(b"no image")
+    find_simulated_scans(four)[1].scan.write_bytes(b"no image")
     alone = told_of(four, out=four.parent / "one", jobs=1)
 
     others = told_of(four, out=four.parent / "two", jobs=2)
@@ -318,12 +318,12 @@ def test_setting_that_fitting_refuses_stops_at_once(
 def test_scan_that_reading_stumbles_over_stops_no_other(
     four: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stumble(case: Case, **rest: object) -> Exam:
-        if case.subject == "sub-1":
+    def stumble(scan: SimulatedScan, **rest: object) -> TestCase:
+        if scan.subject == "sub-1":
             raise IndexError("out of bounds")
-        return read_exam(case)
+        return read_test_case(scan)
 
-    monkeypatch.setattr(run, "read_exam", stumble)
+    monkeypatch.setattr(run, "read_test_case", stumble)
 
     summary, told = told_of(four)
 

@@ -11,7 +11,7 @@ import pytest
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.evaluate import methods as contenders
 from mriimpute.evaluate import without_truth
-from mriimpute.evaluate.test_set import find_cases
+from mriimpute.evaluate.test_set import find_simulated_scans
 
 METHODS = ["linear", "pchip"]
 
@@ -22,8 +22,8 @@ def clinical(tmp_path: Path, write: Callable[..., None]) -> Path:
     write(tmp_path / "sim", {"sub-1": "test", "sub-2": "test"})
     folder = tmp_path / "clinical"
     folder.mkdir()
-    for case in find_cases(tmp_path / "sim"):
-        shutil.copy(case.scan, folder)
+    for scan in find_simulated_scans(tmp_path / "sim"):
+        shutil.copy(scan.path, folder)
     shutil.rmtree(tmp_path / "sim")
     return folder
 
