@@ -8,7 +8,7 @@ from mriimpute.evaluate.methods import DEFAULT_METHODS
 from mriimpute.evaluate.panels import Panel, View
 from mriimpute.evaluate.protocol import Protocol, ProtocolName
 from mriimpute.evaluate.regions import Region
-from mriimpute.evaluate.result import Row
+from mriimpute.evaluate.result import Result
 from mriimpute.evaluate.run import evaluate
 from mriimpute.evaluate.summary import Estimate, LabelStanding, Standing, Summary
 from mriimpute.evaluate.without_truth import without_truth
@@ -24,7 +24,7 @@ __all__ = [
     "Protocol",
     "ProtocolName",
     "Region",
-    "Row",
+    "Result",
     "Standing",
     "Summary",
     "View",

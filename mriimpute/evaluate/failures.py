@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mriimpute.errors import MethodError, MriImputeError, VolumeError
-from mriimpute.evaluate.result import Row
+from mriimpute.evaluate.result import Result
 from mriimpute.memory import is_shortage, shortage_as_error
 
 __all__ = ["Scored", "as_told", "comparable", "pair", "pairs"]
@@ -23,12 +23,12 @@ class Scored:
     """What is compared, and what failed.
 
     Attributes:
-        rows: Of the scans that all compared methods have, by scan, then by method.
+        results: Of the scans that all compared methods have, by scan, then by method.
         scans: How many every method was tried on.
         failed: Scans on which a method failed, by method; only of those that did.
     """
 
-    rows: list[Row]
+    results: list[Result]
     scans: int
     failed: Mapping[str, tuple[str, ...]]
 
@@ -73,32 +73,32 @@ def as_told(error: Exception, what: str) -> MriImputeError:
 
 
 def comparable(
-    rows: Mapping[tuple[str, str], Row], scans: Sequence[str], methods: Sequence[str]
-) -> list[Row]:
-    """Returns the rows of the scans that every compared method has, by scan, then by method.
+    results: Mapping[tuple[str, str], Result], scans: Sequence[str], methods: Sequence[str]
+) -> list[Result]:
+    """Returns the results of the scans that every compared method has, by scan, then by method.
 
     The method with the fewest scans is left out, and then the next, until the others share half
     of the scans that any method has.
 
     Args:
-        rows: By scan and method.
+        results: By scan and method.
         scans: In order.
         methods: In order.
 
     Raises:
-        VolumeError: If there is no row.
+        VolumeError: If there is no result.
     """
-    if not rows:
+    if not results:
         raise VolumeError(
             f"none of the {len(scans)} scans can be scored: they cannot be read, or every method "
             "fails on them",
             hint="repair what is named above, or simulate again",
         )
-    have = {name: {scan for scan, method in rows if method == name} for name in methods}
+    have = {name: {scan for scan, method in results if method == name} for name in methods}
     compared = [name for name in methods if have[name]]
     enough = FEWEST * len(set.union(*have.values()))
     while len(shared := set.intersection(*(have[m] for m in compared))) < enough:
         if len(compared) == 1:
             break
         compared.remove(min(compared, key=lambda name: len(have[name])))
-    return [rows[scan, method] for scan in scans if scan in shared for method in compared]
+    return [results[scan, method] for scan in scans if scan in shared for method in compared]

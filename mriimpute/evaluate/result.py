@@ -1,4 +1,4 @@
-"""One row of the results: the scores of one method on one scan.
+"""One result: the scores of one method on one scan.
 
 Errors are in percent of the data range, so that scans of any intensity scale can be averaged.
 A score that a method does not earn is NaN: an interpolator has no interval to be covered.
@@ -14,7 +14,7 @@ from mriimpute.evaluate.curves import Curves
 from mriimpute.evaluate.regions import REGION_METRICS, Region
 from mriimpute.methods.base import Trace
 
-__all__ = ["METRICS", "Row", "row_of"]
+__all__ = ["METRICS", "Result", "result_from_json"]
 
 METRICS = (
     "psnr_db",
@@ -52,11 +52,11 @@ METRICS = (
     "seconds",
     "seconds_per_draw",
 )
-"""The scores of a row, in the order of the tables."""
+"""The scores of a result, in the order of the tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Result:
     """The scores of one method on one scan; `definitions.DEFINITIONS` says what each is.
 
     Attributes:
@@ -122,15 +122,15 @@ class Row:
     data_range: float
     bins: tuple[Bin, ...]
     regions: tuple[Region, ...]
-    elbo: float = math.nan  # rows made before it existed go without
+    elbo: float = math.nan  # results made before it existed go without
     curves: Curves | None = None
     trace: Trace | None = None
 
 
-def row_of(stored: Mapping[str, Any]) -> Row:
-    """Returns the row that `dataclasses.asdict` made plain and JSON has carried."""
+def result_from_json(stored: Mapping[str, Any]) -> Result:
+    """Returns the result that `dataclasses.asdict` made plain and JSON has carried."""
     curves, trace = stored.get("curves"), stored.get("trace")
-    return Row(
+    return Result(
         **{
             **stored,
             "bins": tuple(Bin(**entry) for entry in stored["bins"]),

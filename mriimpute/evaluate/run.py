@@ -18,7 +18,7 @@ from mriimpute.evaluate.methods import (
 )
 from mriimpute.evaluate.panels import Panel
 from mriimpute.evaluate.protocol import Protocol, ProtocolName, resolve
-from mriimpute.evaluate.result import Row
+from mriimpute.evaluate.result import Result
 from mriimpute.evaluate.scoring import S, Work, score_all
 from mriimpute.evaluate.store import Store
 from mriimpute.evaluate.summary import FEWEST_SUBJECTS, Summary, summarise
@@ -41,7 +41,7 @@ __all__ = ["DEFINITIONS_VERSION", "LeftOut", "concluded", "evaluate"]
 log = logging.getLogger(__name__)
 
 DEFINITIONS_VERSION = 3
-"""Counts up when a score changes its meaning: rows made before are then not mixed in."""
+"""Counts up when a score changes its meaning: results made before are then not mixed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def evaluate(
 ) -> Summary:
     """Scores methods on the test split of a simulation, or another, and writes the tables.
 
-    A call that was stopped goes on from its finished rows when repeated with the same arguments;
+    A call that was stopped goes on from its results when repeated with the same arguments;
     with further methods it only scores those.
 
     Args:
@@ -175,11 +175,11 @@ def concluded(
         MriImputeError: As `score_all` does.
     """
     scored = score_all(work, scans, jobs=jobs, track=track, on_failure=left_out)
-    rows, report = scored.rows, work.store.report
+    results, report = scored.results, work.store.report
     names = left_out.names if left_out else ()
-    fingerprints = _fingerprints(rows, work.contenders)
-    panels = _panels(work, rows, rows[0].scan)
-    found = summarise(rows, report=report, panels=panels, seed=work.seed)
+    fingerprints = _fingerprints(results, work.contenders)
+    panels = _panels(work, results, results[0].scan)
+    found = summarise(results, report=report, panels=panels, seed=work.seed)
     failures = pairs(scored.failed)
     summary = dataclasses.replace(
         found,
@@ -190,7 +190,7 @@ def concluded(
         settings=settings,
         fingerprints=fingerprints,
         protocol=protocol,
-        worst=_panels(work, rows, _worst(found)),
+        worst=_panels(work, results, _worst(found)),
     )
     write_tables(summary)
     log.info("%s: metrics.csv, distance.csv, summary.json, index.html", report)
@@ -198,19 +198,23 @@ def concluded(
     return summary
 
 
-def _fingerprints(rows: Sequence[Row], contenders: Sequence[Contender]) -> dict[str, str]:
-    scored = {row.method for row in rows}
+def _fingerprints(results: Sequence[Result], contenders: Sequence[Contender]) -> dict[str, str]:
+    scored = {result.method for result in results}
     return {c.name: c.fingerprint for c in contenders if c.name in scored}
 
 
-def _panels(work: Work[S], rows: Sequence[Row], scan: str) -> dict[str, Panel]:
-    return {row.method: work.store.panel(scan, row.method) for row in rows if row.scan == scan}
+def _panels(work: Work[S], results: Sequence[Result], scan: str) -> dict[str, Panel]:
+    return {
+        result.method: work.store.panel(scan, result.method)
+        for result in results
+        if result.scan == scan
+    }
 
 
 def _worst(summary: Summary) -> str:
     """Returns the scan where the best method gains least; empty where nothing is compared."""
     plain, other = (
-        {row.scan: row.psnr_db for row in summary.rows if row.method == method}
+        {result.scan: result.psnr_db for result in summary.results if result.method == method}
         for method in (summary.best_interpolator, summary.best_other)
     )
     if not plain or not other or len(plain) < 2:

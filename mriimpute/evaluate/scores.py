@@ -22,7 +22,7 @@ from mriimpute.evaluate.curves import Curves
 from mriimpute.evaluate.prediction import SHARES, Answer
 from mriimpute.evaluate.reference import Key, key_of, stripes_of
 from mriimpute.evaluate.regions import KINDS, Region, regional_means, score_regions
-from mriimpute.evaluate.result import Row
+from mriimpute.evaluate.result import Result
 from mriimpute.evaluate.structures import found
 from mriimpute.evaluate.test_case import TestCase
 from mriimpute.methods.base import Imputation, Imputer
@@ -34,7 +34,7 @@ Draws = Float32[np.ndarray, "s n"]
 
 def examine(
     imputer: Imputer, case: TestCase, *, method: str, samples: int, seed: int
-) -> tuple[Row, Imputation]:
+) -> tuple[Result, Imputation]:
     """Returns the scores of an imputer on one case, and what it answered.
 
     Args:
@@ -58,7 +58,7 @@ def examine(
     bins = bins_of(case, answer, key.edges)
     curves = _curves(answer)
 
-    row = Row(
+    result = Result(
         subject=case.source.subject,
         scan=case.source.name,
         method=method,
@@ -78,7 +78,7 @@ def examine(
         elbo=_elbo(imputation, case),
         **_of_regions(regions, case.data_range),
     )
-    return row, imputation
+    return result, imputation
 
 
 class _OfDraws(NamedTuple):

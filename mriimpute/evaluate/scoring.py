@@ -1,6 +1,6 @@
-"""Scoring scans by methods: side by side in processes, each finished row kept at once.
+"""Scoring scans by methods: side by side in processes, each finished result kept at once.
 
-The rows are the same for any number of processes and after any number of stops, but for the
+The results are the same for any number of processes and after any number of stops, but for the
 seconds in them.
 """
 
@@ -22,7 +22,7 @@ from mriimpute.evaluate.inpainting import inpainting_scores
 from mriimpute.evaluate.methods import Contender
 from mriimpute.evaluate.panels import DRAWS, Panel, cut
 from mriimpute.evaluate.protocol import INPAINT
-from mriimpute.evaluate.result import Row
+from mriimpute.evaluate.result import Result
 from mriimpute.evaluate.scores import examine
 from mriimpute.evaluate.store import Store
 from mriimpute.evaluate.test_case import SparseScan, TestCase
@@ -46,7 +46,7 @@ class Work(Generic[S]):
     Attributes:
         read: Opens a scan.
         contenders: Who answers.
-        store: Where rows are kept.
+        store: Where results are kept.
         samples: Draws to score.
         seed: Of the run.
         pictured: Name of the scan whose draws the figures show.
@@ -62,16 +62,16 @@ class Work(Generic[S]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Outcome:
-    """A row, or why there is none; without a method the scan itself cannot be read."""
+    """A result, or why there is none; without a method the scan itself cannot be read."""
 
     scan: str
     method: str
-    row: Row | None = None
+    result: Result | None = None
     error: MriImputeError | None = None
 
     @property
     def name(self) -> str:
-        """What is left out where there is no row."""
+        """What is left out where there is no result."""
         return pair(self.method, self.scan) if self.method else self.scan
 
 
@@ -97,7 +97,7 @@ def score_all(
         ConfigError: If several processes would share one GPU.
         MriImputeError: What a scan or a method fails of, if `on_failure` is None or there is one
             scan, which cannot be read.
-        OutputError: If a row was made by a method of that name with other weights.
+        OutputError: If a result was made by a method of that name with other weights.
         ResourceError: If memory ran out.
         VolumeError: If nothing could be scored.
     """
@@ -106,13 +106,13 @@ def score_all(
         raise ConfigError(
             f"{jobs} processes would share {busy.pop()}", hint="leave --jobs out with a GPU"
         )
-    rows: dict[tuple[str, str], Row] = {}
+    results: dict[tuple[str, str], Result] = {}
     missing: dict[tuple[str, str], MriImputeError] = {}
     total = len(scans) * len(work.contenders)
     for outcome in track(_outcomes(work, scans, jobs), total=total, label="scoring"):
         key = outcome.scan, outcome.method
-        if outcome.row is not None:
-            rows[key] = outcome.row
+        if outcome.result is not None:
+            results[key] = outcome.result
         elif outcome.error is not None and key not in missing:
             # The error of a lone scan says more than that none is left.
             if on_failure is None or (len(scans) == 1 and not outcome.method):
@@ -123,7 +123,7 @@ def score_all(
     methods = [contender.name for contender in work.contenders]
     failed = {m: tuple(name for name in names if (name, m) in missing) for m in methods}
     return Scored(
-        rows=comparable(rows, names, methods),
+        results=comparable(results, names, methods),
         scans=sum((name, "") not in missing for name in names),
         failed={method: on for method, on in failed.items() if on},
     )
@@ -133,8 +133,10 @@ def _outcomes(work: Work[S], scans: Sequence[S], jobs: int) -> Iterator[_Outcome
     """Yields one outcome per scan and contender, in any order."""
     todo = []
     for scan in scans:
-        kept = [work.store.row(scan.name, contender) for contender in work.contenders]
-        yield from (_Outcome(row.scan, row.method, row) for row in kept if row is not None)
+        kept = [work.store.result(scan.name, contender) for contender in work.contenders]
+        yield from (
+            _Outcome(result.scan, result.method, result) for result in kept if result is not None
+        )
         if None in kept:
             todo.append(scan)
     if jobs == 1 or len(todo) < 2:
@@ -171,8 +173,8 @@ def _side_by_side(work: Work[S], scans: Sequence[S], workers: int) -> Iterator[_
 
 
 def _scored(work: Work[S], scan: S) -> Iterator[_Outcome]:
-    """Yields the outcomes of contenders whose row is missing."""
-    missing = [c for c in work.contenders if work.store.row(scan.name, c) is None]
+    """Yields the outcomes of contenders whose result is missing."""
+    missing = [c for c in work.contenders if work.store.result(scan.name, c) is None]
     try:
         case = work.read(scan)
     except Exception as error:  # whatever is wrong with one scan, the others are scored
@@ -182,18 +184,18 @@ def _scored(work: Work[S], scan: S) -> Iterator[_Outcome]:
 
     for contender in missing:
         try:
-            row, panel = _examined(work, case, contender)
+            result, panel = _examined(work, case, contender)
         except Exception as error:  # nor does a method that fails on it stop any other
             told = as_told(error, pair(contender.name, scan.name))
             yield _Outcome(scan.name, contender.name, error=told)
         else:
-            work.store.keep(row, contender, panel)
-            yield _Outcome(scan.name, contender.name, row)
+            work.store.keep(result, contender, panel)
+            yield _Outcome(scan.name, contender.name, result)
 
 
-def _examined(work: Work[S], case: TestCase, contender: Contender) -> tuple[Row, Panel]:
-    """Returns row and panel; the imputation is gone before the next method begins."""
-    row, imputation = examine(
+def _examined(work: Work[S], case: TestCase, contender: Contender) -> tuple[Result, Panel]:
+    """Returns result and panel; the imputation is gone before the next method begins."""
+    result, imputation = examine(
         _asked(contender.imputer, case),
         case,
         method=contender.name,
@@ -202,9 +204,9 @@ def _examined(work: Work[S], case: TestCase, contender: Contender) -> tuple[Row,
     )
     if case.protocol.name == INPAINT.name:
         scores = inpainting_scores(case.truth, imputation.mean, case.region)
-        row = dataclasses.replace(row, **dataclasses.asdict(scores))
+        result = dataclasses.replace(result, **dataclasses.asdict(scores))
     shown = DRAWS if case.source.name == work.pictured else 0
-    return row, cut(case, imputation, draws=shown)
+    return result, cut(case, imputation, draws=shown)
 
 
 def _asked(imputer: Imputer, case: TestCase) -> Imputer:

@@ -1,4 +1,4 @@
-"""From rows to standings: means over subjects, with their uncertainty."""
+"""From results to standings: means over subjects, with their uncertainty."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from mriimpute.evaluate.methods import PACKAGE
 from mriimpute.evaluate.panels import Panel
 from mriimpute.evaluate.protocol import PAPER, Protocol
 from mriimpute.evaluate.regions import REGION_METRICS, Region, RegionScores, score_regions
-from mriimpute.evaluate.result import METRICS, Row
+from mriimpute.evaluate.result import METRICS, Result
 from mriimpute.interpolation import Kind
 from mriimpute.metrics.statistics import FEWEST_SUBJECTS, Comparison, Estimate, compare, estimates
 
@@ -91,7 +91,7 @@ class Summary:
     Attributes:
         report: The folder that holds it.
         standings: Best PSNR first if `ranked`, else in the order asked for.
-        rows: One per scan and method.
+        results: One per scan and method.
         panels: What the figure shows, by method.
         subjects: How many there are.
         ranked: There are enough subjects for a ranking and for intervals.
@@ -103,7 +103,7 @@ class Summary:
         split: Who was scored: "test", another split, or "all".
         references: Which method plays which role: "best" has the highest mean PSNR,
             "interpolator" the highest among interpolators, "default" comes with the package.
-        settings: What every row depends on.
+        settings: What every result depends on.
         fingerprints: Checksum of the weights, or version, by method.
         protocol: What was asked, and what to know before the numbers are believed.
         worst: Panels of the scan where `best_other` gains least over the best interpolator.
@@ -111,7 +111,7 @@ class Summary:
 
     report: Path
     standings: tuple[Standing, ...]
-    rows: tuple[Row, ...]
+    results: tuple[Result, ...]
     panels: Mapping[str, Panel]
     subjects: int
     ranked: bool
@@ -135,7 +135,7 @@ class Summary:
     @property
     def scans(self) -> int:
         """How many every method is compared on."""
-        return len({row.scan for row in self.rows})
+        return len({result.scan for result in self.results})
 
     @property
     def not_compared(self) -> tuple[str, ...]:
@@ -168,12 +168,12 @@ class Summary:
 
 
 def summarise(
-    rows: Sequence[Row], *, report: Path, panels: Mapping[str, Panel], seed: int
+    results: Sequence[Result], *, report: Path, panels: Mapping[str, Panel], seed: int
 ) -> Summary:
     """Returns the standings. Scans of one subject are averaged first: it counts once."""
-    methods = list(dict.fromkeys(row.method for row in rows))
-    subjects = sorted({row.subject for row in rows})
-    own = {method: [row for row in rows if row.method == method] for method in methods}
+    methods = list(dict.fromkeys(result.method for result in results))
+    subjects = sorted({result.subject for result in results})
+    own = {method: [result for result in results if result.method == method] for method in methods}
     tables = {
         method: {metric: _per_subject(_values(own[method], metric)) for metric in METRICS}
         for method in methods
@@ -198,7 +198,7 @@ def summarise(
     return Summary(
         report=report,
         standings=tuple(standings),
-        rows=tuple(rows),
+        results=tuple(results),
         panels=panels,
         subjects=len(subjects),
         ranked=ranked,
@@ -228,10 +228,12 @@ def _enough(scores: Mapping[str, Float64[np.ndarray, " b"]]) -> bool:
     return all(len(values) >= FEWEST_SUBJECTS for values in scores.values())
 
 
-def _values(rows: Sequence[Row], metric: str) -> list[tuple[str, float]]:
+def _values(results: Sequence[Result], metric: str) -> list[tuple[str, float]]:
     """Returns subject and score of each scan; a scan without regions has no score for them."""
-    having = [row for row in rows if row.regions] if metric in REGION_METRICS else rows
-    return [(row.subject, getattr(row, metric)) for row in having]
+    having = (
+        [result for result in results if result.regions] if metric in REGION_METRICS else results
+    )
+    return [(result.subject, getattr(result, metric)) for result in having]
 
 
 def _per_subject(values: Sequence[tuple[str, float]]) -> Float64[np.ndarray, " b"]:
@@ -243,7 +245,7 @@ def _per_subject(values: Sequence[tuple[str, float]]) -> Float64[np.ndarray, " b
 
 def _standing(
     method: str,
-    rows: Sequence[Row],
+    results: Sequence[Result],
     table: Mapping[str, NDArray[np.float64]],
     best: Mapping[str, NDArray[np.float64]] | None,
     seed: int,
@@ -253,26 +255,26 @@ def _standing(
         gain = unknown if best is None else table["psnr_db"] - best["psnr_db"]
         ratio = unknown if best is None else table["crps_percent"] / best["mae_percent"]
     found = estimates({**table, "gain_db": gain, "crps_ratio": ratio}, seed)
-    curves = [row.curves for row in rows if row.curves is not None]
+    curves = [result.curves for result in results if result.curves is not None]
     return Standing(
         method=method,
         gain_db=found.pop("gain_db"),
         crps_ratio=found.pop("crps_ratio"),
         scores=found,
-        distances=_of_bins(rows, seed, "distance"),
-        edges={EDGES[steps]: found for steps, found in _of_bins(rows, seed, "edge").items()},
-        labels=_labels(rows),
+        distances=_of_bins(results, seed, "distance"),
+        edges={EDGES[steps]: found for steps, found in _of_bins(results, seed, "edge").items()},
+        labels=_labels(results),
         curves=mean_of(curves) if curves else None,
     )
 
 
-def _of_bins(rows: Sequence[Row], seed: int, kind: str) -> dict[int, dict[str, Estimate]]:
+def _of_bins(results: Sequence[Result], seed: int, kind: str) -> dict[int, dict[str, Estimate]]:
     """Returns the estimates of each bin of a kind, by steps."""
     bins: dict[int, list[tuple[str, Bin]]] = {}
-    for row in rows:
-        for b in row.bins:
+    for result in results:
+        for b in result.bins:
             if b.kind == kind:
-                bins.setdefault(b.steps, []).append((row.subject, b))
+                bins.setdefault(b.steps, []).append((result.subject, b))
     scores = {
         (steps, metric): _per_subject([(name, getattr(b, metric)) for name, b in members])
         for steps, members in sorted(bins.items())
@@ -284,8 +286,8 @@ def _of_bins(rows: Sequence[Row], seed: int, kind: str) -> dict[int, dict[str, E
     }
 
 
-def _labels(rows: Sequence[Row]) -> tuple[LabelStanding, ...]:
-    pairs = [(region, row.data_range) for row in rows for region in row.regions]
+def _labels(results: Sequence[Result]) -> tuple[LabelStanding, ...]:
+    pairs = [(region, result.data_range) for result in results for region in result.regions]
     grouped: dict[tuple[str, int], list[tuple[Region, float]]] = {}
     for region, data_range in pairs:
         grouped.setdefault((region.kind, region.label), []).append((region, data_range))

@@ -29,7 +29,7 @@ KEYS = ("subject", "scan", "method")
 
 def write_tables(summary: Summary) -> None:
     """Writes the tables into the report folder."""
-    rows = [dataclasses.asdict(row) for row in summary.rows]
+    rows = [dataclasses.asdict(row) for row in summary.results]
     bins, regions = (
         [_keys(row) | e for row in rows for e in row.pop(k)] for k in ("bins", "regions")
     )

@@ -166,7 +166,7 @@ def _stores(
     *,
     overwrite: bool,
 ) -> dict[str, tuple[Store, dict[str, str | int]]]:
-    """Returns where the rows of each protocol are kept, and what they depend on."""
+    """Returns where the results of each protocol are kept, and what they depend on."""
     stores = {}
     for protocol in (SLICES, LINES):
         settings: dict[str, str | int] = {

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from mriimpute.evaluate import Row, Standing, Summary
+from mriimpute.evaluate import Result, Standing, Summary
 from mriimpute.report._chart import Frame, Series, bars, curves, strips
 from mriimpute.report._html import Markup, join, tag
 from mriimpute.report._styles import Look
@@ -24,13 +24,13 @@ Looks = Mapping[str, Look]
 
 def gains(summary: Summary, looks: Looks) -> Markup:
     """Returns each subject's gain over the best interpolator as a dot, by method."""
-    reference = _per_subject(summary.rows, summary.best_interpolator, "psnr_db")
+    reference = _per_subject(summary.results, summary.best_interpolator, "psnr_db")
     rows: dict[str, list[tuple[str, float]]] = {}
     means = {}
     for standing in summary.standings:
         if standing.method == summary.best_interpolator:
             continue
-        own = _per_subject(summary.rows, standing.method, "psnr_db")
+        own = _per_subject(summary.results, standing.method, "psnr_db")
         rows[standing.method] = [(name, own[name] - reference[name]) for name in own]
         gain = standing.gain_db
         means[standing.method] = (gain.mean, gain.low, gain.high)
@@ -43,7 +43,7 @@ def gains(summary: Summary, looks: Looks) -> Markup:
 
 def distances(summary: Summary, looks: Looks) -> Markup:
     """Returns scores against the distance to the nearest acquired slice."""
-    mm = {b.steps: b.mm for row in summary.rows for b in row.bins if b.kind == "distance"}
+    mm = {b.steps: b.mm for row in summary.results for b in row.bins if b.kind == "distance"}
     if len(mm) < 2:
         only = f"All missing voxels lie {min(mm.values()):.3g} mm from the nearest acquired slice."
         return tag("p", f"{only} There is one distance, and nothing to draw.", class_="note")
@@ -96,7 +96,7 @@ def calibration(summary: Summary, looks: Looks) -> Markup:
     return join(*grids)
 
 
-def fits(rows: Sequence[Row], method: str) -> Markup:
+def fits(rows: Sequence[Result], method: str) -> Markup:
     """Returns how the loss of a method that is fitted to each scan fell, and where it stopped."""
     traced = [row for row in rows if row.method == method and row.trace is not None]
     series, marked = [], {}
@@ -127,7 +127,7 @@ def fits(rows: Sequence[Row], method: str) -> Markup:
 def times(summary: Summary, looks: Looks) -> Markup:
     """Returns the seconds of one volume, scan by scan."""
     rows = {
-        s.method: [(row.scan, row.seconds) for row in summary.rows if row.method == s.method]
+        s.method: [(row.scan, row.seconds) for row in summary.results if row.method == s.method]
         for s in summary.standings
     }
     means = {s.method: (s.scores["seconds"].mean, math.nan, math.nan) for s in summary.standings}
@@ -199,7 +199,7 @@ def _covers(standing: Standing) -> bool:
     )
 
 
-def _stops(traced: Sequence[Row]) -> str:
+def _stops(traced: Sequence[Result]) -> str:
     stops = sorted(row.trace.stopped_at for row in traced if row.trace is not None)
     seconds = [row.seconds for row in traced]
     span = f"{stops[0]}" if stops[0] == stops[-1] else f"{stops[0]} to {stops[-1]}"
@@ -214,7 +214,7 @@ def _any_number(series: Sequence[Series]) -> bool:
     return any(math.isfinite(y) for one in series for y in one.y)
 
 
-def _per_subject(rows: Sequence[Row], method: str, metric: str) -> dict[str, float]:
+def _per_subject(rows: Sequence[Result], method: str, metric: str) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for row in rows:
         if row.method == method:

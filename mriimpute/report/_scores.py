@@ -107,7 +107,7 @@ def uncertainty(summary: Summary) -> Markup:
 
 def regions(summary: Summary) -> Markup:
     """Returns the scores of structures; nothing without label maps."""
-    if not any(row.regions for row in summary.rows):
+    if not any(row.regions for row in summary.results):
         return Markup()
     return _table("Structures of the label maps", summary.standings, REGIONS)
 

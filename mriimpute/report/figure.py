@@ -219,7 +219,7 @@ def _caption(summary: Summary, columns: Sequence[Column]) -> str:
     heads = [column.head for column in columns]
     whole = ", ".join(
         f"{row.method} {row.psnr_db:.2f} dB"
-        for row in summary.rows
+        for row in summary.results
         if row.scan == scan and row.method in heads
     )
     return (

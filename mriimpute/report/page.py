@@ -203,7 +203,7 @@ def _failure(summary: Summary, album: Album) -> Markup:
     plain, ours = summary.best_interpolator, summary.best_other
     mosaics = Mosaics(album, panels)
     scan = mosaics.first.scan
-    psnr_db = {row.method: row.psnr_db for row in summary.rows if row.scan == scan}
+    psnr_db = {row.method: row.psnr_db for row in summary.results if row.scan == scan}
     gain = ""
     if plain in psnr_db and ours in psnr_db:
         gain = f": {psnr_db[ours] - psnr_db[plain]:+.2f} dB over the whole scan"
@@ -238,7 +238,7 @@ def _time(summary: Summary, looks: Mapping[str, Look]) -> Markup:
         "reading and scoring. Marks: scans; black diamond: the mean."
     )
     parts = [tag("p", note, class_="note"), _figures.times(summary, looks)]
-    fitted = dict.fromkeys(row.method for row in summary.rows if row.trace is not None)
+    fitted = dict.fromkeys(row.method for row in summary.results if row.trace is not None)
     if fitted:
         said = (
             "The loss of methods that are fitted to each scan, every scan (faint) and the first: "
@@ -246,7 +246,7 @@ def _time(summary: Summary, looks: Mapping[str, Look]) -> Markup:
             "kept, chosen without truth. Of a method that is fitted plane by plane all of these "
             "are means over its planes, where one that has ended counts with its last loss."
         )
-        figures = [_figures.fits(summary.rows, method) for method in fitted]
+        figures = [_figures.fits(summary.results, method) for method in fitted]
         parts += [
             tag("h3", "Fitted to the scan itself"),
             tag("p", said, class_="note"),

@@ -76,14 +76,14 @@ def run_of(sim: Path, **changes: object) -> Summary:
 def test_scores_of_an_exact_sampler_are_those_of_its_noise(sim: Path, sampler: Sampler) -> None:
     summary = run_of(sim)
 
-    row = next(row for row in summary.rows if row.method == "sampler")
-    assert row.rmse_percent == pytest.approx(100 * NOISE / row.data_range, rel=0.1)
-    assert row.psnr_db == pytest.approx(20 * math.log10(row.data_range / NOISE), abs=0.8)
-    assert row.coverage90 == pytest.approx(0.9, abs=0.04)
-    assert row.coverage90_std == pytest.approx(0.9, abs=0.04)
-    assert row.spread_skill == pytest.approx(1, abs=0.1)
-    assert row.draw_gap_db == pytest.approx(3.01, abs=0.4)
-    assert row.draws == 20
+    result = next(result for result in summary.results if result.method == "sampler")
+    assert result.rmse_percent == pytest.approx(100 * NOISE / result.data_range, rel=0.1)
+    assert result.psnr_db == pytest.approx(20 * math.log10(result.data_range / NOISE), abs=0.8)
+    assert result.coverage90 == pytest.approx(0.9, abs=0.04)
+    assert result.coverage90_std == pytest.approx(0.9, abs=0.04)
+    assert result.spread_skill == pytest.approx(1, abs=0.1)
+    assert result.draw_gap_db == pytest.approx(3.01, abs=0.4)
+    assert result.draws == 20
 
 
 def test_truth_outside_of_the_region_changes_no_bit(sim: Path, sampler: Sampler) -> None:
@@ -120,18 +120,18 @@ def test_template_space_is_scored_without_slices(tmp_path: Path) -> None:
         )
     (tmp_path / "participants.tsv").write_text("participant_id\tsplit\nsub-1\ttest\n")
 
-    (row,) = evaluate(tmp_path, tmp_path / "report", methods=["linear"]).rows
+    (result,) = evaluate(tmp_path, tmp_path / "report", methods=["linear"]).results
 
-    assert row.voxels == (~observed).sum()
-    assert {b.kind for b in row.bins} == {"distance", "edge"}
+    assert result.voxels == (~observed).sum()
+    assert {b.kind for b in result.bins} == {"distance", "edge"}
 
 
 def test_interpolator_states_no_uncertainty(sim: Path) -> None:
-    (row,) = evaluate(sim, sim.parent / "report", methods=["linear"]).rows
+    (result,) = evaluate(sim, sim.parent / "report", methods=["linear"]).results
 
-    assert row.crps_percent == row.mae_percent
-    assert row.draws == 0
-    unstated = (row.coverage90, row.coverage90_std, row.spread_skill, row.draw_gap_db)
+    assert result.crps_percent == result.mae_percent
+    assert result.draws == 0
+    unstated = (result.coverage90, result.coverage90_std, result.spread_skill, result.draw_gap_db)
     assert all(math.isnan(value) for value in unstated)
     assert rows_of(sim.parent / "report" / "metrics.csv")[0]["coverage90"] == ""
 
@@ -150,7 +150,7 @@ def test_tables_agree_with_the_summary(sim: Path, sampler: Sampler) -> None:
     assert stored["methods"]["linear"]["psnr_db"]["low"] is None  # one subject: no interval
     assert not summary.ranked
     counted = [int(b["voxels"]) for b in bins if b["method"] == "linear" and b["kind"] == "offset"]
-    assert sum(counted) == summary.rows[0].voxels
+    assert sum(counted) == summary.results[0].voxels
     assert {(b["kind"], b["steps"], b["mm"]) for b in bins} == {
         ("distance", "1", "2"),
         ("offset", "1", "2"),
@@ -177,7 +177,7 @@ def test_same_command_again_scores_nothing_twice(sim: Path, sampler: Sampler) ->
     after = run_of(sim)
 
     assert len(sampler.asked) == 1
-    assert repr(after.rows) == repr(before.rows)  # as text: NaN differs from itself
+    assert repr(after.results) == repr(before.results)  # as text: NaN differs from itself
 
 
 def test_interrupted_evaluation_goes_on_where_it_stopped(sim: Path, sampler: Sampler) -> None:
@@ -188,7 +188,7 @@ def test_interrupted_evaluation_goes_on_where_it_stopped(sim: Path, sampler: Sam
     summary = run_of(sim)
 
     assert row.stat().st_mtime_ns == written
-    assert [row.method for row in summary.rows] == ["linear", "sampler"]
+    assert [result.method for result in summary.results] == ["linear", "sampler"]
 
 
 def test_rows_of_other_settings_are_not_mixed_in(sim: Path, sampler: Sampler) -> None:
@@ -196,7 +196,7 @@ def test_rows_of_other_settings_are_not_mixed_in(sim: Path, sampler: Sampler) ->
 
     with pytest.raises(OutputError, match="samples was 20, is 21"):
         run_of(sim, samples=21)
-    assert run_of(sim, samples=21, overwrite=True).rows[1].draws == 21
+    assert run_of(sim, samples=21, overwrite=True).results[1].draws == 21
 
 
 def test_row_of_another_version_is_an_error_and_no_bug(sim: Path) -> None:
@@ -267,7 +267,7 @@ def test_scan_that_method_is_to_be_fitted_on_may_be_broken(
     )
 
     assert told == list(summary.left_out) == ["sub-1_T1w"]
-    assert len(summary.rows) == 1
+    assert len(summary.results) == 1
 
 
 def test_two_models_of_one_kind_keep_their_own_names(sim: Path, sampler: Sampler) -> None:
@@ -277,7 +277,11 @@ def test_two_models_of_one_kind_keep_their_own_names(sim: Path, sampler: Sampler
 
     summary = run_of(sim, models=[sim.parent / "run", other])
 
-    assert [row.method for row in summary.rows] == ["linear", "sampler@run", "sampler@run#2"]
+    assert [result.method for result in summary.results] == [
+        "linear",
+        "sampler@run",
+        "sampler@run#2",
+    ]
 
 
 def test_method_that_needs_fitting_is_fitted_on_the_cohort_without_truth(
@@ -332,7 +336,7 @@ def test_method_that_a_model_supplies_is_not_fitted_again(
 
     summary = run_of(sim, methods=["linear", "ppca"])
 
-    assert [row.method for row in summary.rows] == ["linear", "ppca"]
+    assert [result.method for result in summary.results] == ["linear", "ppca"]
 
 
 def test_ridge_is_fitted_kept_and_scored(tmp_path: Path, write: Callable[..., None]) -> None:
@@ -346,8 +350,11 @@ def test_ridge_is_fitted_kept_and_scored(tmp_path: Path, write: Callable[..., No
     )
 
     assert (tmp_path / "report/runs/cross-plane-ridge/model.safetensors").is_file()
-    assert [row.method for row in summary.rows] == ["cross-plane-ridge", "cross-plane-ridge@scan"]
-    assert summary.rows[0].psnr_db != summary.rows[1].psnr_db
+    assert [result.method for result in summary.results] == [
+        "cross-plane-ridge",
+        "cross-plane-ridge@scan",
+    ]
+    assert summary.results[0].psnr_db != summary.results[1].psnr_db
 
 
 def test_five_subjects_are_ranked_with_intervals(

@@ -10,14 +10,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mriimpute.evaluate import Row, Summary
+from mriimpute.evaluate import Result, Summary
 from mriimpute.evaluate import methods as contenders
 from mriimpute.evaluate.bins import BIN_METRICS
 from mriimpute.evaluate.curves import Curves, mean_of
 from mriimpute.evaluate.definitions import DEFINITIONS, definitions_text, meanings
 from mriimpute.evaluate.protocol import INPAINT, PAPER, PROTOCOLS, SLICES
 from mriimpute.evaluate.regions import REGION_METRICS
-from mriimpute.evaluate.result import METRICS, row_of
+from mriimpute.evaluate.result import METRICS, result_from_json
 from mriimpute.evaluate.scores import examine
 from mriimpute.evaluate.summary import summarise
 from mriimpute.evaluate.tables import write_tables
@@ -75,7 +75,7 @@ def case(sim: Path) -> TestCase:
     return read_test_case(scan)
 
 
-def scored(case: TestCase, *, samples: int = 40, **oracle: float) -> Row:
+def scored(case: TestCase, *, samples: int = 40, **oracle: float) -> Result:
     row, _ = examine(Oracle(case, **oracle), case, method="m", samples=samples, seed=0)
     return row
 
@@ -182,7 +182,7 @@ def test_scores_do_not_depend_on_the_scale_of_intensities(case: TestCase) -> Non
 def test_row_comes_back_from_json_as_it_was(case: TestCase) -> None:
     row = scored(case, error=NOISE)
 
-    back = row_of(json.loads(json.dumps(dataclasses.asdict(row))))
+    back = result_from_json(json.loads(json.dumps(dataclasses.asdict(row))))
 
     assert repr(back) == repr(row)  # as text: NaN differs from itself
     assert back.trace == row.trace
@@ -215,7 +215,7 @@ def test_numbers_of_labels_change_no_score(case: TestCase) -> None:
     assert other.structure_dice == one.structure_dice < 1
 
 
-def rows_of(case: TestCase, subjects: int) -> list[Row]:
+def rows_of(case: TestCase, subjects: int) -> list[Result]:
     """Three methods on many subjects: ours is better than linear, cubic is worse."""
     plain = scored(case, error=NOISE)
     rng = numpy_stream(0, "judge rows")
@@ -283,7 +283,7 @@ def test_standings_hold_edges_and_mean_curves(case: TestCase, tmp_path: Path) ->
     assert set(standing.edges) == {"edge", "flat"}
     assert set(standing.edges["edge"]) == set(BIN_METRICS)
     assert standing.curves is not None
-    assert standing.curves.ranks == pytest.approx(summary.rows[0].curves.ranks)  # type: ignore[union-attr]
+    assert standing.curves.ranks == pytest.approx(summary.results[0].curves.ranks)  # type: ignore[union-attr]
     assert {label.label for label in standing.labels} == {47, 51}
     assert all(label.dice > 0.9 for label in standing.labels if label.kind == "region")
 
@@ -320,7 +320,7 @@ def test_tables_hold_curves_traces_and_comparisons(case: TestCase, tmp_path: Pat
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_score_is_a_field_with_a_definition(metric: str) -> None:
-    assert metric in {field.name for field in dataclasses.fields(Row)}
+    assert metric in {field.name for field in dataclasses.fields(Result)}
     assert metric in DEFINITIONS or (metric in REGION_METRICS and metric.startswith("carried_"))
 
 

@@ -177,7 +177,7 @@ def test_inpainting_is_reported_in_its_own_units(sim: Path) -> None:
 
     (row,) = evaluate(
         sim, sim.parent / "report", methods=["linear"], protocol="brats-inpaint"
-    ).rows
+    ).results
 
     imputed = Interpolation("linear").impute(case.volume, seed=0, case="c", tile=16).mean
     scores = inpainting_scores(case.truth, imputed, case.region)

@@ -159,7 +159,7 @@ def test_regions_reach_the_tables(sim: Path) -> None:
     assert own[0]["low"] == own[0]["std"] == ""
     assert float(own[2]["low"]) < float(own[2]["high"])
     assert float(own[2]["std"]) > 0
-    assert summary.rows[1].region_coverage90 in (0.0, 0.5, 1.0)
+    assert summary.results[1].region_coverage90 in (0.0, 0.5, 1.0)
     stored = json.loads((sim.parent / "report" / "summary.json").read_text())
     scores = stored["methods"]["cross-plane-ridge@scan"]
     assert set(scores["labels"]["region"]) == set(scores["labels"]["carried"]) == {"47", "51"}
@@ -180,8 +180,8 @@ def test_regions_come_back_as_they_were(sim: Path) -> None:
 def test_scan_without_label_map_has_no_regions(sim: Path) -> None:
     summary = run_of(sim)
 
-    assert all(row.regions == () for row in summary.rows)
-    assert all(math.isnan(row.region_error_percent) for row in summary.rows)
+    assert all(result.regions == () for result in summary.results)
+    assert all(math.isnan(result.region_error_percent) for result in summary.results)
     assert not (sim.parent / "report" / "regions.tsv").exists()
     assert math.isnan(summary.standings[0].scores["region_coverage90"].mean)
     assert summary.standings[0].labels == ()
@@ -196,7 +196,7 @@ def test_scans_without_label_map_do_not_spoil_the_mean_over_those_with_one(
     summary = evaluate(tmp_path / "sim", tmp_path / "report", methods=["linear"])
 
     assert summary.standings[0].scores["region_error_percent"].mean == pytest.approx(
-        summary.rows[1].region_error_percent
+        summary.results[1].region_error_percent
     )
 
 
@@ -204,19 +204,19 @@ def test_crps_ratio_is_one_for_the_best_interpolator(sim: Path) -> None:
     summary = evaluate(sim, sim.parent / "report", methods=["linear", "pchip"])
 
     ratios = {s.method: s.crps_ratio.mean for s in summary.standings}
-    mae = {row.method: row.mae_percent for row in summary.rows}
+    mae = {result.method: result.mae_percent for result in summary.results}
     best = summary.best_interpolator
     assert ratios[best] == 1
     assert ratios == {name: pytest.approx(value / mae[best]) for name, value in mae.items()}
 
 
 def test_scores_of_bins_are_those_of_their_voxels(sim: Path) -> None:
-    row = run_of(sim).rows[1]
+    result = run_of(sim).results[1]
 
-    (near,) = (b for b in row.bins if b.kind == "distance")  # every third slice: one step
-    assert near.voxels == row.voxels
-    assert near.crps_percent == pytest.approx(row.crps_percent)
-    assert near.spread_skill == pytest.approx(row.spread_skill)
-    ends = [b for b in row.bins if b.kind == "offset"]
-    pooled = sum(b.voxels * b.crps_percent for b in ends) / row.voxels
-    assert pooled == pytest.approx(row.crps_percent)
+    (near,) = (b for b in result.bins if b.kind == "distance")  # every third slice: one step
+    assert near.voxels == result.voxels
+    assert near.crps_percent == pytest.approx(result.crps_percent)
+    assert near.spread_skill == pytest.approx(result.spread_skill)
+    ends = [b for b in result.bins if b.kind == "offset"]
+    pooled = sum(b.voxels * b.crps_percent for b in ends) / result.voxels
+    assert pooled == pytest.approx(result.crps_percent)

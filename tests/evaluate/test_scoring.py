@@ -28,7 +28,7 @@ from mriimpute.errors import (
     TrainingError,
     VolumeError,
 )
-from mriimpute.evaluate import Row, Summary, evaluate, run
+from mriimpute.evaluate import Result, Summary, evaluate, run
 from mriimpute.evaluate import methods as contenders
 from mriimpute.evaluate.failures import comparable
 from mriimpute.evaluate.result import METRICS as SCORES
@@ -207,7 +207,7 @@ def test_method_that_fails_on_a_scan_stops_no_other_and_no_scan_counts_for_some_
     assert summary.failed == {"pchip": ("sub-2_T1w",)}
     assert summary.failures("pchip") == "1 of 4"
     assert (summary.left_out, summary.not_compared) == ((), ())
-    assert {row.subject for row in summary.rows} == {"sub-0", "sub-1", "sub-3"}
+    assert {result.subject for result in summary.results} == {"sub-0", "sub-1", "sub-3"}
     assert summary.subjects == 3
     rows = {path.name for path in (four.parent / "report" / "rows").iterdir()}
     assert "sub-2_T1w_linear.json" in rows
@@ -234,7 +234,7 @@ def test_method_that_always_fails_leaves_the_others_to_be_compared(
     summary, told = told_of(four)
 
     assert len(told) == 4
-    assert {row.method for row in summary.rows} == {"linear"}
+    assert {result.method for result in summary.results} == {"linear"}
     assert summary.subjects == 4
     assert set(summary.fingerprints) == {"linear"}
     assert summary.not_compared == ("pchip",)
@@ -366,11 +366,11 @@ def test_failure_is_written_where_the_numbers_are(four: Path, picky: Callable[..
     assert (stored["scans_tried"], stored["scans"], stored["left_out"]) == (4, 3, [])
 
 
-def row(scan: str, method: str) -> Row:
+def row(scan: str, method: str) -> Result:
     """A row of which nothing counts but whose it is."""
     counts = {"draws": 0, "voxels": 1, "data_range": 1.0, "bins": (), "regions": ()}
     scores = dict.fromkeys(SCORES, 0.5)
-    return Row(subject=scan, scan=scan, method=method, **scores, **counts)  # type: ignore[arg-type]
+    return Result(subject=scan, scan=scan, method=method, **scores, **counts)  # type: ignore[arg-type]
 
 
 def compared(have: dict[str, str]) -> tuple[set[str], set[str]]:
@@ -466,7 +466,7 @@ def test_every_row_has_its_picture_and_only_the_first_scan_its_draws(four: Path)
 def test_worst_scan_is_that_of_the_smallest_gain(four: Path) -> None:
     summary, _ = told_of(four, methods=["cross-plane-ridge@scan", "linear"])
 
-    scores = {(row.method, row.subject): row.psnr_db for row in summary.rows}
+    scores = {(result.method, result.subject): result.psnr_db for result in summary.results}
     gains = {
         subject: scores["cross-plane-ridge@scan", subject] - scores["linear", subject]
         for subject in ("sub-0", "sub-1", "sub-2", "sub-3")

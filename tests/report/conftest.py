@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mriimpute.evaluate import Estimate, Panel, Row, Standing, Summary, View
+from mriimpute.evaluate import Estimate, Panel, Result, Standing, Summary, View
 from mriimpute.evaluate.bins import BIN_METRICS, Bin
 from mriimpute.evaluate.curves import Curves
 from mriimpute.evaluate.result import METRICS
@@ -153,7 +153,7 @@ def make_summary() -> MakeSummary:
             Bin(kind="distance", steps=n, mm=2.0 * n, voxels=9, **of)  # type: ignore[arg-type]
             for n, of in bins
         )
-        plain = Row(
+        plain = Result(
             **scores,
             subject="sub-0",
             scan=scan,
@@ -186,7 +186,7 @@ def make_summary() -> MakeSummary:
             standings=tuple(
                 standing(m, stated=m != methods[0], subjects=subjects) for m in methods
             ),
-            rows=rows,
+            results=rows,
             panels=panels(scan),
             subjects=subjects,
             ranked=subjects >= 5,

@@ -286,10 +286,10 @@ def test_structures_are_scored_where_there_are_label_maps(
     region = Region(
         kind="region", label=47, voxels=200, truth=1.0, mean=1.0, low=0.0, high=2.0, std=1.0
     )
-    rows = tuple(dataclasses.replace(row, regions=(region,)) for row in summary.rows)
+    rows = tuple(dataclasses.replace(row, regions=(region,)) for row in summary.results)
 
     write_page(tmp_path / "plain.html", summary)
-    write_page(tmp_path / "labels.html", dataclasses.replace(summary, rows=rows))
+    write_page(tmp_path / "labels.html", dataclasses.replace(summary, results=rows))
 
     assert "Structures of the label maps" not in read_page(tmp_path / "plain.html").text
     assert "carried error / std" in read_page(tmp_path / "labels.html").text

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.image import imread
 
-from mriimpute.evaluate import Estimate, Panel, Row, Standing, Summary, View
+from mriimpute.evaluate import Estimate, Panel, Result, Standing, Summary, View
 from mriimpute.evaluate.result import METRICS
 from mriimpute.report import comparison, table_of, write_comparison, write_figure
 from mriimpute.report.figure import DPI, _draw
@@ -62,8 +62,8 @@ def summary_of(rng: np.random.Generator, *, ranked: bool) -> Summary:
             Standing(method=m, scores=estimates, gain_db=Estimate(mean=0.25), **empty)  # type: ignore[arg-type]
             for m in methods
         ),
-        rows=tuple(
-            Row(subject="sub-1", scan="sub-1_T1w", method=m, **scores, **rest)  # type: ignore[arg-type]
+        results=tuple(
+            Result(subject="sub-1", scan="sub-1_T1w", method=m, **scores, **rest)  # type: ignore[arg-type]
             for m in methods
         ),
         panels={m: panel(rng, stated=m == "ridge") for m in methods},

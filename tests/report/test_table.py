@@ -30,7 +30,7 @@ def summary_of(*, ranked: bool, p: float = 0.0312) -> Summary:
                 method="ours", scores=scores, distances={}, labels=(), against=against, **rest
             ),
         ),
-        rows=(),
+        results=(),
         panels={},
         subjects=6 if ranked else 4,
         ranked=ranked,
