@@ -10,7 +10,7 @@ from mriimpute.evaluate.protocol import Protocol, ProtocolName
 from mriimpute.evaluate.regions import Region
 from mriimpute.evaluate.result import Result
 from mriimpute.evaluate.run import evaluate
-from mriimpute.evaluate.summary import Estimate, LabelStanding, Standing, Summary
+from mriimpute.evaluate.summary import Estimate, LabelSummary, MethodSummary, Summary
 from mriimpute.evaluate.without_truth import without_truth
 from mriimpute.metrics.statistics import Comparison
 
@@ -19,13 +19,13 @@ __all__ = [
     "Comparison",
     "Curves",
     "Estimate",
-    "LabelStanding",
+    "LabelSummary",
+    "MethodSummary",
     "Panel",
     "Protocol",
     "ProtocolName",
     "Region",
     "Result",
-    "Standing",
     "Summary",
     "View",
     "evaluate",

@@ -27,6 +27,7 @@ __all__ = [
     "REGION_METRICS",
     "Region",
     "RegionScores",
+    "finite_mean",
     "regional_means",
     "score_regions",
 ]
@@ -112,7 +113,7 @@ def regional_means(
         return np.bincount(region, weights=image, minlength=len(names)) / counts
 
     true, imputed = averaged(truth), averaged(mean)
-    low, high, std = _spread(
+    low, high, std = _interval_and_std(
         None if draws is None else np.stack([averaged(draw) for draw in draws]), len(names)
     )
     return tuple(
@@ -157,7 +158,13 @@ def score_regions(regions: Sequence[Region], data_ranges: float | Sequence[float
     )
 
 
-def _spread(
+def finite_mean(values: Sequence[float]) -> float:
+    """Returns the mean of the finite values; NaN without any."""
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else math.nan
+
+
+def _interval_and_std(
     means: Float64[np.ndarray, "s r"] | None, regions: int
 ) -> tuple[Float64[np.ndarray, " r"], Float64[np.ndarray, " r"], Float64[np.ndarray, " r"]]:
     """Returns the ends of the draws' central 90 % and their standard deviation."""
@@ -175,7 +182,7 @@ def _rms(values: Float64[np.ndarray, " r"]) -> float:
     return math.sqrt(np.square(values).mean())
 
 
-def _ratio(spread: float, error: float) -> float:
-    if math.isnan(spread):
+def _ratio(std: float, error: float) -> float:
+    if math.isnan(std):
         return math.nan
-    return spread / error if error else math.inf
+    return std / error if error else math.inf

@@ -215,7 +215,7 @@ def _worst(summary: Summary) -> str:
     """Returns the scan where the best method gains least; empty where nothing is compared."""
     plain, other = (
         {result.scan: result.psnr_db for result in summary.results if result.method == method}
-        for method in (summary.best_interpolator, summary.best_other)
+        for method in (summary.best_interpolator, summary.best_non_interpolator)
     )
     if not plain or not other or len(plain) < 2:
         return ""

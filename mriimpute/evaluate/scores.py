@@ -21,7 +21,7 @@ from mriimpute.evaluate.bins import EDGE_STEPS, Bin, bins_of
 from mriimpute.evaluate.curves import Curves
 from mriimpute.evaluate.prediction import SHARES, Answer
 from mriimpute.evaluate.reference import Key, key_of, stripes_of
-from mriimpute.evaluate.regions import KINDS, Region, regional_means, score_regions
+from mriimpute.evaluate.regions import KINDS, Region, finite_mean, regional_means, score_regions
 from mriimpute.evaluate.result import Result
 from mriimpute.evaluate.structures import found
 from mriimpute.evaluate.test_case import TestCase
@@ -208,19 +208,14 @@ def _of_regions(regions: Sequence[Region], data_range: float) -> dict[str, float
         for kind in KINDS
         for name, value in dataclasses.asdict(score_regions(kinds[kind], data_range)).items()
     } | {
-        "structure_dice": _mean([region.dice for region in own]),
-        "structure_volume_error_percent": _mean([abs(r.volume_error_percent) for r in own]),
+        "structure_dice": finite_mean([region.dice for region in own]),
+        "structure_volume_error_percent": finite_mean([abs(r.volume_error_percent) for r in own]),
     }
 
 
 def _alike(detail: float, of_truth: float) -> float:
     """Returns a ratio of details over that of the truth: 1 for the truth itself."""
     return detail / of_truth if of_truth else math.nan
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.mean(known)) if known else math.nan
 
 
 def _require_finite(values: Float32[np.ndarray, "*n"], method: str, case: TestCase) -> None:

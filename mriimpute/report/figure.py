@@ -128,7 +128,7 @@ class _Layout:
 
 def _columns(summary: Summary) -> list[Column]:
     panels = summary.panels
-    plain, ours = summary.best_interpolator, summary.beside_best
+    plain, ours = summary.best_interpolator, summary.shown_method
     first = panels[ours or plain]
     columns = [
         Column("truth", first, lambda view: view.truth, "truth"),

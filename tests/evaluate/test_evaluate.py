@@ -206,7 +206,7 @@ def test_row_of_another_version_is_an_error_and_no_bug(sim: Path) -> None:
     stored["row"]["sharpness"] = 3.0
     path.write_text(json.dumps(stored))
 
-    with pytest.raises(OutputError, match="is no row of this version"):
+    with pytest.raises(OutputError, match="is no result of this version"):
         evaluate(sim, sim.parent / "report", methods=["linear"])
 
 
@@ -365,10 +365,10 @@ def test_five_subjects_are_ranked_with_intervals(
     summary = evaluate(tmp_path / "sim", tmp_path / "report", methods=["linear", "cubic"])
 
     assert summary.ranked
-    first, second = (standing.scores["psnr_db"] for standing in summary.standings)
+    first, second = (method.scores["psnr_db"] for method in summary.methods)
     assert first.mean > second.mean
     assert first.low < first.mean < first.high
-    best = next(s for s in summary.standings if s.method == summary.best_interpolator)
+    best = next(s for s in summary.methods if s.method == summary.best_interpolator)
     assert best.gain_db.mean == best.gain_db.low == best.gain_db.high == 0
 
 

@@ -65,8 +65,8 @@ def case(sim: Path) -> TestCase:
     brain = np.asarray(nib.load(scan.brain).dataobj) > 0
     right = np.indices(brain.shape)[0] >= 8
     truth = np.asarray(image.dataobj) - np.where(brain & ~right, 300, 0)
-    scan = nib.Nifti1Image(truth[:, :, 1::3].astype(np.float32), nib.load(scan.path).affine)
-    scan.to_filename(scan.path)
+    sparse = nib.Nifti1Image(truth[:, :, 1::3].astype(np.float32), nib.load(scan.path).affine)
+    sparse.to_filename(scan.path)
     labels = np.where(right, 47, 51) * brain
     nib.Nifti1Image(truth.astype(np.float32), image.affine).to_filename(scan.truth)
     path = scan.truth.with_name("sub-2_desc-atlas_dseg.nii.gz")
@@ -242,7 +242,7 @@ def test_methods_are_compared_with_the_best_and_the_best_interpolator(
     summary = summary_of(case, 6, tmp_path)
 
     assert summary.references == {"best": "ours", "interpolator": "linear"}
-    against = {standing.method: standing.against for standing in summary.standings}
+    against = {m.method: m.comparisons for m in summary.methods}
     assert {m: sorted(roles) for m, roles in against.items()} == {
         "ours": ["interpolator"],
         "linear": ["best"],
@@ -263,7 +263,7 @@ def test_default_model_is_a_reference(case: TestCase, tmp_path: Path) -> None:
     summary = summarise(rows, report=tmp_path, panels={}, seed=0)
 
     assert summary.references["default"] == contenders.PACKAGE
-    assert {s.method for s in summary.standings if "default" in s.against} == {"linear", "cubic"}
+    assert {s.method for s in summary.methods if "default" in s.comparisons} == {"linear", "cubic"}
 
 
 def test_four_subjects_are_neither_ranked_nor_compared(case: TestCase, tmp_path: Path) -> None:
@@ -271,21 +271,25 @@ def test_four_subjects_are_neither_ranked_nor_compared(case: TestCase, tmp_path:
 
     assert not summary.ranked
     assert summary.references == {"interpolator": "linear"}
-    assert [standing.method for standing in summary.standings] == ["linear", "cubic", "ours"]
-    assert not any(standing.against for standing in summary.standings)
-    assert math.isnan(summary.standings[0].scores["psnr_db"].low)
+    assert [m.method for m in summary.methods] == [
+        "linear",
+        "cubic",
+        "ours",
+    ]
+    assert not any(method.comparisons for method in summary.methods)
+    assert math.isnan(summary.methods[0].scores["psnr_db"].low)
 
 
-def test_standings_hold_edges_and_mean_curves(case: TestCase, tmp_path: Path) -> None:
+def test_summaries_hold_edges_and_mean_curves(case: TestCase, tmp_path: Path) -> None:
     summary = summary_of(case, 5, tmp_path)
 
-    (standing, *_) = summary.standings
-    assert set(standing.edges) == {"edge", "flat"}
-    assert set(standing.edges["edge"]) == set(BIN_METRICS)
-    assert standing.curves is not None
-    assert standing.curves.ranks == pytest.approx(summary.results[0].curves.ranks)  # type: ignore[union-attr]
-    assert {label.label for label in standing.labels} == {47, 51}
-    assert all(label.dice > 0.9 for label in standing.labels if label.kind == "region")
+    (method, *_) = summary.methods
+    assert set(method.edges) == {"edge", "flat"}
+    assert set(method.edges["edge"]) == set(BIN_METRICS)
+    assert method.curves is not None
+    assert method.curves.ranks == pytest.approx(summary.results[0].curves.ranks)  # type: ignore[union-attr]
+    assert {label.label for label in method.labels} == {47, 51}
+    assert all(label.dice > 0.9 for label in method.labels if label.kind == "region")
 
 
 def test_curves_that_not_all_have_have_no_mean() -> None:

@@ -164,7 +164,7 @@ def test_regions_reach_the_tables(sim: Path) -> None:
     scores = stored["methods"]["cross-plane-ridge@scan"]
     assert set(scores["labels"]["region"]) == set(scores["labels"]["carried"]) == {"47", "51"}
     assert scores["labels"]["region"]["47"]["scans"] == 1
-    assert {*summary.standings[0].scores, "carried", "crps_ratio"} >= {
+    assert {*summary.methods[0].scores, "carried", "crps_ratio"} >= {
         name for name in stored["definitions"] if name.startswith(("region_", "carried", "crps_r"))
     }
 
@@ -183,8 +183,8 @@ def test_scan_without_label_map_has_no_regions(sim: Path) -> None:
     assert all(result.regions == () for result in summary.results)
     assert all(math.isnan(result.region_error_percent) for result in summary.results)
     assert not (sim.parent / "report" / "regions.tsv").exists()
-    assert math.isnan(summary.standings[0].scores["region_coverage90"].mean)
-    assert summary.standings[0].labels == ()
+    assert math.isnan(summary.methods[0].scores["region_coverage90"].mean)
+    assert summary.methods[0].labels == ()
 
 
 def test_scans_without_label_map_do_not_spoil_the_mean_over_those_with_one(
@@ -195,7 +195,7 @@ def test_scans_without_label_map_do_not_spoil_the_mean_over_those_with_one(
 
     summary = evaluate(tmp_path / "sim", tmp_path / "report", methods=["linear"])
 
-    assert summary.standings[0].scores["region_error_percent"].mean == pytest.approx(
+    assert summary.methods[0].scores["region_error_percent"].mean == pytest.approx(
         summary.results[1].region_error_percent
     )
 
@@ -203,7 +203,7 @@ def test_scans_without_label_map_do_not_spoil_the_mean_over_those_with_one(
 def test_crps_ratio_is_one_for_the_best_interpolator(sim: Path) -> None:
     summary = evaluate(sim, sim.parent / "report", methods=["linear", "pchip"])
 
-    ratios = {s.method: s.crps_ratio.mean for s in summary.standings}
+    ratios = {s.method: s.crps_ratio.mean for s in summary.methods}
     mae = {result.method: result.mae_percent for result in summary.results}
     best = summary.best_interpolator
     assert ratios[best] == 1

@@ -265,11 +265,11 @@ def test_page_and_figure_show_the_same_two_methods(
                         ("linear", "cubic", "pchip"))  # fmt: skip
     psnr_db = dict.fromkeys(("linear", "cubic", "ppca"), 20.0) | {"pchip": 21.0, other: 22.0}
     psnr_db["linear"] = 23.0
-    standings = tuple(
+    methods = tuple(
         dataclasses.replace(s, scores={**s.scores, "psnr_db": Estimate(mean=psnr_db[s.method])})
-        for s in made.standings
+        for s in made.methods
     )
-    summary = dataclasses.replace(made, standings=standings)
+    summary = dataclasses.replace(made, methods=methods)
 
     write_page(tmp_path / "index.html", summary)
     heads = [column.head for column in figure._columns(summary)]
