@@ -24,7 +24,14 @@ from mriimpute.methods.registry import DEFAULT, METHODS, load_imputer, model_fil
 from mriimpute.progress import Track
 from mriimpute.volume import Volume
 
-__all__ = ["DEFAULT_METHODS", "Contender", "gather", "require_known", "require_unseen", "to_fit"]
+__all__ = [
+    "DEFAULT_METHODS",
+    "Method",
+    "load_methods",
+    "require_known",
+    "require_unseen",
+    "to_fit",
+]
 
 SCAN = "@scan"
 PACKAGE, ADAPT = (f"{DEFAULT}{ending}" for ending in ("@package", "@adapt"))
@@ -32,14 +39,14 @@ DEFAULT_METHODS = ("linear", "pchip", "cubic", PACKAGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Contender:
+class Method:
     """A method in the comparison.
 
     Attributes:
-        name: In tables and file names; unique among the contenders.
+        name: In tables and file names; unique among them.
         fingerprint: Checksum of its weights, or the version of the package where it has none;
             of another program, its command line.
-        imputer: What answers.
+        imputer: What imputes.
     """
 
     name: str
@@ -95,7 +102,7 @@ def to_fit(methods: Sequence[str]) -> list[str]:
     return [name for name in methods if name not in _ready()]
 
 
-def gather(
+def load_methods(
     methods: Sequence[str],
     models: Sequence[Path],
     *,
@@ -107,8 +114,8 @@ def gather(
     overwrite: bool,
     on_failure: OnFailure | None = None,
     externals: Sequence[External] = (),
-) -> list[Contender]:
-    """Returns the contenders, in the order of `methods`, then of `externals` and of `models`.
+) -> list[Method]:
+    """Returns the methods, in the order of `methods`, then of `externals` and of `models`.
 
     A method that needs fitting is fitted on the train split of `cohort`, unless one of `models`
     is of that kind.
@@ -130,26 +137,26 @@ def gather(
     given = [(path, load_imputer(str(path.resolve()), device=device)) for path in models]
     supplied = {imputer.name for _, imputer in given}
 
-    contenders = []
+    loaded = []
     for name in dict.fromkeys(methods):
         if name in supplied:
             continue
         if name in (PACKAGE, ADAPT):
             imputer = load_imputer(DEFAULT, device=device, adapt=name == ADAPT)
             fingerprint = sha256(model_file(DEFAULT))
-            contenders.append(Contender(name=name, fingerprint=fingerprint, imputer=imputer))
+            loaded.append(Method(name=name, fingerprint=fingerprint, imputer=imputer))
         elif name in _ready():
             imputer = load_imputer(name.removesuffix(SCAN), device=device)
-            contenders.append(Contender(name=name, fingerprint=__version__, imputer=imputer))
+            loaded.append(Method(name=name, fingerprint=__version__, imputer=imputer))
         else:
             fit = partial(_fitted, name, cohort, runs / name, seed, device, track, overwrite)
-            contenders.append(_learnt(name, fit, device, on_failure))
-    contenders += [Contender(name=e.name, fingerprint=e.command, imputer=e) for e in externals]
-    for (path, imputer), name in zip(given, _names(contenders, given), strict=True):
+            loaded.append(_learnt(name, fit, device, on_failure))
+    loaded += [Method(name=e.name, fingerprint=e.command, imputer=e) for e in externals]
+    for (path, imputer), name in zip(given, _names(loaded, given), strict=True):
         fingerprint = sha256(model_file(path.resolve()))
-        contenders.append(Contender(name=name, fingerprint=fingerprint, imputer=imputer))
+        loaded.append(Method(name=name, fingerprint=fingerprint, imputer=imputer))
 
-    return contenders
+    return loaded
 
 
 def _fittable() -> list[str]:
@@ -183,7 +190,7 @@ def _learnt(
     fit: Callable[[OnFailure | None], Path],
     device: str,
     on_failure: OnFailure | None,
-) -> Contender:
+) -> Method:
     """Returns the method, fitted; hours of others' scores are not lost where fitting fails."""
     try:
         weights = fit(on_failure)
@@ -192,8 +199,8 @@ def _learnt(
         if on_failure is None or isinstance(error, ConfigError):
             raise
         unfit = _Unfit(name, as_told(error, f"fitting {name}"))
-        return Contender(name=name, fingerprint="", imputer=unfit)
-    return Contender(name=name, fingerprint=sha256(weights), imputer=imputer)
+        return Method(name=name, fingerprint="", imputer=unfit)
+    return Method(name=name, fingerprint=sha256(weights), imputer=imputer)
 
 
 def _fitted(
@@ -225,10 +232,10 @@ def _fitted(
     )
 
 
-def _names(taken: Sequence[Contender], given: Sequence[tuple[Path, Imputer]]) -> list[str]:
+def _names(taken: Sequence[Method], given: Sequence[tuple[Path, Imputer]]) -> list[str]:
     """Returns the models' names, with the run folder's name where two would be alike."""
     plain = [imputer.name for _, imputer in given]
-    often = Counter([*plain, *(contender.name for contender in taken)])
+    often = Counter([*plain, *(method.name for method in taken)])
     names = [
         f"{name}@{(path if path.is_dir() else path.parent).resolve().name}"
         if often[name] > 1

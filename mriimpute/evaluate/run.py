@@ -11,8 +11,8 @@ from mriimpute.errors import MriImputeError
 from mriimpute.evaluate.failures import pairs
 from mriimpute.evaluate.methods import (
     DEFAULT_METHODS,
-    Contender,
-    gather,
+    Method,
+    load_methods,
     require_known,
     require_unseen,
 )
@@ -133,7 +133,7 @@ def evaluate(
         "definitions_version": DEFINITIONS_VERSION,
     }
     store = Store(out, settings, overwrite=overwrite)
-    contenders = gather(
+    loaded = load_methods(
         methods,
         models,
         externals=externals,
@@ -147,7 +147,7 @@ def evaluate(
     )
     work = Work(
         read=partial(read_test_case, protocol=asked, thickness_mm=thickness_mm),
-        contenders=tuple(contenders),
+        methods=tuple(loaded),
         store=store,
         samples=samples,
         seed=seed,
@@ -177,7 +177,7 @@ def concluded(
     scored = score_all(work, scans, jobs=jobs, track=track, on_failure=left_out)
     results, report = scored.results, work.store.report
     names = left_out.names if left_out else ()
-    fingerprints = _fingerprints(results, work.contenders)
+    fingerprints = _fingerprints(results, work.methods)
     panels = _panels(work, results, results[0].scan)
     found = summarise(results, report=report, panels=panels, seed=work.seed)
     failures = pairs(scored.failed)
@@ -198,9 +198,9 @@ def concluded(
     return summary
 
 
-def _fingerprints(results: Sequence[Result], contenders: Sequence[Contender]) -> dict[str, str]:
+def _fingerprints(results: Sequence[Result], methods: Sequence[Method]) -> dict[str, str]:
     scored = {result.method for result in results}
-    return {c.name: c.fingerprint for c in contenders if c.name in scored}
+    return {m.name: m.fingerprint for m in methods if m.name in scored}
 
 
 def _panels(work: Work[S], results: Sequence[Result], scan: str) -> dict[str, Panel]:

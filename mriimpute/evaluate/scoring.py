@@ -19,7 +19,7 @@ from mriimpute.errors import ConfigError, MriImputeError, ResourceError
 from mriimpute.evaluate.failures import Scored, as_told, comparable, pair
 from mriimpute.evaluate.hidden import Finer
 from mriimpute.evaluate.inpainting import inpainting_scores
-from mriimpute.evaluate.methods import Contender
+from mriimpute.evaluate.methods import Method
 from mriimpute.evaluate.panels import DRAWS, Panel, cut
 from mriimpute.evaluate.protocol import INPAINT
 from mriimpute.evaluate.result import Result
@@ -45,7 +45,7 @@ class Work(Generic[S]):
 
     Attributes:
         read: Opens a scan.
-        contenders: Who answers.
+        methods: What imputes each scan.
         store: Where results are kept.
         samples: Draws to score.
         seed: Of the run.
@@ -53,7 +53,7 @@ class Work(Generic[S]):
     """
 
     read: Callable[[S], TestCase]
-    contenders: tuple[Contender, ...]
+    methods: tuple[Method, ...]
     store: Store
     samples: int
     seed: int
@@ -101,14 +101,14 @@ def score_all(
         ResourceError: If memory ran out.
         VolumeError: If nothing could be scored.
     """
-    busy = {c.imputer.device for c in work.contenders} - {"cpu"}
+    busy = {m.imputer.device for m in work.methods} - {"cpu"}
     if jobs > 1 and busy:
         raise ConfigError(
             f"{jobs} processes would share {busy.pop()}", hint="leave --jobs out with a GPU"
         )
     results: dict[tuple[str, str], Result] = {}
     missing: dict[tuple[str, str], MriImputeError] = {}
-    total = len(scans) * len(work.contenders)
+    total = len(scans) * len(work.methods)
     for outcome in track(_outcomes(work, scans, jobs), total=total, label="scoring"):
         key = outcome.scan, outcome.method
         if outcome.result is not None:
@@ -120,7 +120,7 @@ def score_all(
             on_failure(outcome.name, outcome.error)
             missing[key] = outcome.error
     names = [scan.name for scan in scans]
-    methods = [contender.name for contender in work.contenders]
+    methods = [method.name for method in work.methods]
     failed = {m: tuple(name for name in names if (name, m) in missing) for m in methods}
     return Scored(
         results=comparable(results, names, methods),
@@ -130,10 +130,10 @@ def score_all(
 
 
 def _outcomes(work: Work[S], scans: Sequence[S], jobs: int) -> Iterator[_Outcome]:
-    """Yields one outcome per scan and contender, in any order."""
+    """Yields one outcome per scan and method, in any order."""
     todo = []
     for scan in scans:
-        kept = [work.store.result(scan.name, contender) for contender in work.contenders]
+        kept = [work.store.result(scan.name, method) for method in work.methods]
         yield from (
             _Outcome(result.scan, result.method, result) for result in kept if result is not None
         )
@@ -173,8 +173,8 @@ def _side_by_side(work: Work[S], scans: Sequence[S], workers: int) -> Iterator[_
 
 
 def _scored(work: Work[S], scan: S) -> Iterator[_Outcome]:
-    """Yields the outcomes of contenders whose result is missing."""
-    missing = [c for c in work.contenders if work.store.result(scan.name, c) is None]
+    """Yields the outcomes of methods whose result is missing."""
+    missing = [m for m in work.methods if work.store.result(scan.name, m) is None]
     try:
         case = work.read(scan)
     except Exception as error:  # whatever is wrong with one scan, the others are scored
@@ -182,23 +182,23 @@ def _scored(work: Work[S], scan: S) -> Iterator[_Outcome]:
         yield from itertools.repeat(unreadable, len(missing))
         return
 
-    for contender in missing:
+    for method in missing:
         try:
-            result, panel = _examined(work, case, contender)
+            result, panel = _examined(work, case, method)
         except Exception as error:  # nor does a method that fails on it stop any other
-            told = as_told(error, pair(contender.name, scan.name))
-            yield _Outcome(scan.name, contender.name, error=told)
+            told = as_told(error, pair(method.name, scan.name))
+            yield _Outcome(scan.name, method.name, error=told)
         else:
-            work.store.keep(result, contender, panel)
-            yield _Outcome(scan.name, contender.name, result)
+            work.store.keep(result, method, panel)
+            yield _Outcome(scan.name, method.name, result)
 
 
-def _examined(work: Work[S], case: TestCase, contender: Contender) -> tuple[Result, Panel]:
+def _examined(work: Work[S], case: TestCase, method: Method) -> tuple[Result, Panel]:
     """Returns result and panel; the imputation is gone before the next method begins."""
     result, imputation = examine(
-        _asked(contender.imputer, case),
+        _asked(method.imputer, case),
         case,
-        method=contender.name,
+        method=method.name,
         samples=work.samples,
         seed=work.seed,
     )

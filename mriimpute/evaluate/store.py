@@ -14,7 +14,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 from mriimpute.errors import OutputError
-from mriimpute.evaluate.methods import Contender
+from mriimpute.evaluate.methods import Method
 from mriimpute.evaluate.panels import Panel, read_panel, write_panel
 from mriimpute.evaluate.result import Result, result_from_json
 from mriimpute.files import atomic, read_json, refuse_existing, write_json
@@ -49,14 +49,14 @@ class Store:
             refuse_existing(report, overwrite=False)
         write_json(record, settings)
 
-    def result(self, scan: str, contender: Contender) -> Result | None:
-        """Returns the finished result of a contender on a scan, or None.
+    def result(self, scan: str, method: Method) -> Result | None:
+        """Returns the finished result of a method on a scan, or None.
 
         Raises:
             OutputError: If the result is damaged, or was made by a method of that name with other
                 weights.
         """
-        path = self._result_path(scan, contender.name)
+        path = self._result_path(scan, method.name)
         if not path.is_file():
             return None
         stored = read_json(path)
@@ -67,21 +67,21 @@ class Store:
                 f"{path} is no result of this version",
                 hint="pass --overwrite to score all methods again, or another folder with -o",
             ) from error
-        if made_by != contender.fingerprint:
+        if made_by != method.fingerprint:
             raise OutputError(
-                f"{path} was made by another {contender.name}: its weights differ",
+                f"{path} was made by another {method.name}: its weights differ",
                 hint="pass --overwrite to score all methods again, or another folder with -o",
             )
         return result
 
-    def keep(self, result: Result, contender: Contender, panel: Panel) -> None:
+    def keep(self, result: Result, method: Method, panel: Panel) -> None:
         """Writes a finished result; its panel before it."""
-        write_panel(self._panel_path(result.scan, contender.name), panel)
+        write_panel(self._panel_path(result.scan, method.name), panel)
         # Not write_json: a score may be infinite or NaN, and must come back as it was.
         text = json.dumps(
-            {"fingerprint": contender.fingerprint, "row": dataclasses.asdict(result)}, indent=1
+            {"fingerprint": method.fingerprint, "row": dataclasses.asdict(result)}, indent=1
         )
-        with atomic(self._result_path(result.scan, contender.name)) as temporary:
+        with atomic(self._result_path(result.scan, method.name)) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
 
     def panel(self, scan: str, method: str) -> Panel:

@@ -18,8 +18,8 @@ from mriimpute.errors import ConfigError, VolumeError
 from mriimpute.evaluate.hidden import Hidden, HiddenScan, read_hidden
 from mriimpute.evaluate.methods import (
     DEFAULT_METHODS,
-    Contender,
-    gather,
+    Method,
+    load_methods,
     require_known,
     require_unseen,
     to_fit,
@@ -118,7 +118,7 @@ def without_truth(
         require_unseen(methods, split)
 
     stores = _stores(out, scans, split, samples, seed, overwrite=overwrite)
-    gathered = gather(
+    loaded = load_methods(
         methods,
         models,
         externals=externals,
@@ -130,7 +130,7 @@ def without_truth(
         overwrite=overwrite,
         on_failure=left_out,
     )
-    contenders = _named(gathered, () if known else to_fit(methods), models, scans)
+    methods_to_score = _named(loaded, () if known else to_fit(methods), models, scans)
 
     summaries = {}
     for protocol in (SLICES, LINES):
@@ -138,7 +138,7 @@ def without_truth(
         store, settings = stores[protocol.name]
         work = Work(
             read=read_hidden,
-            contenders=contenders,
+            methods=methods_to_score,
             store=store,
             samples=samples,
             seed=seed,
@@ -227,19 +227,19 @@ def _hidden_scans(paths: Sequence[Path], hidden: Sequence[Hidden]) -> list[Hidde
 
 
 def _named(
-    contenders: Sequence[Contender],
+    methods: Sequence[Method],
     fitted: Sequence[str],
     models: Sequence[Path],
     scans: Sequence[Path],
-) -> tuple[Contender, ...]:
-    """Returns the contenders, those named as such that were fitted on the scans."""
+) -> tuple[Method, ...]:
+    """Returns the methods, those named as such that were fitted on the scans."""
     own = fingerprint(scans)
-    first = len(contenders) - len(models)  # models come last
-    seen = {n for n, contender in enumerate(contenders[:first]) if contender.name in fitted}
+    first = len(methods) - len(models)  # models come last
+    seen = {n for n, method in enumerate(methods[:first]) if method.name in fitted}
     for n, path in enumerate(models, start=first):
         if load(model_file(path.resolve()))[1].get("cohort") == own:
             seen.add(n)
     return tuple(
-        dataclasses.replace(contender, name=f"{contender.name}{SEEN}") if n in seen else contender
-        for n, contender in enumerate(contenders)
+        dataclasses.replace(method, name=f"{method.name}{SEEN}") if n in seen else method
+        for n, method in enumerate(methods)
     )

@@ -13,8 +13,8 @@ import pytest
 
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.evaluate import Summary, evaluate
-from mriimpute.evaluate import methods as contenders
-from mriimpute.evaluate.methods import Contender
+from mriimpute.evaluate import methods as method_module
+from mriimpute.evaluate.methods import Method
 from mriimpute.evaluate.panels import cut, read_panel, write_panel
 from mriimpute.evaluate.scores import examine
 from mriimpute.evaluate.test_set import ScoredSplit, find_simulated_scans, read_test_case
@@ -51,12 +51,12 @@ class Sampler(Imputer):
 def sampler(sim: Path, monkeypatch: pytest.MonkeyPatch) -> Sampler:
     """Takes the place of whatever `--model` names."""
     fake = Sampler(read_test_case(find_simulated_scans(sim)[0]).truth)
-    real = contenders.load_imputer
+    real = method_module.load_imputer
 
     def load(name: str, *, device: str) -> Imputer:
         return fake if name.endswith("run") else real(name, device=device)
 
-    monkeypatch.setattr(contenders, "load_imputer", load)
+    monkeypatch.setattr(method_module, "load_imputer", load)
     run = sim.parent / "run"
     run.mkdir()
     (run / "model.safetensors").write_bytes(b"weights")
@@ -295,14 +295,14 @@ def test_method_that_needs_fitting_is_fitted_on_the_cohort_without_truth(
         run.write_bytes(b"weights")
         return run
 
-    def gathered(**changes: object) -> list[Contender]:
+    def loaded(**changes: object) -> list[Method]:
         arguments = {"cohort": sim / "cohort", "runs": sim.parent / "runs", "seed": 0}
         silent = {"device": "cpu", "track": lambda items, **_: items, "overwrite": False}
-        return contenders.gather(**(arguments | silent | changes))  # type: ignore[arg-type]
+        return method_module.load_methods(**(arguments | silent | changes))  # type: ignore[arg-type]
 
-    monkeypatch.setattr(contenders, "_fitted", fit)
-    monkeypatch.setattr(contenders, "load_imputer", lambda name, device: sampler)
-    gathered(methods=["ppca"], models=[])
+    monkeypatch.setattr(method_module, "_fitted", fit)
+    monkeypatch.setattr(method_module, "load_imputer", lambda name, device: sampler)
+    loaded(methods=["ppca"], models=[])
 
     assert asked == [("ppca", sim / "cohort", sim.parent / "runs" / "ppca")]
 
@@ -332,7 +332,7 @@ def test_method_that_a_model_supplies_is_not_fitted_again(
     sim: Path, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sampler.name = "ppca"
-    monkeypatch.setattr(contenders, "_fitted", lambda *_: pytest.fail("fitted"))
+    monkeypatch.setattr(method_module, "_fitted", lambda *_: pytest.fail("fitted"))
 
     summary = run_of(sim, methods=["linear", "ppca"])
 

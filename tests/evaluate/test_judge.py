@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mriimpute.evaluate import Result, Summary
-from mriimpute.evaluate import methods as contenders
+from mriimpute.evaluate import methods as method_module
 from mriimpute.evaluate.bins import BIN_METRICS
 from mriimpute.evaluate.curves import Curves, mean_of
 from mriimpute.evaluate.definitions import DEFINITIONS, definitions_text, meanings
@@ -256,13 +256,13 @@ def test_methods_are_compared_with_the_best_and_the_best_interpolator(
 
 def test_default_model_is_a_reference(case: TestCase, tmp_path: Path) -> None:
     rows = [
-        dataclasses.replace(row, method=contenders.PACKAGE) if row.method == "ours" else row
+        dataclasses.replace(row, method=method_module.PACKAGE) if row.method == "ours" else row
         for row in rows_of(case, 5)
     ]
 
     summary = summarise(rows, report=tmp_path, panels={}, seed=0)
 
-    assert summary.references["default"] == contenders.PACKAGE
+    assert summary.references["default"] == method_module.PACKAGE
     assert {s.method for s in summary.methods if "default" in s.comparisons} == {"linear", "cubic"}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mriimpute.errors import ConfigError, OutputError
 from mriimpute.evaluate import evaluate
-from mriimpute.evaluate import methods as contenders
+from mriimpute.evaluate import methods as method_module
 from mriimpute.evaluate.inpainting import inpainting_scores
 from mriimpute.evaluate.protocol import INPAINT, PAPER, THICK, ProtocolName, resolve
 from mriimpute.evaluate.test_set import find_simulated_scans, read_test_case
@@ -78,7 +78,7 @@ def test_methods_are_told_the_thickness_that_was_simulated(
 ) -> None:
     record(sim, 3.5)
     witness = Witness()
-    monkeypatch.setattr(contenders, "load_imputer", lambda name, device: witness)
+    monkeypatch.setattr(method_module, "load_imputer", lambda name, device: witness)
 
     summary = evaluate(sim, sim.parent / "report", methods=["linear"])
 

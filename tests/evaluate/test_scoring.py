@@ -29,7 +29,7 @@ from mriimpute.errors import (
     VolumeError,
 )
 from mriimpute.evaluate import Result, Summary, evaluate, run
-from mriimpute.evaluate import methods as contenders
+from mriimpute.evaluate import methods as method_module
 from mriimpute.evaluate.failures import comparable
 from mriimpute.evaluate.result import METRICS as SCORES
 from mriimpute.evaluate.test_case import TestCase
@@ -105,13 +105,13 @@ def four(tmp_path: Path, write: Callable[..., None]) -> Path:
 @pytest.fixture
 def picky(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Takes the place of `pchip`."""
-    real = contenders.load_imputer
+    real = method_module.load_imputer
 
     def install(refused: Callable[[Volume], bool], error: BaseException = HARD) -> None:
         def load(name: str, *, device: str) -> Imputer:
             return Picky(refused, error) if name == "pchip" else real(name, device=device)
 
-        monkeypatch.setattr(contenders, "load_imputer", load)
+        monkeypatch.setattr(method_module, "load_imputer", load)
 
     return install
 
@@ -293,7 +293,7 @@ def test_method_that_cannot_be_fitted_fails_on_every_scan_and_stops_no_other(
     def fail(*_: object) -> Path:
         raise error
 
-    monkeypatch.setattr(contenders, "_fitted", fail)
+    monkeypatch.setattr(method_module, "_fitted", fail)
 
     summary, told = told_of(four, methods=["ppca", "linear"])
 
@@ -309,7 +309,7 @@ def test_setting_that_fitting_refuses_stops_at_once(
     def refuse(*_: object) -> Path:
         raise ConfigError("no scan to train on", hint="simulate more")
 
-    monkeypatch.setattr(contenders, "_fitted", refuse)
+    monkeypatch.setattr(method_module, "_fitted", refuse)
 
     with pytest.raises(ConfigError, match="no scan to train on"):
         told_of(four, methods=["ppca", "linear"])
@@ -428,7 +428,7 @@ def test_other_weights_are_noticed_before_anything_is_scored(
     four: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluate(four, four.parent / "report", methods=["linear"])
-    monkeypatch.setattr(contenders, "__version__", "another")
+    monkeypatch.setattr(method_module, "__version__", "another")
 
     with pytest.raises(OutputError, match="was made by another linear"):
         evaluate(four, four.parent / "report", methods=["linear", "cubic"])

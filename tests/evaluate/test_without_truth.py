@@ -9,7 +9,7 @@ import nibabel as nib
 import pytest
 
 from mriimpute.errors import ConfigError, OutputError, VolumeError
-from mriimpute.evaluate import methods as contenders
+from mriimpute.evaluate import methods as method_module
 from mriimpute.evaluate import without_truth
 from mriimpute.evaluate.test_set import find_simulated_scans
 
@@ -212,4 +212,4 @@ def test_unknown_method_is_refused_before_anything_is_written(
         without_truth([clinical], tmp_path / "report", methods=["sinc"])
 
     assert not (tmp_path / "report").exists()
-    assert contenders.to_fit(METHODS) == []
+    assert method_module.to_fit(METHODS) == []
