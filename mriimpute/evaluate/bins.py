@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from mriimpute.evaluate.prediction import Answer
+from mriimpute.evaluate.prediction import Prediction
 from mriimpute.evaluate.test_case import TestCase
 
 __all__ = ["BIN_METRICS", "EDGE_STEPS", "Bin", "bins_of"]
@@ -42,12 +42,14 @@ class Bin:
     spread_skill: float
 
 
-def bins_of(case: TestCase, answer: Answer, edges: Bool[np.ndarray, " n"]) -> tuple[Bin, ...]:
+def bins_of(
+    case: TestCase, prediction: Prediction, edges: Bool[np.ndarray, " n"]
+) -> tuple[Bin, ...]:
     """Returns the bins by distance, then those by offset where there is one, then by edge.
 
     Args:
         case: Where the voxels lie.
-        answer: Of all voxels of its region.
+        prediction: Of all voxels of its region.
         edges: Which of them are edges of the truth.
     """
     offsets = case.offsets()
@@ -56,21 +58,21 @@ def bins_of(case: TestCase, answer: Answer, edges: Bool[np.ndarray, " n"]) -> tu
     kinds = [(kind, steps, step_mm) for kind, steps in far.items()]
     kinds.append(("edge", edges.astype(np.int64), math.nan))
     return tuple(
-        _bin(kind, step, step * mm, answer.at(steps == step))
+        _bin(kind, step, step * mm, prediction.at(steps == step))
         for kind, steps, mm in kinds
         for step in np.unique(steps).tolist()
     )
 
 
-def _bin(kind: str, steps: int, mm: float, answer: Answer) -> Bin:
+def _bin(kind: str, steps: int, mm: float, prediction: Prediction) -> Bin:
     return Bin(
         kind=kind,
         steps=steps,
         mm=mm,
-        voxels=len(answer.truth),
-        psnr_db=answer.psnr(),
-        mae_percent=answer.mae_percent(),
-        crps_percent=answer.crps_percent(),
-        coverage90=answer.coverage(0.9),
-        spread_skill=answer.spread_skill(),
+        voxels=len(prediction.truth),
+        psnr_db=prediction.psnr(),
+        mae_percent=prediction.mae_percent(),
+        crps_percent=prediction.crps_percent(),
+        coverage90=prediction.coverage(0.9),
+        spread_skill=prediction.spread_skill(),
     )

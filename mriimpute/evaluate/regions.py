@@ -22,8 +22,8 @@ from jaxtyping import Float, Float64, Int
 from mriimpute import metrics
 
 __all__ = [
-    "FEWEST_VOXELS",
     "KINDS",
+    "MIN_REGION_VOXELS",
     "REGION_METRICS",
     "Region",
     "RegionScores",
@@ -46,7 +46,7 @@ REGION_METRICS = (
 )
 """The scores that only a scan with a label map has."""
 
-FEWEST_VOXELS = 100
+MIN_REGION_VOXELS = 100
 """Regions with fewer voxels to score are left out: their means say little more than voxels do."""
 
 
@@ -128,7 +128,7 @@ def regional_means(
             std=float(std[r]),
         )
         for r, name in enumerate(names)
-        if name > 0 and counts[r] >= FEWEST_VOXELS
+        if name > 0 and counts[r] >= MIN_REGION_VOXELS
     )
 
 
@@ -174,7 +174,7 @@ def _interval_and_std(
     std: Float64[np.ndarray, " r"] = means.std(axis=0, ddof=1)
     if len(means) < metrics.COVERAGE_DRAWS:
         return unknown, unknown, std
-    low, high = metrics.interval(means, share=0.9)
+    low, high = metrics.interval(means, level=0.9)
     return low, high, std
 
 

@@ -21,7 +21,7 @@ from mriimpute.evaluate.protocol import Protocol, ProtocolName, resolve
 from mriimpute.evaluate.result import Result
 from mriimpute.evaluate.scoring import S, Work, score_all
 from mriimpute.evaluate.store import Store
-from mriimpute.evaluate.summary import FEWEST_SUBJECTS, Summary, summarise
+from mriimpute.evaluate.summary import MIN_SUBJECTS, Summary, summarise
 from mriimpute.evaluate.tables import write_tables
 from mriimpute.evaluate.test_set import (
     RECORD,
@@ -234,7 +234,7 @@ def _say_limits(summary: Summary, samples: int) -> None:
             "%d subject%s: fewer than %d, so no ranking and no intervals",
             summary.subjects,
             "" if summary.subjects == 1 else "s",
-            FEWEST_SUBJECTS,
+            MIN_SUBJECTS,
         )
     if samples < COVERAGE_DRAWS:
         log.warning(

@@ -1,4 +1,4 @@
-"""One method on one scan: it is asked once, and its answer is scored in every way.
+"""One method on one scan: it is asked once, and its prediction is scored in every way.
 
 Draws are held together only while they are looked at: what is kept of them are a few numbers per
 voxel (`metrics.Ensemble`).
@@ -19,8 +19,8 @@ from mriimpute import metrics
 from mriimpute.errors import VolumeError
 from mriimpute.evaluate.bins import EDGE_STEPS, Bin, bins_of
 from mriimpute.evaluate.curves import Curves
-from mriimpute.evaluate.prediction import SHARES, Answer
-from mriimpute.evaluate.reference import Key, key_of, stripes_of
+from mriimpute.evaluate.prediction import COVERAGE_LEVELS, Prediction
+from mriimpute.evaluate.reference_features import ReferenceFeatures, reference_features, stripes_of
 from mriimpute.evaluate.regions import KINDS, Region, finite_mean, regional_means, score_regions
 from mriimpute.evaluate.result import Result
 from mriimpute.evaluate.structures import found
@@ -39,7 +39,7 @@ def examine(
 
     Args:
         imputer: It sees the sparse volume only.
-        case: Question and answer.
+        case: Question and prediction.
         method: The name in the tables.
         samples: Draws to score, at least two. One is held as a volume at a time.
         seed: Of the run.
@@ -51,12 +51,12 @@ def examine(
     imputation = imputer.impute(case.volume, seed=seed, case=case.checksum)
     seconds = time.perf_counter() - begun
 
-    key = key_of(case)
-    draws, of_draws = _drawn(imputation, case, key, method, samples)
-    answer = _answer(imputation, case, method, draws)
-    regions = _regions(case, key, answer, draws)
-    bins = bins_of(case, answer, key.edges)
-    curves = _curves(answer)
+    features = reference_features(case)
+    draws, of_draws = _drawn(imputation, case, features, method, samples)
+    prediction = _answer(imputation, case, method, draws)
+    regions = _regions(case, features, prediction, draws)
+    bins = bins_of(case, prediction, features.edges)
+    curves = _curves(prediction)
 
     result = Result(
         subject=case.source.subject,
@@ -64,17 +64,17 @@ def examine(
         method=method,
         seconds=seconds,
         draws=0 if draws is None else samples,
-        voxels=len(answer.truth),
+        voxels=len(prediction.truth),
         data_range=case.data_range,
         bins=bins,
         regions=regions,
         curves=curves if curves.ranks or curves.removed else None,
         trace=imputation.trace,
         **of_draws._asdict(),
-        **_of_mean(answer, imputation, case, key),
+        **_of_mean(prediction, imputation, case, features),
         **_of_edges(bins),
-        **_of_uncertainty(answer, curves),
-        energy_percent=answer.percent(_energy(answer, case, draws)),
+        **_of_uncertainty(prediction, curves),
+        energy_percent=prediction.percent(_energy(prediction, case, draws)),
         elbo=_elbo(imputation, case),
         **_of_regions(regions, case.data_range),
     )
@@ -89,7 +89,7 @@ class _OfDraws(NamedTuple):
 
 
 def _drawn(
-    imputation: Imputation, case: TestCase, key: Key, method: str, samples: int
+    imputation: Imputation, case: TestCase, features: ReferenceFeatures, method: str, samples: int
 ) -> tuple[Draws | None, _OfDraws]:
     """Returns the draws in the region."""
     if imputation.draw is None:
@@ -104,38 +104,42 @@ def _drawn(
         draws[index] = draw[case.region]
         _require_finite(draws[index], method, case)
         if index == 0:
-            stripes = _alike(stripes_of(draw, case), key.stripes)
+            stripes = _alike(stripes_of(draw, case), features.stripes)
     return draws, _OfDraws(stripes, seconds / samples)
 
 
-def _answer(imputation: Imputation, case: TestCase, method: str, draws: Draws | None) -> Answer:
+def _answer(
+    imputation: Imputation, case: TestCase, method: str, draws: Draws | None
+) -> Prediction:
     truth, mean = case.truth[case.region], imputation.mean[case.region]
     std = None if imputation.std is None else imputation.std[case.region]
     _require_finite(mean, method, case)
     if std is not None:
         _require_finite(std, method, case)
-    ensemble = None if draws is None else metrics.ensemble_of(truth, draws, shares=SHARES)
-    return Answer(truth, mean, std, ensemble, case.data_range)
+    ensemble = None if draws is None else metrics.ensemble_of(truth, draws, levels=COVERAGE_LEVELS)
+    return Prediction(truth, mean, std, ensemble, case.data_range)
 
 
-def _of_mean(answer: Answer, imputation: Imputation, case: TestCase, key: Key) -> dict[str, float]:
-    truth, mean = answer.truth, answer.mean
-    tissues = metrics.score_tissues(truth, mean, key.thresholds)
-    rmse = answer.percent(metrics.rmse(truth, mean))
+def _of_mean(
+    prediction: Prediction, imputation: Imputation, case: TestCase, features: ReferenceFeatures
+) -> dict[str, float]:
+    truth, mean = prediction.truth, prediction.mean
+    tissues = metrics.score_tissues(truth, mean, features.thresholds)
+    rmse = prediction.percent(metrics.rmse(truth, mean))
     return {
-        "psnr_db": answer.psnr(),
+        "psnr_db": prediction.psnr(),
         "ssim": metrics.ssim(
             case.truth, imputation.mean, region=case.region, data_range=case.data_range
         ),
         "mse": (rmse / 100) ** 2,
         "nrmse": metrics.nrmse(truth, mean),
-        "mae_percent": answer.mae_percent(),
+        "mae_percent": prediction.mae_percent(),
         "rmse_percent": rmse,
         "hfen": metrics.hfen(case.truth, imputation.mean, region=case.region),
         "gradient_psnr_db": metrics.gradient_psnr(
             case.truth, imputation.mean, region=case.region, data_range=case.data_range
         ),
-        "stripes": _alike(stripes_of(imputation.mean, case), key.stripes),
+        "stripes": _alike(stripes_of(imputation.mean, case), features.stripes),
         "tissue_dice": tissues.dice,
         "tissue_volume_error_percent": tissues.volume_error_percent,
     }
@@ -146,27 +150,27 @@ def _of_edges(bins: Sequence[Bin]) -> dict[str, float]:
     return {f"psnr_{name}_db": found.get(steps, math.nan) for name, steps in EDGE_STEPS.items()}
 
 
-def _of_uncertainty(answer: Answer, curves: Curves) -> dict[str, float]:
+def _of_uncertainty(prediction: Prediction, curves: Curves) -> dict[str, float]:
     scores: dict[str, Callable[[], float]] = {
-        "crps_percent": answer.crps_percent,
-        "nll_std": answer.nll_std,
-        "nll_draws": answer.nll_draws,
-        "spread_skill": answer.spread_skill,
-        "draw_gap_db": answer.draw_gap_db,
+        "crps_percent": prediction.crps_percent,
+        "nll_std": prediction.nll_std,
+        "nll_draws": prediction.nll_draws,
+        "spread_skill": prediction.spread_skill,
+        "draw_gap_db": prediction.draw_gap_db,
     }
-    levels = {round(100 * share): share for share in SHARES}
+    percents = {round(100 * level): level for level in COVERAGE_LEVELS}
     return (
         {name: score() for name, score in scores.items()}
-        | {f"coverage{level}": answer.coverage(share) for level, share in levels.items()}
-        | {f"coverage{level}_std": answer.coverage_std(share) for level, share in levels.items()}
+        | {f"coverage{n}": prediction.coverage(level) for n, level in percents.items()}
+        | {f"coverage{n}_std": prediction.coverage_std(level) for n, level in percents.items()}
         | {"rank_distance": curves.rank_distance(), "ause": curves.ause()}
     )
 
 
-def _energy(answer: Answer, case: TestCase, draws: Draws | None) -> float:
+def _energy(prediction: Prediction, case: TestCase, draws: Draws | None) -> float:
     """Returns the energy score of the draws, or of the mean as the only one without draws."""
-    said = answer.mean[None] if draws is None else draws
-    return metrics.energy_score(answer.truth, said, region=case.region)
+    said = prediction.mean[None] if draws is None else draws
+    return metrics.energy_score(prediction.truth, said, region=case.region)
 
 
 def _elbo(imputation: Imputation, case: TestCase) -> float:
@@ -176,28 +180,30 @@ def _elbo(imputation: Imputation, case: TestCase) -> float:
     return imputation.log_density(case.truth, case.region) + math.log(case.data_range / 100)
 
 
-def _curves(answer: Answer) -> Curves:
-    sorted_out = answer.sparsification()
-    ensemble = answer.ensemble
+def _curves(prediction: Prediction) -> Curves:
+    sorted_out = prediction.sparsification()
+    ensemble = prediction.ensemble
     return Curves(
-        ranks=() if ensemble is None else tuple(metrics.rank_shares(ensemble).tolist()),
+        ranks=() if ensemble is None else tuple(metrics.rank_histogram(ensemble).tolist()),
         **{}
         if sorted_out is None
         else {name: tuple(curve.tolist()) for name, curve in sorted_out._asdict().items()},
     )
 
 
-def _regions(case: TestCase, key: Key, answer: Answer, draws: Draws | None) -> tuple[Region, ...]:
+def _regions(
+    case: TestCase, features: ReferenceFeatures, prediction: Prediction, draws: Draws | None
+) -> tuple[Region, ...]:
     carried = case.carried_labels()
-    if case.labels is None or carried is None or key.structures is None:
+    if case.labels is None or carried is None or features.structures is None:
         return ()
     labels = {"region": case.labels[case.region], "carried": carried}
     regions = [
         region
         for kind in KINDS
-        for region in regional_means(kind, labels[kind], answer.truth, answer.mean, draws)
+        for region in regional_means(kind, labels[kind], prediction.truth, prediction.mean, draws)
     ]
-    return found(key.structures, answer.mean, regions)
+    return found(features.structures, prediction.mean, regions)
 
 
 def _of_regions(regions: Sequence[Region], data_range: float) -> dict[str, float]:

@@ -24,11 +24,11 @@ from mriimpute.evaluate.regions import (
 )
 from mriimpute.evaluate.result import METRICS, Result
 from mriimpute.interpolation import Kind
-from mriimpute.metrics.statistics import FEWEST_SUBJECTS, Comparison, Estimate, compare, estimates
+from mriimpute.metrics.statistics import MIN_SUBJECTS, Comparison, Estimate, compare, estimates
 
 __all__ = [
-    "FEWEST_SUBJECTS",
     "INTERPOLATORS",
+    "MIN_SUBJECTS",
     "Estimate",
     "LabelSummary",
     "MethodSummary",
@@ -192,7 +192,7 @@ def summarise(
         for name in methods
     ]
     subjects = len({result.subject for result in results})
-    if subjects >= FEWEST_SUBJECTS:
+    if subjects >= MIN_SUBJECTS:
         summaries.sort(key=lambda summary: summary.scores["psnr_db"].mean, reverse=True)
 
     return Summary(
@@ -201,7 +201,7 @@ def summarise(
         results=tuple(results),
         panels=panels,
         subjects=subjects,
-        ranked=subjects >= FEWEST_SUBJECTS,
+        ranked=subjects >= MIN_SUBJECTS,
         best_interpolator=best,
         references=references,
     )
@@ -221,7 +221,7 @@ def _references(psnr: Mapping[str, Float64[np.ndarray, " b"]]) -> dict[str, str]
     def highest(methods: Iterable[str]) -> str:
         return max(methods, key=lambda method: float(psnr[method].mean()), default="")
 
-    enough = all(len(values) >= FEWEST_SUBJECTS for values in psnr.values())
+    enough = all(len(values) >= MIN_SUBJECTS for values in psnr.values())
     roles = {
         "best": highest(psnr) if enough else "",
         "interpolator": highest(method for method in psnr if method in INTERPOLATORS),

@@ -12,7 +12,7 @@ import pytest
 
 from mriimpute import metrics
 from mriimpute.evaluate import Summary, evaluate
-from mriimpute.evaluate.regions import FEWEST_VOXELS, regional_means, score_regions
+from mriimpute.evaluate.regions import MIN_REGION_VOXELS, regional_means, score_regions
 from mriimpute.evaluate.test_set import find_simulated_scans, read_test_case
 from mriimpute.seeds import numpy_stream
 
@@ -51,7 +51,9 @@ def test_draws_of_independent_voxels_are_caught_where_regions_err_as_one() -> No
 
     # Voxel by voxel the same draws pass for calibrated.
     assert metrics.coverage(truth, *metrics.interval(draws)) == pytest.approx(0.9, abs=0.04)
-    assert metrics.spread_skill(truth, ZERO, draws) == pytest.approx(1, abs=0.1)
+    assert metrics.spread_skill(truth, ZERO, draws.var(axis=0, ddof=1)) == pytest.approx(
+        1, abs=0.1
+    )
     assert scores.coverage90 < 0.25
     assert scores.spread_skill == pytest.approx(0.1, abs=0.02)
     assert scores.error_stds > 5
@@ -86,7 +88,7 @@ def test_truth_against_itself_has_no_error_and_is_covered() -> None:
 
 
 def test_background_and_small_regions_are_left_out() -> None:
-    sizes = {-1: 200, 0: 300, 7: FEWEST_VOXELS, 8: FEWEST_VOXELS - 1, 207: 150}
+    sizes = {-1: 200, 0: 300, 7: MIN_REGION_VOXELS, 8: MIN_REGION_VOXELS - 1, 207: 150}
     labels = np.repeat(list(sizes), list(sizes.values()))
     image = labels.astype(np.float32)
 

@@ -13,11 +13,11 @@ from mriimpute import metrics
 from mriimpute.evaluate.structures import Structures, structures_of
 from mriimpute.evaluate.test_case import TestCase
 
-__all__ = ["Key", "key_of", "stripes_of"]
+__all__ = ["ReferenceFeatures", "reference_features", "stripes_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Key:
+class ReferenceFeatures:
     """The answer to an case, prepared for marking.
 
     Attributes:
@@ -34,9 +34,9 @@ class Key:
 
 
 @lru_cache(maxsize=1)
-def key_of(case: TestCase) -> Key:
-    """Returns the key of an case; that of the last one is kept, for the next method."""
-    return Key(
+def reference_features(case: TestCase) -> ReferenceFeatures:
+    """Returns the features of an case; that of the last one is kept, for the next method."""
+    return ReferenceFeatures(
         edges=metrics.edges(case.truth, region=case.region),
         thresholds=metrics.tissue_thresholds(case.truth[case.region]),
         stripes=stripes_of(case.truth, case),
