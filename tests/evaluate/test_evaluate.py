@@ -374,7 +374,7 @@ def test_five_subjects_are_ranked_with_intervals(
 
 def test_panels_hold_nothing_outside_of_the_brain(sim: Path, sampler: Sampler) -> None:
     case = read_test_case(find_simulated_scans(sim)[0])
-    imputation = sampler.impute(case.volume, seed=0, case="c", tile=16)
+    imputation = sampler.impute(case.volume, seed=0, case="c")
 
     panel = cut(case, imputation)
 
@@ -395,7 +395,7 @@ def test_panels_see_slices_from_the_side_and_one_place_between_two(
 ) -> None:
     case = read_test_case(find_simulated_scans(sim)[0])
 
-    panel = cut(case, sampler.impute(case.volume, seed=0, case="c", tile=16))
+    panel = cut(case, sampler.impute(case.volume, seed=0, case="c"))
 
     assert [view.name for view in panel.views] == ["coronal", "sagittal", "axial"]
     assert [view.across for view in panel.views] == [1, 1, -1]
@@ -422,7 +422,7 @@ def test_panel_comes_back_as_it_was_written(
     stated: bool, sim: Path, sampler: Sampler, tmp_path: Path
 ) -> None:
     case = read_test_case(find_simulated_scans(sim)[0])
-    answer = sampler.impute(case.volume, seed=0, case="c", tile=16)
+    answer = sampler.impute(case.volume, seed=0, case="c")
     panel = cut(case, answer if stated else Imputation(mean=answer.mean))
 
     write_panel(tmp_path / "panel.npz", panel)

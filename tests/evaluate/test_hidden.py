@@ -127,7 +127,7 @@ def test_air_does_not_count(scan: Path) -> None:
 def test_methods_fill_the_grid_that_they_would_fill_in_real_use(scan: Path) -> None:
     case, recorder = read_hidden(hidden_scan(scan)), Recorder()
 
-    answer = Finer(recorder, SLICE_AXIS, case.finer).impute(case.volume, seed=0, case="c", tile=16)
+    answer = Finer(recorder, SLICE_AXIS, case.finer).impute(case.volume, seed=0, case="c")
 
     asked = recorder.asked
     assert asked.shape[SLICE_AXIS] == GAP * 8 + 1
@@ -148,9 +148,7 @@ def test_density_of_hidden_slices_is_asked_for_where_they_lie_on_the_finer_grid(
     scan: Path,
 ) -> None:
     case = read_hidden(hidden_scan(scan))
-    answer = Finer(Recorder(), SLICE_AXIS, case.finer).impute(
-        case.volume, seed=0, case="c", tile=16
-    )
+    answer = Finer(Recorder(), SLICE_AXIS, case.finer).impute(case.volume, seed=0, case="c")
     assert answer.log_density is not None
 
     density = answer.log_density(answer.mean + 5, case.region)
@@ -162,7 +160,7 @@ def test_thickness_is_told_on_the_finer_grid(scan: Path) -> None:
     case, recorder = read_hidden(hidden_scan(scan)), Recorder()
     thick = dataclasses.replace(case.volume, thickness_mm=2.5)
 
-    Finer(recorder, SLICE_AXIS, case.finer).impute(thick, seed=0, case="c", tile=16)
+    Finer(recorder, SLICE_AXIS, case.finer).impute(thick, seed=0, case="c")
 
     assert recorder.asked.thickness_mm == 2.5
 
@@ -225,7 +223,7 @@ def test_scan_without_slices_to_hide_is_named(
 def test_interpolation_of_lines_is_that_along_lines(scan: Path) -> None:
     case = read_hidden(hidden_scan(scan, "x"))
 
-    mean = Interpolation("linear").impute(case.volume, seed=0, case="c", tile=16).mean
+    mean = Interpolation("linear").impute(case.volume, seed=0, case="c").mean
 
     expected = (2 * case.truth[3] + case.truth[6]) / 3
     np.testing.assert_allclose(mean[4], expected, rtol=1e-5)

@@ -164,7 +164,7 @@ def test_truth_inpaints_itself_perfectly(rng: np.random.Generator) -> None:
 
 def test_inpainting_sees_nothing_outside_of_the_hole(sim: Path) -> None:
     case = read_test_case(find_simulated_scans(sim)[0], INPAINT)
-    imputed = Interpolation("linear").impute(case.volume, seed=0, case="c", tile=16).mean
+    imputed = Interpolation("linear").impute(case.volume, seed=0, case="c").mean
     elsewhere = np.where(case.region, imputed, np.float32(np.nan))
 
     assert inpainting_scores(case.truth, elsewhere, case.region) == inpainting_scores(
@@ -179,7 +179,7 @@ def test_inpainting_is_reported_in_its_own_units(sim: Path) -> None:
         sim, sim.parent / "report", methods=["linear"], protocol="brats-inpaint"
     ).results
 
-    imputed = Interpolation("linear").impute(case.volume, seed=0, case="c", tile=16).mean
+    imputed = Interpolation("linear").impute(case.volume, seed=0, case="c").mean
     scores = inpainting_scores(case.truth, imputed, case.region)
     assert row.data_range == case.truth[case.region].max()
     assert (row.psnr_db, row.ssim) == (scores.psnr_db, scores.ssim)
