@@ -123,7 +123,7 @@ def read_hidden(scan: HiddenScan) -> TestCase:
         region=region,
         data_range=_data_range(scan, acquired.data[head & acquired.observed]),
         protocol=SLICES if scan.hidden == "slices" else LINES,
-        finer=factor if scan.hidden == "slices" else 1,
+        refinement=factor if scan.hidden == "slices" else 1,
     )
 
 

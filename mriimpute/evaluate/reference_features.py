@@ -1,8 +1,9 @@
-"""What of a truth is looked up for every method: edges, tissues, structures, fine detail.
+"""Features of the truth that every method is compared with: edges, tissues, structures, stripes.
 
 Axes: n = voxels of the region.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,12 +19,12 @@ __all__ = ["ReferenceFeatures", "reference_features", "stripes_of"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReferenceFeatures:
-    """The answer to an case, prepared for marking.
+    """Features of the truth of a test case, computed once for all methods.
 
     Attributes:
         edges: Which voxels of the region are edges.
-        thresholds: Between tissue classes; None where all is one.
-        stripes: What `metrics.stripes` gives for the truth itself; NaN without slices.
+        thresholds: Between tissue classes, in input units; None where there is one class.
+        stripes: `stripes_of` the truth itself; NaN without slices.
         structures: How structures are found in an image; None without a label map.
     """
 
@@ -35,7 +36,7 @@ class ReferenceFeatures:
 
 @lru_cache(maxsize=1)
 def reference_features(case: TestCase) -> ReferenceFeatures:
-    """Returns the features of an case; that of the last one is kept, for the next method."""
+    """Returns the features of a case; those of the last one are cached, for the next method."""
     return ReferenceFeatures(
         edges=metrics.edges(case.truth, region=case.region),
         thresholds=metrics.tissue_thresholds(case.truth[case.region]),
@@ -47,9 +48,9 @@ def reference_features(case: TestCase) -> ReferenceFeatures:
 def stripes_of(image: Float32[np.ndarray, "i j k"], case: TestCase) -> float:
     """Returns the energy of fine detail in imputed slices over that in acquired ones.
 
-    NaN where what is missing are no slices.
+    NaN off a stack.
     """
     if case.stack is None:
-        return float("nan")
+        return math.nan
     acquired = case.brain & case.volume.observed
     return metrics.stripes(image, missing=case.region, acquired=acquired, axis=case.stack.axis)

@@ -1,6 +1,6 @@
-"""One method on one scan: it is asked once, and its prediction is scored in every way.
+"""One method on one test case: it imputes once, and its prediction is scored in every way.
 
-Draws are held together only while they are looked at: what is kept of them are a few numbers per
+Draws are held together only while they are scored: what is kept of them are a few numbers per
 voxel (`metrics.Ensemble`).
 
 Axes: n = voxels of the region, s = draws.
@@ -23,37 +23,37 @@ from mriimpute.evaluate.prediction import COVERAGE_LEVELS, Prediction
 from mriimpute.evaluate.reference_features import ReferenceFeatures, reference_features, stripes_of
 from mriimpute.evaluate.regions import KINDS, Region, finite_mean, regional_means, score_regions
 from mriimpute.evaluate.result import Result
-from mriimpute.evaluate.structures import found
+from mriimpute.evaluate.structures import with_structure_scores
 from mriimpute.evaluate.test_case import TestCase
 from mriimpute.methods.base import Imputation, Imputer
 
-__all__ = ["examine"]
+__all__ = ["score_method"]
 
 Draws = Float32[np.ndarray, "s n"]
 
 
-def examine(
+def score_method(
     imputer: Imputer, case: TestCase, *, method: str, samples: int, seed: int
 ) -> tuple[Result, Imputation]:
-    """Returns the scores of an imputer on one case, and what it answered.
+    """Returns the scores of an imputer on one test case, and its imputation.
 
     Args:
         imputer: It sees the sparse volume only.
-        case: Question and prediction.
+        case: The volume and its truth.
         method: The name in the tables.
         samples: Draws to score, at least two. One is held as a volume at a time.
-        seed: Of the run.
+        seed: Of the draws.
 
     Raises:
         VolumeError: If the imputer returns a value that is not finite.
     """
-    begun = time.perf_counter()
+    start = time.perf_counter()
     imputation = imputer.impute(case.volume, seed=seed, case=case.checksum)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
 
     features = reference_features(case)
-    draws, of_draws = _drawn(imputation, case, features, method, samples)
-    prediction = _answer(imputation, case, method, draws)
+    draws, draw_scores = _draws(imputation, case, features, method, samples)
+    prediction = _prediction(imputation, case, method, draws)
     regions = _regions(case, features, prediction, draws)
     bins = bins_of(case, prediction, features.edges)
     curves = _curves(prediction)
@@ -70,45 +70,45 @@ def examine(
         regions=regions,
         curves=curves if curves.ranks or curves.removed else None,
         trace=imputation.trace,
-        **of_draws._asdict(),
-        **_of_mean(prediction, imputation, case, features),
-        **_of_edges(bins),
-        **_of_uncertainty(prediction, curves),
         energy_percent=prediction.percent(_energy(prediction, case, draws)),
         elbo=_elbo(imputation, case),
-        **_of_regions(regions, case.data_range),
+        **draw_scores._asdict(),
+        **_mean_scores(prediction, imputation, case, features),
+        **_edge_scores(bins),
+        **_uncertainty_scores(prediction, curves),
+        **_region_scores(regions, case.data_range),
     )
     return result, imputation
 
 
-class _OfDraws(NamedTuple):
-    """What is known of draws only while they are volumes; NaN without draws."""
+class _DrawScores(NamedTuple):
+    """Scores of draws that take whole volumes; NaN without draws."""
 
     stripes_draw: float
     seconds_per_draw: float
 
 
-def _drawn(
+def _draws(
     imputation: Imputation, case: TestCase, features: ReferenceFeatures, method: str, samples: int
-) -> tuple[Draws | None, _OfDraws]:
-    """Returns the draws in the region."""
+) -> tuple[Draws | None, _DrawScores]:
+    """Returns the voxels of the region in each draw, and the scores of whole draws."""
     if imputation.draw is None:
-        return None, _OfDraws(math.nan, math.nan)
+        return None, _DrawScores(math.nan, math.nan)
 
     draws = np.empty((samples, int(case.region.sum())), np.float32)
     stripes, seconds = math.nan, 0.0
     for index in range(samples):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         draw = imputation.draw(index + 1)
-        seconds += time.perf_counter() - begun
+        seconds += time.perf_counter() - start
         draws[index] = draw[case.region]
         _require_finite(draws[index], method, case)
         if index == 0:
-            stripes = _alike(stripes_of(draw, case), features.stripes)
-    return draws, _OfDraws(stripes, seconds / samples)
+            stripes = _relative(stripes_of(draw, case), features.stripes)
+    return draws, _DrawScores(stripes, seconds / samples)
 
 
-def _answer(
+def _prediction(
     imputation: Imputation, case: TestCase, method: str, draws: Draws | None
 ) -> Prediction:
     truth, mean = case.truth[case.region], imputation.mean[case.region]
@@ -120,7 +120,7 @@ def _answer(
     return Prediction(truth, mean, std, ensemble, case.data_range)
 
 
-def _of_mean(
+def _mean_scores(
     prediction: Prediction, imputation: Imputation, case: TestCase, features: ReferenceFeatures
 ) -> dict[str, float]:
     truth, mean = prediction.truth, prediction.mean
@@ -139,18 +139,18 @@ def _of_mean(
         "gradient_psnr_db": metrics.gradient_psnr(
             case.truth, imputation.mean, region=case.region, data_range=case.data_range
         ),
-        "stripes": _alike(stripes_of(imputation.mean, case), features.stripes),
+        "stripes": _relative(stripes_of(imputation.mean, case), features.stripes),
         "tissue_dice": tissues.dice,
         "tissue_volume_error_percent": tissues.volume_error_percent,
     }
 
 
-def _of_edges(bins: Sequence[Bin]) -> dict[str, float]:
-    found = {b.steps: b.psnr_db for b in bins if b.kind == "edge"}
-    return {f"psnr_{name}_db": found.get(steps, math.nan) for name, steps in EDGE_STEPS.items()}
+def _edge_scores(bins: Sequence[Bin]) -> dict[str, float]:
+    psnr_db = {b.steps: b.psnr_db for b in bins if b.kind == "edge"}
+    return {f"psnr_{name}_db": psnr_db.get(steps, math.nan) for name, steps in EDGE_STEPS.items()}
 
 
-def _of_uncertainty(prediction: Prediction, curves: Curves) -> dict[str, float]:
+def _uncertainty_scores(prediction: Prediction, curves: Curves) -> dict[str, float]:
     scores: dict[str, Callable[[], float]] = {
         "crps_percent": prediction.crps_percent,
         "nll_std": prediction.nll_std,
@@ -169,8 +169,8 @@ def _of_uncertainty(prediction: Prediction, curves: Curves) -> dict[str, float]:
 
 def _energy(prediction: Prediction, case: TestCase, draws: Draws | None) -> float:
     """Returns the energy score of the draws, or of the mean as the only one without draws."""
-    said = prediction.mean[None] if draws is None else draws
-    return metrics.energy_score(prediction.truth, said, region=case.region)
+    images = prediction.mean[None] if draws is None else draws
+    return metrics.energy_score(prediction.truth, images, region=case.region)
 
 
 def _elbo(imputation: Imputation, case: TestCase) -> float:
@@ -181,13 +181,13 @@ def _elbo(imputation: Imputation, case: TestCase) -> float:
 
 
 def _curves(prediction: Prediction) -> Curves:
-    sorted_out = prediction.sparsification()
+    sparsification = prediction.sparsification()
     ensemble = prediction.ensemble
     return Curves(
         ranks=() if ensemble is None else tuple(metrics.rank_histogram(ensemble).tolist()),
         **{}
-        if sorted_out is None
-        else {name: tuple(curve.tolist()) for name, curve in sorted_out._asdict().items()},
+        if sparsification is None
+        else {name: tuple(curve.tolist()) for name, curve in sparsification._asdict().items()},
     )
 
 
@@ -203,30 +203,32 @@ def _regions(
         for kind in KINDS
         for region in regional_means(kind, labels[kind], prediction.truth, prediction.mean, draws)
     ]
-    return found(features.structures, prediction.mean, regions)
+    return with_structure_scores(features.structures, prediction.mean, regions)
 
 
-def _of_regions(regions: Sequence[Region], data_range: float) -> dict[str, float]:
+def _region_scores(regions: Sequence[Region], data_range: float) -> dict[str, float]:
     kinds = {kind: [region for region in regions if region.kind == kind] for kind in KINDS}
-    own = kinds["region"]
+    structures = kinds["region"]
     return {
         f"{kind}_{name}": value
         for kind in KINDS
         for name, value in dataclasses.asdict(score_regions(kinds[kind], data_range)).items()
     } | {
-        "structure_dice": finite_mean([region.dice for region in own]),
-        "structure_volume_error_percent": finite_mean([abs(r.volume_error_percent) for r in own]),
+        "structure_dice": finite_mean([region.dice for region in structures]),
+        "structure_volume_error_percent": finite_mean(
+            [abs(r.volume_error_percent) for r in structures]
+        ),
     }
 
 
-def _alike(detail: float, of_truth: float) -> float:
-    """Returns a ratio of details over that of the truth: 1 for the truth itself."""
-    return detail / of_truth if of_truth else math.nan
+def _relative(stripes: float, stripes_of_truth: float) -> float:
+    """Returns the stripes of an image over those of the truth; NaN where that has no detail."""
+    return stripes / stripes_of_truth if stripes_of_truth else math.nan
 
 
 def _require_finite(values: Float32[np.ndarray, "*n"], method: str, case: TestCase) -> None:
     if not np.isfinite(values).all():
         raise VolumeError(
             f"{method} gives values that are not finite for {case.source.path}",
-            hint="this is a fault of the method: leave it out with --methods, and report it",
+            hint="this is a bug of the method: leave it out of --methods, and report it",
         )

@@ -23,7 +23,7 @@ from mriimpute.evaluate.methods import Method
 from mriimpute.evaluate.panels import DRAWS, Panel, cut
 from mriimpute.evaluate.protocol import INPAINT
 from mriimpute.evaluate.result import Result
-from mriimpute.evaluate.scores import examine
+from mriimpute.evaluate.scores import score_method
 from mriimpute.evaluate.store import Store
 from mriimpute.evaluate.test_case import SparseScan, TestCase
 from mriimpute.evaluate.test_set import OnFailure
@@ -195,7 +195,7 @@ def _scored(work: Work[S], scan: S) -> Iterator[_Outcome]:
 
 def _examined(work: Work[S], case: TestCase, method: Method) -> tuple[Result, Panel]:
     """Returns result and panel; the imputation is gone before the next method begins."""
-    result, imputation = examine(
+    result, imputation = score_method(
         _asked(method.imputer, case),
         case,
         method=method.name,
@@ -210,9 +210,9 @@ def _examined(work: Work[S], case: TestCase, method: Method) -> tuple[Result, Pa
 
 
 def _asked(imputer: Imputer, case: TestCase) -> Imputer:
-    if case.finer == 1 or case.stack is None:
+    if case.refinement == 1 or case.stack is None:
         return imputer
-    return Finer(imputer, case.stack.axis, case.finer)
+    return Finer(imputer, case.stack.axis, case.refinement)
 
 
 _STOP: Event | None = None  # an event reaches a worker only while it is started

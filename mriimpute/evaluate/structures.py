@@ -24,28 +24,28 @@ from scipy import ndimage
 from mriimpute.evaluate.regions import Region
 from mriimpute.evaluate.test_case import TestCase
 
-__all__ = ["Structures", "found", "structures_of"]
+__all__ = ["Structures", "structures_of", "with_structure_scores"]
 
-SMOOTHING = 1.5  # voxels, of the label map
-REACH = 5  # voxels around a structure where it may be found
-LOWEST = 1e-3  # of p(label | place): below, a label is out of the question
+SMOOTHING_VOXELS = 1.5  # sigma, of the label map
+REACH_VOXELS = 5  # around a structure where it may be found
+MIN_PRIOR = 1e-3  # p(label | place) below this counts as zero
 STD_FLOOR_PERCENT = 0.5  # of the data range: a structure may be of one intensity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Site:
-    """Where one structure may be, and how bright it is.
+class LabelModel:
+    """Prior and likelihood of one structure.
 
     Attributes:
         label: Its integer in the label map.
-        places: Among the voxels of the region.
-        log_prior: At these places.
+        index: Of voxels where it may be, among those of the region.
+        log_prior: log p(label | place) of these voxels.
         mean: Of its intensities in the truth.
         std: Of its intensities in the truth.
     """
 
     label: int
-    places: Int[np.ndarray, " m"]
+    index: Int[np.ndarray, " m"]
     log_prior: Float32[np.ndarray, " m"]
     mean: float
     std: float
@@ -53,52 +53,52 @@ class Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Structures:
-    """How structures are found in an image.
+    """How structures are segmented in an image, and their segmentation of the truth.
 
     Attributes:
-        sites: One for each label.
-        truth: What is found in the truth: a label per voxel of the region.
+        models: One for each label.
+        truth: The segmentation of the truth: a label per voxel of the region.
     """
 
-    sites: tuple[Site, ...]
+    models: tuple[LabelModel, ...]
     truth: Int[np.ndarray, " n"]
 
 
 def structures_of(case: TestCase) -> Structures:
-    """Returns how the structures of the label map of an case are found."""
+    """Returns the models of the structures of a case with a label map."""
     # Numbered anew: an atlas may have labels in the millions, and arrays would be as long.
     names, labels = np.unique(np.where(case.brain, _labels(case), 0), return_inverse=True)
     labels = labels.reshape(case.brain.shape) + int(names[0] > 0)
-    places = np.where(case.region, np.cumsum(case.region).reshape(case.region.shape) - 1, -1)
+    index = np.where(case.region, np.cumsum(case.region).reshape(case.region.shape) - 1, -1)
     floor = STD_FLOOR_PERCENT / 100 * case.data_range
-    sites = tuple(
-        replace(_site(case.truth, labels, places, number, box, floor), label=int(name))
+    models = tuple(
+        replace(_model(case.truth, labels, index, number, box, floor), label=int(name))
         for number, (name, box) in enumerate(
             zip(names[names > 0], ndimage.find_objects(labels), strict=True), start=1
         )
     )
-    return Structures(sites=sites, truth=_segment(case.truth[case.region], sites))
+    return Structures(models=models, truth=_segment(case.truth[case.region], models))
 
 
-def found(
+def with_structure_scores(
     structures: Structures, mean: Float32[np.ndarray, " n"], regions: Sequence[Region]
 ) -> tuple[Region, ...]:
     """Returns the regions, those of kind "region" with Dice and volume error.
 
     Args:
-        structures: How they are found.
-        mean: What was imputed, the voxels of the region in order.
-        regions: Of this image.
+        structures: Of the test case.
+        mean: The imputed voxels of the region, in order.
+        regions: Of the same image.
     """
-    image = _segment(mean, structures.sites)
+    image = _segment(mean, structures.models)
     same = structures.truth == image
-    both, here, there = (_counts(labels) for labels in (image[same], structures.truth, image))
+    both, true, imputed = (_counts(labels) for labels in (image[same], structures.truth, image))
     return tuple(
         replace(
             region,
-            dice=_ratio(2 * both[region.label], here[region.label] + there[region.label]),
+            dice=_ratio(2 * both[region.label], true[region.label] + imputed[region.label]),
             volume_error_percent=100
-            * _ratio(there[region.label] - here[region.label], here[region.label]),
+            * _ratio(imputed[region.label] - true[region.label], true[region.label]),
         )
         if region.kind == "region"
         else region
@@ -112,38 +112,44 @@ def _labels(case: TestCase) -> Int[np.ndarray, "i j k"]:
     return np.maximum(case.labels, 0)
 
 
-def _site(
+def _model(
     truth: Float32[np.ndarray, "i j k"],
     labels: Int[np.ndarray, "i j k"],
-    places: Int[np.ndarray, "i j k"],
+    index: Int[np.ndarray, "i j k"],
     label: int,
     box: tuple[slice, ...],
     floor: float,
-) -> Site:
-    wide = tuple(slice(max(0, edge.start - REACH), edge.stop + REACH) for edge in box)
-    own = labels[wide] == label
-    prior = ndimage.gaussian_filter(own.astype(np.float32), SMOOTHING, radius=REACH)
-    near = (prior >= LOWEST) & (places[wide] >= 0)
-    values = truth[wide][own].astype(np.float64)
-    return Site(
+) -> LabelModel:
+    wide = tuple(
+        slice(max(0, edge.start - REACH_VOXELS), edge.stop + REACH_VOXELS) for edge in box
+    )
+    inside = labels[wide] == label
+    prior = ndimage.gaussian_filter(
+        inside.astype(np.float32), SMOOTHING_VOXELS, radius=REACH_VOXELS
+    )
+    near = (prior >= MIN_PRIOR) & (index[wide] >= 0)
+    values = truth[wide][inside].astype(np.float64)
+    return LabelModel(
         label=label,
-        places=places[wide][near],
+        index=index[wide][near],
         log_prior=np.log(prior[near]),
         mean=float(values.mean()),
         std=max(float(values.std()), floor),
     )
 
 
-def _segment(values: Float32[np.ndarray, " n"], sites: Sequence[Site]) -> Int[np.ndarray, " n"]:
-    """Returns the label of highest posterior; zero where none is in question."""
+def _segment(
+    values: Float32[np.ndarray, " n"], models: Sequence[LabelModel]
+) -> Int[np.ndarray, " n"]:
+    """Returns the label of highest posterior; zero where none may be."""
     best: Float64[np.ndarray, " n"] = np.full(len(values), -np.inf)
     chosen = np.zeros(len(values), np.int64)
-    for site in sites:
-        distance = (values[site.places].astype(np.float64) - site.mean) / site.std
-        score = site.log_prior - 0.5 * np.square(distance) - math.log(site.std)
-        better = score > best[site.places]
-        places = site.places[better]
-        best[places], chosen[places] = score[better], site.label
+    for model in models:
+        z = (values[model.index].astype(np.float64) - model.mean) / model.std
+        score = model.log_prior - 0.5 * np.square(z) - math.log(model.std)
+        better = score > best[model.index]
+        index = model.index[better]
+        best[index], chosen[index] = score[better], model.label
     return chosen
 
 

@@ -16,7 +16,7 @@ from mriimpute.evaluate import Summary, evaluate
 from mriimpute.evaluate import methods as method_module
 from mriimpute.evaluate.methods import Method
 from mriimpute.evaluate.panels import cut, read_panel, write_panel
-from mriimpute.evaluate.scores import examine
+from mriimpute.evaluate.scores import score_method
 from mriimpute.evaluate.test_set import ScoredSplit, find_simulated_scans, read_test_case
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.seeds import numpy_stream
@@ -90,8 +90,8 @@ def test_truth_outside_of_the_region_changes_no_bit(sim: Path, sampler: Sampler)
     case = read_test_case(find_simulated_scans(sim)[0])
     hidden = dataclasses.replace(case, truth=np.where(case.region, case.truth, np.float32(np.nan)))
 
-    row, _ = examine(sampler, case, method="m", samples=20, seed=0)
-    other, _ = examine(sampler, hidden, method="m", samples=20, seed=0)
+    row, _ = score_method(sampler, case, method="m", samples=20, seed=0)
+    other, _ = score_method(sampler, hidden, method="m", samples=20, seed=0)
 
     # These look at the surroundings of each voxel, and seconds are never the same.
     local = ("ssim", "hfen", "gradient_psnr_db", "psnr_edge_db", "psnr_flat_db")
@@ -145,7 +145,7 @@ def test_tables_agree_with_the_summary(sim: Path, sampler: Sampler) -> None:
     bins = rows_of(report / "distance.csv")
 
     assert [row["method"] for row in table] == ["linear", "pchip", "sampler"]
-    assert float(table[0]["psnr_db"]) == pytest.approx(summary.rows[0].psnr_db, rel=1e-5)
+    assert float(table[0]["psnr_db"]) == pytest.approx(summary.results[0].psnr_db, rel=1e-5)
     assert stored["best_interpolator"] == summary.best_interpolator
     assert stored["methods"]["linear"]["psnr_db"]["low"] is None  # one subject: no interval
     assert not summary.ranked

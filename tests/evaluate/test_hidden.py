@@ -70,7 +70,7 @@ def test_every_second_acquired_slice_is_hidden(scan: Path) -> None:
     assert case.protocol is SLICES
     assert case.stack is not None
     assert (case.stack.axis, case.stack.positions) == (SLICE_AXIS, (0, 2, 4, 6, 8))
-    assert case.finer == GAP
+    assert case.refinement == GAP
     assert set(np.nonzero(case.region)[SLICE_AXIS]) == {1, 3, 5, 7}
 
 
@@ -91,7 +91,7 @@ def test_lines_are_as_far_apart_as_slices(scan: Path, hidden: Hidden, axis: int)
     assert case.stack is not None
     assert case.stack.axis == axis
     assert set(case.stack.gaps) == {GAP}
-    assert case.finer == 1
+    assert case.refinement == 1
     assert set(np.nonzero(case.region)[SLICE_AXIS]) == set(range(9))
 
 
@@ -127,7 +127,7 @@ def test_air_does_not_count(scan: Path) -> None:
 def test_methods_fill_the_grid_that_they_would_fill_in_real_use(scan: Path) -> None:
     case, recorder = read_hidden(hidden_scan(scan)), Recorder()
 
-    answer = Finer(recorder, SLICE_AXIS, case.finer).impute(case.volume, seed=0, case="c")
+    answer = Finer(recorder, SLICE_AXIS, case.refinement).impute(case.volume, seed=0, case="c")
 
     asked = recorder.asked
     assert asked.shape[SLICE_AXIS] == GAP * 8 + 1
@@ -148,7 +148,7 @@ def test_density_of_hidden_slices_is_asked_for_where_they_lie_on_the_finer_grid(
     scan: Path,
 ) -> None:
     case = read_hidden(hidden_scan(scan))
-    answer = Finer(Recorder(), SLICE_AXIS, case.finer).impute(case.volume, seed=0, case="c")
+    answer = Finer(Recorder(), SLICE_AXIS, case.refinement).impute(case.volume, seed=0, case="c")
     assert answer.log_density is not None
 
     density = answer.log_density(answer.mean + 5, case.region)
@@ -160,7 +160,7 @@ def test_thickness_is_told_on_the_finer_grid(scan: Path) -> None:
     case, recorder = read_hidden(hidden_scan(scan)), Recorder()
     thick = dataclasses.replace(case.volume, thickness_mm=2.5)
 
-    Finer(recorder, SLICE_AXIS, case.finer).impute(thick, seed=0, case="c")
+    Finer(recorder, SLICE_AXIS, case.refinement).impute(thick, seed=0, case="c")
 
     assert recorder.asked.thickness_mm == 2.5
 
@@ -181,7 +181,7 @@ def test_slices_marked_by_an_observed_image_are_hidden_alike(scan: Path) -> None
     np.testing.assert_array_equal(other.volume.data, case.volume.data)
     np.testing.assert_array_equal(other.region, case.region)
     np.testing.assert_allclose(other.volume.affine, case.volume.affine, atol=1e-4)
-    assert other.finer == case.finer
+    assert other.finer == case.refinement
 
 
 def test_holes_of_a_scan_are_never_scored(scan: Path) -> None:

@@ -18,7 +18,7 @@ from mriimpute.evaluate.definitions import DEFINITIONS, definitions_text, meanin
 from mriimpute.evaluate.protocol import INPAINT, PAPER, PROTOCOLS, SLICES
 from mriimpute.evaluate.regions import REGION_METRICS
 from mriimpute.evaluate.result import METRICS, result_from_json
-from mriimpute.evaluate.scores import examine
+from mriimpute.evaluate.scores import score_method
 from mriimpute.evaluate.summary import summarise
 from mriimpute.evaluate.tables import write_tables
 from mriimpute.evaluate.test_case import TestCase
@@ -76,7 +76,7 @@ def case(sim: Path) -> TestCase:
 
 
 def scored(case: TestCase, *, samples: int = 40, **oracle: float) -> Result:
-    row, _ = examine(Oracle(case, **oracle), case, method="m", samples=samples, seed=0)
+    row, _ = score_method(Oracle(case, **oracle), case, method="m", samples=samples, seed=0)
     return row
 
 
@@ -133,7 +133,7 @@ def test_method_that_states_no_uncertainty_has_no_curves_and_is_scored_as_certai
         def impute(self, *words: object, **settings: object) -> Imputation:
             return Imputation(mean=super().impute(*words, **settings).mean)  # type: ignore[arg-type]
 
-    row, _ = examine(Mute(case, error=NOISE), case, method="m", samples=20, seed=0)
+    row, _ = score_method(Mute(case, error=NOISE), case, method="m", samples=20, seed=0)
 
     assert row.curves is row.trace is None
     assert row.crps_percent == row.mae_percent
@@ -193,7 +193,7 @@ def test_structures_that_an_image_confuses_lose_dice_and_volume(case: TestCase) 
     known = scored(case, error=NOISE)
     dark = dataclasses.replace(case, truth=case.truth - 150)  # what is imputed: half way
 
-    row, _ = examine(Oracle(dark, error=NOISE), case, method="m", samples=2, seed=0)
+    row, _ = score_method(Oracle(dark, error=NOISE), case, method="m", samples=2, seed=0)
 
     assert known.structure_dice > 0.98
     assert row.structure_dice < known.structure_dice - 0.02

@@ -10,7 +10,7 @@ import pytest
 
 from mriimpute.checkpoint import load
 from mriimpute.errors import ConfigError, GeometryError, OutputError, VolumeError
-from mriimpute.evaluate.scores import examine
+from mriimpute.evaluate.scores import score_method
 from mriimpute.evaluate.test_set import find_simulated_scans, read_test_case
 from mriimpute.geometry import rotation
 from mriimpute.methods.cross_plane.hidden_lines import LineConfig, draw_lines
@@ -142,7 +142,7 @@ def test_scores_are_those_of_evaluate(sim: Path, tmp_path: Path) -> None:
 
     pchip = load_imputer("pchip", device="cpu")
     rows = [
-        examine(pchip, read_test_case(scan), method="pchip", samples=2, seed=0)[0]
+        score_method(pchip, read_test_case(scan), method="pchip", samples=2, seed=0)[0]
         for scan in find_simulated_scans(sim)
     ]
     assert found["subject"] == [row.subject for row in rows]
