@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mriimpute import __version__
 from mriimpute.errors import ConfigError, MriImputeError
-from mriimpute.evaluate.failures import as_told
+from mriimpute.evaluate.failures import as_mriimpute_error
 from mriimpute.evaluate.test_set import OnFailure, ScoredSplit
 from mriimpute.files import sha256
 from mriimpute.io import stem
@@ -182,7 +182,7 @@ class _Unfit(Imputer):
 
     def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Fails."""
-        raise as_told(self.error, self.name)
+        raise as_mriimpute_error(self.error, self.name)
 
 
 def _learnt(
@@ -198,7 +198,7 @@ def _learnt(
     except Exception as error:
         if on_failure is None or isinstance(error, ConfigError):
             raise
-        unfit = _Unfit(name, as_told(error, f"fitting {name}"))
+        unfit = _Unfit(name, as_mriimpute_error(error, f"fitting {name}"))
         return Method(name=name, fingerprint="", imputer=unfit)
     return Method(name=name, fingerprint=sha256(weights), imputer=imputer)
 

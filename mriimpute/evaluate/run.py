@@ -1,8 +1,8 @@
-"""Imputed against truth: every method answers the same question for every subject."""
+"""Imputed against truth: every method on the same test cases."""
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,6 @@ from mriimpute.errors import MriImputeError
 from mriimpute.evaluate.failures import pairs
 from mriimpute.evaluate.methods import (
     DEFAULT_METHODS,
-    Method,
     load_methods,
     require_known,
     require_unseen,
@@ -36,7 +35,7 @@ from mriimpute.methods.external import External
 from mriimpute.metrics import COVERAGE_DRAWS
 from mriimpute.progress import Track, silent
 
-__all__ = ["DEFINITIONS_VERSION", "LeftOut", "concluded", "evaluate"]
+__all__ = ["DEFINITIONS_VERSION", "LeftOut", "evaluate", "score_and_summarise"]
 
 log = logging.getLogger(__name__)
 
@@ -49,17 +48,17 @@ class LeftOut:
     """Remembers subjects, scans, and methods on scans, that are left out.
 
     Attributes:
-        tell: Told of each, too.
+        on_failure: Called for each, too.
         names: Of those so far.
     """
 
-    tell: OnFailure
+    on_failure: OnFailure
     names: list[str] = field(default_factory=list)
 
     def __call__(self, name: str, error: MriImputeError) -> None:
         """Takes note of one."""
         self.names.append(name)
-        self.tell(name, error)
+        self.on_failure(name, error)
 
 
 def evaluate(
@@ -90,7 +89,7 @@ def evaluate(
         methods: Names; those that need fitting are fitted on the train split, without truth.
         models: Run folders or checkpoints.
         externals: Other programs.
-        protocol: How answers are scored; "simulated": as slices were simulated.
+        protocol: How predictions are scored; "simulated": as slices were simulated.
         split: Whom to score. "train", "val" and "all" make sense only for scans from which no
             model has learnt: whether one of `models` has, is not known here.
         samples: Draws to score, at least two.
@@ -99,9 +98,9 @@ def evaluate(
         jobs: Processes that score scans side by side; changes no score.
         track: Shows progress.
         overwrite: Do everything again.
-        on_failure: Told of each subject or scan, to test or to train on, that is missing or
-            cannot be read, and of each method that fails on a scan, even of a bug; everything
-            else goes on, and the same call tries these again. None: the first one is an error.
+        on_failure: Called for each subject or scan, to test or to train on, that is missing or
+            cannot be read, and for each method that fails on a scan, even of a bug; everything
+            else goes on, and the same call tries these again. None: the first failure is raised.
 
     Raises:
         ConfigError: If `sim` is no simulation or was made for another protocol, has no subject in
@@ -121,11 +120,11 @@ def evaluate(
 
     scans = find_simulated_scans(sim, split=split, on_failure=left_out)
     thickness_mm = thickness_of(sim)
-    asked = resolve(protocol, thickness_mm)
+    resolved = resolve(protocol, thickness_mm)
     record = sim / RECORD
     settings: dict[str, str | int] = {
         "simulation": sha256(record if record.is_file() else sim / "participants.tsv"),
-        "protocol": asked.name,
+        "protocol": resolved.name,
         "thickness_mm": f"{thickness_mm:g}",
         "split": split,
         "samples": samples,
@@ -146,83 +145,73 @@ def evaluate(
         on_failure=left_out,
     )
     work = Work(
-        read=partial(read_test_case, protocol=asked, thickness_mm=thickness_mm),
+        read=partial(read_test_case, protocol=resolved, thickness_mm=thickness_mm),
         methods=tuple(loaded),
         store=store,
         samples=samples,
         seed=seed,
-        pictured=scans[0].name,
+        shown_scan=scans[0].name,
     )
-    return concluded(
-        work, scans, asked, settings, jobs=jobs, track=track, split=split, left_out=left_out
+    return score_and_summarise(
+        work, scans, resolved, jobs=jobs, track=track, split=split, left_out=left_out
     )
 
 
-def concluded(
+def score_and_summarise(
     work: Work[S],
     scans: Sequence[S],
     protocol: Protocol,
-    settings: Mapping[str, str | int],
     *,
     jobs: int,
     track: Track,
     split: ScoredSplit,
     left_out: LeftOut | None,
 ) -> Summary:
-    """Scores the cases, writes the tables and returns the summary.
+    """Scores the scans, writes the tables and returns the summary.
 
     Raises:
         MriImputeError: As `score_all` does.
     """
     scored = score_all(work, scans, jobs=jobs, track=track, on_failure=left_out)
     results, report = scored.results, work.store.report
-    names = left_out.names if left_out else ()
-    fingerprints = _fingerprints(results, work.methods)
     panels = _panels(work, results, results[0].scan)
-    found = summarise(results, report=report, panels=panels, seed=work.seed)
+    summary = summarise(results, report=report, panels=panels, seed=work.seed)
+    compared = {result.method for result in results}
     failures = pairs(scored.failed)
+    names = dict.fromkeys(left_out.names if left_out else ())
     summary = dataclasses.replace(
-        found,
-        left_out=tuple(n for n in dict.fromkeys(names) if n not in failures),
+        summary,
+        left_out=tuple(name for name in names if name not in failures),
         failed=scored.failed,
         scans_tried=scored.scans,
         split=split,
-        settings=settings,
-        fingerprints=fingerprints,
+        settings=work.store.settings,
+        fingerprints={m.name: m.fingerprint for m in work.methods if m.name in compared},
         protocol=protocol,
-        worst=_panels(work, results, _worst(found)),
+        worst=_panels(work, results, _worst_scan(summary)),
     )
     write_tables(summary)
     log.info("%s: metrics.csv, distance.csv, summary.json, index.html", report)
-    _say_limits(summary, work.samples)
+    _warn_of_limits(summary, work.samples)
     return summary
 
 
-def _fingerprints(results: Sequence[Result], methods: Sequence[Method]) -> dict[str, str]:
-    scored = {result.method for result in results}
-    return {m.name: m.fingerprint for m in methods if m.name in scored}
-
-
 def _panels(work: Work[S], results: Sequence[Result], scan: str) -> dict[str, Panel]:
-    return {
-        result.method: work.store.panel(scan, result.method)
-        for result in results
-        if result.scan == scan
-    }
+    return {r.method: work.store.panel(scan, r.method) for r in results if r.scan == scan}
 
 
-def _worst(summary: Summary) -> str:
+def _worst_scan(summary: Summary) -> str:
     """Returns the scan where the best method gains least; empty where nothing is compared."""
-    plain, other = (
+    interpolated, best = (
         {result.scan: result.psnr_db for result in summary.results if result.method == method}
         for method in (summary.best_interpolator, summary.best_non_interpolator)
     )
-    if not plain or not other or len(plain) < 2:
+    if not interpolated or not best or len(interpolated) < 2:
         return ""
-    return min(plain, key=lambda scan: other[scan] - plain[scan])
+    return min(interpolated, key=lambda scan: best[scan] - interpolated[scan])
 
 
-def _say_limits(summary: Summary, samples: int) -> None:
+def _warn_of_limits(summary: Summary, samples: int) -> None:
     if summary.scans < summary.scans_tried:
         log.warning(
             "compared on %d of %d scans: those on which none of the methods compared failed",

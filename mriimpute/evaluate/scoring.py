@@ -16,11 +16,11 @@ from multiprocessing.synchronize import Event
 from typing import Generic, TypeVar
 
 from mriimpute.errors import ConfigError, MriImputeError, ResourceError
-from mriimpute.evaluate.failures import Scored, as_told, comparable, pair
-from mriimpute.evaluate.hidden import Finer
+from mriimpute.evaluate.failures import Scored, as_mriimpute_error, comparable, pair
+from mriimpute.evaluate.hidden import TargetGridImputer
 from mriimpute.evaluate.inpainting import inpainting_scores
 from mriimpute.evaluate.methods import Method
-from mriimpute.evaluate.panels import DRAWS, Panel, cut
+from mriimpute.evaluate.panels import SHOWN_DRAWS, Panel, cut
 from mriimpute.evaluate.protocol import INPAINT
 from mriimpute.evaluate.result import Result
 from mriimpute.evaluate.scores import score_method
@@ -44,12 +44,12 @@ class Work(Generic[S]):
     """What is done with each scan; travels to other processes.
 
     Attributes:
-        read: Opens a scan.
+        read: Makes the test case of a scan.
         methods: What imputes each scan.
         store: Where results are kept.
-        samples: Draws to score.
-        seed: Of the run.
-        pictured: Name of the scan whose draws the figures show.
+        samples: Draws to score, at least 2.
+        seed: Of the draws.
+        shown_scan: Name of the scan whose draws the figures show.
     """
 
     read: Callable[[S], TestCase]
@@ -57,7 +57,7 @@ class Work(Generic[S]):
     store: Store
     samples: int
     seed: int
-    pictured: str
+    shown_scan: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,17 +86,17 @@ def score_all(
     """Returns what is compared, and what failed; whatever fails, everything else goes on.
 
     Args:
-        work: What to do.
-        scans: The scans.
+        work: What to do with each scan.
+        scans: What to score.
         jobs: Processes that work side by side.
         track: Shows progress.
-        on_failure: Told of each scan that cannot be read, and of each method that fails on a
-            scan; None: the first one is an error.
+        on_failure: Called for each scan that cannot be read, and for each method that fails on a
+            scan; None: the first failure is raised.
 
     Raises:
         ConfigError: If several processes would share one GPU.
-        MriImputeError: What a scan or a method fails of, if `on_failure` is None or there is one
-            scan, which cannot be read.
+        MriImputeError: The first failure, if `on_failure` is None, or if the only scan cannot be
+            read.
         OutputError: If a result was made by a method of that name with other weights.
         ResourceError: If memory ran out.
         VolumeError: If nothing could be scored.
@@ -178,7 +178,7 @@ def _scored(work: Work[S], scan: S) -> Iterator[_Outcome]:
     try:
         case = work.read(scan)
     except Exception as error:  # whatever is wrong with one scan, the others are scored
-        unreadable = _Outcome(scan.name, "", error=as_told(error, scan.name))
+        unreadable = _Outcome(scan.name, "", error=as_mriimpute_error(error, scan.name))
         yield from itertools.repeat(unreadable, len(missing))
         return
 
@@ -186,17 +186,17 @@ def _scored(work: Work[S], scan: S) -> Iterator[_Outcome]:
         try:
             result, panel = _examined(work, case, method)
         except Exception as error:  # nor does a method that fails on it stop any other
-            told = as_told(error, pair(method.name, scan.name))
-            yield _Outcome(scan.name, method.name, error=told)
+            failure = as_mriimpute_error(error, pair(method.name, scan.name))
+            yield _Outcome(scan.name, method.name, error=failure)
         else:
-            work.store.keep(result, method, panel)
+            work.store.save(result, method, panel)
             yield _Outcome(scan.name, method.name, result)
 
 
 def _examined(work: Work[S], case: TestCase, method: Method) -> tuple[Result, Panel]:
     """Returns result and panel; the imputation is gone before the next method begins."""
     result, imputation = score_method(
-        _asked(method.imputer, case),
+        _on_target_grid(method.imputer, case),
         case,
         method=method.name,
         samples=work.samples,
@@ -205,14 +205,15 @@ def _examined(work: Work[S], case: TestCase, method: Method) -> tuple[Result, Pa
     if case.protocol.name == INPAINT.name:
         scores = inpainting_scores(case.truth, imputation.mean, case.region)
         result = dataclasses.replace(result, **dataclasses.asdict(scores))
-    shown = DRAWS if case.source.name == work.pictured else 0
-    return result, cut(case, imputation, draws=shown)
+    draws = SHOWN_DRAWS if case.source.name == work.shown_scan else 0
+    return result, cut(case, imputation, draws=draws)
 
 
-def _asked(imputer: Imputer, case: TestCase) -> Imputer:
+def _on_target_grid(imputer: Imputer, case: TestCase) -> Imputer:
+    """Returns the imputer, made to fill the target grid of the case."""
     if case.refinement == 1 or case.stack is None:
         return imputer
-    return Finer(imputer, case.stack.axis, case.refinement)
+    return TargetGridImputer(imputer, case.stack.axis, case.refinement)
 
 
 _STOP: Event | None = None  # an event reaches a worker only while it is started

@@ -1,4 +1,4 @@
-"""What an evaluation has finished, kept so that the same command goes on where it stopped.
+"""Finished results, kept so that the same command goes on where it stopped.
 
 REPORT/settings.json              what every result depends on
 REPORT/rows/SCAN_METHOD.json      one finished result
@@ -27,8 +27,8 @@ class Store:
 
     Args:
         report: The folder.
-        settings: What every result depends on: plain values.
-        overwrite: Forget what the folder holds.
+        settings: What every result depends on.
+        overwrite: Remove the results that the folder holds.
 
     Raises:
         OutputError: If the folder holds something else, or results made with other settings.
@@ -38,6 +38,7 @@ class Store:
         self, report: Path, settings: Mapping[str, str | int], *, overwrite: bool
     ) -> None:
         self.report = report
+        self.settings = settings
         record = report / "settings.json"
         if overwrite:
             for folder in ("rows", "panels"):
@@ -74,7 +75,7 @@ class Store:
             )
         return result
 
-    def keep(self, result: Result, method: Method, panel: Panel) -> None:
+    def save(self, result: Result, method: Method, panel: Panel) -> None:
         """Writes a finished result; its panel before it."""
         write_panel(self._panel_path(result.scan, method.name), panel)
         # Not write_json: a score may be infinite or NaN, and must come back as it was.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mriimpute.errors import VolumeError
-from mriimpute.evaluate.hidden import Finer, Hidden, HiddenScan, read_hidden
+from mriimpute.evaluate.hidden import Hidden, HiddenScan, TargetGridImputer, read_hidden
 from mriimpute.evaluate.protocol import LINES, SLICES
 from mriimpute.geometry import rotation, transform
 from mriimpute.methods.base import Imputation, Imputer
@@ -127,7 +127,9 @@ def test_air_does_not_count(scan: Path) -> None:
 def test_methods_fill_the_grid_that_they_would_fill_in_real_use(scan: Path) -> None:
     case, recorder = read_hidden(hidden_scan(scan)), Recorder()
 
-    answer = Finer(recorder, SLICE_AXIS, case.refinement).impute(case.volume, seed=0, case="c")
+    answer = TargetGridImputer(recorder, SLICE_AXIS, case.refinement).impute(
+        case.volume, seed=0, case="c"
+    )
 
     asked = recorder.asked
     assert asked.shape[SLICE_AXIS] == GAP * 8 + 1
@@ -148,7 +150,9 @@ def test_density_of_hidden_slices_is_asked_for_where_they_lie_on_the_finer_grid(
     scan: Path,
 ) -> None:
     case = read_hidden(hidden_scan(scan))
-    answer = Finer(Recorder(), SLICE_AXIS, case.refinement).impute(case.volume, seed=0, case="c")
+    answer = TargetGridImputer(Recorder(), SLICE_AXIS, case.refinement).impute(
+        case.volume, seed=0, case="c"
+    )
     assert answer.log_density is not None
 
     density = answer.log_density(answer.mean + 5, case.region)
@@ -160,7 +164,7 @@ def test_thickness_is_told_on_the_finer_grid(scan: Path) -> None:
     case, recorder = read_hidden(hidden_scan(scan)), Recorder()
     thick = dataclasses.replace(case.volume, thickness_mm=2.5)
 
-    Finer(recorder, SLICE_AXIS, case.refinement).impute(thick, seed=0, case="c")
+    TargetGridImputer(recorder, SLICE_AXIS, case.refinement).impute(thick, seed=0, case="c")
 
     assert recorder.asked.thickness_mm == 2.5
 
@@ -181,7 +185,7 @@ def test_slices_marked_by_an_observed_image_are_hidden_alike(scan: Path) -> None
     np.testing.assert_array_equal(other.volume.data, case.volume.data)
     np.testing.assert_array_equal(other.region, case.region)
     np.testing.assert_allclose(other.volume.affine, case.volume.affine, atol=1e-4)
-    assert other.finer == case.refinement
+    assert other.refinement == case.refinement
 
 
 def test_holes_of_a_scan_are_never_scored(scan: Path) -> None:
