@@ -1,4 +1,4 @@
-"""The scores of one method on one scan by where its voxels lie: far from slices, or at edges."""
+"""The scores of one method on one scan by where voxels lie: far from slices, or at edges."""
 
 import math
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ EDGE_STEPS = {"flat": 0, "edge": 1}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """The scores of the voxels that have something in common.
+    """The scores of the voxels at one distance, one offset, or at edges.
 
     Attributes:
         kind: "distance" to the nearest acquired slice, "offset" from the one before it, or
@@ -49,13 +49,13 @@ def bins_of(
 
     Args:
         case: Where the voxels lie.
-        prediction: Of all voxels of its region.
+        prediction: Of all voxels of the region.
         edges: Which of them are edges of the truth.
     """
     offsets = case.offsets()
-    far = {"distance": case.distances()} | ({} if offsets is None else {"offset": offsets})
+    steps_of = {"distance": case.distances()} | ({} if offsets is None else {"offset": offsets})
     step_mm = case.volume.spacing_mm[0 if case.stack is None else case.stack.axis]
-    kinds = [(kind, steps, step_mm) for kind, steps in far.items()]
+    kinds = [(kind, steps, step_mm) for kind, steps in steps_of.items()]
     kinds.append(("edge", edges.astype(np.int64), math.nan))
     return tuple(
         _bin(kind, step, step * mm, prediction.at(steps == step))

@@ -59,7 +59,7 @@ def require_known(
 ) -> None:
     """Stops where there is nothing to compare, or a method that is neither built in nor a model.
 
-    An external method must have a name of its own.
+    An external method must have a name that no other method has.
 
     Raises:
         ConfigError: If so; the hint lists the known names.
@@ -123,14 +123,14 @@ def load_methods(
     Args:
         methods: Names.
         models: Run folders or checkpoints.
-        cohort: The sparse scans.
+        cohort: The sparse scans to fit on.
         runs: Where fitted methods are kept, one run folder each.
-        seed: Of the run.
+        seed: Of the training.
         device: "cpu" or "cuda:N".
         track: Shows progress.
         overwrite: Fit again where a fitted method is kept.
-        on_failure: Told of each scan of the train split that cannot be read; None: an error. With
-            it, a method that cannot be fitted takes part and fails on every scan.
+        on_failure: Called for each scan of the train split that cannot be read; None: the first
+            failure is raised. With it, a method that cannot be fitted fails on every scan.
         externals: Other programs; names that are no method's.
     """
     # Resolved: a run folder called cross-plane is not the package's model of that name.
@@ -150,7 +150,7 @@ def load_methods(
             loaded.append(Method(name=name, fingerprint=__version__, imputer=imputer))
         else:
             fit = partial(_fitted, name, cohort, runs / name, seed, device, track, overwrite)
-            loaded.append(_learnt(name, fit, device, on_failure))
+            loaded.append(_fit_and_load(name, fit, device, on_failure))
     loaded += [Method(name=e.name, fingerprint=e.command, imputer=e) for e in externals]
     for (path, imputer), name in zip(given, _names(loaded, given), strict=True):
         fingerprint = sha256(model_file(path.resolve()))
@@ -171,8 +171,8 @@ def _ready() -> list[str]:
     return [*plain, PACKAGE, ADAPT]
 
 
-class _Unfit(Imputer):
-    """Stands for a method that could not be fitted: of that it fails on every scan."""
+class _FailedFit(Imputer):
+    """Stands for a method that could not be fitted: it fails on every scan, with that error."""
 
     gives_draws = False
 
@@ -181,24 +181,24 @@ class _Unfit(Imputer):
         self.error = error
 
     def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
-        """Fails."""
+        """Raises the error of the fit."""
         raise as_mriimpute_error(self.error, self.name)
 
 
-def _learnt(
+def _fit_and_load(
     name: str,
     fit: Callable[[OnFailure | None], Path],
     device: str,
     on_failure: OnFailure | None,
 ) -> Method:
-    """Returns the method, fitted; hours of others' scores are not lost where fitting fails."""
+    """Returns the method, fitted; a failure to fit must not stop the scoring of the others."""
     try:
         weights = fit(on_failure)
         imputer = load_imputer(str(weights), device=device)
     except Exception as error:
         if on_failure is None or isinstance(error, ConfigError):
             raise
-        unfit = _Unfit(name, as_mriimpute_error(error, f"fitting {name}"))
+        unfit = _FailedFit(name, as_mriimpute_error(error, f"fitting {name}"))
         return Method(name=name, fingerprint="", imputer=unfit)
     return Method(name=name, fingerprint=sha256(weights), imputer=imputer)
 
@@ -235,10 +235,10 @@ def _fitted(
 def _names(taken: Sequence[Method], given: Sequence[tuple[Path, Imputer]]) -> list[str]:
     """Returns the models' names, with the run folder's name where two would be alike."""
     plain = [imputer.name for _, imputer in given]
-    often = Counter([*plain, *(method.name for method in taken)])
+    counts = Counter([*plain, *(method.name for method in taken)])
     names = [
         f"{name}@{(path if path.is_dir() else path.parent).resolve().name}"
-        if often[name] > 1
+        if counts[name] > 1
         else name
         for name, (path, _) in zip(plain, given, strict=True)
     ]

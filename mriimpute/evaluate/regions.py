@@ -1,13 +1,13 @@
-"""Means over the regions of a label map: is a method sure of a structure as far as it may be?
+"""Means over the regions of a label map: is the uncertainty of a whole structure right?
 
 The mean over a region averages the errors of its voxels. Draws whose voxels err independently
 agree about it far too well, however well each single voxel is covered: only draws that err
 together where the truth does cover it.
 
-Two kinds of region. "region" is a label's own voxels. Whoever drew them saw the truth, and a voxel
-is called ventricle because it is dark: even exact draws are then not covered as often as stated.
-"carried" is every voxel that gets the label from the nearest acquired slice: chosen without what
-is missing, so exact draws cover it exactly as often as stated.
+Two kinds of region. "region" is the voxels of a label. Whoever drew them saw the truth, and a
+voxel is called ventricle because it is dark: even exact draws are then not covered as often as
+stated. "carried" is every voxel that gets the label from the nearest acquired slice: chosen
+without what is missing, so exact draws cover it exactly as often as stated.
 
 Axes: n = voxels that are scored, s = draws, r = regions.
 """
@@ -47,7 +47,7 @@ REGION_METRICS = (
 """The scores that only a scan with a label map has."""
 
 MIN_REGION_VOXELS = 100
-"""Regions with fewer voxels to score are left out: their means say little more than voxels do."""
+"""Regions with fewer voxels to score are left out: their means are as noisy as voxels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionScores:
-    """How well regional means are known; `definitions` in the summary says what each is."""
+    """Scores of regional means; `definitions` in the summary says what each is."""
 
     coverage90: float
     error_percent: float
@@ -103,8 +103,8 @@ def regional_means(
     Args:
         kind: How the labels were chosen.
         labels: Of each voxel that is scored; zero and below is no region.
-        truth: What was there.
-        mean: What was imputed.
+        truth: In input units.
+        mean: The imputed values.
         draws: None for a method that gives none; fewer than 19 give no interval.
     """
     names, region, counts = np.unique(labels, return_inverse=True, return_counts=True)
@@ -136,7 +136,7 @@ def score_regions(regions: Sequence[Region], data_ranges: float | Sequence[float
     """Returns the scores of regions of one scan, or of one label over scans; NaN for none.
 
     Args:
-        regions: Their means.
+        regions: Of one scan, or of one label.
         data_ranges: Intensity that counts as the whole range: of the scan, or of each region's.
     """
     if not regions:

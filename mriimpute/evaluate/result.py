@@ -1,7 +1,7 @@
 """One result: the scores of one method on one scan.
 
 Errors are in percent of the data range, so that scans of any intensity scale can be averaged.
-A score that a method does not earn is NaN: an interpolator has no interval to be covered.
+A score is NaN where a method does not give what it takes: an interpolator has no interval.
 """
 
 import math
@@ -60,15 +60,15 @@ class Result:
     """The scores of one method on one scan; `definitions.DEFINITIONS` says what each is.
 
     Attributes:
-        subject: Its label, `sub-01`.
-        scan: Its name.
-        method: Its name in the tables.
+        subject: BIDS label, `sub-01`.
+        scan: Name of the scan.
+        method: Name in the tables.
         draws: How many were scored; zero for a method that gives none.
         voxels: How many were scored.
         data_range: Intensity that counts as the whole range.
-        bins: The scores by where the voxels lie.
+        bins: Scores by distance, by offset, and at edges.
         regions: Means over structures; none without a label map.
-        curves: What no single number says; None for a method that states no uncertainty.
+        curves: Rank histogram and sparsification; None for a method that states no uncertainty.
         trace: How the method was fitted to this scan; None where nothing is fitted step by step.
     """
 
@@ -122,7 +122,7 @@ class Result:
     data_range: float
     bins: tuple[Bin, ...]
     regions: tuple[Region, ...]
-    elbo: float = math.nan  # results made before it existed go without
+    elbo: float = math.nan  # absent in results of earlier versions
     curves: Curves | None = None
     trace: Trace | None = None
 

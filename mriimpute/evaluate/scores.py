@@ -20,10 +20,14 @@ from mriimpute.errors import VolumeError
 from mriimpute.evaluate.bins import EDGE_STEPS, Bin, bins_of
 from mriimpute.evaluate.curves import Curves
 from mriimpute.evaluate.prediction import COVERAGE_LEVELS, Prediction
-from mriimpute.evaluate.reference_features import ReferenceFeatures, reference_features, stripes_of
+from mriimpute.evaluate.reference_features import (
+    ReferenceFeatures,
+    reference_features,
+    stripes_of,
+    with_structure_scores,
+)
 from mriimpute.evaluate.regions import KINDS, Region, finite_mean, regional_means, score_regions
 from mriimpute.evaluate.result import Result
-from mriimpute.evaluate.structures import with_structure_scores
 from mriimpute.evaluate.test_case import TestCase
 from mriimpute.methods.base import Imputation, Imputer
 
@@ -174,7 +178,7 @@ def _energy(prediction: Prediction, case: TestCase, draws: Draws | None) -> floa
 
 
 def _elbo(imputation: Imputation, case: TestCase) -> float:
-    """Returns the bound, in nats per voxel and per percent of the data range."""
+    """Returns the lower bound of the log density, in nats per voxel, per percent of the range."""
     if imputation.log_density is None:
         return math.nan
     return imputation.log_density(case.truth, case.region) + math.log(case.data_range / 100)

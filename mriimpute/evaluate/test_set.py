@@ -1,4 +1,4 @@
-"""The subjects of a simulation to test on, and what is asked about each of them.
+"""The test set of a simulation: its scans with their truth, and a test case of each.
 
 Truth is opened for subjects of the split to score only.
 """
@@ -33,14 +33,14 @@ __all__ = [
 ]
 
 OnFailure = Callable[[str, MriImputeError], None]
-"""Told of a subject or scan that is left out, and why."""
+"""Called with the name of a subject or scan that is left out, and why."""
 
 ScoredSplit = Split | Literal["all"]
 """Whom to score. Others than the test subjects only if no model has learnt from their scans."""
 
 RECORD = "simulation.json"
 TOLERANCE_MM = 0.01  # float32 headers round a corner by 1e-5 mm; a real shift is far larger
-AGAIN = "run `mriimpute simulate` again, or pass the folder that it wrote"
+HINT = "run `mriimpute simulate` again, or pass the folder that it wrote"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,8 @@ def find_simulated_scans(
     Args:
         sim: What `mriimpute simulate` wrote.
         split: Whose scans.
-        on_failure: Told of each subject whose scan or truth is missing; None: that is an error.
+        on_failure: Called for each subject whose scan or truth is missing; None: the first one is
+            raised.
 
     Raises:
         ConfigError: If `sim` is no simulation folder, or has no subject in the split.
@@ -96,7 +97,7 @@ def find_simulated_scans(
                 raise
             on_failure(subject, error)
     if not scans:
-        raise VolumeError(f"{sim} has no {split} subject with a scan and its truth", hint=AGAIN)
+        raise VolumeError(f"{sim} has no {split} subject with a scan and its truth", hint=HINT)
     return scans
 
 
@@ -112,28 +113,28 @@ def thickness_of(sim: Path) -> float:
     try:
         return float(read_json(record).get("settings", {}).get("thickness_mm", 0.0))
     except (AttributeError, OutputError, TypeError, ValueError) as error:
-        raise ConfigError(f"{record} is damaged", hint=AGAIN) from error
+        raise ConfigError(f"{record} is damaged", hint=HINT) from error
 
 
 def read_test_case(
     scan: SimulatedScan, protocol: Protocol = PAPER, *, thickness_mm: float = 0.0
 ) -> TestCase:
-    """Returns the question that a sparse scan poses, and the answer.
+    """Returns the test case of a sparse scan and its truth.
 
     Args:
         scan: The scan and its truth.
-        protocol: What is asked.
-        thickness_mm: Of the slices, which the question states; 0: point samples.
+        protocol: What counts, and how it is scored.
+        thickness_mm: Of the slices, which methods are told; 0: point samples.
 
     Raises:
         GeometryError: If truth and scan do not lie on one grid, up to whole voxels.
         VolumeError: If a file cannot be read, or nothing is missing inside the brain.
     """
     truth = read_scan(scan.truth).volume
-    brain, labels = _beside(scan.brain, scan, truth), _labels(scan, truth)
+    brain, labels = _read_on_grid(scan.brain, scan, truth), _labels(scan, truth)
     inside = (brain.data > 0) & truth.observed
     if not inside.any():
-        raise VolumeError(f"{scan.brain} marks no voxel of {scan.truth}", hint=AGAIN)
+        raise VolumeError(f"{scan.brain} marks no voxel of {scan.truth}", hint=HINT)
 
     sparse = read_scan(scan.path, observed=observed_beside(scan.path))
     axis = int(np.argmax(sparse.volume.spacing_mm))
@@ -142,7 +143,7 @@ def read_test_case(
     stack = find_stack(volume.observed)
     region = inside[part] & ~volume.observed & spanned(stack, volume.shape)
     if not region.any():
-        raise VolumeError(f"{scan.path}: no voxel of the brain is missing", hint=AGAIN)
+        raise VolumeError(f"{scan.path}: no voxel of the brain is missing", hint=HINT)
 
     data_range = (
         float(np.percentile(truth.data[inside], DATA_RANGE_PERCENTILE))
@@ -150,7 +151,7 @@ def read_test_case(
         else float(truth.data[part][region].max())
     )
     if data_range <= 0:
-        raise VolumeError(f"{scan.truth} is dark: no score has a scale there", hint=AGAIN)
+        raise VolumeError(f"{scan.truth} is dark: no score has a scale there", hint=HINT)
 
     return TestCase(
         source=scan,
@@ -166,20 +167,20 @@ def read_test_case(
     )
 
 
-def _beside(path: Path, scan: SimulatedScan, truth: Volume) -> Volume:
+def _read_on_grid(path: Path, scan: SimulatedScan, truth: Volume) -> Volume:
     """Returns an image that must lie on the grid of the truth."""
     volume = read_scan(path).volume
     if volume.shape != truth.shape or not grids_agree(
         volume.affine, truth.affine, truth.shape, tolerance_mm=TOLERANCE_MM
     ):
-        raise GeometryError(f"{path} and {scan.truth} lie on different grids", hint=AGAIN)
+        raise GeometryError(f"{path} and {scan.truth} lie on different grids", hint=HINT)
     return volume
 
 
 def _labels(scan: SimulatedScan, truth: Volume) -> Int[np.ndarray, "i j k"] | None:
     if scan.labels is None:
         return None
-    volume = _beside(scan.labels, scan, truth)
+    volume = _read_on_grid(scan.labels, scan, truth)
     return np.rint(np.where(volume.observed, volume.data, 0)).astype(np.int64)
 
 
@@ -193,7 +194,7 @@ def _scans_of(sim: Path, subject: str) -> list[SimulatedScan]:
         brain = folder / f"{start}_desc-brain_mask.nii.gz"
         for file in (truth, brain):
             if not file.is_file():
-                raise VolumeError(f"{file} does not exist: {subject} has no truth", hint=AGAIN)
+                raise VolumeError(f"{file} does not exist: {subject} has no truth", hint=HINT)
         scans.append(
             SimulatedScan(
                 subject=subject,
@@ -212,24 +213,24 @@ def _label_map(folder: Path, start: str, starts: Sequence[str]) -> Path | None:
 
     `sub-1_ses-2_dseg` starts as files of `sub-1` do, but belongs to the scan `sub-1_ses-2`.
     """
-    others = tuple(f"{other}_" for other in starts if other.startswith(f"{start}_"))
-    found = sorted(folder.glob(f"{escape(start)}_*dseg.nii.gz"))
-    return next((path for path in found if not path.name.startswith(others)), None)
+    longer = tuple(f"{name}_" for name in starts if name.startswith(f"{start}_"))
+    maps = sorted(folder.glob(f"{escape(start)}_*dseg.nii.gz"))
+    return next((path for path in maps if not path.name.startswith(longer)), None)
 
 
-def _part(scan: SimulatedScan, fine: Volume, truth: Volume) -> tuple[slice, slice, slice]:
-    """Returns where the fine grid lies inside the grid of the truth.
+def _part(scan: SimulatedScan, volume: Volume, truth: Volume) -> tuple[slice, slice, slice]:
+    """Returns where the target grid lies inside the grid of the truth.
 
     The same place, not about the same place: a score over a shifted grid would measure the shift.
     """
     part = inside_grid(
-        fine.affine, fine.shape, truth.affine, truth.shape, tolerance_mm=TOLERANCE_MM
+        volume.affine, volume.shape, truth.affine, truth.shape, tolerance_mm=TOLERANCE_MM
     )
     if part is None:
-        corner = transform(np.linalg.inv(truth.affine), fine.affine[:3, 3])
+        corner = transform(np.linalg.inv(truth.affine), volume.affine[:3, 3])
         raise GeometryError(
             f"{scan.path} and {scan.truth} do not lie on one grid: the scan's first voxel is "
             f"voxel {tuple(np.round(corner, 3).tolist())} of the truth",
-            hint=AGAIN,
+            hint=HINT,
         )
     return part

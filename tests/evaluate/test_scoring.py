@@ -140,7 +140,7 @@ def stopped_after(count: int) -> Track:
 
 @pytest.mark.usefixtures("quick_processes")
 def test_any_number_of_jobs_gives_the_same_report(four: Path) -> None:
-    find_simulated_scans(four)[1].scan.write_bytes(b"no image")
+    find_simulated_scans(four)[1].path.write_bytes(b"no image")
     alone = told_of(four, out=four.parent / "one", jobs=1)
 
     others = told_of(four, out=four.parent / "two", jobs=2)
