@@ -6,53 +6,15 @@ A score is NaN where a method does not give what it takes: an interpolator has n
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from mriimpute.evaluate.bins import Bin
 from mriimpute.evaluate.curves import Curves
-from mriimpute.evaluate.regions import REGION_METRICS, Region
+from mriimpute.evaluate.regions import Region
 from mriimpute.methods.base import Trace
 
 __all__ = ["METRICS", "Result", "result_from_json"]
-
-METRICS = (
-    "psnr_db",
-    "ssim",
-    "mse",
-    "nrmse",
-    "mae_percent",
-    "rmse_percent",
-    "hfen",
-    "gradient_psnr_db",
-    "psnr_edge_db",
-    "psnr_flat_db",
-    "stripes",
-    "stripes_draw",
-    "tissue_dice",
-    "tissue_volume_error_percent",
-    "crps_percent",
-    "energy_percent",
-    "nll_std",
-    "nll_draws",
-    "elbo",
-    "coverage50",
-    "coverage80",
-    "coverage90",
-    "coverage95",
-    "coverage50_std",
-    "coverage80_std",
-    "coverage90_std",
-    "coverage95_std",
-    "spread_skill",
-    "rank_distance",
-    "draw_gap_db",
-    "ause",
-    *REGION_METRICS,
-    "seconds",
-    "seconds_per_draw",
-)
-"""The scores of a result, in the order of the tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +87,10 @@ class Result:
     elbo: float = math.nan  # absent in results of earlier versions
     curves: Curves | None = None
     trace: Trace | None = None
+
+
+METRICS = tuple(f.name for f in fields(Result) if f.type is float and f.name != "data_range")
+"""The scores of a result, in the order of metrics.csv."""
 
 
 def result_from_json(stored: Mapping[str, Any]) -> Result:
