@@ -1,74 +1,36 @@
-"""One row of the results: the scores of one method on one scan.
+"""One result: the scores of one method on one scan.
 
 Errors are in percent of the data range, so that scans of any intensity scale can be averaged.
-A score that a method does not earn is NaN: an interpolator has no interval to be covered.
+A score is NaN where a method does not give what it takes: an interpolator has no interval.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from mriimpute.evaluate.bins import Bin
 from mriimpute.evaluate.curves import Curves
-from mriimpute.evaluate.regions import REGION_METRICS, Region
+from mriimpute.evaluate.regions import Region
 from mriimpute.methods.base import Trace
 
-__all__ = ["METRICS", "Row", "row_of"]
-
-METRICS = (
-    "psnr_db",
-    "ssim",
-    "mse",
-    "nrmse",
-    "mae_percent",
-    "rmse_percent",
-    "hfen",
-    "gradient_psnr_db",
-    "psnr_edge_db",
-    "psnr_flat_db",
-    "stripes",
-    "stripes_draw",
-    "tissue_dice",
-    "tissue_volume_error_percent",
-    "crps_percent",
-    "energy_percent",
-    "nll_std",
-    "nll_draws",
-    "elbo",
-    "coverage50",
-    "coverage80",
-    "coverage90",
-    "coverage95",
-    "coverage50_std",
-    "coverage80_std",
-    "coverage90_std",
-    "coverage95_std",
-    "spread_skill",
-    "rank_distance",
-    "draw_gap_db",
-    "ause",
-    *REGION_METRICS,
-    "seconds",
-    "seconds_per_draw",
-)
-"""The scores of a row, in the order of the tables."""
+__all__ = ["METRICS", "Result", "result_from_json"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Result:
     """The scores of one method on one scan; `definitions.DEFINITIONS` says what each is.
 
     Attributes:
-        subject: Its label, `sub-01`.
-        scan: Its name.
-        method: Its name in the tables.
+        subject: BIDS label, `sub-01`.
+        scan: Name of the scan.
+        method: Name in the tables.
         draws: How many were scored; zero for a method that gives none.
         voxels: How many were scored.
         data_range: Intensity that counts as the whole range.
-        bins: The scores by where the voxels lie.
+        bins: Scores by distance, by offset, and at edges.
         regions: Means over structures; none without a label map.
-        curves: What no single number says; None for a method that states no uncertainty.
+        curves: Rank histogram and sparsification; None for a method that states no uncertainty.
         trace: How the method was fitted to this scan; None where nothing is fitted step by step.
     """
 
@@ -122,15 +84,19 @@ class Row:
     data_range: float
     bins: tuple[Bin, ...]
     regions: tuple[Region, ...]
-    elbo: float = math.nan  # rows made before it existed go without
+    elbo: float = math.nan  # absent in results of earlier versions
     curves: Curves | None = None
     trace: Trace | None = None
 
 
-def row_of(stored: Mapping[str, Any]) -> Row:
-    """Returns the row that `dataclasses.asdict` made plain and JSON has carried."""
+METRICS = tuple(f.name for f in fields(Result) if f.type is float and f.name != "data_range")
+"""The scores of a result, in the order of metrics.csv."""
+
+
+def result_from_json(stored: Mapping[str, Any]) -> Result:
+    """Returns the result that `dataclasses.asdict` made plain and JSON has carried."""
     curves, trace = stored.get("curves"), stored.get("trace")
-    return Row(
+    return Result(
         **{
             **stored,
             "bins": tuple(Bin(**entry) for entry in stored["bins"]),

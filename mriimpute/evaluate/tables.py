@@ -17,7 +17,7 @@ from typing import Any
 from mriimpute.evaluate.definitions import meanings
 from mriimpute.evaluate.regions import KINDS
 from mriimpute.evaluate.result import METRICS
-from mriimpute.evaluate.summary import Standing, Summary
+from mriimpute.evaluate.summary import MethodSummary, Summary
 from mriimpute.files import write_json, write_tsv
 from mriimpute.metrics.statistics import Comparison, Estimate
 from mriimpute.provenance import versions
@@ -29,7 +29,7 @@ KEYS = ("subject", "scan", "method")
 
 def write_tables(summary: Summary) -> None:
     """Writes the tables into the report folder."""
-    rows = [dataclasses.asdict(row) for row in summary.rows]
+    rows = [dataclasses.asdict(row) for row in summary.results]
     bins, regions = (
         [_keys(row) | e for row in rows for e in row.pop(k)] for k in ("bins", "regions")
     )
@@ -63,7 +63,7 @@ def write_tables(summary: Summary) -> None:
             "methods": {
                 standing.method: {"fingerprint": summary.fingerprints[standing.method]}
                 | _entry(standing)
-                for standing in summary.standings
+                for standing in summary.methods
             },
             "protocol": dataclasses.asdict(summary.protocol),
             "definitions": meanings(summary.protocol),
@@ -73,7 +73,7 @@ def write_tables(summary: Summary) -> None:
     )
 
 
-def _entry(standing: Standing) -> dict[str, Any]:
+def _entry(standing: MethodSummary) -> dict[str, Any]:
     return {
         "gain_db": _interval(standing.gain_db),
         "crps_ratio": _interval(standing.crps_ratio),
@@ -86,7 +86,7 @@ def _entry(standing: Standing) -> dict[str, Any]:
             name: {metric: _interval(estimate) for metric, estimate in scores.items()}
             for name, scores in standing.edges.items()
         },
-        "against": {role: _plain(found) for role, found in standing.against.items()},
+        "against": {role: _plain(found) for role, found in standing.comparisons.items()},
         "curves": None if standing.curves is None else dataclasses.asdict(standing.curves),
         "labels": {
             kind: {
@@ -148,8 +148,8 @@ def _comparisons(summary: Summary) -> list[dict[str, Any]]:
             "wins": found.wins,
             "subjects": found.subjects,
         }
-        for standing in summary.standings
-        for role, found in standing.against.items()
+        for standing in summary.methods
+        for role, found in standing.comparisons.items()
     ]
 
 

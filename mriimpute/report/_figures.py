@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from mriimpute.evaluate import Row, Standing, Summary
+from mriimpute.evaluate import MethodSummary, Result, Summary
 from mriimpute.report._chart import Frame, Series, bars, curves, strips
 from mriimpute.report._html import Markup, join, tag
 from mriimpute.report._styles import Look
@@ -24,13 +24,13 @@ Looks = Mapping[str, Look]
 
 def gains(summary: Summary, looks: Looks) -> Markup:
     """Returns each subject's gain over the best interpolator as a dot, by method."""
-    reference = _per_subject(summary.rows, summary.best_interpolator, "psnr_db")
+    reference = _per_subject(summary.results, summary.best_interpolator, "psnr_db")
     rows: dict[str, list[tuple[str, float]]] = {}
     means = {}
-    for standing in summary.standings:
+    for standing in summary.methods:
         if standing.method == summary.best_interpolator:
             continue
-        own = _per_subject(summary.rows, standing.method, "psnr_db")
+        own = _per_subject(summary.results, standing.method, "psnr_db")
         rows[standing.method] = [(name, own[name] - reference[name]) for name in own]
         gain = standing.gain_db
         means[standing.method] = (gain.mean, gain.low, gain.high)
@@ -43,7 +43,7 @@ def gains(summary: Summary, looks: Looks) -> Markup:
 
 def distances(summary: Summary, looks: Looks) -> Markup:
     """Returns scores against the distance to the nearest acquired slice."""
-    mm = {b.steps: b.mm for row in summary.rows for b in row.bins if b.kind == "distance"}
+    mm = {b.steps: b.mm for row in summary.results for b in row.bins if b.kind == "distance"}
     if len(mm) < 2:
         only = f"All missing voxels lie {min(mm.values()):.3g} mm from the nearest acquired slice."
         return tag("p", f"{only} There is one distance, and nothing to draw.", class_="note")
@@ -56,7 +56,7 @@ def distances(summary: Summary, looks: Looks) -> Markup:
                 [scores[metric].mean for scores in standing.distances.values()],
                 looks[standing.method],
             )
-            for standing in summary.standings
+            for standing in summary.methods
         ]
         if not _any_number(series):
             continue
@@ -73,7 +73,7 @@ def distances(summary: Summary, looks: Looks) -> Markup:
 
 def calibration(summary: Summary, looks: Looks) -> Markup:
     """Returns coverage against what was stated, sparsification, and rank histograms."""
-    stating = [s for s in summary.standings if s.curves is not None or _covers(s)]
+    stating = [s for s in summary.methods if s.curves is not None or _covers(s)]
     if not stating:
         return tag("p", "No method here states an uncertainty.", class_="note")
     parts = []
@@ -96,7 +96,7 @@ def calibration(summary: Summary, looks: Looks) -> Markup:
     return join(*grids)
 
 
-def fits(rows: Sequence[Row], method: str) -> Markup:
+def fits(rows: Sequence[Result], method: str) -> Markup:
     """Returns how the loss of a method that is fitted to each scan fell, and where it stopped."""
     traced = [row for row in rows if row.method == method and row.trace is not None]
     series, marked = [], {}
@@ -127,17 +127,17 @@ def fits(rows: Sequence[Row], method: str) -> Markup:
 def times(summary: Summary, looks: Looks) -> Markup:
     """Returns the seconds of one volume, scan by scan."""
     rows = {
-        s.method: [(row.scan, row.seconds) for row in summary.rows if row.method == s.method]
-        for s in summary.standings
+        s.method: [(row.scan, row.seconds) for row in summary.results if row.method == s.method]
+        for s in summary.methods
     }
-    means = {s.method: (s.scores["seconds"].mean, math.nan, math.nan) for s in summary.standings}
+    means = {s.method: (s.scores["seconds"].mean, math.nan, math.nan) for s in summary.methods}
     frame = Frame(
         title="Seconds of one volume, by method", x_label="seconds per volume", log_x=True
     )
     return strips(rows, frame, looks, means=means)
 
 
-def _coverage(stating: Sequence[Standing], looks: Looks, end: str, of: str) -> Markup:
+def _coverage(stating: Sequence[MethodSummary], looks: Looks, end: str, of: str) -> Markup:
     series = [
         Series(
             s.method,
@@ -159,7 +159,7 @@ def _coverage(stating: Sequence[Standing], looks: Looks, end: str, of: str) -> M
     return _figure(curves(series, frame, ideal=[(0.5, 0.5), (0.95, 0.95)]), f"Coverage, {label}")
 
 
-def _sparsification(stating: Sequence[Standing], looks: Looks) -> Markup:
+def _sparsification(stating: Sequence[MethodSummary], looks: Looks) -> Markup:
     series = []
     for s in stating:
         if s.curves is None or not s.curves.removed:
@@ -180,7 +180,7 @@ def _sparsification(stating: Sequence[Standing], looks: Looks) -> Markup:
     return _figure(curves(series, frame), "Sparsification (thin: largest errors first)")
 
 
-def _histogram(standing: Standing, looks: Looks) -> Markup:
+def _histogram(standing: MethodSummary, looks: Looks) -> Markup:
     ranks = standing.curves.ranks if standing.curves else ()
     frame = Frame(
         title=f"Rank of the truth among the draws of {standing.method}",
@@ -190,7 +190,7 @@ def _histogram(standing: Standing, looks: Looks) -> Markup:
     return bars(ranks, frame, looks[standing.method], level=1 / len(ranks))
 
 
-def _covers(standing: Standing) -> bool:
+def _covers(standing: MethodSummary) -> bool:
     return any(
         math.isfinite(standing.scores[f"coverage{level}{end}"].mean)
         for level in LEVELS
@@ -199,7 +199,7 @@ def _covers(standing: Standing) -> bool:
     )
 
 
-def _stops(traced: Sequence[Row]) -> str:
+def _stops(traced: Sequence[Result]) -> str:
     stops = sorted(row.trace.stopped_at for row in traced if row.trace is not None)
     seconds = [row.seconds for row in traced]
     span = f"{stops[0]}" if stops[0] == stops[-1] else f"{stops[0]} to {stops[-1]}"
@@ -214,7 +214,7 @@ def _any_number(series: Sequence[Series]) -> bool:
     return any(math.isfinite(y) for one in series for y in one.y)
 
 
-def _per_subject(rows: Sequence[Row], method: str, metric: str) -> dict[str, float]:
+def _per_subject(rows: Sequence[Result], method: str, metric: str) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for row in rows:
         if row.method == method:

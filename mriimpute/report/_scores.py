@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from mriimpute.evaluate import Estimate, Standing, Summary
+from mriimpute.evaluate import Estimate, MethodSummary, Summary
 from mriimpute.evaluate.definitions import DEFINITIONS, Definition
 from mriimpute.report._html import Markup, join, tag
 
@@ -79,12 +79,12 @@ def accuracy(summary: Summary) -> Markup:
     """
     best = summary.best_interpolator
     heads = ["PSNR dB"]
-    if best and len(summary.standings) > 1:
+    if best and len(summary.methods) > 1:
         heads.append(f"gain over {best} dB")
         if _compared(summary, "interpolator"):
             heads.append("Holm p")
     failed = ["failed on"] if summary.failed else []
-    top = max(round(_mean(s, "psnr_db"), 2) for s in summary.standings)
+    top = max(round(_mean(s, "psnr_db"), 2) for s in summary.methods)
     first = [
         [
             _with_interval(s.scores["psnr_db"], ".2f", bold=round(_mean(s, "psnr_db"), 2) == top),
@@ -92,24 +92,24 @@ def accuracy(summary: Summary) -> Markup:
             _p(s, "interpolator"),
         ][: len(heads)]
         + [join(summary.failures(s.method) or "-") for _ in failed]
-        for s in summary.standings
+        for s in summary.methods
     ]
     lost = {m: ["-"] * len(heads) + [summary.failures(m)] for m in summary.not_compared}
     return _table(
-        "Accuracy of the mean", summary.standings, ACCURACY, [*heads, *failed], first, lost
+        "Accuracy of the mean", summary.methods, ACCURACY, [*heads, *failed], first, lost
     )
 
 
 def uncertainty(summary: Summary) -> Markup:
     """Returns what stated uncertainties are worth."""
-    return _table("Stated uncertainty", summary.standings, UNCERTAINTY)
+    return _table("Stated uncertainty", summary.methods, UNCERTAINTY)
 
 
 def regions(summary: Summary) -> Markup:
     """Returns the scores of structures; nothing without label maps."""
-    if not any(row.regions for row in summary.rows):
+    if not any(row.regions for row in summary.results):
         return Markup()
-    return _table("Structures of the label maps", summary.standings, REGIONS)
+    return _table("Structures of the label maps", summary.methods, REGIONS)
 
 
 def differences(summary: Summary) -> Markup:
@@ -133,7 +133,7 @@ def differences(summary: Summary) -> Markup:
             tag("th", standing.method, scope="row"),
             *(cell for role in roles for cell in _comparison(standing, role)),
         )
-        for standing in summary.standings
+        for standing in summary.methods
     ]
     head = tag(
         "thead",
@@ -144,11 +144,11 @@ def differences(summary: Summary) -> Markup:
 
 
 def _compared(summary: Summary, role: str) -> bool:
-    return any(role in standing.against for standing in summary.standings)
+    return any(role in standing.comparisons for standing in summary.methods)
 
 
-def _comparison(standing: Standing, role: str) -> list[Markup]:
-    found = standing.against.get(role)
+def _comparison(standing: MethodSummary, role: str) -> list[Markup]:
+    found = standing.comparisons.get(role)
     if found is None:
         return [tag("td", "-")] * 4
     return [
@@ -159,8 +159,8 @@ def _comparison(standing: Standing, role: str) -> list[Markup]:
     ]
 
 
-def _p(standing: Standing, role: str) -> Markup:
-    found = standing.against.get(role)
+def _p(standing: MethodSummary, role: str) -> Markup:
+    found = standing.comparisons.get(role)
     if found is None:
         return join("-")
     return join("< 0.001" if found.p < 0.001 else _number(found.p, ".3f"))
@@ -168,13 +168,13 @@ def _p(standing: Standing, role: str) -> Markup:
 
 def _table(
     title: str,
-    standings: Sequence[Standing],
+    summaries: Sequence[MethodSummary],
     columns: Sequence[Column],
     heads: Sequence[str] = (),
     first: Sequence[Sequence[Markup]] = (),
     lost: Mapping[str, Sequence[str]] | None = None,
 ) -> Markup:
-    shown = [column for column in columns if _earned(standings, column.metric)]
+    shown = [column for column in columns if _earned(summaries, column.metric)]
     if not shown and not heads:
         return Markup()
     head = [tag("th", "method", scope="col"), *(tag("th", text, scope="col") for text in heads)]
@@ -188,9 +188,9 @@ def _table(
         )
         for column in shown
     ]
-    best = {column.metric: _best(standings, column) for column in shown}
+    best = {column.metric: _best(summaries, column) for column in shown}
     rows = []
-    for number, standing in enumerate(standings):
+    for number, standing in enumerate(summaries):
         cells = [tag("td", cell) for cell in (first[number] if first else ())]
         for column in shown:
             text = _number(_mean(standing, column.metric), f".{column.digits}f")
@@ -223,9 +223,9 @@ def _good(column: Column) -> tuple[Markup, ...]:
     return (tag("small", ARROWS.get(better, better), title=said),)
 
 
-def _best(standings: Sequence[Standing], column: Column) -> set[int]:
+def _best(summaries: Sequence[MethodSummary], column: Column) -> set[int]:
     """Returns the rows whose printed number is the best of the column; none if it is alone."""
-    values = {n: _mean(s, column.metric) for n, s in enumerate(standings)}
+    values = {n: _mean(s, column.metric) for n, s in enumerate(summaries)}
     known = {n: round(value, column.digits) for n, value in values.items() if math.isfinite(value)}
     better = _definition(column.metric).better
     if not better or len(known) < 2:
@@ -238,11 +238,11 @@ def _best(standings: Sequence[Standing], column: Column) -> set[int]:
     return {n for n, value in known.items() if math.isclose(abs(value - ideal), near)}
 
 
-def _earned(standings: Sequence[Standing], metric: str) -> bool:
-    return any(math.isfinite(_mean(standing, metric)) for standing in standings)
+def _earned(summaries: Sequence[MethodSummary], metric: str) -> bool:
+    return any(math.isfinite(_mean(standing, metric)) for standing in summaries)
 
 
-def _mean(standing: Standing, metric: str) -> float:
+def _mean(standing: MethodSummary, metric: str) -> float:
     if metric == "crps_ratio":
         return standing.crps_ratio.mean
     estimate = standing.scores.get(metric)

@@ -52,7 +52,7 @@ def _draw(summary: Summary) -> Any:
     _show_image(axes[0, 1], view.sparse, first, "acquired")
     annotate(axes[0, 0], view)
     _caption(axes[1, 0], first, summary.protocol.part)
-    psnr_db = {row.method: row.psnr_db for row in summary.rows if row.scan == first.scan}
+    psnr_db = {row.method: row.psnr_db for row in summary.results if row.scan == first.scan}
     for (name, panel), column in zip(panels.items(), axes.T[2:], strict=True):
         _show_image(column[0], panel.views[0].mean, panel, f"{name}\n{psnr_db[name]:.2f} dB")
         error = _show_error(column[1], panel, limit)

@@ -128,7 +128,7 @@ class _Layout:
 
 def _columns(summary: Summary) -> list[Column]:
     panels = summary.panels
-    plain, ours = summary.best_interpolator, summary.beside_best
+    plain, ours = summary.best_interpolator, summary.shown_method
     first = panels[ours or plain]
     columns = [
         Column("truth", first, lambda view: view.truth, "truth"),
@@ -219,7 +219,7 @@ def _caption(summary: Summary, columns: Sequence[Column]) -> str:
     heads = [column.head for column in columns]
     whole = ", ".join(
         f"{row.method} {row.psnr_db:.2f} dB"
-        for row in summary.rows
+        for row in summary.results
         if row.scan == scan and row.method in heads
     )
     return (

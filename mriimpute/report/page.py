@@ -8,7 +8,7 @@ readable without colours, prints, and shows no face: its pictures are those of
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mriimpute.evaluate import Panel, Standing, Summary
+from mriimpute.evaluate import MethodSummary, Panel, Summary
 from mriimpute.evaluate.definitions import DEFINITIONS, meanings
 from mriimpute.evaluate.without_truth import SEEN
 from mriimpute.impute.bids import NOTICE
@@ -34,7 +34,7 @@ def write_page(path: Path, summary: Summary) -> None:
 
 
 def _page(summary: Summary) -> Markup:
-    looks = looks_of(standing.method for standing in summary.standings)
+    looks = looks_of(standing.method for standing in summary.methods)
     album = Album()
     sections = {
         "scores": ("Scores", _tables(summary)),
@@ -49,8 +49,8 @@ def _page(summary: Summary) -> Markup:
     }
     filled = {name: section for name, section in sections.items() if section[1]}
     links = [tag("li", tag("a", title, href=f"#{name}")) for name, (title, _) in filled.items()]
-    methods = len(summary.standings)
-    title = f"{methods} method{'s' if methods != 1 else ''} on {summary.whom}"
+    methods = len(summary.methods)
+    title = f"{methods} method{'s' if methods != 1 else ''} on {summary.scored_subjects}"
     return document(
         f"mriimpute: {title}",
         tag("a", "Skip to the scores", href="#scores", class_="skip"),
@@ -76,14 +76,14 @@ def _section(name: str, title: str, content: Markup) -> Markup:
 
 def _lead(summary: Summary) -> Markup:
     """Returns the finding in a sentence, and what was compared."""
-    names = join(*_listed([standing.method for standing in summary.standings]))
+    names = join(*_listed([standing.method for standing in summary.methods]))
     scored = f"{summary.protocol.title}, against {summary.protocol.answer}: "
     compared = tag("p", scored, names, ".")
     best, plain = _best(summary), summary.best_interpolator
     if not summary.ranked or not plain or best is None or best.method == plain:
         return compared
     gain = best.gain_db
-    found = best.against.get("interpolator")
+    found = best.comparisons.get("interpolator")
     wins = f", higher in {found.wins} of {found.subjects} subjects" if found else ""
     finding = tag(
         "p",
@@ -108,7 +108,7 @@ def _warnings(summary: Summary) -> Markup:
             f"Scored on the split {summary.split!r}, not on test subjects: that is fair only to "
             "models that have not learnt from these scans."
         )
-    if any(standing.method.endswith(SEEN) for standing in summary.standings):
+    if any(standing.method.endswith(SEEN) for standing in summary.methods):
         said.append(
             f"Methods whose name ends in {SEEN} have learnt from these very scans, what is hidden "
             "included."
@@ -141,7 +141,7 @@ def _tables(summary: Summary) -> Markup:
         else ""
     )
     note = (
-        f"Means over {summary.whom}, {order}.{interval} Percent are of the data range. "
+        f"Means over {summary.scored_subjects}, {order}.{interval} Percent are of the data range. "
         "Bold: best of the column, as printed. What each column means stands below, under "
     )
     link = tag("a", "definitions", href="#definitions")
@@ -163,12 +163,12 @@ def _bias(summary: Summary) -> Markup:
 
 
 def _subjects(summary: Summary, looks: Mapping[str, Look]) -> Markup:
-    others = [s for s in summary.standings if s.method != summary.best_interpolator]
+    others = [s for s in summary.methods if s.method != summary.best_interpolator]
     if not summary.best_interpolator or not others:
         return Markup()
     note = (
         "Each mark is a subject; the black diamond below is the mean, its line the interval. A "
-        "mark left of the zero line is a subject for whom the method is worse."
+        "mark left of the zero line is a subject for scored_subjects the method is worse."
     )
     return join(tag("p", note, class_="note"), _figures.gains(summary, looks))
 
@@ -178,7 +178,7 @@ def _images(summary: Summary, album: Album) -> Markup:
         return Markup()
     panels = _in_order(summary, summary.panels)
     mosaics = Mosaics(album, panels)
-    plain, ours = summary.best_interpolator, summary.beside_best
+    plain, ours = summary.best_interpolator, summary.shown_method
     before, after = (plain or "truth"), (ours or "truth")
     note = (
         f"{mosaics.first.scan}, the first scan: chosen before any score was known. Masked to the "
@@ -200,10 +200,10 @@ def _failure(summary: Summary, album: Album) -> Markup:
     if not summary.worst:
         return Markup()
     panels = _in_order(summary, summary.worst)
-    plain, ours = summary.best_interpolator, summary.best_other
+    plain, ours = summary.best_interpolator, summary.best_non_interpolator
     mosaics = Mosaics(album, panels)
     scan = mosaics.first.scan
-    psnr_db = {row.method: row.psnr_db for row in summary.rows if row.scan == scan}
+    psnr_db = {row.method: row.psnr_db for row in summary.results if row.scan == scan}
     gain = ""
     if plain in psnr_db and ours in psnr_db:
         gain = f": {psnr_db[ours] - psnr_db[plain]:+.2f} dB over the whole scan"
@@ -215,7 +215,7 @@ def _failure(summary: Summary, album: Album) -> Markup:
 
 
 def _distance(summary: Summary, looks: Mapping[str, Look]) -> Markup:
-    if not any(standing.distances for standing in summary.standings):
+    if not any(standing.distances for standing in summary.methods):
         return Markup()
     charts = _figures.distances(summary, looks)
     return join(key_of(looks), charts) if "<svg" in charts else charts
@@ -228,7 +228,7 @@ def _calibration(summary: Summary, looks: Mapping[str, Look]) -> Markup:
         "uncertainty lies where the largest errors are."
     )
     charts = _figures.calibration(summary, looks)
-    stating = {s.method: looks[s.method] for s in summary.standings if _states(s)}
+    stating = {s.method: looks[s.method] for s in summary.methods if _states(s)}
     return join(tag("p", note, class_="note"), key_of(stating) if stating else "", charts)
 
 
@@ -238,7 +238,7 @@ def _time(summary: Summary, looks: Mapping[str, Look]) -> Markup:
         "reading and scoring. Marks: scans; black diamond: the mean."
     )
     parts = [tag("p", note, class_="note"), _figures.times(summary, looks)]
-    fitted = dict.fromkeys(row.method for row in summary.rows if row.trace is not None)
+    fitted = dict.fromkeys(row.method for row in summary.results if row.trace is not None)
     if fitted:
         said = (
             "The loss of methods that are fitted to each scan, every scan (faint) and the first: "
@@ -246,7 +246,7 @@ def _time(summary: Summary, looks: Mapping[str, Look]) -> Markup:
             "kept, chosen without truth. Of a method that is fitted plane by plane all of these "
             "are means over its planes, where one that has ended counts with its last loss."
         )
-        figures = [_figures.fits(summary.rows, method) for method in fitted]
+        figures = [_figures.fits(summary.results, method) for method in fitted]
         parts += [
             tag("h3", "Fitted to the scan itself"),
             tag("p", said, class_="note"),
@@ -269,7 +269,7 @@ def _title(name: str) -> str:
 
 def _settings(summary: Summary) -> Markup:
     facts = {
-        "scored": f"{summary.whom}, {summary.scans} scans",
+        "scored": f"{summary.scored_subjects}, {summary.scans} scans",
         "split": summary.split,
         **{name.replace("_", " "): str(value) for name, value in summary.settings.items()},
     }
@@ -289,13 +289,13 @@ def _listed(names: Sequence[str]) -> list[Markup]:
     ]
 
 
-def _best(summary: Summary) -> Standing | None:
-    return max(summary.standings, key=lambda s: s.scores["psnr_db"].mean, default=None)
+def _best(summary: Summary) -> MethodSummary | None:
+    return max(summary.methods, key=lambda s: s.scores["psnr_db"].mean, default=None)
 
 
 def _in_order(summary: Summary, panels: Mapping[str, Panel]) -> dict[str, Panel]:
-    return {s.method: panels[s.method] for s in summary.standings if s.method in panels}
+    return {s.method: panels[s.method] for s in summary.methods if s.method in panels}
 
 
-def _states(standing: Standing) -> bool:
+def _states(standing: MethodSummary) -> bool:
     return standing.curves is not None and bool(standing.curves.ranks or standing.curves.removed)

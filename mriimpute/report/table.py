@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from mriimpute.evaluate import Comparison, Estimate, Standing, Summary
+from mriimpute.evaluate import Comparison, Estimate, MethodSummary, Summary
 
 __all__ = ["Table", "table_of"]
 
@@ -47,17 +47,17 @@ def table_of(summary: Summary) -> Table:
     headers = ["method", "PSNR dB", *numbers]
     rows = [
         [*_row(standing, tested=bool(tests)), summary.failures(standing.method) or NONE]
-        for standing in summary.standings
+        for standing in summary.methods
     ]
     rows += [[m, *(NONE for _ in numbers), summary.failures(m)] for m in summary.not_compared]
     kept = [n for n in range(len(headers)) if any(row[n] != NONE for row in rows)]
     return Table([headers[n] for n in kept], [[r[n] for n in kept] for r in rows], _title(summary))
 
 
-def _row(standing: Standing, *, tested: bool) -> list[str]:
+def _row(standing: MethodSummary, *, tested: bool) -> list[str]:
     means = {metric: estimate.mean for metric, estimate in standing.scores.items()}
     means["crps_ratio"] = standing.crps_ratio.mean
-    p = [_p(standing.against.get(role)) for role in ("interpolator", "best")]
+    p = [_p(standing.comparisons.get(role)) for role in ("interpolator", "best")]
     return [
         standing.method,
         _with_interval(standing.scores["psnr_db"], ".2f"),
@@ -74,7 +74,7 @@ def _title(summary: Summary) -> str:
         if summary.ranked
         else "mean; too few subjects for a ranking or intervals"
     )
-    return f"{summary.protocol.title}, {summary.whom}: {intervals}"
+    return f"{summary.protocol.title}, {summary.scored_subjects}: {intervals}"
 
 
 def _p(found: Comparison | None) -> str:
