@@ -57,8 +57,9 @@ def choose_device(name: str) -> str:
             hint="use --device cpu or auto; in a container pass --gpus all (Apptainer: --nv)",
         )
 
-    memory_gib = torch.cuda.get_device_properties(index).total_memory / 2**30
-    log.info("device: cuda:%d (%s, %.0f GiB)", index, _name(index), memory_gib)
+    if not number:  # chosen here, and not by whoever named it
+        memory_gib = torch.cuda.get_device_properties(index).total_memory / 2**30
+        log.info("device: cuda:%d (%s, %.0f GiB)", index, _name(index), memory_gib)
     return f"cuda:{index}"
 
 

@@ -24,7 +24,7 @@ LAYERS = [
     {"impute", "train"},
     {"bench", "doctor", "evaluate", "papers"},
     {"report"},
-    {"demo"},
+    {"api", "demo"},
     {"cli"},
     {"__main__"},
 ]

@@ -2,7 +2,7 @@
 
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -133,16 +133,11 @@ def evaluate(
         raise typer.BadParameter("one SIM at a time; --without-truth takes several sources")
     if without_truth and protocol != "simulated":
         raise typer.BadParameter(f"--protocol {protocol} needs truth")
-    from mriimpute import evaluate as library
+    from mriimpute import api
     from mriimpute.evaluate.failures import pairs
-    from mriimpute.files import located
-    from mriimpute.io import stem
     from mriimpute.methods.external import parse_external
-    from mriimpute.report import table_of, write_comparison, write_figure, write_page
+    from mriimpute.report import table_of
 
-    first = located(source[0])
-    name = stem(first) if first.is_file() else first.name
-    report = out or first.with_name(f"{name}_report")
     failed: dict[str, None] = {}  # two methods may be fitted on a scan: it is named once
     reported: set[str] = set()
 
@@ -154,27 +149,24 @@ def evaluate(
         reported.add(str(error))
         failed[name] = None
 
-    arguments: dict[str, Any] = {
-        "methods": [name.strip() for name in methods.split(",") if name.strip()],
-        "models": model or [],
-        "externals": [parse_external(text, minutes=external_minutes) for text in external or []],
-        "samples": samples,
-        "seed": run.seed,
-        "device": run.device,
-        "jobs": jobs,
-        "track": run.track,
-        "overwrite": run.overwrite,
-        "on_failure": leave_out,
-    }
-    if without_truth:
-        summaries = list(library.without_truth(source, report, split=split, **arguments).values())
-    else:
-        arguments |= {"protocol": protocol, "split": split or "test"}
-        summaries = [library.evaluate(source[0], report, **arguments)]
+    summaries = api.evaluate(
+        source if without_truth else source[0],
+        out,
+        methods=[name.strip() for name in methods.split(",") if name.strip()],
+        models=model or [],
+        externals=[parse_external(text, minutes=external_minutes) for text in external or []],
+        without_truth=without_truth,
+        protocol=protocol,
+        split=split,
+        samples=samples,
+        seed=run.seed,
+        device=run.device,
+        jobs=jobs,
+        overwrite=run.overwrite,
+        track=run.track,
+        on_failure=leave_out,
+    )
     for summary in summaries:
-        write_figure(summary.report / "figure.png", summary)
-        write_comparison(summary.report / "methods.png", summary)
-        write_page(summary.report / "index.html", summary)
         table = table_of(summary)
         show_table(table.headers, table.rows, title=table.title)
         if summary.protocol.bias:

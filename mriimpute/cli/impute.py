@@ -191,7 +191,7 @@ def impute(
     from mriimpute.impute.request import Request, require_draws
     from mriimpute.impute.sources import protect_inputs
     from mriimpute.io.bids import Selection, read_queries
-    from mriimpute.methods.registry import FITTED, METHODS, identity, load_imputer
+    from mriimpute.methods.registry import identity, load_imputer, uses_device
 
     if dicom_identity and not dicom_out:
         raise typer.BadParameter("--dicom-identity needs --dicom-out")
@@ -224,8 +224,8 @@ def impute(
                 dicom=("identified" if dicom_identity else "anonymous") if dicom_out else "none",
             )
             # Not all methods compute on a device, and asking for it loads torch.
-            plain = model in METHODS and model not in FITTED
-            device = "cpu" if plain and run.wanted_device == "auto" else run.device
+            plain = run.wanted_device == "auto" and not uses_device(model)
+            device = "cpu" if plain else run.device
             imputer = load_imputer(model, device=device, adapt=adapt)
             require_draws(imputer, request)
             write_page = None

@@ -63,10 +63,11 @@ def simulate(
     """
     if template and not register:
         raise typer.BadParameter("--template is of no use with --no-register")
-    from mriimpute import simulate as library
+    from mriimpute import api
+    from mriimpute.simulate import SimulationConfig
 
     try:
-        config = library.SimulationConfig(
+        config = SimulationConfig(
             spacing="source" if spacing == "source" else float(spacing),
             keep_every=keep_every,
             plane=plane,
@@ -78,8 +79,14 @@ def simulate(
         )
     except ConfigError as error:  # it knows the options alone, no scan
         raise typer.BadParameter(f"{error}; {error.hint}") from error
-    report = library.simulate(
-        source, out, config, seed=run.seed, jobs=jobs, overwrite=run.overwrite, track=run.track
+    report = api.simulate(
+        source,
+        out,
+        config,
+        seed=run.seed,
+        jobs=jobs,
+        overwrite=run.overwrite,
+        track=run.track,
     )
     for failure in report.failures:
         tell(MriImputeError(f"{failure.name}: {failure.problem}", hint=failure.hint))

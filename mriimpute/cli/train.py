@@ -1,7 +1,7 @@
 """`mriimpute train`: fit a model to a cohort of sparse scans."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -67,39 +67,42 @@ def train(
 
     Example: mriimpute train cohort/ --model ppca --set train.patches=20000
     """
-    from mriimpute import config as settings
+    from mriimpute import api
+    from mriimpute.config import dump
     from mriimpute.distributed import joined
-    from mriimpute.files import located
-    from mriimpute.io.tree import stem
-    from mriimpute.train import DEFAULT, preset, resolve
-    from mriimpute.train import train as fit
+    from mriimpute.train import resolve
 
-    given = settings.read_toml(config) if config else {}
-    name = model or given.get("name") or DEFAULT
-    base = preset(name, from_scratch=from_scratch)
-    chosen = settings.merge(settings.merge(base, given), {"name": name})
-    chosen = settings.assign(chosen, assign or [])
-    if from_scratch and chosen.get("train", {}).get("start", "scratch") != "scratch":
+    settings = api.settings_of(
+        model, config=config, settings=assign or [], from_scratch=from_scratch
+    )
+    if from_scratch and settings.get("train", {}).get("start", "scratch") != "scratch":
         raise typer.BadParameter(
             "train.start is 'package' in --config or --set", param_hint="--from-scratch"
         )
     if dry_run:
-        typer.echo(settings.dump(resolve(chosen, seed=run.seed)), nl=False)
+        typer.echo(dump(resolve(settings, seed=run.seed)), nl=False)
         return
-
-    home = located(cohort)
-    folder = out or home.with_name(f"{stem(home) if home.is_file() else home.name}_{name}")
     failed = []
 
     def leave_out(scan: Path, error: MriImputeError) -> None:
         tell(error)
         failed.append(scan.name)
 
-    options: Any = {"seed": run.seed, "device": run.device, "overwrite": run.overwrite}
-    options["on_failure"] = leave_out
-    options |= {"max_minutes": max_minutes, "track": run.track, "cache": cache, "jobs": jobs}
     with joined(run.world, device=run.device) as world:
-        fit(cohort, folder, chosen, world=world, **options)
+        folder = api.train(
+            cohort,
+            out,
+            settings=settings,
+            seed=run.seed,
+            device=run.device,
+            max_minutes=max_minutes,
+            cache=cache,
+            jobs=jobs,
+            overwrite=run.overwrite,
+            track=run.track,
+            on_failure=leave_out,
+            world=world,
+        )
     if not world.main:
         return
     typer.echo(f"next: mriimpute impute SCAN --model {folder}", err=True)

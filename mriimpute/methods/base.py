@@ -6,7 +6,7 @@ loop in `mriimpute.train` drives, and whose tensors its imputer is made of.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 from mriimpute.cohort.preprocess import Task
+from mriimpute.errors import ConfigError
 from mriimpute.methods.memory_estimate import MemoryEstimate
 from mriimpute.volume import Volume
 
@@ -63,6 +64,7 @@ class Imputation:
         log_density: Returns a lower bound of the log density of the truth in a region of missing
             voxels, given what was observed, in nats per voxel; for whoever judges, who knows the
             truth. None where the method has no such density.
+        quality: What the method measured on the scan's own slices, as plain values for JSON.
     """
 
     mean: Image
@@ -70,6 +72,19 @@ class Imputation:
     draw: Callable[[int], Image] | None = None
     trace: Trace | None = None
     log_density: Callable[[Image, Region], float] | None = None
+    quality: Mapping[str, Any] = field(default_factory=dict)
+
+    def drawn(self, number: int) -> Image:
+        """Returns posterior draw number n >= 1.
+
+        Raises:
+            ConfigError: If the method gives none.
+        """
+        if self.draw is None:
+            raise ConfigError(
+                "this method gives no draws", hint="leave samples out or use cross-plane"
+            )
+        return self.draw(number)
 
 
 class Imputer(ABC):

@@ -26,6 +26,7 @@ __all__ = [
     "load_imputer",
     "model_file",
     "trainable",
+    "uses_device",
 ]
 
 ROOT = "mriimpute.methods"
@@ -98,6 +99,11 @@ def load_imputer(name: str, *, device: str, adapt: bool = False) -> Imputer:
         raise _cannot_adapt(name)
     imputer: Imputer = _loaded(METHODS[name]).without_weights(name, device)
     return imputer
+
+
+def uses_device(name: str) -> bool:
+    """Tells whether a method computes on a device; to ask for one loads torch."""
+    return name not in METHODS or name in FITTED
 
 
 def identity(name: str) -> str:

@@ -1,11 +1,11 @@
 """The two runs of the supervised yardstick, which differ in the lines that they learn from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from mriimpute.cohort import Cache, Cohort
-from mriimpute.cohort.slices import gaps_of, read_slices
+from mriimpute.cohort.slices import SliceScan, gaps_of, read_slices
 from mriimpute.errors import ConfigError
 from mriimpute.methods.cross_plane.learner import LineLearner
 from mriimpute.papers._simulation import Simulation
@@ -14,7 +14,6 @@ from mriimpute.train import train
 from mriimpute.train.folder import RunFolder
 from mriimpute.train.loop import learn
 from mriimpute.train.run import fingerprint
-from mriimpute.train.settings import Settings as TrainSettings
 from mriimpute.train.settings import read, resolve
 from mriimpute.train.stop import Stop
 
@@ -70,14 +69,16 @@ def _learn_from_truth(
     complete = resolve(settings, seed=seed)
     folder = RunFolder(run)
     folder.open(complete, overwrite=False)
-    truths = sim.truths()
+    planes, truths = sim.true_planes(), sim.truths()
     identity = {
         **complete,
         "cohort": fingerprint(truths),
         "scans": len(truths),
         "scans_left_out": 0,
     }
-    learner = SupervisedLearner.of(read(settings, seed=seed), sim, device)
+    chosen = read(settings, seed=seed)
+    learner = SupervisedLearner(chosen.name, seed=seed, device=device, **chosen.tables)
+    learner.planes = planes
     cache = Cache(folder.cache)
     with Stop(None) as stop:
         done = learn(learner, sim.scans(), cache, folder, identity, stop=stop, track=silent)
@@ -90,17 +91,10 @@ def _learn_from_truth(
 class SupervisedLearner(LineLearner):
     """Learns from true planes across the slices; it validates on hidden lines as ever."""
 
-    sim: Simulation
-
-    @classmethod
-    def of(cls, settings: TrainSettings, sim: Simulation, device: str) -> "SupervisedLearner":
-        """Returns the learner at the beginning of a run."""
-        learner = cls(settings.name, seed=settings.seed, device=device, **settings.tables)
-        learner.sim = sim
-        return learner
+    planes: Sequence[SliceScan]
 
     def prepare(self, scans: Cohort, cache: Cache) -> None:
-        """Opens the truth."""
+        """Takes the true planes in place of acquired slices."""
         super().prepare(scans, cache)
-        self.scans = self.sim.true_planes()
+        self.scans = self.planes
         self.own_gaps = gaps_of(self.scans)

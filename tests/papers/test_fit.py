@@ -20,7 +20,7 @@ def sparse(rng: np.random.Generator) -> Sparse:
 
 def test_model_learns_what_it_saw_and_the_journal_tells(sparse: Sparse) -> None:
     model, journal = fit(
-        "ppca", {"latents": 2}, TRAIN, sparse, seed=0, device="cpu", watched=sparse
+        "ppca", {"latents": 2}, TRAIN, sparse, seed=0, device="cpu", validation=sparse
     )
 
     assert [line["step"] for line in journal] == [10, 20, 30, 40]

@@ -128,12 +128,12 @@ def test_lines_of_true_planes_cross_the_slices_at_their_spacing_from_any_start(
     for lines in drawn:
         assert lines.gap == EVERY
         assert set(lines.gap_mm.tolist()) == {6.0}
-        assert np.ptp(lines.kept, axis=2).max() == 0  # a line stays at one place along the ramp
-        gain = np.abs(np.diff(lines.kept[..., 0], axis=1))
+        assert np.ptp(lines.context, axis=2).max() == 0  # a line stays at one place along the ramp
+        gain = np.abs(np.diff(lines.context[..., 0], axis=1))
         assert (gain > 2 * slope).all()
-        one = np.abs(lines.hidden[:, 0] - lines.kept[:, :-1])
+        one = np.abs(lines.target[:, 0] - lines.context[:, :-1])
         np.testing.assert_allclose(one, gain[..., None] / EVERY + 0 * one, atol=5e-3)
-        starts |= set(np.round(lines.kept[:, 0, 0] / slope).astype(int).tolist())
+        starts |= set(np.round(lines.context[:, 0, 0] / slope).astype(int).tolist())
     assert len(starts) > EVERY
 
 

@@ -32,6 +32,7 @@ from mriimpute.methods.cross_plane.adapt import adapted
 from mriimpute.methods.cross_plane.calibration import (
     Factors,
     LinePredictor,
+    SelfCalibration,
     without_calibration_slices,
 )
 from mriimpute.methods.cross_plane.hidden_lines import pchip_between
@@ -172,7 +173,8 @@ class CrossPlane(Imputer):
                 for gap, one in measured.items()
             }
         known = {gap: correlation for gap, correlation in correlations.items() if correlation}
-        return with_noise(volume, filled, std, stack, known, seed, case, device=self.device)
+        imputation = with_noise(volume, filled, std, stack, known, seed, case, device=self.device)
+        return dataclasses.replace(imputation, quality={"gaps": _quality(measured)})
 
     def _adapted(
         self, scan: SliceScan | None, stack: Stack, thickness_mm: float, seed: int, case: str
@@ -189,6 +191,18 @@ class CrossPlane(Imputer):
         log.info("learning from %d of %d slices", len(rest.slices), len(scan.slices))
         network = adapted(self.network, rest, gaps, seed=seed, case=case, thick=thickness_mm > 0)
         return network.eval().requires_grad_(requires_grad=False)
+
+
+def _quality(measured: Mapping[int, SelfCalibration]) -> dict[str, Any]:
+    """Returns what lines hidden inside the scan's own slices show, by size of the gap."""
+    return {
+        str(gap): {
+            "target_pixels": one.errors.fewest(),
+            "error_over_std": round(float(one.errors.deviation().mean()), 4),
+            "shrinkage": round(float(one.shrinkage.mean()), 4),
+        }
+        for gap, one in sorted(measured.items())
+    }
 
 
 def _runs(stack: Stack, predictor: LinePredictor) -> list[_Run]:
