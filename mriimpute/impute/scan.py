@@ -70,8 +70,9 @@ def impute_scan(
         scan = read_scan(job.scan, observed=observed, form=request.form)
         require_series(scan, request.dicom, is_native=job.space == "native")
         content = checksum(job.scan)
-    writable_folder(job.folder)
-    grid, imputed, facts = imputed_scan(scan, imputer, request, content=content)
+    grid, imputed, facts = imputed_scan(
+        scan, imputer, request, content=content, begin=lambda: writable_folder(job.folder)
+    )
 
     put = writer(job.space, scan, grid, imputed.mean)
     made_by = {"sha256": content, "request": facts["request"]}
@@ -89,7 +90,12 @@ def impute_scan(
 
 
 def imputed_scan(
-    scan: Scan, imputer: Imputer, request: Request, *, content: str
+    scan: Scan,
+    imputer: Imputer,
+    request: Request,
+    *,
+    content: str,
+    begin: Callable[[], object] = lambda: None,
 ) -> tuple[TargetGrid, Imputation, dict[str, Any]]:
     """Returns the grid that a scan is imputed on, what was imputed, and the facts of the record.
 
@@ -98,6 +104,7 @@ def imputed_scan(
         imputer: The method.
         request: What to make.
         content: Names the scan in random streams: a renamed or moved scan gets the same draws.
+        begin: Called once the scan is known to fit the request, before the work begins.
 
     Raises:
         MriImputeError: If the scan cannot be imputed, or the result is not finite.
@@ -112,6 +119,7 @@ def imputed_scan(
         free=available_bytes("cpu"),
         what=str(scan.path),
     )
+    begin()
     volume = replace(grid.volume, thickness_mm=thickness_mm)
     try:
         imputed = imputer.tiled(tile).impute(volume, seed=request.seed, case=content)
