@@ -11,48 +11,10 @@ from typing import Any
 
 from mriimpute.evaluate.bins import Bin
 from mriimpute.evaluate.curves import Curves
-from mriimpute.evaluate.regions import REGION_METRICS, Region
+from mriimpute.evaluate.regions import Region
 from mriimpute.methods.base import Trace
 
-__all__ = ["METRICS", "Row", "row_of"]
-
-METRICS = (
-    "psnr_db",
-    "ssim",
-    "mse",
-    "nrmse",
-    "mae_percent",
-    "rmse_percent",
-    "hfen",
-    "gradient_psnr_db",
-    "psnr_edge_db",
-    "psnr_flat_db",
-    "stripes",
-    "stripes_draw",
-    "tissue_dice",
-    "tissue_volume_error_percent",
-    "crps_percent",
-    "energy_percent",
-    "nll_std",
-    "nll_draws",
-    "elbo",
-    "coverage50",
-    "coverage80",
-    "coverage90",
-    "coverage95",
-    "coverage50_std",
-    "coverage80_std",
-    "coverage90_std",
-    "coverage95_std",
-    "spread_skill",
-    "rank_distance",
-    "draw_gap_db",
-    "ause",
-    *REGION_METRICS,
-    "seconds",
-    "seconds_per_draw",
-)
-"""The scores of a row, in the order of the tables."""
+__all__ = ["Row", "row_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

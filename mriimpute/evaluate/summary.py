@@ -11,12 +11,13 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from mriimpute.evaluate.bins import BIN_METRICS, EDGE_STEPS, Bin
+from mriimpute.evaluate.columns import METRICS
 from mriimpute.evaluate.curves import Curves, mean_of
 from mriimpute.evaluate.methods import PACKAGE
 from mriimpute.evaluate.panels import Panel
 from mriimpute.evaluate.protocol import PAPER, Protocol
 from mriimpute.evaluate.regions import REGION_METRICS, Region, RegionScores, score_regions
-from mriimpute.evaluate.result import METRICS, Row
+from mriimpute.evaluate.result import Row
 from mriimpute.interpolation import Kind
 from mriimpute.metrics.statistics import FEWEST_SUBJECTS, Comparison, Estimate, compare, estimates
 

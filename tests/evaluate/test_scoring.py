@@ -30,8 +30,8 @@ from mriimpute.errors import (
 )
 from mriimpute.evaluate import Row, Summary, evaluate, run
 from mriimpute.evaluate import methods as contenders
+from mriimpute.evaluate.columns import METRICS as SCORES
 from mriimpute.evaluate.failures import comparable
-from mriimpute.evaluate.result import METRICS as SCORES
 from mriimpute.evaluate.test_case import Exam
 from mriimpute.evaluate.test_set import Case, find_cases, read_exam
 from mriimpute.methods.base import Imputation, Imputer

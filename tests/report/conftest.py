@@ -10,8 +10,8 @@ import pytest
 
 from mriimpute.evaluate import Estimate, Panel, Row, Standing, Summary, View
 from mriimpute.evaluate.bins import BIN_METRICS, Bin
+from mriimpute.evaluate.columns import METRICS
 from mriimpute.evaluate.curves import Curves
-from mriimpute.evaluate.result import METRICS
 from mriimpute.methods.base import Trace
 from mriimpute.metrics.statistics import Comparison
 from mriimpute.seeds import numpy_stream

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import imread
 
 from mriimpute.evaluate import Estimate, Panel, Row, Standing, Summary, View
-from mriimpute.evaluate.result import METRICS
+from mriimpute.evaluate.columns import METRICS
 from mriimpute.report import comparison, table_of, write_comparison, write_figure
 from mriimpute.report.figure import DPI, _draw
 
