@@ -138,7 +138,7 @@ def evaluate(
     from mriimpute.files import located
     from mriimpute.io import stem
     from mriimpute.methods.external import parse_external
-    from mriimpute.report import table_of, write_comparison, write_figure, write_page
+    from mriimpute.report import table_of, write_figure, write_page
 
     first = located(source[0])
     name = stem(first) if first.is_file() else first.name
@@ -175,7 +175,6 @@ def evaluate(
         ]
     for summary in summaries:
         write_figure(summary.report / "figure.png", summary)
-        write_comparison(summary.report / "methods.png", summary)
         write_page(summary.report / "index.html", summary)
         table = table_of(summary)
         show_table(table.headers, table.rows, title=table.title)

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32
+from markupsafe import Markup
 
-from mriimpute.report._flicker import flicker
-from mriimpute.report._html import Markup, tag
-from mriimpute.report._pictures import SEQUENTIAL, Album, Plane, Scale, scale_bar
+from mriimpute.report._html import tag
+from mriimpute.report._pictures import SEQUENTIAL, Album, Plane, Scale, flicker, scale_bar
 from mriimpute.volume import Volume
 
 __all__ = ["Image", "Pictures", "Result"]
 
 NAMES = ("sagittal", "coronal", "axial")
 ENDS = (("L", "R"), ("P", "A"), ("I", "S"))
-SHARES = (0.3, 0.43, 0.57, 0.7)  # of the head's extent: where the mosaics cut it
+CUTS = (0.3, 0.43, 0.57, 0.7)  # of the head's extent: where the mosaics cut it
 FOREGROUND = 0.1  # of the window: what is darker is air
 WINDOW = (0.5, 99.8)  # percentiles of what was acquired
 STD_PERCENTILE = 99.0
@@ -81,7 +81,7 @@ class Pictures:
                 if kind in self.result.images:
                     parts.append(self._row(kind, words, normal, indices))
         note = (
-            "Red marks at the margins: acquired slices. Planes along them lie as far away as "
+            "Red lines at the margins: acquired slices. Planes along them lie as far away as "
             "can be."
         )
         if "draw" in self.result.images:
@@ -120,8 +120,8 @@ class Pictures:
                 self._plane(normal),
                 f"{NAMES[normal]} plane {place}: {words}",
                 width_mm=self.width_mm,
-                marks=kind == "mean",
-                letters=kind == "mean" and index == indices[0],
+                slices=kind == "mean",
+                sides=kind == "mean" and index == indices[0],
             )
             figures.append(tag("figure", picture, tag("figcaption", f"{words}, {place}")))
         return tag("div", *figures, class_="row")
@@ -154,7 +154,7 @@ class Pictures:
     def _indices(self, normal: int) -> list[int]:
         """Returns where the mosaic cuts; across the slice axis as far from slices as can be."""
         box = self.box[normal]
-        wanted = [box.start + share * (box.stop - box.start - 1) for share in SHARES]
+        wanted = [box.start + cut * (box.stop - box.start - 1) for cut in CUTS]
         if normal != self.result.axis:
             return [round(place) for place in wanted]
         acquired = np.flatnonzero(self._acquired())

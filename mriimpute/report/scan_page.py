@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
+from markupsafe import Markup
 
 from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.target_grid import to_target_grid
@@ -22,17 +23,16 @@ from mriimpute.impute.jobs import Job
 from mriimpute.impute.request import Request
 from mriimpute.io import read_scan
 from mriimpute.methods.registry import load_imputer
-from mriimpute.report._chart import Frame, Series, bars, curves
-from mriimpute.report._html import Markup, document, join, pairs, tag, write_html
+from mriimpute.report._charts import Frame, Series, histogram, line_chart
+from mriimpute.report._html import document, join, pairs, tag, write_html
 from mriimpute.report._pictures import Album
 from mriimpute.report._scan_pictures import Image, Pictures, Result
-from mriimpute.report._styles import Look
+from mriimpute.report._styles import COLOURS, LineStyle
 from mriimpute.volume import Volume
 
 __all__ = ["write_scan_page"]
 
 BINS = 40
-LOOK = Look("#0072B2", "circle", "")
 CONFIDENTIAL = "This page shows image data of the person scanned: keep it as you keep the scan."
 
 
@@ -163,10 +163,12 @@ def _uncertainty(result: Result, head: Bool[np.ndarray, "i j k"]) -> Markup:
         title="Histogram of the standard deviation of imputed voxels of the head",
         x_label="standard deviation, units of the scan",
         y_label="share of imputed voxels",
-        x=(0.0, top),
+        x_limits=(0.0, top),
     )
     shares = (counts / max(len(values), 1)).tolist()
-    charts = [tag("figure", bars(shares, frame, LOOK), tag("figcaption", "imputed voxels"))]
+    charts = [
+        tag("figure", histogram(shares, frame, COLOURS[0]), tag("figcaption", "imputed voxels"))
+    ]
     if result.axis >= 0:
         charts.append(_along(result, head, std))
     note = (
@@ -188,6 +190,6 @@ def _along(result: Result, head: Bool[np.ndarray, "i j k"], std: Image) -> Marku
         x_label=f"position along {'RAS'[result.axis]}, mm",
         y_label="mean standard deviation",
     )
-    series = Series("", (kept * step_mm).tolist(), means[kept].tolist(), Look("#0072B2", "", ""))
-    chart = curves([series], frame)
+    series = Series("", (kept * step_mm).tolist(), means[kept].tolist(), LineStyle(COLOURS[0]))
+    chart = line_chart([series], frame)
     return tag("figure", chart, tag("figcaption", "mean over each slice of the head"))
