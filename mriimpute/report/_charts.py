@@ -14,7 +14,7 @@ from mriimpute.report._html import tag
 from mriimpute.report._styles import LineStyle
 from mriimpute.report._svg import Tooltips, inline_svg
 
-__all__ = ["Frame", "Series", "dot_rows", "histogram", "legend", "line_chart"]
+__all__ = ["Frame", "Series", "dot_rows", "histogram", "line_chart"]
 
 WIDTH, HEIGHT = 360.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 10.0, 40.0
@@ -23,7 +23,7 @@ LABELS = 210.0  # width of the labels left of rows
 LONGEST_LABEL = 32  # characters
 TICK = 40.0  # least distance of labels along x
 AXIS, GRID, FAINT = "#444444", "#dddddd", "#888888"
-DASHED = (0, (4, 4))
+DASHED = (0, (3.3, 3.3))
 
 STYLE: dict[Any, Any] = {
     "font.size": 11.5,
@@ -40,7 +40,6 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.axisbelow": True,
     "grid.color": GRID,
-    "lines.scale_dashes": False,
 }
 """Settings of matplotlib."""
 
@@ -179,22 +178,6 @@ def dot_rows(
     return _chart(frame, plot, width=ROW_WIDTH, height=height, left=LABELS, labels=labels)
 
 
-def legend(styles: Mapping[str, LineStyle], section: str) -> Markup:
-    """Returns the list of names with how each is drawn, for a section of the page."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
-    entries = []
-    for name, style in styles.items():
-        with rc_context(STYLE):
-            sample = Figure(figsize=(34 / 72, 14 / 72))
-            line = Line2D([0.03, 0.5, 0.97], [0.5] * 3, markevery=[1], **_line2d(style))
-            sample.add_artist(line)
-            entries.append(tag("li", inline_svg(sample, f"{section} {name}", ornament=True), name))
-    return tag("ul", *entries, class_="key")
-
-
 def _chart(
     frame: Frame,
     plot: Callable[[Any], Tooltips],
@@ -240,7 +223,7 @@ def _plot_line(axes: Any, line: Series, frame: Frame, gid: str) -> None:
     points = _finite(line, frame)
     if not points:
         return
-    style = _line2d(line.style)
+    style = line.style.line2d()
     if line.faint:
         style |= {"linewidth": 0.8, "linestyle": "-", "alpha": 0.35, "marker": ""}
     every = max(1, len(points) // 10)  # markers tell series apart; one per point would hide them
@@ -268,17 +251,6 @@ def _plot_mean(axes: Any, n: int, mean: float, low: float, high: float) -> Toolt
         axes.hlines(place, low, high, color="black", lw=2.2)
     axes.plot(mean, place, "D", ms=7, mew=0, color="black", gid=f"mean{n}")
     return {f"mean{n}": [f"mean {mean:.3g}"]}
-
-
-def _line2d(style: LineStyle) -> dict[str, Any]:
-    return {
-        "color": style.colour,
-        "marker": style.marker,
-        "markersize": 7.2,
-        "markeredgewidth": 0,
-        "linewidth": 1.8,
-        "linestyle": (0, style.dash) if style.dash else "-",
-    }
 
 
 def _finite(line: Series, frame: Frame) -> list[tuple[float, float]]:

@@ -16,7 +16,7 @@ __all__ = ["calibration", "distances", "fits", "gains", "times"]
 
 LEVELS = (50, 80, 90, 95)
 FITTED = LineStyle("#0072B2", "o")
-HELD_OUT = LineStyle("#D55E00", "s", (7, 3))
+HELD_OUT = LineStyle("#D55E00", "s", (4, 1.6))
 
 Styles = Mapping[str, LineStyle]
 
@@ -154,7 +154,7 @@ def _coverage(stating: Sequence[Standing], styles: Styles, suffix: str, label: s
     if not _any_number(series):
         return Markup()
     frame = Frame(
-        title=f"Share of voxels covered against the share stated, {label}",
+        title=f"Fraction of voxels covered against the fraction stated, {label}",
         x_label="stated",
         y_label="covered",
         x_limits=(0.45, 1.0),
@@ -176,7 +176,7 @@ def _sparsification(stating: Sequence[Standing], styles: Styles) -> Markup:
         return Markup()
     frame = Frame(
         title="Error of what is left when the most uncertain voxels are removed",
-        x_label="share of voxels removed, most uncertain first",
+        x_label="fraction of voxels removed, most uncertain first",
         y_label="RMSE of the rest / of all",
     )
     return _figure(line_chart(series, frame), "Sparsification (thin: largest errors first)")
@@ -186,7 +186,7 @@ def _ranks(method: str, ranks: Sequence[float], styles: Styles) -> Markup:
     frame = Frame(
         title=f"Rank of the truth among the draws of {method}",
         x_label=f"rank of the truth among {len(ranks) - 1} draws",
-        y_label="share of voxels",
+        y_label="fraction of voxels",
     )
     return histogram(ranks, frame, styles[method].colour, level=1 / len(ranks))
 

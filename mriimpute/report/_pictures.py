@@ -149,15 +149,8 @@ def flicker(
         after: Label of the other one.
         width_mm: Of each picture.
     """
-    button = tag("button", "Flicker", type="button", class_="toggle", aria_pressed="false")
-    hint = tag("span", "or key ", tag("kbd", "F"), class_="hint")
-    auto = tag("label", tag("input", type="checkbox", class_="auto"), " by itself")
-    shown = tag("output", before, class_="shown", aria_live="polite")
     sides = {"a": before, "b": after}
-    choosers = [_chooser(sources, side, chosen) for side, chosen in sides.items()]
-    controls = tag("div", *choosers, button, hint, auto, shown, class_="controls")
-
-    frames = []
+    figures = []
     for number, plane in enumerate(planes):
         pictures = [
             album.show(
@@ -171,8 +164,9 @@ def flicker(
             )
             for side, label in sides.items()
         ]
-        frames.append(tag("figure", *pictures, tag("figcaption", plane.name)))
-    return tag("div", controls, tag("div", *frames, class_="frames"), class_="flicker")
+        figures.append(tag("figure", *pictures, tag("figcaption", plane.name)))
+    frames = tag("div", *figures, class_="frames")
+    return tag("div", _controls(sources, before, after), frames, class_="flicker")
 
 
 def scale_bar(scale: Scale, label: str) -> Markup:
@@ -187,6 +181,19 @@ def scale_bar(scale: Scale, label: str) -> Markup:
     return tag("div", tag("span", label), image, tag("div", *ends), class_="scale")
 
 
+def _controls(sources: Mapping[str, Sequence[str]], before: str, after: str) -> Markup:
+    return tag(
+        "div",
+        _chooser(sources, "a", before),
+        _chooser(sources, "b", after),
+        tag("button", "Flicker", type="button", class_="toggle", aria_pressed="false"),
+        tag("span", "or key ", tag("kbd", "F"), class_="hint"),
+        tag("label", tag("input", type="checkbox", class_="auto"), " by itself"),
+        tag("output", before, class_="shown", aria_live="polite"),
+        class_="controls",
+    )
+
+
 def _chooser(sources: Mapping[str, Sequence[str]], side: str, chosen: str) -> Markup:
     options = []
     for label, names in sources.items():
@@ -199,8 +206,8 @@ def _chooser(sources: Mapping[str, Sequence[str]], side: str, chosen: str) -> Ma
 def _png(image: Float[np.ndarray, "u v"], scale: Scale) -> bytes:
     from PIL import Image
 
-    share = (image - scale.low) / (scale.high - scale.low)
-    level = np.rint(np.clip(np.nan_to_num(share), 0.0, 1.0) * (LEVELS - 1)).astype(np.uint8)
+    fraction = (image - scale.low) / (scale.high - scale.low)
+    level = np.rint(np.clip(np.nan_to_num(fraction), 0.0, 1.0) * (LEVELS - 1)).astype(np.uint8)
     level[~np.isfinite(image)] = LEVELS
     picture = Image.fromarray(np.ascontiguousarray(level.T[::-1]), mode="P")
     picture.putpalette(_palette(scale).tobytes())

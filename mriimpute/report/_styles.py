@@ -1,9 +1,14 @@
 """How series are told apart: by colour, by marker and by dash or hatch, so also on grey paper."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-__all__ = ["COLOURS", "LineStyle", "line_styles"]
+from markupsafe import Markup
+
+from mriimpute.report._html import tag
+from mriimpute.report._svg import inline_svg
+
+__all__ = ["COLOURS", "LineStyle", "legend", "line_styles"]
 
 COLOURS = (
     *("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"),
@@ -13,7 +18,7 @@ COLOURS = (
 # No divisor of the number of colours: a series beyond the tenth is drawn as no other, too.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++")
-DASHES = ((), (7, 3), (2, 2), (9, 3, 2, 3))
+DASHES = ((), (4, 1.6), (1.1, 1.1), (5, 1.7, 1.1, 1.7))
 
 
 class LineStyle(NamedTuple):
@@ -22,7 +27,7 @@ class LineStyle(NamedTuple):
     Attributes:
         colour: Hexadecimal.
         marker: Of matplotlib; empty for none.
-        dash: Lengths of strokes and gaps, in points; empty for a solid line.
+        dash: Lengths of strokes and gaps, in widths of the line; empty for a solid one.
         hatch: Of its bars.
     """
 
@@ -30,6 +35,17 @@ class LineStyle(NamedTuple):
     marker: str = ""
     dash: tuple[float, ...] = ()
     hatch: str = ""
+
+    def line2d(self) -> dict[str, Any]:
+        """Returns it as matplotlib's properties of a line on a page, lengths in points."""
+        return {
+            "color": self.colour,
+            "marker": self.marker,
+            "markersize": 7.2,
+            "markeredgewidth": 0,
+            "linewidth": 1.8,
+            "linestyle": (0, self.dash) if self.dash else "-",
+        }
 
 
 def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
@@ -44,3 +60,16 @@ def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
         )
         for n, name in enumerate(dict.fromkeys(names))
     }
+
+
+def legend(styles: Mapping[str, LineStyle], section: str) -> Markup:
+    """Returns the list of names with how each is drawn, for a section of the page."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    entries = []
+    for name, style in styles.items():
+        sample = Figure(figsize=(34 / 72, 14 / 72))
+        sample.add_artist(Line2D([0.03, 0.5, 0.97], [0.5] * 3, markevery=[1], **style.line2d()))
+        entries.append(tag("li", inline_svg(sample, f"{section} {name}", ornament=True), name))
+    return tag("ul", *entries, class_="key")

@@ -16,11 +16,10 @@ from mriimpute.evaluate.without_truth import SEEN
 from mriimpute.impute.bids import NOTICE
 from mriimpute.provenance import versions
 from mriimpute.report import _figures, _scores
-from mriimpute.report._charts import legend
 from mriimpute.report._html import document, join, pairs, tag, write_html
 from mriimpute.report._mosaics import Mosaics, flicker_of
 from mriimpute.report._pictures import Album
-from mriimpute.report._styles import LineStyle, line_styles
+from mriimpute.report._styles import LineStyle, legend, line_styles
 
 __all__ = ["write_page"]
 

@@ -62,19 +62,19 @@ def _read(case: Job, request: Request) -> Result:
         volume = Volume(mean.data, observed, mean.affine)
         return Result(volume=volume, axis=-1, images=images, difference=math.nan, record=record)
 
-    marks = request.observed or observed_beside(case.scan)
+    observed_file = request.observed or observed_beside(case.scan)
     grid = to_target_grid(
-        read_scan(case.scan, observed=marks, form=request.form), request.spacing_mm
+        read_scan(case.scan, observed=observed_file, form=request.form), request.spacing_mm
     )
     volume = grid.volume
-    plain = load_imputer("linear", device="cpu")
-    images["linear"] = plain.impute(volume, seed=0, case="").mean
-    apart = np.abs(images["mean"][volume.observed] - volume.data[volume.observed])
+    linear = load_imputer("linear", device="cpu")
+    images["linear"] = linear.impute(volume, seed=0, case="").mean
+    difference = np.abs(images["mean"][volume.observed] - volume.data[volume.observed])
     return Result(
         volume=volume,
         axis=grid.axis,
         images=images,
-        difference=float(apart.max()),
+        difference=float(difference.max()),
         record=record,
     )
 
@@ -116,11 +116,13 @@ def _page(name: str, result: Result) -> Markup:
 def _lead(result: Result) -> Markup:
     settings = result.record["settings"]
     missing = tag("b", f"{100 * settings['missing_share']:.1f} %")
-    said = join(missing, f" of the voxels were missing and are estimates by {settings['method']}.")
+    finding = join(
+        missing, f" of the voxels were missing and are estimates by {settings['method']}."
+    )
     if math.isnan(result.difference):
-        return tag("p", said, " All were resampled to template space.", class_="finding")
+        return tag("p", finding, " All were resampled to template space.", class_="finding")
     same = f" Largest difference on acquired voxels, measured in the files: {result.difference:g}."
-    return tag("p", said, tag("b", same), class_="finding")
+    return tag("p", finding, tag("b", same), class_="finding")
 
 
 def _facts(name: str, result: Result) -> Markup:
@@ -162,12 +164,12 @@ def _uncertainty(result: Result, head: Bool[np.ndarray, "i j k"]) -> Markup:
     frame = Frame(
         title="Histogram of the standard deviation of imputed voxels of the head",
         x_label="standard deviation, units of the scan",
-        y_label="share of imputed voxels",
+        y_label="fraction of imputed voxels",
         x_limits=(0.0, top),
     )
-    shares = (counts / max(len(values), 1)).tolist()
+    fractions = (counts / max(len(values), 1)).tolist()
     charts = [
-        tag("figure", histogram(shares, frame, COLOURS[0]), tag("figcaption", "imputed voxels"))
+        tag("figure", histogram(fractions, frame, COLOURS[0]), tag("figcaption", "imputed voxels"))
     ]
     if result.axis >= 0:
         charts.append(_along(result, head, std))
@@ -180,16 +182,19 @@ def _uncertainty(result: Result, head: Bool[np.ndarray, "i j k"]) -> Markup:
 
 def _along(result: Result, head: Bool[np.ndarray, "i j k"], std: Image) -> Markup:
     """Returns the mean uncertainty of each slice: 0 at acquired ones, highest in wide gaps."""
-    others = tuple(axis for axis in range(3) if axis != result.axis)
-    inside = head.sum(axis=others)
-    means = np.where(head, std, 0.0).sum(axis=others) / np.maximum(inside, 1)
+    in_plane = tuple(axis for axis in range(3) if axis != result.axis)
+    inside = head.sum(axis=in_plane)
+    means = np.where(head, std, 0.0).sum(axis=in_plane) / np.maximum(inside, 1)
     kept = np.flatnonzero(inside)
     step_mm = result.volume.spacing_mm[result.axis]
+    caption = "mean over each slice of the head"
     frame = Frame(
         title="Mean standard deviation of each slice",
         x_label=f"position along {'RAS'[result.axis]}, mm",
         y_label="mean standard deviation",
     )
-    series = Series("", (kept * step_mm).tolist(), means[kept].tolist(), LineStyle(COLOURS[0]))
+    series = Series(
+        caption, (kept * step_mm).tolist(), means[kept].tolist(), LineStyle(COLOURS[0])
+    )
     chart = line_chart([series], frame)
-    return tag("figure", chart, tag("figcaption", "mean over each slice of the head"))
+    return tag("figure", chart, tag("figcaption", caption))
