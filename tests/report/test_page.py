@@ -244,7 +244,7 @@ def test_the_page_names_methods_that_failed_and_ranks_none_on_fewer_scans(
 def test_the_page_says_what_it_rests_on(page: Path, read_page: ReadPage) -> None:
     text = read_page(page).text
 
-    for said in (
+    for phrase in (
         "For research; not a medical device",
         "99.5th percentile of the truth",
         "[+0.40 to +0.60]",
@@ -254,7 +254,7 @@ def test_the_page_says_what_it_rests_on(page: Path, read_page: ReadPage) -> None
         "coverage90",
         "6 test subjects",
     ):
-        assert said in text, said
+        assert phrase in text, phrase
 
 
 def test_where_a_fit_stopped_is_ringed_and_said_with_its_time(
