@@ -13,7 +13,7 @@ from mriimpute.errors import MriImputeError
 
 __all__ = ["evaluate"]
 
-RIVALS, SCORING = "What is compared", "How it is scored"
+METHODS, SCORING = "What is compared", "How it is scored"  # panels of the help
 
 
 def _define(wanted: bool) -> bool:
@@ -41,14 +41,14 @@ def evaluate(
     model: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="RUN", rich_help_panel=RIVALS, help="Run folder of `train`; may be repeated."
+            metavar="RUN", rich_help_panel=METHODS, help="Run folder of `train`; may be repeated."
         ),
     ] = None,
     methods: Annotated[
         str,
         typer.Option(
             metavar="A,B,C",
-            rich_help_panel=RIVALS,
+            rich_help_panel=METHODS,
             help="Names that `impute --model` or `train --model` knows. Those that need fitting "
             "are fitted on the train split, in the report folder; cross-plane-ridge@scan learns "
             "from each scan alone, cross-plane@package has learnt before, cross-plane@adapt goes "
@@ -59,7 +59,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar='NAME="CMD {in} {out}"',
-            rich_help_panel=RIVALS,
+            rich_help_panel=METHODS,
             help="Another program: gets the sparse scan as {in}, a thick-gap NIfTI, and writes "
             "the filled one to {out}; may be repeated.",
         ),
@@ -69,7 +69,7 @@ def evaluate(
         typer.Option(
             min=0.01,
             metavar="MINUTES",
-            rich_help_panel=RIVALS,
+            rich_help_panel=METHODS,
             help="Time limit of another program for one scan.",
         ),
     ] = 60.0,
@@ -95,8 +95,8 @@ def evaluate(
         Literal["simulated", "paper", "thick", "brats-inpaint"],
         typer.Option(
             rich_help_panel=SCORING,
-            help="How answers are scored. simulated: paper for point samples, thick for slices "
-            "simulated with --thickness. brats-inpaint: as in that challenge.",
+            help="How predictions are scored. simulated: paper for point samples, thick for "
+            "slices simulated with --thickness. brats-inpaint: as in that challenge.",
         ),
     ] = "simulated",
     without_truth: Annotated[
@@ -144,14 +144,14 @@ def evaluate(
     name = stem(first) if first.is_file() else first.name
     report = out or first.with_name(f"{name}_report")
     failed: dict[str, None] = {}  # two methods may be fitted on a scan: it is named once
-    told: set[str] = set()
+    reported: set[str] = set()
 
     def leave_out(name: str, error: MriImputeError) -> None:
-        if str(error) not in told:
+        if str(error) not in reported:
             if "--debug" in run.command_line:
                 traceback.print_exception(error)
             tell(error)
-        told.add(str(error))
+        reported.add(str(error))
         failed[name] = None
 
     arguments: dict[str, Any] = {
@@ -169,10 +169,8 @@ def evaluate(
     if without_truth:
         summaries = list(library.without_truth(source, report, split=split, **arguments).values())
     else:
-        whom = split or "test"
-        summaries = [
-            library.evaluate(source[0], report, protocol=protocol, split=whom, **arguments)
-        ]
+        arguments |= {"protocol": protocol, "split": split or "test"}
+        summaries = [library.evaluate(source[0], report, **arguments)]
     for summary in summaries:
         write_figure(summary.report / "figure.png", summary)
         write_page(summary.report / "index.html", summary)
@@ -181,9 +179,9 @@ def evaluate(
         if summary.protocol.bias:
             typer.echo(f"To know before believing this: {summary.protocol.bias}\n")
     failures = [name for summary in summaries for name in pairs(summary.failed)]
-    lost = [name for name in failed if name not in failures]
-    if lost:
-        typer.echo(f"left out: {len(lost)}: {', '.join(lost)}", err=True)
+    unread = [name for name in failed if name not in failures]
+    if unread:
+        typer.echo(f"left out: {len(unread)}: {', '.join(unread)}", err=True)
     if failures:
         again = "the same command tries only what is missing"
         typer.echo(f"failed: {len(failures)}: {', '.join(failures)}; {again}", err=True)

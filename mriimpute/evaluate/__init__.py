@@ -8,9 +8,9 @@ from mriimpute.evaluate.methods import DEFAULT_METHODS
 from mriimpute.evaluate.panels import Panel, View
 from mriimpute.evaluate.protocol import Protocol, ProtocolName
 from mriimpute.evaluate.regions import Region
-from mriimpute.evaluate.result import Row
+from mriimpute.evaluate.result import Result
 from mriimpute.evaluate.run import evaluate
-from mriimpute.evaluate.summary import Estimate, LabelStanding, Standing, Summary
+from mriimpute.evaluate.summary import Estimate, LabelSummary, MethodSummary, Summary
 from mriimpute.evaluate.without_truth import without_truth
 from mriimpute.metrics.statistics import Comparison
 
@@ -19,13 +19,13 @@ __all__ = [
     "Comparison",
     "Curves",
     "Estimate",
-    "LabelStanding",
+    "LabelSummary",
+    "MethodSummary",
     "Panel",
     "Protocol",
     "ProtocolName",
     "Region",
-    "Row",
-    "Standing",
+    "Result",
     "Summary",
     "View",
     "evaluate",

@@ -1,4 +1,4 @@
-"""The scores of one method on one scan by where its voxels lie: far from slices, or at edges."""
+"""The scores of one method on one scan by where voxels lie: far from slices, or at edges."""
 
 import math
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from mriimpute.evaluate.prediction import Answer
-from mriimpute.evaluate.test_case import Exam
+from mriimpute.evaluate.prediction import Prediction
+from mriimpute.evaluate.test_case import TestCase
 
 __all__ = ["BIN_METRICS", "EDGE_STEPS", "Bin", "bins_of"]
 
@@ -20,7 +20,7 @@ EDGE_STEPS = {"flat": 0, "edge": 1}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """The scores of the voxels that have something in common.
+    """The scores of the voxels at one distance, one offset, or at edges.
 
     Attributes:
         kind: "distance" to the nearest acquired slice, "offset" from the one before it, or
@@ -42,35 +42,37 @@ class Bin:
     spread_skill: float
 
 
-def bins_of(exam: Exam, answer: Answer, edges: Bool[np.ndarray, " n"]) -> tuple[Bin, ...]:
+def bins_of(
+    case: TestCase, prediction: Prediction, edges: Bool[np.ndarray, " n"]
+) -> tuple[Bin, ...]:
     """Returns the bins by distance, then those by offset where there is one, then by edge.
 
     Args:
-        exam: Where the voxels lie.
-        answer: Of all voxels of its region.
+        case: Where the voxels lie.
+        prediction: Of all voxels of the region.
         edges: Which of them are edges of the truth.
     """
-    offsets = exam.offsets()
-    far = {"distance": exam.distances()} | ({} if offsets is None else {"offset": offsets})
-    step_mm = exam.volume.spacing_mm[0 if exam.stack is None else exam.stack.axis]
-    kinds = [(kind, steps, step_mm) for kind, steps in far.items()]
+    offsets = case.offsets()
+    steps_of = {"distance": case.distances()} | ({} if offsets is None else {"offset": offsets})
+    step_mm = case.volume.spacing_mm[0 if case.stack is None else case.stack.axis]
+    kinds = [(kind, steps, step_mm) for kind, steps in steps_of.items()]
     kinds.append(("edge", edges.astype(np.int64), math.nan))
     return tuple(
-        _bin(kind, step, step * mm, answer.at(steps == step))
+        _bin(kind, step, step * mm, prediction.at(steps == step))
         for kind, steps, mm in kinds
         for step in np.unique(steps).tolist()
     )
 
 
-def _bin(kind: str, steps: int, mm: float, answer: Answer) -> Bin:
+def _bin(kind: str, steps: int, mm: float, prediction: Prediction) -> Bin:
     return Bin(
         kind=kind,
         steps=steps,
         mm=mm,
-        voxels=len(answer.truth),
-        psnr_db=answer.psnr(),
-        mae_percent=answer.mae_percent(),
-        crps_percent=answer.crps_percent(),
-        coverage90=answer.coverage(0.9),
-        spread_skill=answer.spread_skill(),
+        voxels=len(prediction.truth),
+        psnr_db=prediction.psnr(),
+        mae_percent=prediction.mae_percent(),
+        crps_percent=prediction.crps_percent(),
+        coverage90=prediction.coverage(0.9),
+        spread_skill=prediction.spread_skill(),
     )

@@ -1,7 +1,4 @@
-"""What one number cannot say: where the truth ranks among the draws, and what uncertainty sorts.
-
-Axes: n = voxels of the region, s = draws.
-"""
+"""Curves of the uncertainty: rank histogram of the truth, and sparsification."""
 
 import math
 from collections.abc import Sequence
@@ -19,8 +16,8 @@ class Curves:
     """Curves of one method on one scan, or their mean over scans.
 
     Attributes:
-        ranks: Share of voxels whose truth has rank 0 ... K among K draws; empty without draws.
-        removed: Shares of voxels that are removed; empty without a standard deviation.
+        ranks: Fraction of voxels whose truth has rank 0 ... K among K draws; empty without draws.
+        removed: Fractions of voxels that are removed; empty without a standard deviation.
         remaining: RMSE of the others over that of all, most uncertain removed first.
         oracle: The same with the largest errors removed first: no curve lies below.
     """
@@ -31,7 +28,7 @@ class Curves:
     oracle: tuple[float, ...] = ()
 
     def rank_distance(self) -> float:
-        """Returns how far the ranks are from flat; NaN without draws."""
+        """Returns the Kolmogorov distance of the ranks from flat ones; NaN without draws."""
         return metrics.rank_distance(np.array(self.ranks)) if self.ranks else math.nan
 
     def ause(self) -> float:
@@ -43,7 +40,7 @@ class Curves:
 
 
 def mean_of(curves: Sequence[Curves]) -> Curves:
-    """Returns the mean, point by point; that of curves which not all have is empty."""
+    """Returns the mean, point by point; empty for curves that some lack."""
     return Curves(
         ranks=_mean([c.ranks for c in curves]),
         removed=_mean([c.removed for c in curves]),

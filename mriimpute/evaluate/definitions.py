@@ -7,10 +7,10 @@ here, and with the files the columns from `mriimpute.evaluate.columns`.
 import textwrap
 from dataclasses import dataclass, replace
 
-from mriimpute.evaluate.prediction import FLOOR_PERCENT
+from mriimpute.evaluate.prediction import NLL_STD_FLOOR_PERCENT
 from mriimpute.evaluate.protocol import PAPER, PROTOCOLS, Protocol
-from mriimpute.evaluate.regions import FEWEST_VOXELS
-from mriimpute.metrics.statistics import FEWEST_SUBJECTS, RESAMPLES
+from mriimpute.evaluate.regions import MIN_REGION_VOXELS
+from mriimpute.metrics.statistics import MIN_SUBJECTS, RESAMPLES
 
 __all__ = ["DEFINITIONS", "Definition", "definitions_text", "meanings"]
 
@@ -270,7 +270,8 @@ _ALL = (
         "nll_std",
         "NLL of mean and std",
         "negative log density, per percent of the data range, of a Gaussian with the stated mean "
-        f"and std at the truth; std below {FLOOR_PERCENT:g} % of the data range counts as that",
+        f"and std at the truth; std below {NLL_STD_FLOOR_PERCENT:g} % of the data range counts as "
+        "that",
         unit="nats per voxel",
         better="lower",
         head="NLL std",
@@ -361,8 +362,8 @@ _ALL = (
         "regions",
         "structures",
         "structures of the label map beside the truth (integers above 0), those with at least "
-        f"{FEWEST_VOXELS} voxels in the region above; only these voxels count. Scans without a "
-        "label map are left out",
+        f"{MIN_REGION_VOXELS} voxels in the region above; only these voxels count. Scans without "
+        "a label map are left out",
     ),
     Definition(
         "regions.tsv",
@@ -452,7 +453,7 @@ _ALL = (
         "interval",
         "interval",
         "95 % BCa bootstrap over subjects (scans of one subject are averaged first), "
-        f"{RESAMPLES} resamples, the same ones for all methods; none below {FEWEST_SUBJECTS} "
+        f"{RESAMPLES} resamples, the same ones for all methods; none below {MIN_SUBJECTS} "
         "subjects, nor a ranking. Too narrow for few subjects, as any bootstrap: of Gaussian "
         "scores they hold the true mean 92 % of the time for 18 subjects, 84 % for five",
     ),

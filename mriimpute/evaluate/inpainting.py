@@ -18,12 +18,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 from scipy import ndimage
+
+from mriimpute.metrics.structure import box_around
 
 __all__ = ["InpaintingScores", "inpainting_scores"]
 
-SIGMA, RADIUS = 1.5, 5  # voxels
+SSIM_SIGMA, SSIM_RADIUS = 1.5, 5  # voxels
 K1, K2 = 0.01, 0.03
 
 Image = Float32[np.ndarray, "i j k"]
@@ -42,11 +44,11 @@ class InpaintingScores:
 def inpainting_scores(
     truth: Image, image: Image, region: Bool[np.ndarray, "i j k"]
 ) -> InpaintingScores:
-    """Returns how well a region was filled in.
+    """Returns the scores of a filled region.
 
     Args:
-        truth: What was there; its maximum in the region is positive.
-        image: What was filled in.
+        truth: Its maximum in the region is positive.
+        image: The imputed volume.
         region: The hole; not empty.
     """
     scale = float(truth[region].max())
@@ -54,23 +56,13 @@ def inpainting_scores(
 
     mse = float(np.square(x - y)[region].mean())
     psnr = 10 * math.log10(_range(x) ** 2 / mse) if mse else math.inf
-    similarity = _similarity(*_boxed(region, x, y), data_range=max(_range(x), _range(y)))
-    (inside,) = _boxed(region, region)
-    return InpaintingScores(mse=mse, psnr_db=psnr, ssim=float(similarity[inside].mean()))
+    box = box_around(region, SSIM_RADIUS)
+    similarity = _similarity(x[box], y[box], data_range=max(_range(x), _range(y)))
+    return InpaintingScores(mse=mse, psnr_db=psnr, ssim=float(similarity[region[box]].mean()))
 
 
 def _range(image: Scaled) -> float:
     return max(float(image.max()), 0.0) - min(float(image.min()), 0.0)
-
-
-def _boxed(
-    region: Bool[np.ndarray, "i j k"],
-    *images: Float[np.ndarray, "i j k"] | Bool[np.ndarray, "i j k"],
-) -> list[np.ndarray]:
-    """Returns the part of images that voxels of the region see."""
-    (bounds,) = ndimage.find_objects(region.astype(np.uint8))
-    box = tuple(slice(max(0, edge.start - RADIUS), edge.stop + RADIUS) for edge in bounds)
-    return [image[box] for image in images]
 
 
 def _similarity(x: Scaled, y: Scaled, *, data_range: float) -> Scaled:
@@ -86,5 +78,7 @@ def _similarity(x: Scaled, y: Scaled, *, data_range: float) -> Scaled:
 
 
 def _smooth(image: Scaled) -> Scaled:
-    smoothed: Scaled = ndimage.gaussian_filter(image, SIGMA, radius=RADIUS, mode="mirror")
+    smoothed: Scaled = ndimage.gaussian_filter(
+        image, SSIM_SIGMA, radius=SSIM_RADIUS, mode="mirror"
+    )
     return smoothed

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mriimpute import __version__
 from mriimpute.errors import ConfigError, MriImputeError
-from mriimpute.evaluate.failures import as_told
+from mriimpute.evaluate.failures import as_mriimpute_error
 from mriimpute.evaluate.test_set import OnFailure, ScoredSplit
 from mriimpute.files import sha256
 from mriimpute.io import stem
@@ -24,7 +24,14 @@ from mriimpute.methods.registry import DEFAULT, METHODS, load_imputer, model_fil
 from mriimpute.progress import Track
 from mriimpute.volume import Volume
 
-__all__ = ["DEFAULT_METHODS", "Contender", "gather", "require_known", "require_unseen", "to_fit"]
+__all__ = [
+    "DEFAULT_METHODS",
+    "Method",
+    "load_methods",
+    "require_known",
+    "require_unseen",
+    "to_fit",
+]
 
 SCAN = "@scan"
 PACKAGE, ADAPT = (f"{DEFAULT}{ending}" for ending in ("@package", "@adapt"))
@@ -32,14 +39,14 @@ DEFAULT_METHODS = ("linear", "pchip", "cubic", PACKAGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Contender:
+class Method:
     """A method in the comparison.
 
     Attributes:
-        name: In tables and file names; unique among the contenders.
+        name: In tables and file names; unique among them.
         fingerprint: Checksum of its weights, or the version of the package where it has none;
             of another program, its command line.
-        imputer: What answers.
+        imputer: What imputes.
     """
 
     name: str
@@ -52,7 +59,7 @@ def require_known(
 ) -> None:
     """Stops where there is nothing to compare, or a method that is neither built in nor a model.
 
-    An external method must have a name of its own.
+    An external method must have a name that no other method has.
 
     Raises:
         ConfigError: If so; the hint lists the known names.
@@ -95,7 +102,7 @@ def to_fit(methods: Sequence[str]) -> list[str]:
     return [name for name in methods if name not in _ready()]
 
 
-def gather(
+def load_methods(
     methods: Sequence[str],
     models: Sequence[Path],
     *,
@@ -107,8 +114,8 @@ def gather(
     overwrite: bool,
     on_failure: OnFailure | None = None,
     externals: Sequence[External] = (),
-) -> list[Contender]:
-    """Returns the contenders, in the order of `methods`, then of `externals` and of `models`.
+) -> list[Method]:
+    """Returns the methods, in the order of `methods`, then of `externals` and of `models`.
 
     A method that needs fitting is fitted on the train split of `cohort`, unless one of `models`
     is of that kind.
@@ -116,40 +123,40 @@ def gather(
     Args:
         methods: Names.
         models: Run folders or checkpoints.
-        cohort: The sparse scans.
+        cohort: The sparse scans to fit on.
         runs: Where fitted methods are kept, one run folder each.
-        seed: Of the run.
+        seed: Of the training.
         device: "cpu" or "cuda:N".
         track: Shows progress.
         overwrite: Fit again where a fitted method is kept.
-        on_failure: Told of each scan of the train split that cannot be read; None: an error. With
-            it, a method that cannot be fitted takes part and fails on every scan.
+        on_failure: Called for each scan of the train split that cannot be read; None: the first
+            failure is raised. With it, a method that cannot be fitted fails on every scan.
         externals: Other programs; names that are no method's.
     """
     # Resolved: a run folder called cross-plane is not the package's model of that name.
     given = [(path, load_imputer(str(path.resolve()), device=device)) for path in models]
     supplied = {imputer.name for _, imputer in given}
 
-    contenders = []
+    loaded = []
     for name in dict.fromkeys(methods):
         if name in supplied:
             continue
         if name in (PACKAGE, ADAPT):
             imputer = load_imputer(DEFAULT, device=device, adapt=name == ADAPT)
             fingerprint = sha256(model_file(DEFAULT))
-            contenders.append(Contender(name=name, fingerprint=fingerprint, imputer=imputer))
+            loaded.append(Method(name=name, fingerprint=fingerprint, imputer=imputer))
         elif name in _ready():
             imputer = load_imputer(name.removesuffix(SCAN), device=device)
-            contenders.append(Contender(name=name, fingerprint=__version__, imputer=imputer))
+            loaded.append(Method(name=name, fingerprint=__version__, imputer=imputer))
         else:
             fit = partial(_fitted, name, cohort, runs / name, seed, device, track, overwrite)
-            contenders.append(_learnt(name, fit, device, on_failure))
-    contenders += [Contender(name=e.name, fingerprint=e.command, imputer=e) for e in externals]
-    for (path, imputer), name in zip(given, _names(contenders, given), strict=True):
+            loaded.append(_fit_and_load(name, fit, device, on_failure))
+    loaded += [Method(name=e.name, fingerprint=e.command, imputer=e) for e in externals]
+    for (path, imputer), name in zip(given, _names(loaded, given), strict=True):
         fingerprint = sha256(model_file(path.resolve()))
-        contenders.append(Contender(name=name, fingerprint=fingerprint, imputer=imputer))
+        loaded.append(Method(name=name, fingerprint=fingerprint, imputer=imputer))
 
-    return contenders
+    return loaded
 
 
 def _fittable() -> list[str]:
@@ -164,8 +171,8 @@ def _ready() -> list[str]:
     return [*plain, PACKAGE, ADAPT]
 
 
-class _Unfit(Imputer):
-    """Stands for a method that could not be fitted: of that it fails on every scan."""
+class _FailedFit(Imputer):
+    """Stands for a method that could not be fitted: it fails on every scan, with that error."""
 
     gives_draws = False
 
@@ -174,26 +181,26 @@ class _Unfit(Imputer):
         self.error = error
 
     def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
-        """Fails."""
-        raise as_told(self.error, self.name)
+        """Raises the error of the fit."""
+        raise as_mriimpute_error(self.error, self.name)
 
 
-def _learnt(
+def _fit_and_load(
     name: str,
     fit: Callable[[OnFailure | None], Path],
     device: str,
     on_failure: OnFailure | None,
-) -> Contender:
-    """Returns the method, fitted; hours of others' scores are not lost where fitting fails."""
+) -> Method:
+    """Returns the method, fitted; a failure to fit must not stop the scoring of the others."""
     try:
         weights = fit(on_failure)
         imputer = load_imputer(str(weights), device=device)
     except Exception as error:
         if on_failure is None or isinstance(error, ConfigError):
             raise
-        unfit = _Unfit(name, as_told(error, f"fitting {name}"))
-        return Contender(name=name, fingerprint="", imputer=unfit)
-    return Contender(name=name, fingerprint=sha256(weights), imputer=imputer)
+        unfit = _FailedFit(name, as_mriimpute_error(error, f"fitting {name}"))
+        return Method(name=name, fingerprint="", imputer=unfit)
+    return Method(name=name, fingerprint=sha256(weights), imputer=imputer)
 
 
 def _fitted(
@@ -225,13 +232,13 @@ def _fitted(
     )
 
 
-def _names(taken: Sequence[Contender], given: Sequence[tuple[Path, Imputer]]) -> list[str]:
+def _names(taken: Sequence[Method], given: Sequence[tuple[Path, Imputer]]) -> list[str]:
     """Returns the models' names, with the run folder's name where two would be alike."""
     plain = [imputer.name for _, imputer in given]
-    often = Counter([*plain, *(contender.name for contender in taken)])
+    counts = Counter([*plain, *(method.name for method in taken)])
     names = [
         f"{name}@{(path if path.is_dir() else path.parent).resolve().name}"
-        if often[name] > 1
+        if counts[name] > 1
         else name
         for name, (path, _) in zip(plain, given, strict=True)
     ]

@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from mriimpute.evaluate.test_case import Exam
+from mriimpute.evaluate.test_case import TestCase
 from mriimpute.files import atomic
 from mriimpute.geometry import Stack
 from mriimpute.methods.base import Imputation
 
 __all__ = ["Panel", "View", "cut", "read_panel", "write_panel"]
 
-NAMES = ("sagittal", "coronal", "axial")
-ENDS = (("L", "R"), ("P", "A"), ("I", "S"))
-MARGIN = 2  # voxels around the brain
-DRAWS = 2  # that a figure shows
-IMAGES = ("truth", "sparse", "mean", "std", "draws")
-LARGEST_BRAIN_ML = 2200.0
+PLANES = ("sagittal", "coronal", "axial")  # by the axis that is normal to them
+AXIS_ENDS = (("L", "R"), ("P", "A"), ("I", "S"))
+MARGIN_VOXELS = 2  # around the brain
+SHOWN_DRAWS = 2
+IMAGE_FIELDS = ("truth", "sparse", "mean", "std", "draws")
+MAX_BRAIN_ML = 2200.0
 
 Plane = Float32[np.ndarray, "u v"]
 Image = Float32[np.ndarray, "i j k"]
@@ -38,10 +38,10 @@ class View:
 
     Attributes:
         name: "coronal", "axial" or "sagittal".
-        truth: What was there.
-        sparse: What was acquired.
-        mean: What was imputed.
-        std: How sure the method says it is; all NaN where it says nothing.
+        truth: In input units, as all images here.
+        sparse: The acquired pixels.
+        mean: The imputed values.
+        std: The stated standard deviation; all NaN for a method that states none.
         draws: The first two; none where the method gives none.
         across: Axis of the plane that crosses the acquired slices, 0 or 1; -1: none does.
         slices: Where they cross it.
@@ -71,7 +71,7 @@ class Panel:
     """What the figures show of one method.
 
     Attributes:
-        scan: Which scan.
+        scan: Name of the scan.
         data_range: Intensity that counts as the whole range.
         views: Planes that see the acquired slices from the side, then the one between two.
     """
@@ -81,32 +81,32 @@ class Panel:
     views: tuple[View, ...]
 
 
-def cut(exam: Exam, imputation: Imputation, *, draws: int = DRAWS) -> Panel:
+def cut(case: TestCase, imputation: Imputation, *, draws: int = SHOWN_DRAWS) -> Panel:
     """Returns the planes with the most voxels to score; that between slices is far from them.
 
     The sagittal plane is left out where the brain is larger than any: it is a head's, then, and
     its profile would be a face.
 
     Args:
-        exam: Where the planes lie depends on this alone, so methods can be compared.
-        imputation: What they show.
-        draws: How many to keep, where there are any; each is drawn for this.
+        case: Where the planes lie depends on this alone, so methods can be compared.
+        imputation: Its mean, std and draws are shown.
+        draws: How many to keep, where the method gives any; each is drawn for this.
     """
-    axis = 2 if exam.stack is None else exam.stack.axis
+    axis = 2 if case.stack is None else case.stack.axis
     normals = [n for n in (1, 2, 0) if n != axis] + [axis]
-    volume_ml = exam.brain.sum() * np.prod(exam.volume.spacing_mm) / 1000
-    if exam.protocol.whole_head or volume_ml > LARGEST_BRAIN_ML:
+    volume_ml = case.brain.sum() * np.prod(case.volume.spacing_mm) / 1000
+    if case.protocol.whole_head or volume_ml > MAX_BRAIN_ML:
         normals.remove(0)
-    images = _images(exam, imputation, draws)
+    images = _images(case, imputation, draws)
     return Panel(
-        scan=exam.case.name,
-        data_range=exam.data_range,
-        views=tuple(_view(exam, images, normal) for normal in normals),
+        scan=case.source.name,
+        data_range=case.data_range,
+        views=tuple(_view(case, images, normal) for normal in normals),
     )
 
 
 def write_panel(path: Path, panel: Panel) -> None:
-    """Writes a panel, atomically, with images as shares of the data range in half precision.
+    """Writes a panel, atomically, with images as fractions of the data range in half precision.
 
     One of 2000 grey levels is finer than any screen, and a third of the bytes.
     """
@@ -114,8 +114,8 @@ def write_panel(path: Path, panel: Panel) -> None:
     for number, view in enumerate(panel.views):
         for field in dataclasses.fields(view):
             value = np.asarray(getattr(view, field.name))
-            if field.name in IMAGES:
-                value = _halved(value, panel.data_range)
+            if field.name in IMAGE_FIELDS:
+                value = _half_precision(value, panel.data_range)
             arrays[f"{number}_{field.name}"] = value
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
@@ -136,13 +136,17 @@ def read_panel(path: Path) -> Panel:
 _FIELDS = dataclasses.fields(View)
 
 
-def _halved(image: Float32[np.ndarray, "*n"], data_range: float) -> Float[np.ndarray, "*n"]:
-    largest = np.finfo(np.float16).max  # a method may have lost all measure
+def _half_precision(
+    image: Float32[np.ndarray, "*n"], data_range: float
+) -> Float[np.ndarray, "*n"]:
+    largest = np.finfo(np.float16).max  # a method may have diverged
     return np.clip(image / data_range, -largest, largest).astype(np.float16)
 
 
 def _restored(arrays: dict[str, Any], data_range: float) -> View:
-    images = {name: arrays[name].astype(np.float32) * np.float32(data_range) for name in IMAGES}
+    images = {
+        name: arrays[name].astype(np.float32) * np.float32(data_range) for name in IMAGE_FIELDS
+    }
     plain = {
         "name": str(arrays["name"]),
         "across": int(arrays["across"]),
@@ -152,45 +156,47 @@ def _restored(arrays: dict[str, Any], data_range: float) -> View:
     return View(**(arrays | images | plain))
 
 
-def _images(exam: Exam, imputation: Imputation, draws: int) -> dict[str, Image]:
-    blank = np.full_like(exam.truth, np.nan)
-    observed = exam.volume.observed
+def _images(case: TestCase, imputation: Imputation, draws: int) -> dict[str, Image]:
+    blank = np.full_like(case.truth, np.nan)
+    observed = case.volume.observed
     draw = imputation.draw
     shown = {
-        "truth": exam.truth,
-        "sparse": np.where(observed, exam.volume.data, blank),
+        "truth": case.truth,
+        "sparse": np.where(observed, case.volume.data, blank),
         "mean": imputation.mean,
         "std": blank if imputation.std is None else imputation.std,
     } | ({f"draw{n}": draw(n) for n in range(1, draws + 1)} if draw else {})
-    return {name: np.where(exam.brain, image, blank) for name, image in shown.items()}
+    return {name: np.where(case.brain, image, blank) for name, image in shown.items()}
 
 
-def _view(exam: Exam, images: dict[str, Image], normal: int) -> View:
+def _view(case: TestCase, images: dict[str, Image], normal: int) -> View:
     u, v = (axis for axis in range(3) if axis != normal)
-    index = _best(exam, normal)
-    window = _window(exam.brain.take(index, axis=normal))
+    index = _best_index(case, normal)
+    window = _window(case.brain.take(index, axis=normal))
     planes = {name: image.take(index, axis=normal)[window] for name, image in images.items()}
     draws = [planes.pop(name) for name in list(planes) if name.startswith("draw")]
-    across, slices = _slices(exam.stack, (u, v), window)
+    across, slices = _slices(case.stack, (u, v), window)
     return View(
-        name=NAMES[normal],
+        name=PLANES[normal],
         **planes,
         draws=np.stack(draws) if draws else np.empty((0, *planes["truth"].shape), np.float32),
         across=across,
         slices=slices,
-        spacing_mm=(exam.volume.spacing_mm[u], exam.volume.spacing_mm[v]),
-        ends=(*ENDS[u], *ENDS[v]),
+        spacing_mm=(case.volume.spacing_mm[u], case.volume.spacing_mm[v]),
+        ends=(*AXIS_ENDS[u], *AXIS_ENDS[v]),
     )
 
 
-def _best(exam: Exam, normal: int) -> int:
+def _best_index(case: TestCase, normal: int) -> int:
     """Returns the index of the plane with the most voxels to score."""
     u, v = (axis for axis in range(3) if axis != normal)
-    counts = exam.region.sum(axis=(u, v))
-    if exam.stack is not None and exam.stack.axis == normal:
-        far = np.abs(np.subtract.outer(np.arange(len(counts)), exam.stack.positions)).min(axis=1)
-        farthest = far[counts > 0].max()
-        counts = np.where(far == farthest, counts, 0)
+    counts = case.region.sum(axis=(u, v))
+    if case.stack is not None and case.stack.axis == normal:
+        distances = np.abs(np.subtract.outer(np.arange(len(counts)), case.stack.positions)).min(
+            axis=1
+        )
+        farthest = distances[counts > 0].max()
+        counts = np.where(distances == farthest, counts, 0)
     return int(np.argmax(counts))
 
 
@@ -208,8 +214,8 @@ def _slices(
 
 def _window(brain: Bool[np.ndarray, "u v"]) -> tuple[slice, slice]:
     edges = []
-    for length, other in zip(brain.shape, (1, 0), strict=True):
-        inside = np.flatnonzero(brain.any(axis=other))
-        stop = min(length, int(inside[-1]) + 1 + MARGIN)
-        edges.append(slice(max(0, int(inside[0]) - MARGIN), stop))
+    for length, across in zip(brain.shape, (1, 0), strict=True):
+        inside = np.flatnonzero(brain.any(axis=across))
+        stop = min(length, int(inside[-1]) + 1 + MARGIN_VOXELS)
+        edges.append(slice(max(0, int(inside[0]) - MARGIN_VOXELS), stop))
     return edges[0], edges[1]

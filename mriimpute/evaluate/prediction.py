@@ -1,6 +1,6 @@
-"""What a method said of some voxels, beside the truth, and the scores that follow from it alone.
+"""What a method predicts of some voxels, beside their truth, and the scores of that.
 
-A score that a method does not earn is NaN: an interpolator has no interval to be covered.
+A score is NaN where a method does not give what it takes: an interpolator has no interval.
 
 Axes: n = voxels.
 """
@@ -13,26 +13,26 @@ from jaxtyping import Bool, Float32
 
 from mriimpute import metrics
 
-__all__ = ["SHARES", "Answer"]
+__all__ = ["COVERAGE_LEVELS", "Prediction"]
 
-SHARES = (0.5, 0.8, 0.9, 0.95)
-"""Nominal shares of the central intervals whose coverage is counted."""
+COVERAGE_LEVELS = (0.5, 0.8, 0.9, 0.95)
+"""Nominal levels of the central intervals whose coverage is counted."""
 
-FLOOR_PERCENT = 0.01
-"""Standard deviations below this share of the data range count as this: certainty has no price."""
+NLL_STD_FLOOR_PERCENT = 0.01
+"""Standard deviations below this, in percent of the data range, count as this in the NLL."""
 
 Values = Float32[np.ndarray, " n"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """Truth and answer, voxel by voxel.
+class Prediction:
+    """Truth and prediction, voxel by voxel.
 
     Attributes:
-        truth: What was there.
-        mean: What was imputed.
-        std: How sure the method says it is; None where it says nothing.
-        ensemble: What its draws say; None for a method that gives none.
+        truth: In input units, as all intensities here.
+        mean: The imputed values.
+        std: The stated standard deviation; None for a method that states none.
+        ensemble: Summary of its draws; None for a method that gives none.
         data_range: Intensity that counts as the whole range.
     """
 
@@ -42,9 +42,9 @@ class Answer:
     ensemble: metrics.Ensemble | None
     data_range: float
 
-    def at(self, chosen: Bool[np.ndarray, " n"]) -> "Answer":
-        """Returns the same of some of the voxels."""
-        return Answer(
+    def at(self, chosen: Bool[np.ndarray, " n"]) -> "Prediction":
+        """Returns the prediction of the chosen voxels."""
+        return Prediction(
             truth=self.truth[chosen],
             mean=self.mean[chosen],
             std=None if self.std is None else self.std[chosen],
@@ -61,46 +61,40 @@ class Answer:
         return metrics.psnr(self.truth, self.mean, data_range=self.data_range)
 
     def mae_percent(self) -> float:
-        """Returns the mean absolute error of the mean."""
+        """Returns the mean absolute error of the mean, in percent of the data range."""
         return self.percent(metrics.mae(self.truth, self.mean))
 
     def crps_percent(self) -> float:
-        """Returns the CRPS: of a point mass, the absolute error, for a method without draws."""
+        """Returns the CRPS in percent; without draws that of a point mass, the MAE."""
         if self.ensemble is None:
             return self.mae_percent()
         return self.percent(float(self.ensemble.crps.mean(dtype=np.float64)))
 
-    def coverage(self, share: float) -> float:
-        """Returns the share of voxels in the central interval of the draws; NaN for too few."""
-        if self.ensemble is None or share not in self.ensemble.covered:
+    def coverage(self, level: float) -> float:
+        """Returns the fraction of voxels in the draws' central interval; NaN for too few draws."""
+        if self.ensemble is None or level not in self.ensemble.covered:
             return math.nan
-        return float(self.ensemble.covered[share].mean())
+        return float(self.ensemble.covered[level].mean())
 
-    def coverage_std(self, share: float) -> float:
-        """Returns the same of the interval of a Gaussian with the stated standard deviation."""
+    def coverage_std(self, level: float) -> float:
+        """Returns the fraction of voxels in the interval of a Gaussian of mean and std."""
         if self.std is None:
             return math.nan
         return metrics.coverage(
-            self.truth, *metrics.gaussian_interval(self.mean, self.std, share=share)
+            self.truth, *metrics.gaussian_interval(self.mean, self.std, level=level)
         )
 
     def spread_skill(self) -> float:
-        """Returns the spread of the draws over the error of the mean."""
+        """Returns the spread of the draws over the RMSE of the mean."""
         if self.ensemble is None:
             return math.nan
-        error = metrics.rmse(self.truth, self.mean)
-        variance = self.ensemble.variance.mean(dtype=np.float64)
-        return math.sqrt(variance) / error if error else math.inf
+        return metrics.spread_skill(self.truth, self.mean, self.ensemble.variance)
 
     def draw_gap_db(self) -> float:
         """Returns how many dB one draw lies below the mean."""
         if self.ensemble is None:
             return math.nan
-        error = metrics.rmse(self.truth, self.mean)
-        of_draws = float(self.ensemble.squared.mean(dtype=np.float64))
-        if not error:
-            return math.inf
-        return 10 * math.log10(of_draws / error**2) if of_draws else -math.inf
+        return metrics.draw_gap_db(self.truth, self.mean, self.ensemble)
 
     def nll_std(self) -> float:
         """Returns the NLL of the Gaussian of mean and std, in nats, per percent of the range."""
@@ -109,7 +103,7 @@ class Answer:
         return self._per_percent(metrics.nll(self.truth, self.mean, self.std, floor=self._floor()))
 
     def nll_draws(self) -> float:
-        """Returns the NLL of the Gaussian that the draws come from."""
+        """Returns the NLL of the Gaussian that the draws come from, as `nll_std`."""
         if self.ensemble is None:
             return math.nan
         return self._per_percent(
@@ -125,7 +119,7 @@ class Answer:
         return None
 
     def _floor(self) -> float:
-        return FLOOR_PERCENT / 100 * self.data_range
+        return NLL_STD_FLOOR_PERCENT / 100 * self.data_range
 
     def _per_percent(self, nll: float) -> float:
         return nll + math.log(self.percent(1.0))

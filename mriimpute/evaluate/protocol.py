@@ -1,6 +1,6 @@
-"""What an evaluation asks, which voxels count, and what counts as the whole intensity range.
+"""Protocols: which voxels count, against what, and what counts as the whole intensity range.
 
-Scores of two protocols are not comparable: each row belongs to one, which the report names.
+Scores of two protocols are not comparable: each result belongs to one, which the report names.
 """
 
 from dataclasses import dataclass
@@ -46,12 +46,12 @@ _HEAD_RANGE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protocol:
-    """How a question is put and how the answer is scored.
+    """How test cases are made and predictions scored. Written to summary.json, field by field.
 
     Attributes:
         name: In settings and tables.
         title: What is scored, in a few words.
-        answer: What it is compared with, in a few words.
+        answer: What predictions are compared with, in a few words.
         region: Which voxels count.
         data_range: What counts as the whole range of intensities.
         scale: The data range: "brain", a percentile of the truth in there, or "region", the
@@ -71,7 +71,7 @@ class Protocol:
 
     @property
     def part(self) -> str:
-        """Of what voxels count, and pictures show nothing else."""
+        """Where voxels count, "head" or "brain"; pictures show nothing else."""
         return "head" if self.whole_head else "brain"
 
 

@@ -1,13 +1,13 @@
-"""Means over the regions of a label map: is a method sure of a structure as far as it may be?
+"""Means over the regions of a label map: is the uncertainty of a whole structure right?
 
 The mean over a region averages the errors of its voxels. Draws whose voxels err independently
 agree about it far too well, however well each single voxel is covered: only draws that err
 together where the truth does cover it.
 
-Two kinds of region. "region" is a label's own voxels. Whoever drew them saw the truth, and a voxel
-is called ventricle because it is dark: even exact draws are then not covered as often as stated.
-"carried" is every voxel that gets the label from the nearest acquired slice: chosen without what
-is missing, so exact draws cover it exactly as often as stated.
+Two kinds of region. "region" is the voxels of a label. Whoever drew them saw the truth, and a
+voxel is called ventricle because it is dark: even exact draws are then not covered as often as
+stated. "carried" is every voxel that gets the label from the nearest acquired slice: chosen
+without what is missing, so exact draws cover it exactly as often as stated.
 
 Axes: n = voxels that are scored, s = draws, r = regions.
 """
@@ -22,11 +22,12 @@ from jaxtyping import Float, Float64, Int
 from mriimpute import metrics
 
 __all__ = [
-    "FEWEST_VOXELS",
     "KINDS",
+    "MIN_REGION_VOXELS",
     "REGION_METRICS",
     "Region",
     "RegionScores",
+    "finite_mean",
     "regional_means",
     "score_regions",
 ]
@@ -45,8 +46,8 @@ REGION_METRICS = (
 )
 """The scores that only a scan with a label map has."""
 
-FEWEST_VOXELS = 100
-"""Regions with fewer voxels to score are left out: their means say little more than voxels do."""
+MIN_REGION_VOXELS = 100
+"""Regions with fewer voxels to score are left out: their means are as noisy as voxels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionScores:
-    """How well regional means are known; `definitions` in the summary says what each is."""
+    """Scores of regional means; `definitions` in the summary says what each is."""
 
     coverage90: float
     error_percent: float
@@ -102,8 +103,8 @@ def regional_means(
     Args:
         kind: How the labels were chosen.
         labels: Of each voxel that is scored; zero and below is no region.
-        truth: What was there.
-        mean: What was imputed.
+        truth: In input units.
+        mean: The imputed values.
         draws: None for a method that gives none; fewer than 19 give no interval.
     """
     names, region, counts = np.unique(labels, return_inverse=True, return_counts=True)
@@ -112,7 +113,7 @@ def regional_means(
         return np.bincount(region, weights=image, minlength=len(names)) / counts
 
     true, imputed = averaged(truth), averaged(mean)
-    low, high, std = _spread(
+    low, high, std = _interval_and_std(
         None if draws is None else np.stack([averaged(draw) for draw in draws]), len(names)
     )
     return tuple(
@@ -127,7 +128,7 @@ def regional_means(
             std=float(std[r]),
         )
         for r, name in enumerate(names)
-        if name > 0 and counts[r] >= FEWEST_VOXELS
+        if name > 0 and counts[r] >= MIN_REGION_VOXELS
     )
 
 
@@ -135,7 +136,7 @@ def score_regions(regions: Sequence[Region], data_ranges: float | Sequence[float
     """Returns the scores of regions of one scan, or of one label over scans; NaN for none.
 
     Args:
-        regions: Their means.
+        regions: Of one scan, or of one label.
         data_ranges: Intensity that counts as the whole range: of the scan, or of each region's.
     """
     if not regions:
@@ -157,7 +158,13 @@ def score_regions(regions: Sequence[Region], data_ranges: float | Sequence[float
     )
 
 
-def _spread(
+def finite_mean(values: Sequence[float]) -> float:
+    """Returns the mean of the finite values; NaN without any."""
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else math.nan
+
+
+def _interval_and_std(
     means: Float64[np.ndarray, "s r"] | None, regions: int
 ) -> tuple[Float64[np.ndarray, " r"], Float64[np.ndarray, " r"], Float64[np.ndarray, " r"]]:
     """Returns the ends of the draws' central 90 % and their standard deviation."""
@@ -167,7 +174,7 @@ def _spread(
     std: Float64[np.ndarray, " r"] = means.std(axis=0, ddof=1)
     if len(means) < metrics.COVERAGE_DRAWS:
         return unknown, unknown, std
-    low, high = metrics.interval(means, share=0.9)
+    low, high = metrics.interval(means, level=0.9)
     return low, high, std
 
 
@@ -175,7 +182,7 @@ def _rms(values: Float64[np.ndarray, " r"]) -> float:
     return math.sqrt(np.square(values).mean())
 
 
-def _ratio(spread: float, error: float) -> float:
-    if math.isnan(spread):
+def _ratio(std: float, error: float) -> float:
+    if math.isnan(std):
         return math.nan
-    return spread / error if error else math.inf
+    return std / error if error else math.inf

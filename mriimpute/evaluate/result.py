@@ -1,7 +1,7 @@
-"""One row of the results: the scores of one method on one scan.
+"""One result: the scores of one method on one scan.
 
 Errors are in percent of the data range, so that scans of any intensity scale can be averaged.
-A score that a method does not earn is NaN: an interpolator has no interval to be covered.
+A score is NaN where a method does not give what it takes: an interpolator has no interval.
 """
 
 import math
@@ -14,23 +14,23 @@ from mriimpute.evaluate.curves import Curves
 from mriimpute.evaluate.regions import Region
 from mriimpute.methods.base import Trace
 
-__all__ = ["Row", "row_of"]
+__all__ = ["Result", "result_from_json"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Result:
     """The scores of one method on one scan; `definitions.DEFINITIONS` says what each is.
 
     Attributes:
-        subject: Its label, `sub-01`.
-        scan: Its name.
-        method: Its name in the tables.
+        subject: BIDS label, `sub-01`.
+        scan: Name of the scan.
+        method: Name in the tables.
         draws: How many were scored; zero for a method that gives none.
         voxels: How many were scored.
         data_range: Intensity that counts as the whole range.
-        bins: The scores by where the voxels lie.
+        bins: Scores by distance, by offset, and at edges.
         regions: Means over structures; none without a label map.
-        curves: What no single number says; None for a method that states no uncertainty.
+        curves: Rank histogram and sparsification; None for a method that states no uncertainty.
         trace: How the method was fitted to this scan; None where nothing is fitted step by step.
     """
 
@@ -84,15 +84,15 @@ class Row:
     data_range: float
     bins: tuple[Bin, ...]
     regions: tuple[Region, ...]
-    elbo: float = math.nan  # rows made before it existed go without
+    elbo: float = math.nan  # absent in results of earlier versions
     curves: Curves | None = None
     trace: Trace | None = None
 
 
-def row_of(stored: Mapping[str, Any]) -> Row:
-    """Returns the row that `dataclasses.asdict` made plain and JSON has carried."""
+def result_from_json(stored: Mapping[str, Any]) -> Result:
+    """Returns the result that `dataclasses.asdict` made plain and JSON has carried."""
     curves, trace = stored.get("curves"), stored.get("trace")
-    return Row(
+    return Result(
         **{
             **stored,
             "bins": tuple(Bin(**entry) for entry in stored["bins"]),

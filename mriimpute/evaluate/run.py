@@ -1,8 +1,8 @@
-"""Imputed against truth: every method answers the same question for every subject."""
+"""Imputed against truth: every method on the same test cases."""
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,24 +11,23 @@ from mriimpute.errors import MriImputeError
 from mriimpute.evaluate.failures import pairs
 from mriimpute.evaluate.methods import (
     DEFAULT_METHODS,
-    Contender,
-    gather,
+    load_methods,
     require_known,
     require_unseen,
 )
 from mriimpute.evaluate.panels import Panel
 from mriimpute.evaluate.protocol import Protocol, ProtocolName, resolve
-from mriimpute.evaluate.result import Row
-from mriimpute.evaluate.scoring import C, Work, score_all
+from mriimpute.evaluate.result import Result
+from mriimpute.evaluate.scoring import S, Work, score_all
 from mriimpute.evaluate.store import Store
-from mriimpute.evaluate.summary import FEWEST_SUBJECTS, Summary, summarise
+from mriimpute.evaluate.summary import MIN_SUBJECTS, Summary, summarise
 from mriimpute.evaluate.tables import write_tables
 from mriimpute.evaluate.test_set import (
     RECORD,
     OnFailure,
     ScoredSplit,
-    find_cases,
-    read_exam,
+    find_simulated_scans,
+    read_test_case,
     thickness_of,
 )
 from mriimpute.files import sha256
@@ -36,12 +35,12 @@ from mriimpute.methods.external import External
 from mriimpute.metrics import COVERAGE_DRAWS
 from mriimpute.progress import Track, silent
 
-__all__ = ["DEFINITIONS_VERSION", "LeftOut", "concluded", "evaluate"]
+__all__ = ["DEFINITIONS_VERSION", "LeftOut", "evaluate", "score_and_summarise"]
 
 log = logging.getLogger(__name__)
 
 DEFINITIONS_VERSION = 3
-"""Counts up when a score changes its meaning: rows made before are then not mixed in."""
+"""Counts up when a score changes its meaning: results made before are then not mixed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +48,17 @@ class LeftOut:
     """Remembers subjects, scans, and methods on scans, that are left out.
 
     Attributes:
-        tell: Told of each, too.
+        on_failure: Called for each, too.
         names: Of those so far.
     """
 
-    tell: OnFailure
+    on_failure: OnFailure
     names: list[str] = field(default_factory=list)
 
     def __call__(self, name: str, error: MriImputeError) -> None:
         """Takes note of one."""
         self.names.append(name)
-        self.tell(name, error)
+        self.on_failure(name, error)
 
 
 def evaluate(
@@ -81,7 +80,7 @@ def evaluate(
 ) -> Summary:
     """Scores methods on the test split of a simulation, or another, and writes the tables.
 
-    A call that was stopped goes on from its finished rows when repeated with the same arguments;
+    A call that was stopped goes on from its results when repeated with the same arguments;
     with further methods it only scores those.
 
     Args:
@@ -90,7 +89,7 @@ def evaluate(
         methods: Names; those that need fitting are fitted on the train split, without truth.
         models: Run folders or checkpoints.
         externals: Other programs.
-        protocol: How answers are scored; "simulated": as slices were simulated.
+        protocol: How predictions are scored; "simulated": as slices were simulated.
         split: Whom to score. "train", "val" and "all" make sense only for scans from which no
             model has learnt: whether one of `models` has, is not known here.
         samples: Draws to score, at least two.
@@ -99,9 +98,9 @@ def evaluate(
         jobs: Processes that score scans side by side; changes no score.
         track: Shows progress.
         overwrite: Do everything again.
-        on_failure: Told of each subject or scan, to test or to train on, that is missing or
-            cannot be read, and of each method that fails on a scan, even of a bug; everything
-            else goes on, and the same call tries these again. None: the first one is an error.
+        on_failure: Called for each subject or scan, to test or to train on, that is missing or
+            cannot be read, and for each method that fails on a scan, even of a bug; everything
+            else goes on, and the same call tries these again. None: the first failure is raised.
 
     Raises:
         ConfigError: If `sim` is no simulation or was made for another protocol, has no subject in
@@ -119,13 +118,13 @@ def evaluate(
     require_unseen(methods, split)
     left_out = LeftOut(on_failure) if on_failure else None
 
-    cases = find_cases(sim, split=split, on_failure=left_out)
+    scans = find_simulated_scans(sim, split=split, on_failure=left_out)
     thickness_mm = thickness_of(sim)
-    asked = resolve(protocol, thickness_mm)
+    resolved = resolve(protocol, thickness_mm)
     record = sim / RECORD
     settings: dict[str, str | int] = {
         "simulation": sha256(record if record.is_file() else sim / "participants.tsv"),
-        "protocol": asked.name,
+        "protocol": resolved.name,
         "thickness_mm": f"{thickness_mm:g}",
         "split": split,
         "samples": samples,
@@ -133,7 +132,7 @@ def evaluate(
         "definitions_version": DEFINITIONS_VERSION,
     }
     store = Store(out, settings, overwrite=overwrite)
-    contenders = gather(
+    loaded = load_methods(
         methods,
         models,
         externals=externals,
@@ -146,79 +145,73 @@ def evaluate(
         on_failure=left_out,
     )
     work = Work(
-        read=partial(read_exam, protocol=asked, thickness_mm=thickness_mm),
-        contenders=tuple(contenders),
+        read=partial(read_test_case, protocol=resolved, thickness_mm=thickness_mm),
+        methods=tuple(loaded),
         store=store,
         samples=samples,
         seed=seed,
-        pictured=cases[0].name,
+        shown_scan=scans[0].name,
     )
-    return concluded(
-        work, cases, asked, settings, jobs=jobs, track=track, split=split, left_out=left_out
+    return score_and_summarise(
+        work, scans, resolved, jobs=jobs, track=track, split=split, left_out=left_out
     )
 
 
-def concluded(
-    work: Work[C],
-    cases: Sequence[C],
+def score_and_summarise(
+    work: Work[S],
+    scans: Sequence[S],
     protocol: Protocol,
-    settings: Mapping[str, str | int],
     *,
     jobs: int,
     track: Track,
     split: ScoredSplit,
     left_out: LeftOut | None,
 ) -> Summary:
-    """Scores the cases, writes the tables and returns the summary.
+    """Scores the scans, writes the tables and returns the summary.
 
     Raises:
         MriImputeError: As `score_all` does.
     """
-    scored = score_all(work, cases, jobs=jobs, track=track, on_failure=left_out)
-    rows, report = scored.rows, work.store.report
-    names = left_out.names if left_out else ()
-    fingerprints = _fingerprints(rows, work.contenders)
-    panels = _panels(work, rows, rows[0].scan)
-    found = summarise(rows, report=report, panels=panels, seed=work.seed)
+    scored = score_all(work, scans, jobs=jobs, track=track, on_failure=left_out)
+    results, report = scored.results, work.store.report
+    panels = _panels(work, results, results[0].scan)
+    summary = summarise(results, report=report, panels=panels, seed=work.seed)
+    compared = {result.method for result in results}
     failures = pairs(scored.failed)
+    names = dict.fromkeys(left_out.names if left_out else ())
     summary = dataclasses.replace(
-        found,
-        left_out=tuple(n for n in dict.fromkeys(names) if n not in failures),
+        summary,
+        left_out=tuple(name for name in names if name not in failures),
         failed=scored.failed,
         scans_tried=scored.scans,
         split=split,
-        settings=settings,
-        fingerprints=fingerprints,
+        settings=work.store.settings,
+        fingerprints={m.name: m.fingerprint for m in work.methods if m.name in compared},
         protocol=protocol,
-        worst=_panels(work, rows, _worst(found)),
+        worst=_panels(work, results, _worst_scan(summary)),
     )
     write_tables(summary)
     log.info("%s: metrics.csv, distance.csv, summary.json, index.html", report)
-    _say_limits(summary, work.samples)
+    _warn_of_limits(summary, work.samples)
     return summary
 
 
-def _fingerprints(rows: Sequence[Row], contenders: Sequence[Contender]) -> dict[str, str]:
-    scored = {row.method for row in rows}
-    return {c.name: c.fingerprint for c in contenders if c.name in scored}
+def _panels(work: Work[S], results: Sequence[Result], scan: str) -> dict[str, Panel]:
+    return {r.method: work.store.panel(scan, r.method) for r in results if r.scan == scan}
 
 
-def _panels(work: Work[C], rows: Sequence[Row], scan: str) -> dict[str, Panel]:
-    return {row.method: work.store.panel(scan, row.method) for row in rows if row.scan == scan}
-
-
-def _worst(summary: Summary) -> str:
+def _worst_scan(summary: Summary) -> str:
     """Returns the scan where the best method gains least; empty where nothing is compared."""
-    plain, other = (
-        {row.scan: row.psnr_db for row in summary.rows if row.method == method}
-        for method in (summary.best_interpolator, summary.best_other)
+    interpolated, best = (
+        {result.scan: result.psnr_db for result in summary.results if result.method == method}
+        for method in (summary.best_interpolator, summary.best_non_interpolator)
     )
-    if not plain or not other or len(plain) < 2:
+    if not interpolated or not best or len(interpolated) < 2:
         return ""
-    return min(plain, key=lambda scan: other[scan] - plain[scan])
+    return min(interpolated, key=lambda scan: best[scan] - interpolated[scan])
 
 
-def _say_limits(summary: Summary, samples: int) -> None:
+def _warn_of_limits(summary: Summary, samples: int) -> None:
     if summary.scans < summary.scans_tried:
         log.warning(
             "compared on %d of %d scans: those on which none of the methods compared failed",
@@ -230,7 +223,7 @@ def _say_limits(summary: Summary, samples: int) -> None:
             "%d subject%s: fewer than %d, so no ranking and no intervals",
             summary.subjects,
             "" if summary.subjects == 1 else "s",
-            FEWEST_SUBJECTS,
+            MIN_SUBJECTS,
         )
     if samples < COVERAGE_DRAWS:
         log.warning(

@@ -1,6 +1,6 @@
-"""One method on one scan: it is asked once, and its answer is scored in every way.
+"""One method on one test case: it imputes once, and its prediction is scored in every way.
 
-Draws are held together only while they are looked at: what is kept of them are a few numbers per
+Draws are held together only while they are scored: what is kept of them are a few numbers per
 voxel (`metrics.Ensemble`).
 
 Axes: n = voxels of the region, s = draws.
@@ -19,213 +19,220 @@ from mriimpute import metrics
 from mriimpute.errors import VolumeError
 from mriimpute.evaluate.bins import EDGE_STEPS, Bin, bins_of
 from mriimpute.evaluate.curves import Curves
-from mriimpute.evaluate.prediction import SHARES, Answer
-from mriimpute.evaluate.reference import Key, key_of, stripes_of
-from mriimpute.evaluate.regions import KINDS, Region, regional_means, score_regions
-from mriimpute.evaluate.result import Row
-from mriimpute.evaluate.structures import found
-from mriimpute.evaluate.test_case import Exam
+from mriimpute.evaluate.prediction import COVERAGE_LEVELS, Prediction
+from mriimpute.evaluate.reference_features import (
+    ReferenceFeatures,
+    reference_features,
+    stripes_of,
+    with_structure_scores,
+)
+from mriimpute.evaluate.regions import KINDS, Region, finite_mean, regional_means, score_regions
+from mriimpute.evaluate.result import Result
+from mriimpute.evaluate.test_case import TestCase
 from mriimpute.methods.base import Imputation, Imputer
 
-__all__ = ["examine"]
+__all__ = ["score_method"]
 
 Draws = Float32[np.ndarray, "s n"]
 
 
-def examine(
-    imputer: Imputer, exam: Exam, *, method: str, samples: int, seed: int
-) -> tuple[Row, Imputation]:
-    """Returns the scores of an imputer on one exam, and what it answered.
+def score_method(
+    imputer: Imputer, case: TestCase, *, method: str, samples: int, seed: int
+) -> tuple[Result, Imputation]:
+    """Returns the scores of an imputer on one test case, and its imputation.
 
     Args:
         imputer: It sees the sparse volume only.
-        exam: Question and answer.
+        case: The volume and its truth.
         method: The name in the tables.
         samples: Draws to score, at least two. One is held as a volume at a time.
-        seed: Of the run.
+        seed: Of the draws.
 
     Raises:
         VolumeError: If the imputer returns a value that is not finite.
     """
-    begun = time.perf_counter()
-    imputation = imputer.impute(exam.volume, seed=seed, case=exam.checksum)
-    seconds = time.perf_counter() - begun
+    start = time.perf_counter()
+    imputation = imputer.impute(case.volume, seed=seed, case=case.checksum)
+    seconds = time.perf_counter() - start
 
-    key = key_of(exam)
-    draws, of_draws = _drawn(imputation, exam, key, method, samples)
-    answer = _answer(imputation, exam, method, draws)
-    regions = _regions(exam, key, answer, draws)
-    bins = bins_of(exam, answer, key.edges)
-    curves = _curves(answer)
+    features = reference_features(case)
+    draws, draw_scores = _draws(imputation, case, features, method, samples)
+    prediction = _prediction(imputation, case, method, draws)
+    regions = _regions(case, features, prediction, draws)
+    bins = bins_of(case, prediction, features.edges)
+    curves = _curves(prediction)
 
-    row = Row(
-        subject=exam.case.subject,
-        scan=exam.case.name,
+    result = Result(
+        subject=case.source.subject,
+        scan=case.source.name,
         method=method,
         seconds=seconds,
         draws=0 if draws is None else samples,
-        voxels=len(answer.truth),
-        data_range=exam.data_range,
+        voxels=len(prediction.truth),
+        data_range=case.data_range,
         bins=bins,
         regions=regions,
         curves=curves if curves.ranks or curves.removed else None,
         trace=imputation.trace,
-        **of_draws._asdict(),
-        **_of_mean(answer, imputation, exam, key),
-        **_of_edges(bins),
-        **_of_uncertainty(answer, curves),
-        energy_percent=answer.percent(_energy(answer, exam, draws)),
-        elbo=_elbo(imputation, exam),
-        **_of_regions(regions, exam.data_range),
+        energy_percent=prediction.percent(_energy(prediction, case, draws)),
+        elbo=_elbo(imputation, case),
+        **draw_scores._asdict(),
+        **_mean_scores(prediction, imputation, case, features),
+        **_edge_scores(bins),
+        **_uncertainty_scores(prediction, curves),
+        **_region_scores(regions, case.data_range),
     )
-    return row, imputation
+    return result, imputation
 
 
-class _OfDraws(NamedTuple):
-    """What is known of draws only while they are volumes; NaN without draws."""
+class _DrawScores(NamedTuple):
+    """Scores of draws that take whole volumes; NaN without draws."""
 
     stripes_draw: float
     seconds_per_draw: float
 
 
-def _drawn(
-    imputation: Imputation, exam: Exam, key: Key, method: str, samples: int
-) -> tuple[Draws | None, _OfDraws]:
-    """Returns the draws in the region."""
+def _draws(
+    imputation: Imputation, case: TestCase, features: ReferenceFeatures, method: str, samples: int
+) -> tuple[Draws | None, _DrawScores]:
+    """Returns the voxels of the region in each draw, and the scores of whole draws."""
     if imputation.draw is None:
-        return None, _OfDraws(math.nan, math.nan)
+        return None, _DrawScores(math.nan, math.nan)
 
-    draws = np.empty((samples, int(exam.region.sum())), np.float32)
+    draws = np.empty((samples, int(case.region.sum())), np.float32)
     stripes, seconds = math.nan, 0.0
     for index in range(samples):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         draw = imputation.draw(index + 1)
-        seconds += time.perf_counter() - begun
-        draws[index] = draw[exam.region]
-        _require_finite(draws[index], method, exam)
+        seconds += time.perf_counter() - start
+        draws[index] = draw[case.region]
+        _require_finite(draws[index], method, case)
         if index == 0:
-            stripes = _alike(stripes_of(draw, exam), key.stripes)
-    return draws, _OfDraws(stripes, seconds / samples)
+            stripes = _relative(stripes_of(draw, case), features.stripes)
+    return draws, _DrawScores(stripes, seconds / samples)
 
 
-def _answer(imputation: Imputation, exam: Exam, method: str, draws: Draws | None) -> Answer:
-    truth, mean = exam.truth[exam.region], imputation.mean[exam.region]
-    std = None if imputation.std is None else imputation.std[exam.region]
-    _require_finite(mean, method, exam)
+def _prediction(
+    imputation: Imputation, case: TestCase, method: str, draws: Draws | None
+) -> Prediction:
+    truth, mean = case.truth[case.region], imputation.mean[case.region]
+    std = None if imputation.std is None else imputation.std[case.region]
+    _require_finite(mean, method, case)
     if std is not None:
-        _require_finite(std, method, exam)
-    ensemble = None if draws is None else metrics.ensemble_of(truth, draws, shares=SHARES)
-    return Answer(truth, mean, std, ensemble, exam.data_range)
+        _require_finite(std, method, case)
+    ensemble = None if draws is None else metrics.ensemble_of(truth, draws, levels=COVERAGE_LEVELS)
+    return Prediction(truth, mean, std, ensemble, case.data_range)
 
 
-def _of_mean(answer: Answer, imputation: Imputation, exam: Exam, key: Key) -> dict[str, float]:
-    truth, mean = answer.truth, answer.mean
-    tissues = metrics.score_tissues(truth, mean, key.thresholds)
-    rmse = answer.percent(metrics.rmse(truth, mean))
+def _mean_scores(
+    prediction: Prediction, imputation: Imputation, case: TestCase, features: ReferenceFeatures
+) -> dict[str, float]:
+    truth, mean = prediction.truth, prediction.mean
+    tissues = metrics.score_tissues(truth, mean, features.thresholds)
+    rmse = prediction.percent(metrics.rmse(truth, mean))
     return {
-        "psnr_db": answer.psnr(),
+        "psnr_db": prediction.psnr(),
         "ssim": metrics.ssim(
-            exam.truth, imputation.mean, region=exam.region, data_range=exam.data_range
+            case.truth, imputation.mean, region=case.region, data_range=case.data_range
         ),
         "mse": (rmse / 100) ** 2,
         "nrmse": metrics.nrmse(truth, mean),
-        "mae_percent": answer.mae_percent(),
+        "mae_percent": prediction.mae_percent(),
         "rmse_percent": rmse,
-        "hfen": metrics.hfen(exam.truth, imputation.mean, region=exam.region),
+        "hfen": metrics.hfen(case.truth, imputation.mean, region=case.region),
         "gradient_psnr_db": metrics.gradient_psnr(
-            exam.truth, imputation.mean, region=exam.region, data_range=exam.data_range
+            case.truth, imputation.mean, region=case.region, data_range=case.data_range
         ),
-        "stripes": _alike(stripes_of(imputation.mean, exam), key.stripes),
+        "stripes": _relative(stripes_of(imputation.mean, case), features.stripes),
         "tissue_dice": tissues.dice,
         "tissue_volume_error_percent": tissues.volume_error_percent,
     }
 
 
-def _of_edges(bins: Sequence[Bin]) -> dict[str, float]:
-    found = {b.steps: b.psnr_db for b in bins if b.kind == "edge"}
-    return {f"psnr_{name}_db": found.get(steps, math.nan) for name, steps in EDGE_STEPS.items()}
+def _edge_scores(bins: Sequence[Bin]) -> dict[str, float]:
+    psnr_db = {b.steps: b.psnr_db for b in bins if b.kind == "edge"}
+    return {f"psnr_{name}_db": psnr_db.get(steps, math.nan) for name, steps in EDGE_STEPS.items()}
 
 
-def _of_uncertainty(answer: Answer, curves: Curves) -> dict[str, float]:
+def _uncertainty_scores(prediction: Prediction, curves: Curves) -> dict[str, float]:
     scores: dict[str, Callable[[], float]] = {
-        "crps_percent": answer.crps_percent,
-        "nll_std": answer.nll_std,
-        "nll_draws": answer.nll_draws,
-        "spread_skill": answer.spread_skill,
-        "draw_gap_db": answer.draw_gap_db,
+        "crps_percent": prediction.crps_percent,
+        "nll_std": prediction.nll_std,
+        "nll_draws": prediction.nll_draws,
+        "spread_skill": prediction.spread_skill,
+        "draw_gap_db": prediction.draw_gap_db,
     }
-    levels = {round(100 * share): share for share in SHARES}
+    percents = {round(100 * level): level for level in COVERAGE_LEVELS}
     return (
         {name: score() for name, score in scores.items()}
-        | {f"coverage{level}": answer.coverage(share) for level, share in levels.items()}
-        | {f"coverage{level}_std": answer.coverage_std(share) for level, share in levels.items()}
+        | {f"coverage{n}": prediction.coverage(level) for n, level in percents.items()}
+        | {f"coverage{n}_std": prediction.coverage_std(level) for n, level in percents.items()}
         | {"rank_distance": curves.rank_distance(), "ause": curves.ause()}
     )
 
 
-def _energy(answer: Answer, exam: Exam, draws: Draws | None) -> float:
+def _energy(prediction: Prediction, case: TestCase, draws: Draws | None) -> float:
     """Returns the energy score of the draws, or of the mean as the only one without draws."""
-    said = answer.mean[None] if draws is None else draws
-    return metrics.energy_score(answer.truth, said, region=exam.region)
+    images = prediction.mean[None] if draws is None else draws
+    return metrics.energy_score(prediction.truth, images, region=case.region)
 
 
-def _elbo(imputation: Imputation, exam: Exam) -> float:
-    """Returns the bound, in nats per voxel and per percent of the data range."""
+def _elbo(imputation: Imputation, case: TestCase) -> float:
+    """Returns the lower bound of the log density, in nats per voxel, per percent of the range."""
     if imputation.log_density is None:
         return math.nan
-    return imputation.log_density(exam.truth, exam.region) + math.log(exam.data_range / 100)
+    return imputation.log_density(case.truth, case.region) + math.log(case.data_range / 100)
 
 
-def _curves(answer: Answer) -> Curves:
-    sorted_out = answer.sparsification()
-    ensemble = answer.ensemble
+def _curves(prediction: Prediction) -> Curves:
+    sparsification = prediction.sparsification()
+    ensemble = prediction.ensemble
     return Curves(
-        ranks=() if ensemble is None else tuple(metrics.rank_shares(ensemble).tolist()),
+        ranks=() if ensemble is None else tuple(metrics.rank_histogram(ensemble).tolist()),
         **{}
-        if sorted_out is None
-        else {name: tuple(curve.tolist()) for name, curve in sorted_out._asdict().items()},
+        if sparsification is None
+        else {name: tuple(curve.tolist()) for name, curve in sparsification._asdict().items()},
     )
 
 
-def _regions(exam: Exam, key: Key, answer: Answer, draws: Draws | None) -> tuple[Region, ...]:
-    carried = exam.carried_labels()
-    if exam.labels is None or carried is None or key.structures is None:
+def _regions(
+    case: TestCase, features: ReferenceFeatures, prediction: Prediction, draws: Draws | None
+) -> tuple[Region, ...]:
+    carried = case.carried_labels()
+    if case.labels is None or carried is None or features.structures is None:
         return ()
-    labels = {"region": exam.labels[exam.region], "carried": carried}
+    labels = {"region": case.labels[case.region], "carried": carried}
     regions = [
         region
         for kind in KINDS
-        for region in regional_means(kind, labels[kind], answer.truth, answer.mean, draws)
+        for region in regional_means(kind, labels[kind], prediction.truth, prediction.mean, draws)
     ]
-    return found(key.structures, answer.mean, regions)
+    return with_structure_scores(features.structures, prediction.mean, regions)
 
 
-def _of_regions(regions: Sequence[Region], data_range: float) -> dict[str, float]:
+def _region_scores(regions: Sequence[Region], data_range: float) -> dict[str, float]:
     kinds = {kind: [region for region in regions if region.kind == kind] for kind in KINDS}
-    own = kinds["region"]
+    structures = kinds["region"]
     return {
         f"{kind}_{name}": value
         for kind in KINDS
         for name, value in dataclasses.asdict(score_regions(kinds[kind], data_range)).items()
     } | {
-        "structure_dice": _mean([region.dice for region in own]),
-        "structure_volume_error_percent": _mean([abs(r.volume_error_percent) for r in own]),
+        "structure_dice": finite_mean([region.dice for region in structures]),
+        "structure_volume_error_percent": finite_mean(
+            [abs(r.volume_error_percent) for r in structures]
+        ),
     }
 
 
-def _alike(detail: float, of_truth: float) -> float:
-    """Returns a ratio of details over that of the truth: 1 for the truth itself."""
-    return detail / of_truth if of_truth else math.nan
+def _relative(stripes: float, stripes_of_truth: float) -> float:
+    """Returns the stripes of an image over those of the truth; NaN where that has no detail."""
+    return stripes / stripes_of_truth if stripes_of_truth else math.nan
 
 
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.mean(known)) if known else math.nan
-
-
-def _require_finite(values: Float32[np.ndarray, "*n"], method: str, exam: Exam) -> None:
+def _require_finite(values: Float32[np.ndarray, "*n"], method: str, case: TestCase) -> None:
     if not np.isfinite(values).all():
         raise VolumeError(
-            f"{method} gives values that are not finite for {exam.case.scan}",
-            hint="this is a fault of the method: leave it out with --methods, and report it",
+            f"{method} gives values that are not finite for {case.source.path}",
+            hint="this is a bug of the method: leave it out of --methods, and report it",
         )

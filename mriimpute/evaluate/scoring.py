@@ -1,6 +1,6 @@
-"""Scoring scans by methods: side by side in processes, each finished row kept at once.
+"""Scoring scans by methods: side by side in processes, each finished result kept at once.
 
-The rows are the same for any number of processes and after any number of stops, but for the
+The results are the same for any number of processes and after any number of stops, but for the
 seconds in them.
 """
 
@@ -16,16 +16,16 @@ from multiprocessing.synchronize import Event
 from typing import Generic, TypeVar
 
 from mriimpute.errors import ConfigError, MriImputeError, ResourceError
-from mriimpute.evaluate.failures import Scored, as_told, comparable, pair
-from mriimpute.evaluate.hidden import Finer
+from mriimpute.evaluate.failures import Scored, as_mriimpute_error, comparable, pair
+from mriimpute.evaluate.hidden import TargetGridImputer
 from mriimpute.evaluate.inpainting import inpainting_scores
-from mriimpute.evaluate.methods import Contender
-from mriimpute.evaluate.panels import DRAWS, Panel, cut
+from mriimpute.evaluate.methods import Method
+from mriimpute.evaluate.panels import SHOWN_DRAWS, Panel, cut
 from mriimpute.evaluate.protocol import INPAINT
-from mriimpute.evaluate.result import Row
-from mriimpute.evaluate.scores import examine
+from mriimpute.evaluate.result import Result
+from mriimpute.evaluate.scores import score_method
 from mriimpute.evaluate.store import Store
-from mriimpute.evaluate.test_case import Exam, SparseCase
+from mriimpute.evaluate.test_case import SparseScan, TestCase
 from mriimpute.evaluate.test_set import OnFailure
 from mriimpute.memory import keep_freed_memory
 from mriimpute.methods.base import Imputer
@@ -36,48 +36,48 @@ __all__ = ["Work", "score_all"]
 
 log = logging.getLogger(__name__)
 
-C = TypeVar("C", bound=SparseCase)
+S = TypeVar("S", bound=SparseScan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Work(Generic[C]):
+class Work(Generic[S]):
     """What is done with each scan; travels to other processes.
 
     Attributes:
-        read: Opens a case.
-        contenders: Who answers.
-        store: Where rows are kept.
-        samples: Draws to score.
-        seed: Of the run.
-        pictured: Name of the scan whose draws the figures show.
+        read: Makes the test case of a scan.
+        methods: What imputes each scan.
+        store: Where results are kept.
+        samples: Draws to score, at least 2.
+        seed: Of the draws.
+        shown_scan: Name of the scan whose draws the figures show.
     """
 
-    read: Callable[[C], Exam]
-    contenders: tuple[Contender, ...]
+    read: Callable[[S], TestCase]
+    methods: tuple[Method, ...]
     store: Store
     samples: int
     seed: int
-    pictured: str
+    shown_scan: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Outcome:
-    """A row, or why there is none; without a method the scan itself cannot be read."""
+    """A result, or why there is none; without a method the scan itself cannot be read."""
 
     scan: str
     method: str
-    row: Row | None = None
+    result: Result | None = None
     error: MriImputeError | None = None
 
     @property
     def name(self) -> str:
-        """What is left out where there is no row."""
+        """What is left out where there is no result."""
         return pair(self.method, self.scan) if self.method else self.scan
 
 
 def score_all(
-    work: Work[C],
-    cases: Sequence[C],
+    work: Work[S],
+    scans: Sequence[S],
     *,
     jobs: int,
     track: Track,
@@ -86,66 +86,68 @@ def score_all(
     """Returns what is compared, and what failed; whatever fails, everything else goes on.
 
     Args:
-        work: What to do.
-        cases: The scans.
+        work: What to do with each scan.
+        scans: What to score.
         jobs: Processes that work side by side.
         track: Shows progress.
-        on_failure: Told of each scan that cannot be read, and of each method that fails on a
-            scan; None: the first one is an error.
+        on_failure: Called for each scan that cannot be read, and for each method that fails on a
+            scan; None: the first failure is raised.
 
     Raises:
         ConfigError: If several processes would share one GPU.
-        MriImputeError: What a scan or a method fails of, if `on_failure` is None or there is one
-            scan, which cannot be read.
-        OutputError: If a row was made by a method of that name with other weights.
+        MriImputeError: The first failure, if `on_failure` is None, or if the only scan cannot be
+            read.
+        OutputError: If a result was made by a method of that name with other weights.
         ResourceError: If memory ran out.
         VolumeError: If nothing could be scored.
     """
-    busy = {c.imputer.device for c in work.contenders} - {"cpu"}
+    busy = {m.imputer.device for m in work.methods} - {"cpu"}
     if jobs > 1 and busy:
         raise ConfigError(
             f"{jobs} processes would share {busy.pop()}", hint="leave --jobs out with a GPU"
         )
-    rows: dict[tuple[str, str], Row] = {}
+    results: dict[tuple[str, str], Result] = {}
     missing: dict[tuple[str, str], MriImputeError] = {}
-    total = len(cases) * len(work.contenders)
-    for outcome in track(_outcomes(work, cases, jobs), total=total, label="scoring"):
+    total = len(scans) * len(work.methods)
+    for outcome in track(_outcomes(work, scans, jobs), total=total, label="scoring"):
         key = outcome.scan, outcome.method
-        if outcome.row is not None:
-            rows[key] = outcome.row
+        if outcome.result is not None:
+            results[key] = outcome.result
         elif outcome.error is not None and key not in missing:
             # The error of a lone scan says more than that none is left.
-            if on_failure is None or (len(cases) == 1 and not outcome.method):
+            if on_failure is None or (len(scans) == 1 and not outcome.method):
                 raise outcome.error
             on_failure(outcome.name, outcome.error)
             missing[key] = outcome.error
-    scans = [case.name for case in cases]
-    methods = [contender.name for contender in work.contenders]
-    failed = {m: tuple(scan for scan in scans if (scan, m) in missing) for m in methods}
+    names = [scan.name for scan in scans]
+    methods = [method.name for method in work.methods]
+    failed = {m: tuple(name for name in names if (name, m) in missing) for m in methods}
     return Scored(
-        rows=comparable(rows, scans, methods),
-        scans=sum((scan, "") not in missing for scan in scans),
+        results=comparable(results, names, methods),
+        scans=sum((name, "") not in missing for name in names),
         failed={method: on for method, on in failed.items() if on},
     )
 
 
-def _outcomes(work: Work[C], cases: Sequence[C], jobs: int) -> Iterator[_Outcome]:
-    """Yields one outcome per case and contender, in any order."""
+def _outcomes(work: Work[S], scans: Sequence[S], jobs: int) -> Iterator[_Outcome]:
+    """Yields one outcome per scan and method, in any order."""
     todo = []
-    for case in cases:
-        kept = [work.store.row(case.name, contender) for contender in work.contenders]
-        yield from (_Outcome(row.scan, row.method, row) for row in kept if row is not None)
+    for scan in scans:
+        kept = [work.store.result(scan.name, method) for method in work.methods]
+        yield from (
+            _Outcome(result.scan, result.method, result) for result in kept if result is not None
+        )
         if None in kept:
-            todo.append(case)
+            todo.append(scan)
     if jobs == 1 or len(todo) < 2:
-        for case in todo:
-            yield from _scored(work, case)
+        for scan in todo:
+            yield from _scored(work, scan)
         return
 
     yield from _side_by_side(work, todo, min(jobs, len(todo)))
 
 
-def _side_by_side(work: Work[C], cases: Sequence[C], workers: int) -> Iterator[_Outcome]:
+def _side_by_side(work: Work[S], scans: Sequence[S], workers: int) -> Iterator[_Outcome]:
     # Spawned, not forked: the threads of a parent that has loaded torch do not survive a fork.
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
@@ -156,7 +158,7 @@ def _side_by_side(work: Work[C], cases: Sequence[C], workers: int) -> Iterator[_
             workers, mp_context=context, initializer=_begin, initargs=(stop,)
         ) as pool,
     ):
-        futures = [pool.submit(_scored_here, work, case) for case in cases]
+        futures = [pool.submit(_scored_here, work, scan) for scan in scans]
         try:
             for future in as_completed(futures):
                 yield from future.result()
@@ -170,47 +172,48 @@ def _side_by_side(work: Work[C], cases: Sequence[C], workers: int) -> Iterator[_
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _scored(work: Work[C], case: C) -> Iterator[_Outcome]:
-    """Yields the outcomes of contenders whose row is missing."""
-    missing = [c for c in work.contenders if work.store.row(case.name, c) is None]
+def _scored(work: Work[S], scan: S) -> Iterator[_Outcome]:
+    """Yields the outcomes of methods whose result is missing."""
+    missing = [m for m in work.methods if work.store.result(scan.name, m) is None]
     try:
-        exam = work.read(case)
+        case = work.read(scan)
     except Exception as error:  # whatever is wrong with one scan, the others are scored
-        unreadable = _Outcome(case.name, "", error=as_told(error, case.name))
+        unreadable = _Outcome(scan.name, "", error=as_mriimpute_error(error, scan.name))
         yield from itertools.repeat(unreadable, len(missing))
         return
 
-    for contender in missing:
+    for method in missing:
         try:
-            row, panel = _examined(work, exam, contender)
+            result, panel = _examined(work, case, method)
         except Exception as error:  # nor does a method that fails on it stop any other
-            told = as_told(error, pair(contender.name, case.name))
-            yield _Outcome(case.name, contender.name, error=told)
+            failure = as_mriimpute_error(error, pair(method.name, scan.name))
+            yield _Outcome(scan.name, method.name, error=failure)
         else:
-            work.store.keep(row, contender, panel)
-            yield _Outcome(case.name, contender.name, row)
+            work.store.save(result, method, panel)
+            yield _Outcome(scan.name, method.name, result)
 
 
-def _examined(work: Work[C], exam: Exam, contender: Contender) -> tuple[Row, Panel]:
-    """Returns row and panel; the imputation is gone before the next method begins."""
-    row, imputation = examine(
-        _asked(contender.imputer, exam),
-        exam,
-        method=contender.name,
+def _examined(work: Work[S], case: TestCase, method: Method) -> tuple[Result, Panel]:
+    """Returns result and panel; the imputation is gone before the next method begins."""
+    result, imputation = score_method(
+        _on_target_grid(method.imputer, case),
+        case,
+        method=method.name,
         samples=work.samples,
         seed=work.seed,
     )
-    if exam.protocol.name == INPAINT.name:
-        scores = inpainting_scores(exam.truth, imputation.mean, exam.region)
-        row = dataclasses.replace(row, **dataclasses.asdict(scores))
-    shown = DRAWS if exam.case.name == work.pictured else 0
-    return row, cut(exam, imputation, draws=shown)
+    if case.protocol.name == INPAINT.name:
+        scores = inpainting_scores(case.truth, imputation.mean, case.region)
+        result = dataclasses.replace(result, **dataclasses.asdict(scores))
+    draws = SHOWN_DRAWS if case.source.name == work.shown_scan else 0
+    return result, cut(case, imputation, draws=draws)
 
 
-def _asked(imputer: Imputer, exam: Exam) -> Imputer:
-    if exam.finer == 1 or exam.stack is None:
+def _on_target_grid(imputer: Imputer, case: TestCase) -> Imputer:
+    """Returns the imputer, made to fill the target grid of the case."""
+    if case.refinement == 1 or case.stack is None:
         return imputer
-    return Finer(imputer, exam.stack.axis, exam.finer)
+    return TargetGridImputer(imputer, case.stack.axis, case.refinement)
 
 
 _STOP: Event | None = None  # an event reaches a worker only while it is started
@@ -223,10 +226,10 @@ def _begin(stop: Event) -> None:
     begin_worker()
 
 
-def _scored_here(work: Work[C], case: C) -> list[_Outcome]:
-    """Returns the outcomes of a case: what a worker does. A stop ends it between two methods."""
+def _scored_here(work: Work[S], scan: S) -> list[_Outcome]:
+    """Returns the outcomes of a scan: what a worker does. A stop ends it between two methods."""
     outcomes = []
-    for outcome in _scored(work, case):
+    for outcome in _scored(work, scan):
         outcomes.append(outcome)
         if _STOP is not None and _STOP.is_set():
             break

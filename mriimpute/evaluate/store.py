@@ -1,7 +1,7 @@
-"""What an evaluation has finished, kept so that the same command goes on where it stopped.
+"""Finished results, kept so that the same command goes on where it stopped.
 
-REPORT/settings.json              what every row depends on
-REPORT/rows/SCAN_METHOD.json      one finished row
+REPORT/settings.json              what every result depends on
+REPORT/rows/SCAN_METHOD.json      one finished result
 REPORT/panels/SCAN_METHOD.npz     planes of that scan, for figures
 """
 
@@ -14,30 +14,31 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 from mriimpute.errors import OutputError
-from mriimpute.evaluate.methods import Contender
+from mriimpute.evaluate.methods import Method
 from mriimpute.evaluate.panels import Panel, read_panel, write_panel
-from mriimpute.evaluate.result import Row, row_of
+from mriimpute.evaluate.result import Result, result_from_json
 from mriimpute.files import atomic, read_json, refuse_existing, write_json
 
 __all__ = ["Store"]
 
 
 class Store:
-    """The rows and panels of one report folder.
+    """The results and panels of one report folder.
 
     Args:
         report: The folder.
-        settings: What every row depends on: plain values.
-        overwrite: Forget what the folder holds.
+        settings: What every result depends on.
+        overwrite: Remove the results that the folder holds.
 
     Raises:
-        OutputError: If the folder holds something else, or rows made with other settings.
+        OutputError: If the folder holds something else, or results made with other settings.
     """
 
     def __init__(
         self, report: Path, settings: Mapping[str, str | int], *, overwrite: bool
     ) -> None:
         self.report = report
+        self.settings = settings
         record = report / "settings.json"
         if overwrite:
             for folder in ("rows", "panels"):
@@ -49,43 +50,43 @@ class Store:
             refuse_existing(report, overwrite=False)
         write_json(record, settings)
 
-    def row(self, scan: str, contender: Contender) -> Row | None:
-        """Returns the finished row of a contender on a scan, or None.
+    def result(self, scan: str, method: Method) -> Result | None:
+        """Returns the finished result of a method on a scan, or None.
 
         Raises:
-            OutputError: If the row is damaged, or was made by a method of that name with other
+            OutputError: If the result is damaged, or was made by a method of that name with other
                 weights.
         """
-        path = self._row_path(scan, contender.name)
+        path = self._result_path(scan, method.name)
         if not path.is_file():
             return None
         stored = read_json(path)
         try:
-            made_by, row = stored["fingerprint"], row_of(stored["row"])
+            made_by, result = stored["fingerprint"], result_from_json(stored["row"])
         except (KeyError, TypeError) as error:  # what another version wrote
             raise OutputError(
-                f"{path} is no row of this version",
+                f"{path} is no result of this version",
                 hint="pass --overwrite to score all methods again, or another folder with -o",
             ) from error
-        if made_by != contender.fingerprint:
+        if made_by != method.fingerprint:
             raise OutputError(
-                f"{path} was made by another {contender.name}: its weights differ",
+                f"{path} was made by another {method.name}: its weights differ",
                 hint="pass --overwrite to score all methods again, or another folder with -o",
             )
-        return row
+        return result
 
-    def keep(self, row: Row, contender: Contender, panel: Panel) -> None:
-        """Writes a finished row; its panel before it."""
-        write_panel(self._panel_path(row.scan, contender.name), panel)
+    def save(self, result: Result, method: Method, panel: Panel) -> None:
+        """Writes a finished result; its panel before it."""
+        write_panel(self._panel_path(result.scan, method.name), panel)
         # Not write_json: a score may be infinite or NaN, and must come back as it was.
         text = json.dumps(
-            {"fingerprint": contender.fingerprint, "row": dataclasses.asdict(row)}, indent=1
+            {"fingerprint": method.fingerprint, "row": dataclasses.asdict(result)}, indent=1
         )
-        with atomic(self._row_path(row.scan, contender.name)) as temporary:
+        with atomic(self._result_path(result.scan, method.name)) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
 
     def panel(self, scan: str, method: str) -> Panel:
-        """Returns the panel of a finished row.
+        """Returns the panel of a finished result.
 
         Raises:
             OutputError: If it is missing or damaged.
@@ -98,7 +99,7 @@ class Store:
                 f"{path} is missing or damaged", hint="pass --overwrite to score everything again"
             ) from error
 
-    def _row_path(self, scan: str, method: str) -> Path:
+    def _result_path(self, scan: str, method: str) -> Path:
         return self.report / "rows" / f"{scan}_{_safe(method)}.json"
 
     def _panel_path(self, scan: str, method: str) -> Path:

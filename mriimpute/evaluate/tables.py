@@ -17,7 +17,7 @@ from typing import Any
 from mriimpute.evaluate.columns import FILES, KEYS, METRICS
 from mriimpute.evaluate.definitions import meanings
 from mriimpute.evaluate.regions import KINDS
-from mriimpute.evaluate.summary import Standing, Summary
+from mriimpute.evaluate.summary import MethodSummary, Summary
 from mriimpute.files import write_json, write_tsv
 from mriimpute.metrics.statistics import Comparison, Estimate
 from mriimpute.provenance import versions
@@ -30,7 +30,7 @@ Entry = Mapping[str, Any]
 
 def write_tables(summary: Summary) -> None:
     """Writes the tables into the report folder."""
-    rows = [dataclasses.asdict(row) for row in summary.rows]
+    rows = [dataclasses.asdict(row) for row in summary.results]
     entries = {
         "metrics.csv": rows,
         "distance.csv": [_keys(row) | entry for row in rows for entry in row["bins"]],
@@ -60,9 +60,8 @@ def _summary(summary: Summary) -> dict[str, Any]:
         "best_interpolator": summary.best_interpolator or None,
         "references": dict(summary.references),
         "methods": {
-            standing.method: {"fingerprint": summary.fingerprints[standing.method]}
-            | _method(standing)
-            for standing in summary.standings
+            scored.method: {"fingerprint": summary.fingerprints[scored.method]} | _method(scored)
+            for scored in summary.methods
         },
         "protocol": dataclasses.asdict(summary.protocol),
         "definitions": meanings(summary.protocol),
@@ -71,20 +70,20 @@ def _summary(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _method(standing: Standing) -> dict[str, Any]:
+def _method(scored: MethodSummary) -> dict[str, Any]:
     return {
-        "gain_db": _interval(standing.gain_db),
-        "crps_ratio": _interval(standing.crps_ratio),
-        **{metric: _interval(standing.scores[metric]) for metric in METRICS},
-        "distance": {str(steps): _intervals(of) for steps, of in standing.distances.items()},
-        "edges": {name: _intervals(of) for name, of in standing.edges.items()},
-        "against": {role: _comparison(of) for role, of in standing.against.items()},
-        "curves": None if standing.curves is None else dataclasses.asdict(standing.curves),
-        "labels": {kind: _labels(standing, kind) for kind in KINDS},
+        "gain_db": _interval(scored.gain_db),
+        "crps_ratio": _interval(scored.crps_ratio),
+        **{metric: _interval(scored.scores[metric]) for metric in METRICS},
+        "distance": {str(steps): _intervals(of) for steps, of in scored.distances.items()},
+        "edges": {name: _intervals(of) for name, of in scored.edges.items()},
+        "against": {role: _comparison(of) for role, of in scored.comparisons.items()},
+        "curves": None if scored.curves is None else dataclasses.asdict(scored.curves),
+        "labels": {kind: _labels(scored, kind) for kind in KINDS},
     }
 
 
-def _labels(standing: Standing, kind: str) -> dict[str, Any]:
+def _labels(scored: MethodSummary, kind: str) -> dict[str, Any]:
     return {
         str(entry.label): {
             "scans": entry.scans,
@@ -92,7 +91,7 @@ def _labels(standing: Standing, kind: str) -> dict[str, Any]:
             "volume_error_percent": entry.volume_error_percent,
         }
         | dataclasses.asdict(entry.scores)
-        for entry in standing.labels
+        for entry in scored.labels
         if entry.kind == kind
     }
 
@@ -106,11 +105,11 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 
 
 def _comparisons(summary: Summary) -> Iterator[Entry]:
-    for standing in summary.standings:
-        for role, comparison in standing.against.items():
+    for scored in summary.methods:
+        for role, comparison in scored.comparisons.items():
             mean, median = comparison.mean, comparison.median
             yield dataclasses.asdict(comparison) | {
-                "method": standing.method,
+                "method": scored.method,
                 "role": role,
                 "mean_db": mean.mean,
                 "mean_low": mean.low,

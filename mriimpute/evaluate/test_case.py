@@ -1,4 +1,4 @@
-"""A question to a method and its answer.
+"""A test case: what a method is given, and the truth that its prediction is compared with.
 
 Axes: i, j, k = voxel indices, n = voxels of the region.
 """
@@ -14,45 +14,46 @@ from mriimpute.evaluate.protocol import PAPER, Protocol
 from mriimpute.geometry import Stack
 from mriimpute.volume import Volume
 
-__all__ = ["DATA_RANGE_PERCENTILE", "Exam", "SparseCase"]
+__all__ = ["DATA_RANGE_PERCENTILE", "SparseScan", "TestCase"]
 
-DATA_RANGE_PERCENTILE = 99.5
+DATA_RANGE_PERCENTILE = 99.5  # of the truth in the brain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SparseCase:
+class SparseScan:
     """One sparse scan.
 
     Attributes:
-        subject: Its label, `sub-01`.
+        subject: BIDS label, `sub-01`.
         name: The scan's file name without ending; names it in results.
-        scan: The sparse scan.
+        path: The sparse scan.
     """
 
     subject: str
     name: str
-    scan: Path
+    path: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Exam:
-    """A question and its answer, on one grid that runs from the first to the last slice.
+class TestCase:
+    """A sparse volume and its truth, on one grid that runs from the first to the last slice.
 
     Attributes:
-        case: Where it comes from.
-        checksum: Of the sparse scan; names it in random streams, as in `mriimpute impute`.
-        volume: The question: all that an imputer is given.
+        source: The scan that it is made of.
+        checksum: Of the sparse scan; its name in random streams, as in `mriimpute impute`.
+        volume: All that an imputer is given.
         stack: Where its slices lie, or None for another pattern of missing voxels.
-        truth: The answer, on the grid of `volume`.
+        truth: On the grid of `volume`.
         brain: Inside of the brain, or of the head where the protocol knows no brain.
-        region: What counts: missing voxels of the brain, between the first and the last slice.
+        region: What is scored: missing voxels of the brain, between the first and the last slice.
         data_range: Intensity that counts as the whole range, as the protocol defines it.
-        protocol: What is asked.
-        finer: Voxels, along the slice axis, that methods fill for each one of the grid.
+        protocol: What counts, and how it is scored.
+        refinement: Voxels of the target grid, which methods fill, for each one of this grid, along
+            the slice axis; 1: methods fill this grid.
         labels: Which structure each voxel belongs to, zero: none; None without a label map.
     """
 
-    case: SparseCase
+    source: SparseScan
     checksum: str
     volume: Volume
     stack: Stack | None
@@ -60,8 +61,10 @@ class Exam:
     brain: Bool[np.ndarray, "i j k"]
     region: Bool[np.ndarray, "i j k"]
     data_range: float
+    __test__ = False  # pytest collects classes of such a name
+
     protocol: Protocol = PAPER
-    finer: int = 1
+    refinement: int = 1
     labels: Int[np.ndarray, "i j k"] | None = None
 
     def distances(self) -> Int[np.ndarray, " n"]:
@@ -70,8 +73,8 @@ class Exam:
         Off a stack this is the Euclidean distance, rounded.
         """
         if self.stack is None:
-            far = ndimage.distance_transform_edt(~self.volume.observed)
-            return np.rint(far[self.region]).astype(np.int64)
+            distances = ndimage.distance_transform_edt(~self.volume.observed)
+            return np.rint(distances[self.region]).astype(np.int64)
 
         before, after = self._neighbours(self.stack)
         return np.minimum(before, after)
@@ -79,7 +82,7 @@ class Exam:
     def offsets(self) -> Int[np.ndarray, " n"] | None:
         """Returns the voxels from the slice before to each voxel of the region; None off a stack.
 
-        A method that treats the two ends of a gap differently shows here.
+        Scores by offset show a method that treats the two ends of a gap differently.
         """
         return None if self.stack is None else self._neighbours(self.stack)[0]
 
@@ -97,12 +100,12 @@ class Exam:
             )
             return self.labels[tuple(nearest)][self.region]
 
-        places = list(np.nonzero(self.region))
+        indices = list(np.nonzero(self.region))
         before, after = self._neighbours(self.stack)
-        places[self.stack.axis] = places[self.stack.axis] + np.where(
+        indices[self.stack.axis] = indices[self.stack.axis] + np.where(
             before <= after, -before, after
         )
-        return self.labels[tuple(places)]
+        return self.labels[tuple(indices)]
 
     def _neighbours(self, stack: Stack) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
         positions = np.array(stack.positions)

@@ -3,7 +3,7 @@
 REPORT/slices    every second acquired slice hidden: a complete report
 REPORT/lines     lines hidden inside acquired slices, along either axis: another one
 
-Neither is the real question; `Protocol.bias` says how each differs from it.
+Neither is the real gap; `Protocol.bias` says how each differs from it.
 """
 
 import dataclasses
@@ -15,17 +15,17 @@ from typing import get_args
 from mriimpute.checkpoint import load
 from mriimpute.cohort.split import Split, sparse_scans, subjects_of
 from mriimpute.errors import ConfigError, VolumeError
-from mriimpute.evaluate.hidden import Hidden, HiddenCase, read_hidden
+from mriimpute.evaluate.hidden import Hidden, HiddenScan, read_hidden
 from mriimpute.evaluate.methods import (
     DEFAULT_METHODS,
-    Contender,
-    gather,
+    Method,
+    load_methods,
     require_known,
     require_unseen,
     to_fit,
 )
-from mriimpute.evaluate.protocol import LINES, SLICES
-from mriimpute.evaluate.run import DEFINITIONS_VERSION, LeftOut, concluded
+from mriimpute.evaluate.protocol import LINES, SLICES, Protocol
+from mriimpute.evaluate.run import DEFINITIONS_VERSION, LeftOut, score_and_summarise
 from mriimpute.evaluate.scoring import Work
 from mriimpute.evaluate.store import Store
 from mriimpute.evaluate.summary import Summary
@@ -39,6 +39,8 @@ from mriimpute.progress import Track, silent
 from mriimpute.train.run import fingerprint
 
 __all__ = ["SEEN", "without_truth"]
+
+PROTOCOLS = (SLICES, LINES)
 
 SEEN = "@seen"
 """Ends the names of methods that were fitted on the very scans that are scored."""
@@ -68,7 +70,7 @@ def without_truth(
 
     Args:
         sources: Files, folders, BIDS trees; of a simulation, its cohort.
-        out: Gets a report for each of the two questions.
+        out: Gets a report for each of the two protocols.
         methods: Names; those that need fitting are fitted on the scans' own cohort.
         models: Run folders or checkpoints.
         externals: Other programs.
@@ -80,8 +82,8 @@ def without_truth(
         jobs: Processes that score scans side by side; changes no score.
         track: Shows progress.
         overwrite: Do everything again.
-        on_failure: Told of each scan that cannot be scored, and of each method that fails on a
-            scan; they are left out. None: the first one is an error.
+        on_failure: Called for each scan that cannot be scored, and for each method that fails on
+            a scan; they are left out. None: the first failure is raised.
 
     Returns:
         The summaries, by name of the protocol: "slices" and "lines".
@@ -102,23 +104,24 @@ def without_truth(
     for folder in folders:
         refuse_inside(out, folder)
     split = _split(folders, split)
-    scans = [scan for folder in folders for scan in _scans(folder, split)]
-    if not scans:
+    paths = [path for folder in folders for path in _scans(folder, split)]
+    if not paths:
         raise VolumeError(
             f"no scan of {', '.join(map(str, sources))} is in the {split} split",
             hint="pass another --split, or all",
         )
-    if to_fit(methods) and len(folders) > 1:
+    fitted = to_fit(methods)
+    if fitted and len(folders) > 1:
         raise ConfigError(
-            f"{to_fit(methods)[0]} is fitted on one cohort, not on {len(folders)} sources",
+            f"{fitted[0]} is fitted on one cohort, not on {len(folders)} sources",
             hint="put the scans into one folder, or pass a trained model with --model",
         )
-    known = any(map(_knows_splits, folders))
-    if known:
+    if any(map(_knows_splits, folders)):
         require_unseen(methods, split)
+        fitted = []  # on the train split alone
 
-    stores = _stores(out, scans, split, samples, seed, overwrite=overwrite)
-    gathered = gather(
+    stores = [_store(out, p, paths, split, samples, seed, overwrite) for p in PROTOCOLS]
+    loaded = load_methods(
         methods,
         models,
         externals=externals,
@@ -130,25 +133,23 @@ def without_truth(
         overwrite=overwrite,
         on_failure=left_out,
     )
-    contenders = _named(gathered, () if known else to_fit(methods), models, scans)
+    marked = _mark_seen(loaded, fitted, models, paths)
 
     summaries = {}
-    for protocol in (SLICES, LINES):
-        cases = _cases(scans, ("slices",) if protocol == SLICES else ("x", "y"))
-        store, settings = stores[protocol.name]
+    for protocol, store in zip(PROTOCOLS, stores, strict=True):
+        scans = _hidden_scans(paths, ("slices",) if protocol == SLICES else ("x", "y"))
         work = Work(
             read=read_hidden,
-            contenders=contenders,
+            methods=marked,
             store=store,
             samples=samples,
             seed=seed,
-            pictured=cases[0].name,
+            shown_scan=scans[0].name,
         )
-        summaries[protocol.name] = concluded(
+        summaries[protocol.name] = score_and_summarise(
             work,
-            cases,
+            scans,
             protocol,
-            settings,
             jobs=jobs,
             track=track,
             split=split,
@@ -157,42 +158,38 @@ def without_truth(
     return summaries
 
 
-def _stores(
+def _store(
     out: Path,
-    scans: Sequence[Path],
+    protocol: Protocol,
+    paths: Sequence[Path],
     split: ScoredSplit,
     samples: int,
     seed: int,
-    *,
     overwrite: bool,
-) -> dict[str, tuple[Store, dict[str, str | int]]]:
-    """Returns where the rows of each protocol are kept, and what they depend on."""
-    stores = {}
-    for protocol in (SLICES, LINES):
-        settings: dict[str, str | int] = {
-            "scans": fingerprint(scans),
-            "protocol": protocol.name,
-            "split": split,
-            "samples": samples,
-            "seed": seed,
-            "definitions_version": DEFINITIONS_VERSION,
-        }
-        store = Store(out / protocol.name, settings, overwrite=overwrite)
-        stores[protocol.name] = store, settings
-    return stores
+) -> Store:
+    """Returns where the results of a protocol are kept."""
+    settings: dict[str, str | int] = {
+        "scans": fingerprint(paths),
+        "protocol": protocol.name,
+        "split": split,
+        "samples": samples,
+        "seed": seed,
+        "definitions_version": DEFINITIONS_VERSION,
+    }
+    return Store(out / protocol.name, settings, overwrite=overwrite)
 
 
-def _split(folders: Sequence[Path], asked: ScoredSplit | None) -> ScoredSplit:
+def _split(folders: Sequence[Path], split: ScoredSplit | None) -> ScoredSplit:
     """Returns whom to score; a split that a source does not know is refused, not ignored."""
     unknown = [folder for folder in folders if not _knows_splits(folder)]
-    if asked is None:
+    if split is None:
         return "all" if len(unknown) == len(folders) else "test"
-    if asked != "all" and unknown:
+    if split != "all" and unknown:
         raise ConfigError(
-            f"{unknown[0]} has no participants.tsv that says who is in the {asked} split",
+            f"{unknown[0]} has no participants.tsv that says who is in the {split} split",
             hint="leave --split out: everyone is then scored there",
         )
-    return asked
+    return split
 
 
 def _knows_splits(folder: Path) -> bool:
@@ -201,43 +198,45 @@ def _knows_splits(folder: Path) -> bool:
 
 
 def _scans(folder: Path, split: ScoredSplit) -> list[Path]:
-    found = find_scans(folder)
+    paths = find_scans(folder)
     if split == "all" or not _knows_splits(folder):
-        return found
-    chosen = subjects_of(folder / "participants.tsv", split)
-    return [scan for scan in found if subject(scan) in chosen]
+        return paths
+    subjects = subjects_of(folder / "participants.tsv", split)
+    return [path for path in paths if subject(path) in subjects]
 
 
-def _cases(scans: Sequence[Path], hidden: Sequence[Hidden]) -> list[HiddenCase]:
-    often = Counter(stem(scan) for scan in scans)
-    cases = []
-    for scan in scans:
-        name = stem(scan) if often[stem(scan)] == 1 else f"{scan.parent.name}_{stem(scan)}"
-        owner = subject(scan) if often[stem(scan)] == 1 else name
+def _hidden_scans(paths: Sequence[Path], hidden: Sequence[Hidden]) -> list[HiddenScan]:
+    """Returns what is scored of each scan, under names that differ."""
+    counts = Counter(stem(path) for path in paths)
+    scans = []
+    for path in paths:
+        unique = counts[stem(path)] == 1
+        name = stem(path) if unique else f"{path.parent.name}_{stem(path)}"
+        owner = subject(path) if unique else name
         for part in hidden:
             label = name if part == "slices" else f"{name}_{part}"
-            cases.append(HiddenCase(subject=owner, name=label, scan=scan, hidden=part))
-    if twice := [name for name, count in Counter(c.name for c in cases).items() if count > 1]:
+            scans.append(HiddenScan(subject=owner, name=label, path=path, hidden=part))
+    if twice := [name for name, count in Counter(s.name for s in scans).items() if count > 1]:
         raise ConfigError(
             f"two scans are called {twice[0]}", hint="rename one, or score them in two calls"
         )
-    return cases
+    return scans
 
 
-def _named(
-    contenders: Sequence[Contender],
+def _mark_seen(
+    methods: Sequence[Method],
     fitted: Sequence[str],
     models: Sequence[Path],
-    scans: Sequence[Path],
-) -> tuple[Contender, ...]:
-    """Returns the contenders, those named as such that were fitted on the scans."""
-    own = fingerprint(scans)
-    first = len(contenders) - len(models)  # models come last
-    seen = {n for n, contender in enumerate(contenders[:first]) if contender.name in fitted}
+    paths: Sequence[Path],
+) -> tuple[Method, ...]:
+    """Returns the methods; the names of those that were fitted on the scans end in `SEEN`."""
+    cohort = fingerprint(paths)
+    first = len(methods) - len(models)  # models come last
+    seen = {n for n, method in enumerate(methods[:first]) if method.name in fitted}
     for n, path in enumerate(models, start=first):
-        if load(model_file(path.resolve()))[1].get("cohort") == own:
+        if load(model_file(path.resolve()))[1].get("cohort") == cohort:
             seen.add(n)
     return tuple(
-        dataclasses.replace(contender, name=f"{contender.name}{SEEN}") if n in seen else contender
-        for n, contender in enumerate(contenders)
+        dataclasses.replace(method, name=f"{method.name}{SEEN}") if n in seen else method
+        for n, method in enumerate(methods)
     )

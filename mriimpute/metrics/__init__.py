@@ -23,7 +23,7 @@ from mriimpute.metrics.ensemble import (
     ensemble_of,
     interval,
     rank_distance,
-    rank_shares,
+    rank_histogram,
     spread_skill,
 )
 from mriimpute.metrics.likelihood import gaussian_interval, nll, nll_of_draws
@@ -55,7 +55,7 @@ __all__ = [
     "nrmse",
     "psnr",
     "rank_distance",
-    "rank_shares",
+    "rank_histogram",
     "rmse",
     "score_tissues",
     "sparsification",

@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, Int
 
 __all__ = ["energy_score"]
 
-EDGE = 4  # voxels along each side of a block
-FEWEST = EDGE**3 // 2  # voxels of a block in the region: those at its rim are left out
-CHUNK = 2048  # blocks at a time
+BLOCK = 4  # voxels along each side
+MIN_BLOCK_VOXELS = BLOCK**3 // 2  # in the region; blocks at its rim with fewer are left out
+CHUNK_BLOCKS = 2048  # scored at a time
 
 Draws = Float[np.ndarray, "s n"]
 
@@ -42,19 +42,19 @@ def energy_score(
     blocks = _blocks(region)
     if not len(blocks):
         return math.nan
-    parts = [blocks[start : start + CHUNK] for start in range(0, len(blocks), CHUNK)]
+    parts = [blocks[start : start + CHUNK_BLOCKS] for start in range(0, len(blocks), CHUNK_BLOCKS)]
     return float(sum(_score(truth, draws, part).sum() for part in parts) / len(blocks))
 
 
 def _blocks(region: Bool[np.ndarray, "i j k"]) -> Int[np.ndarray, "b m"]:
-    """Returns the places of the voxels of each block among those of the region; -1: not in it."""
-    places = np.where(region, np.cumsum(region, dtype=np.int32).reshape(region.shape) - 1, -1)
-    padding = [(0, -length % EDGE) for length in region.shape]
-    padded = np.pad(places, padding, constant_values=-1)
-    i, j, k = (length // EDGE for length in padded.shape)
-    blocks = padded.reshape(i, EDGE, j, EDGE, k, EDGE).transpose(0, 2, 4, 1, 3, 5)
-    flat = blocks.reshape(-1, EDGE**3)
-    chosen: Int[np.ndarray, "b m"] = flat[(flat >= 0).sum(axis=1) >= FEWEST]
+    """Returns the index of each block's voxels among those of the region; -1: not in it."""
+    index = np.where(region, np.cumsum(region, dtype=np.int32).reshape(region.shape) - 1, -1)
+    padding = [(0, -length % BLOCK) for length in region.shape]
+    padded = np.pad(index, padding, constant_values=-1)
+    i, j, k = (length // BLOCK for length in padded.shape)
+    blocks = padded.reshape(i, BLOCK, j, BLOCK, k, BLOCK).transpose(0, 2, 4, 1, 3, 5)
+    flat = blocks.reshape(-1, BLOCK**3)
+    chosen: Int[np.ndarray, "b m"] = flat[(flat >= 0).sum(axis=1) >= MIN_BLOCK_VOXELS]
     return chosen
 
 
@@ -64,10 +64,10 @@ def _score(
     inside = blocks >= 0
     errors = np.where(inside, draws[:, blocks] - truth[blocks], 0.0).swapaxes(0, 1)
     skill = np.linalg.norm(errors, axis=2).mean(axis=1)
-    return (skill - _spread(errors)) / np.sqrt(inside.sum(axis=1))
+    return (skill - _half_mean_distance(errors)) / np.sqrt(inside.sum(axis=1))
 
 
-def _spread(errors: Float[np.ndarray, "b s m"]) -> Float[np.ndarray, " b"] | float:
+def _half_mean_distance(errors: Float[np.ndarray, "b s m"]) -> Float[np.ndarray, " b"] | float:
     """Returns half the mean distance of two different draws."""
     count = errors.shape[1]
     if count == 1:
@@ -79,5 +79,5 @@ def _spread(errors: Float[np.ndarray, "b s m"]) -> Float[np.ndarray, " b"] | flo
     distances = squares[:, :, None] + squares[:, None, :] - 2 * products
     np.einsum("bkk->bk", distances)[...] = 0.0  # rounding: a draw lies at no distance from itself
     total = np.sqrt(np.maximum(distances, 0.0)).sum(axis=(1, 2))
-    spread: Float[np.ndarray, " b"] = total / (2 * count * (count - 1))
-    return spread
+    half_mean: Float[np.ndarray, " b"] = total / (2 * count * (count - 1))
+    return half_mean

@@ -1,4 +1,4 @@
-"""The density that a method gives to the truth, in nats: lower is better, and no score is safer.
+"""The negative log-likelihood (NLL) of the truth, in nats per voxel: lower is better.
 
 Axes: n = voxels of the region.
 """
@@ -13,7 +13,7 @@ from mriimpute.metrics.ensemble import Ensemble
 
 __all__ = ["gaussian_interval", "nll", "nll_of_draws"]
 
-FEWEST_DRAWS = 4  # the inverse of a sample variance has no mean for fewer
+MIN_DRAWS = 4  # the inverse of a sample variance has no mean for fewer
 
 Values = Float[np.ndarray, " n"]
 
@@ -29,7 +29,7 @@ def nll(truth: Values, mean: Values, std: Values, *, floor: float) -> float:
         truth: y.
         mean: m.
         std: s; smaller values count as `floor`.
-        floor: Above zero: one voxel that is stated to be certain must not be worth infinity.
+        floor: Above zero: one voxel that is stated to be certain must not count infinity.
     """
     variance = np.square(np.maximum(std.astype(np.float64), floor))
     error = np.square(mean.astype(np.float64) - truth)
@@ -37,7 +37,7 @@ def nll(truth: Values, mean: Values, std: Values, *, floor: float) -> float:
 
 
 def nll_of_draws(truth: Values, ensemble: Ensemble, *, floor: float) -> float:
-    """Returns the same of the Gaussian that the draws come from, whatever their number; or NaN.
+    """Returns the NLL of the Gaussian that the draws come from, whatever their number; or NaN.
 
     With m and v the mean and the unbiased variance of s draws, and d = digamma,
 
@@ -53,7 +53,7 @@ def nll_of_draws(truth: Values, ensemble: Ensemble, *, floor: float) -> float:
         distributions, 2019.
     """
     count = ensemble.draws
-    if count < FEWEST_DRAWS:
+    if count < MIN_DRAWS:
         return math.nan
 
     half = (count - 1) / 2
@@ -64,7 +64,7 @@ def nll_of_draws(truth: Values, ensemble: Ensemble, *, floor: float) -> float:
     return float(of_voxels.mean() + 0.5 * (math.log(half) - digamma(half) - 1 / count))
 
 
-def gaussian_interval(mean: Values, std: Values, *, share: float) -> tuple[Values, Values]:
+def gaussian_interval(mean: Values, std: Values, *, level: float) -> tuple[Values, Values]:
     """Returns the ends of the central interval of a Gaussian; mean -+ 1.645 std for 90 %."""
-    half = float(ndtri((1 + share) / 2)) * std
+    half = float(ndtri((1 + level) / 2)) * std
     return mean - half, mean + half

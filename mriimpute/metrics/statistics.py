@@ -20,7 +20,7 @@ from scipy import stats
 from mriimpute.seeds import numpy_stream
 
 __all__ = [
-    "FEWEST_SUBJECTS",
+    "MIN_SUBJECTS",
     "RESAMPLES",
     "Comparison",
     "Estimate",
@@ -28,14 +28,14 @@ __all__ = [
     "estimate",
     "estimates",
     "holm",
-    "share",
+    "ratio_of_means",
     "signed_rank_p",
 ]
 
-FEWEST_SUBJECTS = 5
+MIN_SUBJECTS = 5
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-BATCH = 16  # estimates whose resamples are held at once
+BATCH_ESTIMATES = 16  # estimates whose resamples are held at once
 
 Key = TypeVar("Key")
 
@@ -56,14 +56,14 @@ class Comparison:
     """One method against another, subject by subject.
 
     Attributes:
-        reference: The other.
+        reference: Name of the other method.
         mean: PSNR minus that of the reference, mean over subjects, in dB.
         median: The same, median over subjects.
         p: Two-sided Wilcoxon signed-rank test, after Holm's correction for all methods that are
             compared with this reference.
         p_alone: Before the correction.
         wins: Subjects whose PSNR is higher than with the reference.
-        subjects: How many there are.
+        subjects: Their number.
     """
 
     reference: str
@@ -87,7 +87,7 @@ def estimate(values: Values, seed: int, *, statistic: Callable[..., Any] = np.me
 
     Args:
         values: One per subject.
-        seed: Of the run. The same resampled subjects serve all methods and scores.
+        seed: Of the bootstrap. The same resampled subjects serve all methods and scores.
         statistic: `np.mean` or `np.median`.
     """
     return estimates({"": values}, seed, statistic=statistic)[""]
@@ -97,47 +97,49 @@ def estimates(
     values: Mapping[Key, Values], seed: int, *, statistic: Callable[..., Any] = np.mean
 ) -> dict[Key, Estimate]:
     """Returns the estimate of each of many: the same numbers as one by one, in less time."""
-    found = {}
+    means = {}
     for key, scores in values.items():
         with np.errstate(invalid="ignore"):  # perfect here, infinitely bad there: no number
             middle = float(statistic(scores)) if len(scores) else math.nan
-        same = len(scores) >= FEWEST_SUBJECTS and bool((scores == scores[0]).all())
-        ends = (middle, middle) if same and math.isfinite(middle) else (math.nan, math.nan)
-        found[key] = Estimate(mean=middle, low=ends[0], high=ends[1])
+        constant = len(scores) >= MIN_SUBJECTS and bool((scores == scores[0]).all())
+        ends = (middle, middle) if constant and math.isfinite(middle) else (math.nan, math.nan)
+        means[key] = Estimate(mean=middle, low=ends[0], high=ends[1])
 
     varied = [key for key, scores in values.items() if _varies(scores)]
     for count in {len(values[key]) for key in varied}:
-        alike = [key for key in varied if len(values[key]) == count]
-        for start in range(0, len(alike), BATCH):
-            batch = alike[start : start + BATCH]
-            ends_of = _ends([np.stack([values[key] for key in batch])], seed, statistic)
-            for key, (low, high) in zip(batch, ends_of, strict=True):
-                found[key] = Estimate(mean=found[key].mean, low=float(low), high=float(high))
-    return found
+        same_size = [key for key in varied if len(values[key]) == count]
+        for start in range(0, len(same_size), BATCH_ESTIMATES):
+            batch = same_size[start : start + BATCH_ESTIMATES]
+            intervals = _bootstrap_intervals(
+                [np.stack([values[key] for key in batch])], seed, statistic
+            )
+            for key, (low, high) in zip(batch, intervals, strict=True):
+                means[key] = Estimate(mean=means[key].mean, low=float(low), high=float(high))
+    return means
 
 
-def share(part: Values, whole: Values, seed: int) -> Estimate:
-    """Returns the mean of one score over that of another, subjects resampled with both.
+def ratio_of_means(part: Values, whole: Values, seed: int) -> Estimate:
+    """Returns the mean of one gain over that of another, subjects resampled with both.
 
-    NaN where the whole is no gain on average; without an interval for fewer than five subjects,
-    and where the whole may be none: no share of it could then be excluded.
+    NaN where the mean of `whole` is not positive; without an interval for fewer than five
+    subjects, and where resampled means of `whole` may not be positive.
 
     Args:
-        part: One per subject.
-        whole: The same subjects.
-        seed: Of the run.
+        part: Gains, one per subject.
+        whole: Gains of the same subjects, to divide by.
+        seed: Of the bootstrap.
     """
     if whole.mean() <= 0:
         return Estimate(mean=math.nan)
     value = float(part.mean() / whole.mean())
-    if len(part) < FEWEST_SUBJECTS:
+    if len(part) < MIN_SUBJECTS:
         return Estimate(mean=value)
 
-    def ratio(some: Any, of: Any, axis: int) -> Any:
-        means = of.mean(axis=axis)
-        return some.mean(axis=axis) / np.where(means > 0, means, np.nan)
+    def ratio(part: Any, whole: Any, axis: int) -> Any:
+        means = whole.mean(axis=axis)
+        return part.mean(axis=axis) / np.where(means > 0, means, np.nan)
 
-    ((low, high),) = _ends((part[None], whole[None]), seed, ratio)
+    ((low, high),) = _bootstrap_intervals((part[None], whole[None]), seed, ratio)
     return Estimate(mean=value, low=float(low), high=float(high))
 
 
@@ -147,10 +149,10 @@ def compare(scores: Mapping[str, Values], reference: str, seed: int) -> dict[str
     Args:
         scores: PSNR per subject, the same subjects for each method.
         reference: One of the methods.
-        seed: Of the run.
+        seed: Of the bootstrap.
     """
     base = scores[reference]
-    if len(base) < FEWEST_SUBJECTS:
+    if len(base) < MIN_SUBJECTS:
         return {}
     gains = {
         method: _difference(values, base)
@@ -203,12 +205,12 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _varies(scores: Values) -> bool:
-    if len(scores) < FEWEST_SUBJECTS or not np.isfinite(scores).all():
+    if len(scores) < MIN_SUBJECTS or not np.isfinite(scores).all():
         return False
     return bool((scores != scores[0]).any())
 
 
-def _ends(
+def _bootstrap_intervals(
     tables: Sequence[Float64[np.ndarray, "m b"]], seed: int, statistic: Callable[..., Any]
 ) -> Float64[np.ndarray, "m 2"]:
     """Returns the ends of the interval of a statistic of paired tables, row by row."""

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-__all__ = ["edges", "gradient_psnr", "hfen", "ssim", "stripes"]
+__all__ = ["box_around", "edges", "gradient_psnr", "hfen", "ssim", "stripes", "widened"]
 
 SSIM_SIGMA = 1.5
 SSIM_RADIUS = 5  # an 11-voxel window, as in the paper
@@ -33,12 +33,12 @@ def ssim(truth: Image, image: Image, *, region: Region, data_range: float) -> fl
         `gaussian_weights=True` and `use_sample_covariance=False`.
 
     Args:
-        truth: What was there.
-        image: What was imputed, acquired voxels inserted.
+        truth: In input units.
+        image: The imputed volume, acquired voxels inserted.
         region: Where the map is averaged; not empty.
         data_range: Intensity that counts as the whole range.
     """
-    box = _box(region, SSIM_RADIUS)
+    box = box_around(region, SSIM_RADIUS)
     x, y = _known(truth[box], image[box])
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
 
@@ -65,11 +65,11 @@ def hfen(truth: Image, image: Image, *, region: Region) -> float:
         Dictionary Learning, 2011, section IV-A, in 3D and over the norm of the truth.
 
     Args:
-        truth: What was there.
-        image: What was imputed, acquired voxels inserted.
+        truth: In input units.
+        image: The imputed volume, acquired voxels inserted.
         region: Where the norms are taken; not empty.
     """
-    box = _box(region, LOG_RADIUS)
+    box = box_around(region, LOG_RADIUS)
     x, y = _known(truth[box], image[box])
 
     inside = region[box]
@@ -88,7 +88,7 @@ def gradient_psnr(truth: Image, image: Image, *, region: Region, data_range: flo
     axes of the error of the central differences, in intensity per voxel. The voxels beside the
     region are looked at, NaN counts as zero there, in both images.
     """
-    box = _box(region, 1)
+    box = box_around(region, 1)
     x, y = _known(truth[box], image[box])
 
     squares = [np.square(slope[region[box]]).mean() for slope in _gradient(y - x)]
@@ -103,7 +103,7 @@ def edges(truth: Image, *, region: Region) -> Bool[np.ndarray, " n"]:
     The magnitude of the gradient by central differences, per voxel, above its 80th percentile
     over the region. Beside a NaN there is no edge.
     """
-    box = _box(region, 1)
+    box = box_around(region, 1)
     inside = region[box]
     power = np.sum([np.square(slope[inside]) for slope in _gradient(truth[box])], axis=0)
     power = np.where(np.isfinite(power), power, 0.0)
@@ -121,7 +121,7 @@ def stripes(image: Image, *, missing: Region, acquired: Region, axis: int) -> fl
     slice are chosen as well are looked at. NaN where there are none, or nothing to compare with.
 
     Args:
-        image: What was imputed, acquired voxels inserted. No truth is needed.
+        image: The imputed volume, acquired voxels inserted. No truth is needed.
         missing: Imputed voxels to look at.
         acquired: Acquired voxels to compare with.
         axis: Across the slices.
@@ -168,6 +168,12 @@ def _gradient(image: Image) -> list[Image]:
     return [np.gradient(image, axis=axis) for axis in range(3) if image.shape[axis] > 1]
 
 
-def _box(region: Region, margin: int) -> tuple[slice, ...]:
-    (bounds,) = ndimage.find_objects(region.astype(np.uint8))
-    return tuple(slice(max(0, edge.start - margin), edge.stop + margin) for edge in bounds)
+def box_around(region: Region, margin: int) -> tuple[slice, ...]:
+    """Returns the smallest box that holds a region, widened; the region is not empty."""
+    (box,) = ndimage.find_objects(region.astype(np.uint8))
+    return widened(box, margin)
+
+
+def widened(box: tuple[slice, ...], margin: int) -> tuple[slice, ...]:
+    """Returns a box with `margin` voxels more on each side, where the array has them."""
+    return tuple(slice(max(0, edge.start - margin), edge.stop + margin) for edge in box)

@@ -61,12 +61,13 @@ def score_tissues(
     if thresholds is None:
         return TissueScores(math.nan, math.nan)
 
-    true, found = np.digitize(truth, thresholds), np.digitize(image, thresholds)
-    pairs = np.bincount(true * CLASSES + found, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
-    both, here, there = pairs.diagonal(), pairs.sum(axis=1), pairs.sum(axis=0)
+    of_truth, of_image = np.digitize(truth, thresholds), np.digitize(image, thresholds)
+    confusion = np.bincount(of_truth * CLASSES + of_image, minlength=CLASSES**2)
+    confusion = confusion.reshape(CLASSES, CLASSES)
+    both, true, imputed = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        dice, change = 2 * both / (here + there), abs(there - here) / here
-    present = here > 0
+        dice, change = 2 * both / (true + imputed), abs(imputed - true) / true
+    present = true > 0
     return TissueScores(
         dice=float(dice[present].mean()), volume_error_percent=100 * float(change[present].mean())
     )

@@ -77,10 +77,11 @@ def score_draws(
     covered = math.nan
     if len(draws) >= metrics.COVERAGE_DRAWS:
         covered = metrics.coverage(values, *metrics.interval(inside))
+    variance = np.var(inside, axis=0, ddof=1, dtype=np.float64)
     scores = {
         "crps": metrics.crps(values, inside),
         "coverage90": covered,
-        "spread_skill": metrics.spread_skill(values, point, inside),
+        "spread_skill": metrics.spread_skill(values, point, variance),
     }
     return {f"{prefix}{name}": value for name, value in scores.items()}
 

@@ -24,7 +24,7 @@ from mriimpute.errors import VolumeError
 from mriimpute.interpolation import Kind
 from mriimpute.methods.base import Imputer
 from mriimpute.methods.registry import load_imputer
-from mriimpute.metrics.statistics import Estimate, estimate, share
+from mriimpute.metrics.statistics import Estimate, estimate, ratio_of_means
 from mriimpute.papers._data import Data
 from mriimpute.papers._experiment import (
     Bars,
@@ -141,7 +141,7 @@ def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
         for name in psnr
     ]
     title = f"Means over {subjects} test subjects; gains over {best}, 95 % bootstrap intervals"
-    kept = share(gains["unsupervised"], gains["supervised"], SEED)
+    kept = ratio_of_means(gains["unsupervised"], gains["supervised"], SEED)
     shares = Table(
         "Gain in PSNR kept without supervision", ["share", "from", "to"], [_cells(kept)]
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from mriimpute.evaluate import Row, Standing, Summary
+from mriimpute.evaluate import MethodSummary, Result, Summary
 from mriimpute.evaluate.columns import BY_DISTANCE
 from mriimpute.evaluate.definitions import DEFINITIONS
 from mriimpute.report._charts import Frame, Series, dot_rows, histogram, line_chart
@@ -24,15 +24,15 @@ Styles = Mapping[str, LineStyle]
 def gains(summary: Summary, styles: Styles) -> Markup:
     """Returns each subject's gain over the best interpolator as a dot, by method."""
     baseline = summary.best_interpolator
-    baseline_db = _per_subject(summary.rows, baseline, "psnr_db")
+    baseline_db = _per_subject(summary.results, baseline, "psnr_db")
     rows, means = {}, {}
-    for standing in summary.standings:
-        if standing.method == baseline:
+    for scored in summary.methods:
+        if scored.method == baseline:
             continue
-        psnr_db = _per_subject(summary.rows, standing.method, "psnr_db")
-        rows[standing.method] = [(name, psnr_db[name] - baseline_db[name]) for name in psnr_db]
-        gain = standing.gain_db
-        means[standing.method] = (gain.mean, gain.low, gain.high)
+        psnr_db = _per_subject(summary.results, scored.method, "psnr_db")
+        rows[scored.method] = [(name, psnr_db[name] - baseline_db[name]) for name in psnr_db]
+        gain = scored.gain_db
+        means[scored.method] = (gain.mean, gain.low, gain.high)
     frame = Frame(
         title="Gain in PSNR of each subject by method",
         x_label=f"PSNR minus that of {baseline}, dB",
@@ -42,17 +42,17 @@ def gains(summary: Summary, styles: Styles) -> Markup:
 
 def distances(summary: Summary, styles: Styles) -> Markup:
     """Returns scores against the distance to the nearest acquired slice."""
-    mm = {b.steps: b.mm for row in summary.rows for b in row.bins if b.kind == "distance"}
+    mm = {b.steps: b.mm for row in summary.results for b in row.bins if b.kind == "distance"}
     if len(mm) < 2:
         only = f"All missing voxels lie {min(mm.values()):.3g} mm from the nearest acquired slice."
         return tag("p", f"{only} There is one distance, and nothing to draw.", class_="note")
-    charts = [_by_distance(metric, summary.standings, mm, styles) for metric in BY_DISTANCE]
+    charts = [_by_distance(metric, summary.methods, mm, styles) for metric in BY_DISTANCE]
     return tag("div", *charts, class_="charts")
 
 
 def calibration(summary: Summary, styles: Styles) -> Markup:
     """Returns coverage against what was stated, sparsification, and rank histograms."""
-    stating = [s for s in summary.standings if s.curves is not None or _covers(s)]
+    stating = [s for s in summary.methods if s.curves is not None or _covers(s)]
     if not stating:
         return tag("p", "No method here states an uncertainty.", class_="note")
     charts = [
@@ -72,7 +72,7 @@ def calibration(summary: Summary, styles: Styles) -> Markup:
     return join(grid, heading, tag("div", *histograms, class_="charts small"))
 
 
-def fits(rows: Sequence[Row], method: str) -> Markup:
+def fits(rows: Sequence[Result], method: str) -> Markup:
     """Returns how the loss of a method that is fitted to each scan fell, and where it stopped."""
     traced = [(row, row.trace) for row in rows if row.method == method and row.trace is not None]
     series, rings = [], []
@@ -103,10 +103,10 @@ def fits(rows: Sequence[Row], method: str) -> Markup:
 def times(summary: Summary, styles: Styles) -> Markup:
     """Returns the seconds of one volume, scan by scan."""
     rows = {
-        s.method: [(row.scan, row.seconds) for row in summary.rows if row.method == s.method]
-        for s in summary.standings
+        s.method: [(row.scan, row.seconds) for row in summary.results if row.method == s.method]
+        for s in summary.methods
     }
-    means = {s.method: (s.scores["seconds"].mean, math.nan, math.nan) for s in summary.standings}
+    means = {s.method: (s.scores["seconds"].mean, math.nan, math.nan) for s in summary.methods}
     frame = Frame(
         title="Seconds of one volume, by method", x_label="seconds per volume", x_scale="log"
     )
@@ -114,18 +114,18 @@ def times(summary: Summary, styles: Styles) -> Markup:
 
 
 def _by_distance(
-    metric: str, standings: Sequence[Standing], mm: Mapping[int, float], styles: Styles
+    metric: str, summaries: Sequence[MethodSummary], mm: Mapping[int, float], styles: Styles
 ) -> Markup:
     definition = DEFINITIONS[metric]
     label = ", ".join(filter(None, (definition.title, definition.unit)))
     series = [
         Series(
-            standing.method,
-            [mm[steps] for steps in standing.distances],
-            [scores[metric].mean for scores in standing.distances.values()],
-            styles[standing.method],
+            scored.method,
+            [mm[steps] for steps in scored.distances],
+            [scores[metric].mean for scores in scored.distances.values()],
+            styles[scored.method],
         )
-        for standing in standings
+        for scored in summaries
     ]
     if not _any_number(series):
         return Markup()
@@ -140,7 +140,7 @@ def _by_distance(
     return _figure(line_chart(series, frame, ideal=ends), label)
 
 
-def _coverage(stating: Sequence[Standing], styles: Styles, suffix: str, label: str) -> Markup:
+def _coverage(stating: Sequence[MethodSummary], styles: Styles, suffix: str, label: str) -> Markup:
     stated = [level / 100 for level in LEVELS]
     series = [
         Series(
@@ -163,7 +163,7 @@ def _coverage(stating: Sequence[Standing], styles: Styles, suffix: str, label: s
     return _figure(line_chart(series, frame, ideal=diagonal), f"Coverage, {label}")
 
 
-def _sparsification(stating: Sequence[Standing], styles: Styles) -> Markup:
+def _sparsification(stating: Sequence[MethodSummary], styles: Styles) -> Markup:
     series = []
     for s in stating:
         if s.curves is None or not s.curves.removed:
@@ -191,9 +191,9 @@ def _ranks(method: str, ranks: Sequence[float], styles: Styles) -> Markup:
     return histogram(ranks, frame, styles[method].colour, level=1 / len(ranks))
 
 
-def _covers(standing: Standing) -> bool:
+def _covers(scored: MethodSummary) -> bool:
     names = [f"coverage{level}{suffix}" for level in LEVELS for suffix in ("", "_std")]
-    return any(math.isfinite(standing.scores[name].mean) for name in names)
+    return any(math.isfinite(scored.scores[name].mean) for name in names)
 
 
 def _figure(chart: Markup, caption: str) -> Markup:
@@ -204,7 +204,7 @@ def _any_number(series: Sequence[Series]) -> bool:
     return any(math.isfinite(y) for line in series for y in line.y)
 
 
-def _per_subject(rows: Sequence[Row], method: str, metric: str) -> dict[str, float]:
+def _per_subject(rows: Sequence[Result], method: str, metric: str) -> dict[str, float]:
     scores: dict[str, list[float]] = {}
     for row in rows:
         if row.method == method:

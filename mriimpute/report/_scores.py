@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from mriimpute.evaluate import Estimate, Standing, Summary
+from mriimpute.evaluate import Estimate, MethodSummary, Summary
 from mriimpute.evaluate.columns import ACCURACY, STRUCTURES, UNCERTAINTY
 from mriimpute.evaluate.definitions import DEFINITIONS, Definition
 from mriimpute.report._html import join, tag
@@ -29,36 +29,36 @@ def accuracy(summary: Summary) -> Markup:
     """
     baseline = summary.best_interpolator
     heads = [DEFINITIONS["psnr_db"].column]
-    if baseline and len(summary.standings) > 1:
+    if baseline and len(summary.methods) > 1:
         heads.append(f"gain over {baseline} dB")
         if _compared(summary, "interpolator"):
             heads.append("Holm p")
-    best = max(_rounded(standing, "psnr_db") for standing in summary.standings)
+    best = max(_rounded(scored, "psnr_db") for scored in summary.methods)
     first = {
         s.method: [
             _with_interval(s.scores["psnr_db"], PSNR, bold=_rounded(s, "psnr_db") == best),
             _with_interval(s.gain_db, GAIN),
-            join(p_value(s.against.get("interpolator"))),
+            join(p_value(s.comparisons.get("interpolator"))),
         ][: len(heads)]
-        for s in summary.standings
+        for s in summary.methods
     }
     first |= {method: [join(NO_NUMBER)] * len(heads) for method in summary.not_compared}
     if summary.failed:
         heads.append("failed on")
         first = {m: [*cells, join(summary.failures(m) or NO_NUMBER)] for m, cells in first.items()}
-    return _table("Accuracy of the mean", summary.standings, ACCURACY, heads, first)
+    return _table("Accuracy of the mean", summary.methods, ACCURACY, heads, first)
 
 
 def uncertainty(summary: Summary) -> Markup:
     """Returns what stated uncertainties are worth."""
-    return _table("Stated uncertainty", summary.standings, UNCERTAINTY)
+    return _table("Stated uncertainty", summary.methods, UNCERTAINTY)
 
 
 def structures(summary: Summary) -> Markup:
     """Returns the scores of structures; nothing without label maps."""
-    if not any(row.regions for row in summary.rows):
+    if not any(row.regions for row in summary.results):
         return Markup()
-    return _table("Structures of the label maps", summary.standings, STRUCTURES)
+    return _table("Structures of the label maps", summary.methods, STRUCTURES)
 
 
 def differences(summary: Summary) -> Markup:
@@ -79,10 +79,10 @@ def differences(summary: Summary) -> Markup:
     body = [
         tag(
             "tr",
-            tag("th", standing.method, scope="row"),
-            *(cell for role in roles for cell in _comparison(standing, role)),
+            tag("th", scored.method, scope="row"),
+            *(cell for role in roles for cell in _comparison(scored, role)),
         )
-        for standing in summary.standings
+        for scored in summary.methods
     ]
     head = tag(
         "thead",
@@ -93,11 +93,11 @@ def differences(summary: Summary) -> Markup:
 
 
 def _compared(summary: Summary, role: str) -> bool:
-    return any(role in standing.against for standing in summary.standings)
+    return any(role in scored.comparisons for scored in summary.methods)
 
 
-def _comparison(standing: Standing, role: str) -> list[Markup]:
-    comparison = standing.against.get(role)
+def _comparison(scored: MethodSummary, role: str) -> list[Markup]:
+    comparison = scored.comparisons.get(role)
     if comparison is None:
         return [tag("td", NO_NUMBER)] * 4
     return [
@@ -110,7 +110,7 @@ def _comparison(standing: Standing, role: str) -> list[Markup]:
 
 def _table(
     title: str,
-    standings: Sequence[Standing],
+    summaries: Sequence[MethodSummary],
     metrics: Sequence[str],
     heads: Sequence[str] = (),
     first: Mapping[str, Sequence[Markup]] | None = None,
@@ -119,18 +119,18 @@ def _table(
 
     Args:
         title: Above it.
-        standings: The methods.
+        summaries: Of the methods.
         metrics: The columns; one without any number is left out.
         heads: Of the columns that stand before these.
-        first: Their cells, by method; methods without a standing come last, and have no scores.
+        first: Their cells, by method; methods that are not compared come last, and have no scores.
     """
-    shown = [m for m in metrics if any(math.isfinite(mean_of(s, m)) for s in standings)]
+    shown = [m for m in metrics if any(math.isfinite(mean_of(s, m)) for s in summaries)]
     if not shown and not heads:
         return Markup()
     head = [tag("th", text, scope="col") for text in ("method", *heads)]
     head += [_head(DEFINITIONS[metric]) for metric in shown]
-    columns = {metric: _column(standings, metric) for metric in shown}
-    first = first or {standing.method: () for standing in standings}
+    columns = {metric: _column(summaries, metric) for metric in shown}
+    first = first or {scored.method: () for scored in summaries}
     rows = [
         tag(
             "tr",
@@ -152,11 +152,11 @@ def _head(definition: Definition) -> Markup:
     return tag("th", definition.column, *good, scope="col", title=meaning)
 
 
-def _column(standings: Sequence[Standing], metric: str) -> dict[str, str]:
+def _column(summaries: Sequence[MethodSummary], metric: str) -> dict[str, str]:
     """Returns the cells of a column by method, the best ones bold; none if a number is alone."""
     form = DEFINITIONS[metric].form()
-    texts = {s.method: number(mean_of(s, metric), form) for s in standings}
-    known = {s.method: _rounded(s, metric) for s in standings if math.isfinite(mean_of(s, metric))}
+    texts = {s.method: number(mean_of(s, metric), form) for s in summaries}
+    known = {s.method: _rounded(s, metric) for s in summaries if math.isfinite(mean_of(s, metric))}
     best = _best(known, DEFINITIONS[metric]) if len(known) > 1 else set()
     return {m: tag("b", text) if m in best else text for m, text in texts.items()}
 
@@ -180,9 +180,9 @@ def _scrolled(title: str, head: Markup, rows: Sequence[Markup]) -> Markup:
     return tag("div", table, class_="scroll", tabindex=0, role="region", aria_label=title)
 
 
-def _rounded(standing: Standing, metric: str) -> float:
+def _rounded(scored: MethodSummary, metric: str) -> float:
     """Returns the mean of a score as it is printed."""
-    return round(mean_of(standing, metric), DEFINITIONS[metric].digits)
+    return round(mean_of(scored, metric), DEFINITIONS[metric].digits)
 
 
 def _with_interval(estimate: Estimate, form: str, *, bold: bool = False) -> Markup:

@@ -131,7 +131,7 @@ class _Layout:
 
 def _columns(summary: Summary) -> list[Column]:
     panels = summary.panels
-    baseline, method = summary.best_interpolator, summary.beside_best
+    baseline, method = summary.best_interpolator, summary.shown_method
     first = panels[method or baseline]
     columns = [
         Column("truth", first, lambda view: view.truth, "truth"),
@@ -261,7 +261,7 @@ def _caption(summary: Summary, columns: Sequence[Column]) -> str:
     heads = [column.head for column in columns]
     whole = ", ".join(
         f"{row.method} {row.psnr_db:.2f} dB"
-        for row in summary.rows
+        for row in summary.results
         if row.scan == scan and row.method in heads
     )
     return (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from mriimpute.evaluate import Panel, Standing, Summary
+from mriimpute.evaluate import MethodSummary, Panel, Summary
 from mriimpute.evaluate.definitions import DEFINITIONS, meanings
 from mriimpute.evaluate.without_truth import SEEN
 from mriimpute.impute.bids import NOTICE
@@ -35,7 +35,7 @@ def write_page(path: Path, summary: Summary) -> None:
 
 
 def _page(summary: Summary) -> Markup:
-    styles = line_styles(standing.method for standing in summary.standings)
+    styles = line_styles(scored.method for scored in summary.methods)
     album = Album()
     sections = {
         "scores": ("Scores", _tables(summary)),
@@ -50,8 +50,8 @@ def _page(summary: Summary) -> Markup:
     }
     filled = {name: section for name, section in sections.items() if section[1]}
     links = [tag("li", tag("a", title, href=f"#{name}")) for name, (title, _) in filled.items()]
-    methods = len(summary.standings)
-    title = f"{methods} method{'s' if methods != 1 else ''} on {summary.whom}"
+    methods = len(summary.methods)
+    title = f"{methods} method{'s' if methods != 1 else ''} on {summary.scored_subjects}"
     return document(
         f"mriimpute: {title}",
         tag("a", "Skip to the scores", href="#scores", class_="skip"),
@@ -77,14 +77,14 @@ def _section(name: str, title: str, content: Markup) -> Markup:
 
 def _lead(summary: Summary) -> Markup:
     """Returns the finding in a sentence, and what was compared."""
-    names = join(*_listed([standing.method for standing in summary.standings]))
-    scored = f"{summary.protocol.title}, against {summary.protocol.answer}: "
-    compared = tag("p", scored, names, ".")
+    names = join(*_listed([scored.method for scored in summary.methods]))
+    question = f"{summary.protocol.title}, against {summary.protocol.answer}: "
+    compared = tag("p", question, names, ".")
     best, baseline = _best(summary), summary.best_interpolator
     if not summary.ranked or not baseline or best is None or best.method == baseline:
         return compared
     gain = best.gain_db
-    against = best.against.get("interpolator")
+    against = best.comparisons.get("interpolator")
     wins = f", higher in {against.wins} of {against.subjects} subjects" if against else ""
     finding = tag(
         "p",
@@ -109,7 +109,7 @@ def _warnings(summary: Summary) -> Markup:
             f"Scored on the split {summary.split!r}, not on test subjects: that is fair only to "
             "models that have not learnt from these scans."
         )
-    if any(standing.method.endswith(SEEN) for standing in summary.standings):
+    if any(scored.method.endswith(SEEN) for scored in summary.methods):
         warnings.append(
             f"Methods whose name ends in {SEEN} have learnt from these very scans, what is hidden "
             "included."
@@ -142,7 +142,7 @@ def _tables(summary: Summary) -> Markup:
         else ""
     )
     note = (
-        f"Means over {summary.whom}, {order}.{interval} Percent are of the data range. "
+        f"Means over {summary.scored_subjects}, {order}.{interval} Percent are of the data range. "
         "Bold: best of the column, as printed. What each column means stands below, under "
     )
     link = tag("a", "definitions", href="#definitions")
@@ -164,7 +164,7 @@ def _bias(summary: Summary) -> Markup:
 
 
 def _subjects(summary: Summary, styles: Mapping[str, LineStyle]) -> Markup:
-    others = [s for s in summary.standings if s.method != summary.best_interpolator]
+    others = [s for s in summary.methods if s.method != summary.best_interpolator]
     if not summary.best_interpolator or not others:
         return Markup()
     note = (
@@ -179,7 +179,7 @@ def _images(summary: Summary, album: Album) -> Markup:
         return Markup()
     panels = _in_order(summary, summary.panels)
     mosaics = Mosaics(album, panels)
-    baseline, method = summary.best_interpolator, summary.beside_best
+    baseline, method = summary.best_interpolator, summary.shown_method
     note = (
         f"{mosaics.first.scan}, the first scan: chosen before any score was known. Masked to the "
         f"{summary.protocol.part}. Red lines at the margins: acquired slices. All "
@@ -200,10 +200,10 @@ def _failure(summary: Summary, album: Album) -> Markup:
     if not summary.worst:
         return Markup()
     panels = _in_order(summary, summary.worst)
-    baseline, method = summary.best_interpolator, summary.best_other
+    baseline, method = summary.best_interpolator, summary.best_non_interpolator
     mosaics = Mosaics(album, panels)
     scan = mosaics.first.scan
-    psnr_db = {row.method: row.psnr_db for row in summary.rows if row.scan == scan}
+    psnr_db = {row.method: row.psnr_db for row in summary.results if row.scan == scan}
     gain = ""
     if baseline in psnr_db and method in psnr_db:
         gain = f": {psnr_db[method] - psnr_db[baseline]:+.2f} dB over the whole scan"
@@ -215,7 +215,7 @@ def _failure(summary: Summary, album: Album) -> Markup:
 
 
 def _distance(summary: Summary, styles: Mapping[str, LineStyle]) -> Markup:
-    if not any(standing.distances for standing in summary.standings):
+    if not any(scored.distances for scored in summary.methods):
         return Markup()
     charts = _figures.distances(summary, styles)
     return join(legend(styles, "distance"), charts) if "<svg" in charts else charts
@@ -228,7 +228,7 @@ def _calibration(summary: Summary, styles: Mapping[str, LineStyle]) -> Markup:
         "whether the largest stated uncertainty lies where the largest errors are."
     )
     charts = _figures.calibration(summary, styles)
-    stating = {s.method: styles[s.method] for s in summary.standings if _states_uncertainty(s)}
+    stating = {s.method: styles[s.method] for s in summary.methods if _states_uncertainty(s)}
     return join(tag("p", note, class_="note"), legend(stating, "calibration"), charts)
 
 
@@ -238,7 +238,7 @@ def _time(summary: Summary, styles: Mapping[str, LineStyle]) -> Markup:
         "reading and scoring. Markers: scans; black diamond: the mean."
     )
     parts = [tag("p", note, class_="note"), _figures.times(summary, styles)]
-    fitted = dict.fromkeys(row.method for row in summary.rows if row.trace is not None)
+    fitted = dict.fromkeys(row.method for row in summary.results if row.trace is not None)
     return join(*parts, _fits(summary, list(fitted)) if fitted else "")
 
 
@@ -252,7 +252,7 @@ def _fits(summary: Summary, methods: Sequence[str]) -> Markup:
     return join(
         tag("h3", "Fitted to the scan itself"),
         tag("p", note, class_="note"),
-        tag("div", *(_figures.fits(summary.rows, name) for name in methods), class_="charts"),
+        tag("div", *(_figures.fits(summary.results, name) for name in methods), class_="charts"),
     )
 
 
@@ -266,7 +266,7 @@ def _definitions(texts: Mapping[str, str]) -> Markup:
 
 def _settings(summary: Summary) -> Markup:
     facts = {
-        "scored": f"{summary.whom}, {summary.scans} scans",
+        "scored": f"{summary.scored_subjects}, {summary.scans} scans",
         "split": summary.split,
         **{name.replace("_", " "): str(value) for name, value in summary.settings.items()},
     }
@@ -286,13 +286,13 @@ def _listed(names: Sequence[str]) -> list[Markup]:
     ]
 
 
-def _best(summary: Summary) -> Standing | None:
-    return max(summary.standings, key=lambda s: s.scores["psnr_db"].mean, default=None)
+def _best(summary: Summary) -> MethodSummary | None:
+    return max(summary.methods, key=lambda s: s.scores["psnr_db"].mean, default=None)
 
 
 def _in_order(summary: Summary, panels: Mapping[str, Panel]) -> dict[str, Panel]:
-    return {s.method: panels[s.method] for s in summary.standings if s.method in panels}
+    return {s.method: panels[s.method] for s in summary.methods if s.method in panels}
 
 
-def _states_uncertainty(standing: Standing) -> bool:
-    return standing.curves is not None and bool(standing.curves.ranks or standing.curves.removed)
+def _states_uncertainty(scored: MethodSummary) -> bool:
+    return scored.curves is not None and bool(scored.curves.ranks or scored.curves.removed)

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from mriimpute.evaluate import Comparison, Estimate, Standing, Summary
+from mriimpute.evaluate import Comparison, Estimate, MethodSummary, Summary
 from mriimpute.evaluate.columns import PRINTED
 from mriimpute.evaluate.definitions import DEFINITIONS
 
@@ -35,8 +35,11 @@ def table_of(summary: Summary) -> Table:
     scores = [DEFINITIONS[metric].column for metric in PRINTED]
     headers = ["method", DEFINITIONS["psnr_db"].column, f"dB over {baseline}", *tests, *scores]
     rows = [
-        [*_row(standing, tested=bool(tests)), summary.failures(standing.method) or NO_NUMBER]
-        for standing in summary.standings
+        [
+            *_row(scored, tested=bool(tests)),
+            summary.failures(scored.method) or NO_NUMBER,
+        ]
+        for scored in summary.methods
     ]
     empty = [NO_NUMBER] * (len(headers) - 1)
     rows += [[method, *empty, summary.failures(method)] for method in summary.not_compared]
@@ -45,11 +48,11 @@ def table_of(summary: Summary) -> Table:
     return Table([headers[n] for n in kept], [[r[n] for n in kept] for r in rows], _title(summary))
 
 
-def mean_of(standing: Standing, metric: str) -> float:
+def mean_of(scored: MethodSummary, metric: str) -> float:
     """Returns the mean of a score over subjects; NaN where the method has none."""
     if metric == "crps_ratio":
-        return standing.crps_ratio.mean
-    estimate = standing.scores.get(metric)
+        return scored.crps_ratio.mean
+    estimate = scored.scores.get(metric)
     return math.nan if estimate is None else estimate.mean
 
 
@@ -65,15 +68,15 @@ def p_value(comparison: Comparison | None) -> str:
     return f"<{SMALLEST_P}" if comparison.p < SMALLEST_P else f"{comparison.p:.3f}"
 
 
-def _row(standing: Standing, *, tested: bool) -> list[str]:
-    p = [p_value(standing.against.get(role)) for role in ("interpolator", "best")]
+def _row(scored: MethodSummary, *, tested: bool) -> list[str]:
+    p = [p_value(scored.comparisons.get(role)) for role in ("interpolator", "best")]
     psnr_db, gain_db = DEFINITIONS["psnr_db"], DEFINITIONS["gain_db"]
     return [
-        standing.method,
-        _with_interval(standing.scores["psnr_db"], psnr_db.form()),
-        _with_interval(standing.gain_db, gain_db.form(sign=True)),
+        scored.method,
+        _with_interval(scored.scores["psnr_db"], psnr_db.form()),
+        _with_interval(scored.gain_db, gain_db.form(sign=True)),
         *(p if tested else []),
-        *(number(mean_of(standing, metric), DEFINITIONS[metric].form()) for metric in PRINTED),
+        *(number(mean_of(scored, metric), DEFINITIONS[metric].form()) for metric in PRINTED),
     ]
 
 
@@ -84,7 +87,7 @@ def _title(summary: Summary) -> str:
         if summary.ranked
         else "mean; too few subjects for a ranking or intervals"
     )
-    return f"{summary.protocol.title}, {summary.whom}: {intervals}"
+    return f"{summary.protocol.title}, {summary.scored_subjects}: {intervals}"
 
 
 def _with_interval(estimate: Estimate, form: str) -> str:

@@ -2,7 +2,7 @@
 
 A box of fixed size is centred on the brain and turned about its centre; its grid has isotropic
 voxels, and of its slices every n-th is kept. Two frames matter: `space` is where the box stands
-unturned (the template's mm, or the scan's own), `source` is the fully observed scan. The affine
+unturned (the template's mm, or the scan's), `source` is the fully observed scan. The affine
 `to_source` takes the one to the other, so that one interpolation leads from the source's voxels
 to the turned grid.
 
@@ -39,10 +39,10 @@ Plane = Literal["axial", "coronal", "sagittal"]
 
 PLANES: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 
-FINEST_MM = 0.1  # of a box around a head: 30 GB
+MIN_SPACING_MM = 0.1  # of a box around a head: 30 GB
 FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 # A float32 header moves the far corner of a box by some 1e-3 voxels; a real shift is far larger.
-SAME_VOXEL = 0.01
+SAME_VOXEL = 0.01  # voxels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,11 +52,11 @@ class SimulationConfig:
     Attributes:
         spacing: Side of the isotropic voxels in mm, or "source": the finest side of each scan.
         keep_every: One slice in so many is acquired.
-        plane: Of the slices. "random": each scan its own, as in the archive of a hospital.
+        plane: Of the slices. "random": drawn for each scan, as in the archive of a hospital.
         angle_deg: The box is turned by up to this angle about each of its three axes.
         thickness_mm: Full width at half maximum of the Gaussian slice profile; 0: point samples.
         register: Bring each head to the template by an affine first. Otherwise it stays where it
-            is, and the unturned box follows the scan's own axes.
+            is, and the unturned box follows the axes of the scan.
         template: A file, or "mni152".
         space: "native": the turned grid with the skipped slices left out, as a scanner delivers
             it. "template": the unturned grid with missing voxels, as in the paper.
@@ -81,10 +81,10 @@ class SimulationConfig:
     order: int = 3
 
     def __post_init__(self) -> None:
-        for holds, wanted in (
+        for valid, requirement in (
             (
-                self.spacing == "source" or self.spacing >= FINEST_MM,
-                f"spacing: at least {FINEST_MM:g} mm, not {self.spacing}",
+                self.spacing == "source" or self.spacing >= MIN_SPACING_MM,
+                f"spacing: at least {MIN_SPACING_MM:g} mm, not {self.spacing}",
             ),
             (self.keep_every >= 2, f"keep every: at least 2, not {self.keep_every}"),
             (0 <= self.angle_deg <= 180, f"angle: from 0 to 180 degrees, not {self.angle_deg}"),
@@ -95,8 +95,8 @@ class SimulationConfig:
             (min(self.box_mm) > 0, f"box: over 0 mm, not {self.box_mm}"),
             (0 <= self.order <= 5, f"order: from 0 to 5, not {self.order}"),
         ):
-            if not holds:
-                raise ConfigError(f"a simulation needs {wanted}", hint="change the setting")
+            if not valid:
+                raise ConfigError(f"a simulation needs {requirement}", hint="change the setting")
         if self.spacing != "source":
             self.require_slices(self.spacing)
 
@@ -239,7 +239,7 @@ def measure(
         thickness_mm: Full width at half maximum of the profile; 0: point samples.
         order: Of the B-spline. On voxels of the source itself nothing is interpolated.
     """
-    least, most = float(data.min()), float(data.max())
+    low, high = float(data.min()), float(data.max())
     total = np.zeros(grid.shape)
     for offset, weight in zip(*profile(thickness_mm), strict=True):
         shifted = grid.affine.copy()
@@ -254,7 +254,7 @@ def measure(
             to_affine=to_source @ shifted,
             order=0 if exact else order,
         )
-        total += weight * np.clip(sample, least, most)
+        total += weight * np.clip(sample, low, high)
     return total.astype(np.float32)
 
 

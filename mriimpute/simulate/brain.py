@@ -13,7 +13,7 @@ from mriimpute.io.tree import SUFFIXES, has_ending, is_label, stem
 
 __all__ = ["entities", "find_labels", "foreground", "likely_centre", "read_labels"]
 
-# A scan with this share of one exact value had its background set to it. It need not be the
+# A scan with this fraction of one exact value had its background set to it. It need not be the
 # lowest: where a stripped brain was resampled, edges overshoot to below it.
 EXACT_BACKGROUND = 1 / 3
 # From the top of the scalp to the lower end of the cerebellum: below it a head has no brain.
@@ -45,14 +45,15 @@ def find_labels(scan: Path) -> list[Path]:
         for path in container_of(scan).parent.iterdir()
         if path.name.startswith(start) and has_ending(path) and is_label(path)
     ]
-    rest = {path: stem(path).removeprefix(start) for path in beside}
+    endings = {path: stem(path).removeprefix(start) for path in beside}
     chosen = [
         path
         for path in beside
-        if rest[path].endswith("dseg") or rest[path] in ("mask", "desc-brain_mask", "brain_mask")
+        if endings[path].endswith("dseg")
+        or endings[path] in ("mask", "desc-brain_mask", "brain_mask")
     ]
-    chosen = [path for path in chosen if "label-" not in rest[path]]
-    return sorted(chosen, key=lambda path: (rest[path].endswith("dseg"), path.name))
+    chosen = [path for path in chosen if "label-" not in endings[path]]
+    return sorted(chosen, key=lambda path: (endings[path].endswith("dseg"), path.name))
 
 
 def read_labels(
@@ -82,13 +83,13 @@ def foreground(data: Float32[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
 def likely_centre(
     data: Float32[np.ndarray, "i j k"], affine: Affine
 ) -> tuple[Float64[np.ndarray, " 3"], Float64[np.ndarray, " 3"]]:
-    """Returns the mean place of what is not background, and where its brain is likely, in mm.
+    """Returns the mean position of what is not background, and where its brain is likely, in mm.
 
     They differ where face and neck are in the field of view: the brain is at the top of a head.
     """
-    places = transform(affine, np.argwhere(foreground(data)).astype(np.float64))
-    top, bottom = places[:, 2].max(), places[:, 2].min()
+    points = transform(affine, np.argwhere(foreground(data)).astype(np.float64))
+    top, bottom = points[:, 2].max(), points[:, 2].min()
     reach = min(top - bottom, BRAIN_REACH_MM)
-    brain = places[places[:, 2] >= top - reach].mean(axis=0)
+    brain = points[points[:, 2] >= top - reach].mean(axis=0)
     brain[2] = top - reach / 2
-    return places.mean(axis=0), brain
+    return points.mean(axis=0), brain

@@ -28,20 +28,20 @@ from mriimpute.simulate.acquisition import (
     skipped_affine,
 )
 from mriimpute.simulate.brain import foreground, likely_centre, read_labels
-from mriimpute.simulate.cases import Case
 from mriimpute.simulate.registration import register
+from mriimpute.simulate.sources import SourceScan
 from mriimpute.simulate.template import Template, load_template, mni152
 
 __all__ = ["needed_bytes", "record_path", "simulate_head", "template_path"]
 
 SOURCE_BYTES = 32
-"""Taken at the peak for a voxel of the source: 31 were measured."""
+"""Peak memory for a voxel of the source: 31 were measured."""
 
 GRID_BYTES = {"native": 36, "template": 88}
-"""Taken for a voxel of the grid: 31 and 79 were measured, 3 more for thick slices."""
+"""Peak memory for a voxel of the grid: 31 and 79 were measured, 3 more for thick slices."""
 
 TEMPLATE_BYTES = 320 * 2**20
-"""Taken to register to the template. At 1 mm that makes 850 MB, of which 742 were measured."""
+"""Peak memory of registering to the template. At 1 mm that makes 850 MB; 742 were measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -74,9 +74,9 @@ def template_path(config: SimulationConfig) -> Path:
     return mni152() if config.template == "mni152" else config.template
 
 
-def record_path(out: Path, case: Case) -> Path:
+def record_path(out: Path, scan: SourceScan) -> Path:
     """Returns the file that is written last: where it is, the scan is complete."""
-    return out / "truth" / case.subject / "anat" / f"{case.name}.json"
+    return out / "truth" / scan.subject / "anat" / f"{scan.name}.json"
 
 
 def needed_bytes(source: tuple[int, ...], grid: tuple[int, ...], config: SimulationConfig) -> int:
@@ -96,28 +96,33 @@ def needed_bytes(source: tuple[int, ...], grid: tuple[int, ...], config: Simulat
 
 
 def simulate_head(
-    case: Case, out: Path, config: SimulationConfig, *, seed: int, room: int | None = None
+    scan: SourceScan,
+    out: Path,
+    config: SimulationConfig,
+    *,
+    seed: int,
+    limit_bytes: int | None = None,
 ) -> dict[str, Any]:
     """Writes the sparse scan, its truth, brain and label maps; returns the record of the draws.
 
     Args:
-        case: The source.
+        scan: The source.
         out: The simulation folder.
         config: Settings.
-        seed: Of the draws.
-        room: Bytes of memory that may be taken; None where nobody knows.
+        seed: Of every random draw.
+        limit_bytes: Memory that may be taken; None: unknown, so no limit.
 
     Raises:
         VolumeError: If the source or a label map cannot be read, or the head not be registered.
         OutputError: If a file cannot be written.
         ResourceError: If there is not enough memory.
     """
-    head = _placed(case, config)
+    head = _placed(scan, config)
     config.require_slices(head.side_mm)
-    acquisition = draw(config, numpy_stream(seed, "simulate", case.name))
+    acquisition = draw(config, numpy_stream(seed, "simulate", scan.name))
     turned = on_grid(config, head.box, side_mm=head.side_mm, angles_deg=acquisition.angles_deg)
-    need = needed_bytes(head.data.shape, turned.shape, config)
-    require_memory(need, room, what=str(case.source))
+    needed = needed_bytes(head.data.shape, turned.shape, config)
+    require_memory(needed, limit_bytes, what=str(scan.path))
     native = config.space == "native"
     grid = turned if native else on_grid(config, head.box, side_mm=head.side_mm)
     truth = measure(
@@ -130,8 +135,8 @@ def simulate_head(
         order=config.order,
     )
 
-    start = case.entities if native else f"{case.entities}_space-template"
-    cohort = out / "cohort" / case.subject / "anat"
+    start = scan.entities if native else f"{scan.entities}_space-template"
+    cohort = out / "cohort" / scan.subject / "anat"
     pattern = (acquisition.axis, acquisition.phase, config.keep_every)
     if native:
         sparse, affine = truth[kept(grid, *pattern)], skipped_affine(grid, *pattern)
@@ -140,29 +145,29 @@ def simulate_head(
         sparse, affine = np.where(observed, truth, np.float32(np.nan)), grid.affine
         name = f"{start}_desc-observed_mask.nii.gz"
         write_grid(cohort / name, observed.astype(np.uint8), affine, frame=head.frame)
-    write_grid(cohort / f"{start}_{case.suffix}.nii.gz", sparse, affine, frame=head.frame)
-    _write_truth(out / "truth" / case.subject / "anat", start, case, head, grid, truth)
+    write_grid(cohort / f"{start}_{scan.suffix}.nii.gz", sparse, affine, frame=head.frame)
+    _write_truth(out / "truth" / scan.subject / "anat", start, scan, head, grid, truth)
 
-    record = _record(case, acquisition, head, turned)
-    write_json(record_path(out, case), record)
+    record = _record(scan, acquisition, head, turned)
+    write_json(record_path(out, scan), record)
     return record
 
 
-def _placed(case: Case, config: SimulationConfig) -> Head:
-    volume = read_scan(case.source).volume
+def _placed(scan: SourceScan, config: SimulationConfig) -> Head:
+    volume = read_scan(scan.path).volume
     data, affine = np.where(volume.observed, volume.data, np.float32(0)), volume.affine
     side_mm = finest_side_mm(affine) if config.spacing == "source" else config.spacing
-    labels = {path: read_labels(path, shape=volume.shape, affine=affine) for path in case.labels}
+    labels = {path: read_labels(path, shape=volume.shape, affine=affine) for path in scan.labels}
     place = partial(Head, data=data, affine=affine, side_mm=side_mm, labels=labels)
     if not config.register:
         brain = next(iter(labels.values())) > 0 if labels else None
-        box = _own_box(data, affine, brain, config, side_mm)
+        box = _box_of_scan(data, affine, brain, config, side_mm)
         return place(box=box, to_source=np.eye(4), frame="scanner")
 
     template = _template(template_path(config))
     return place(
         box=Box(template.centre_ras, np.eye(3)),
-        to_source=register(data, affine, template, name=str(case.source)),
+        to_source=register(data, affine, template, name=str(scan.path)),
         frame="mni152" if config.template == "mni152" else "aligned",
         template=template,
     )
@@ -173,16 +178,16 @@ def _template(path: Path) -> Template:
     return load_template(path)
 
 
-def _own_box(
+def _box_of_scan(
     data: Float32[np.ndarray, "i j k"],
     affine: Affine,
     brain: Bool[np.ndarray, "i j k"] | None,
     config: SimulationConfig,
     side_mm: float,
 ) -> Box:
-    """Returns a box along the scan's own axes, around its brain, voxels upon voxels.
+    """Returns a box along the axes of the scan, around its brain, voxels upon voxels.
 
-    Unturned and with the scan's own spacing, the grid then consists of voxels of the scan.
+    Unturned and with the spacing of the scan, the grid then consists of voxels of the scan.
     """
     left, _, right = np.linalg.svd(affine[:3, :3] / spacing_mm(affine))
     axes = left @ right
@@ -200,19 +205,19 @@ def _own_box(
 def _write_truth(
     folder: Path,
     start: str,
-    case: Case,
+    scan: SourceScan,
     head: Head,
     grid: Grid,
     truth: Float32[np.ndarray, "i j k"],
 ) -> None:
     for path, labels in head.labels.items():
         if stem(path).endswith("_dseg"):
-            name = f"{start}{case.label_ending(path)}.nii.gz"
+            name = f"{start}{scan.label_ending(path)}.nii.gz"
             write_grid(folder / name, _nearest(labels, head, grid), grid.affine, frame=head.frame)
     brain = _brain(head, grid).astype(np.uint8)
     name = f"{start}_desc-brain_mask.nii.gz"
     write_grid(folder / name, brain, grid.affine, frame=head.frame)
-    write_grid(folder / f"{start}_{case.suffix}.nii.gz", truth, grid.affine, frame=head.frame)
+    write_grid(folder / f"{start}_{scan.suffix}.nii.gz", truth, grid.affine, frame=head.frame)
 
 
 def _brain(head: Head, grid: Grid) -> Bool[np.ndarray, "i j k"]:
@@ -222,7 +227,7 @@ def _brain(head: Head, grid: Grid) -> Bool[np.ndarray, "i j k"]:
         # Not that of the truth: around a stripped brain a spline rings, and air is no longer 0.
         return _nearest(foreground(head.data).astype(np.float32), head, grid) > 0
     # The template's brain may reach out of the source's field of view.
-    seen = _nearest(np.ones_like(head.data), head, grid) > 0
+    in_view = _nearest(np.ones_like(head.data), head, grid) > 0
     template = head.template
     brain = resample(
         template.brain.astype(np.float32),
@@ -231,7 +236,7 @@ def _brain(head: Head, grid: Grid) -> Bool[np.ndarray, "i j k"]:
         to_affine=grid.affine,
         order=0,
     )
-    return seen & (brain > 0)
+    return in_view & (brain > 0)
 
 
 def _nearest(
@@ -247,12 +252,14 @@ def _nearest(
     return nearest.astype(np.uint8 if labels.max() < 256 else np.int32)
 
 
-def _record(case: Case, acquisition: Acquisition, head: Head, turned: Grid) -> dict[str, Any]:
+def _record(
+    scan: SourceScan, acquisition: Acquisition, head: Head, turned: Grid
+) -> dict[str, Any]:
     return {
-        "subject": case.subject,
-        "source": case.source.name,
-        "source_sha256": checksum(case.source),
-        "labels": [path.name for path in case.labels],
+        "subject": scan.subject,
+        "source": scan.path.name,
+        "source_sha256": checksum(scan.path),
+        "labels": [path.name for path in scan.labels],
         "angles_deg": list(acquisition.angles_deg),
         "phase": acquisition.phase,
         "plane": acquisition.plane,

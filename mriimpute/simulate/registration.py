@@ -26,15 +26,15 @@ __all__ = ["register"]
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 PITCHES_DEG = (-25.0, 0.0, 25.0)  # a head nods more than it turns or tilts
-# The MNI brain is larger than brains are. Started at its own size it grows onto the scalp, a
-# local optimum, in one whole head of four; a brain already in MNI space needs its own size.
+# The MNI brain is larger than brains are. Started at scale 1 it grows onto the scalp, a
+# local optimum, in one whole head of four; a brain already in MNI space needs scale 1.
 SCALES = (0.85, 1.0)
 CANDIDATES = 4
 SIDES_MM = (8.0, 4.0, 2.0)
 # Of the compared region around the brain. A wide rim finds the head, a narrow one fits it: far
 # outside, the template is empty where a head is not.
 MARGIN_MM = 4.0
-SAMPLES = 25_000
+SAMPLES = 25_000  # voxels that the metric compares
 
 
 def register(
@@ -67,11 +67,11 @@ def register(
     except RuntimeError as error:
         raise _failure(name, "nothing overlaps the template") from error
 
-    found = LPS @ _matrix(best) @ LPS
-    growth = float(np.linalg.det(found[:3, :3]))
+    to_scan = LPS @ _matrix(best) @ LPS
+    growth = float(np.linalg.det(to_scan[:3, :3]))
     if not 0.2 < growth < 5:
         raise _failure(name, f"the template would grow by a factor of {growth:.2g}")
-    return found
+    return to_scan
 
 
 @contextmanager
@@ -159,12 +159,12 @@ def _searched(data: Float32[np.ndarray, "i j k"], affine: Affine, template: Temp
     for scale in SCALES:
         pair = _pair(data, affine, template, side_mm=SIDES_MM[0], scale=scale)
         for start in _starts(data, affine, template):
-            value, found = _optimised(pair, start, step_mm=8.0)
-            rigid.append((value, _freed(found, scale)))
-    likely = sorted(rigid, key=lambda found: found[0])[:CANDIDATES]
+            value, transform = _optimised(pair, start, step_mm=8.0)
+            rigid.append((value, _freed(transform, scale)))
+    likely = sorted(rigid, key=lambda candidate: candidate[0])[:CANDIDATES]
     pair = _pair(data, affine, template, side_mm=SIDES_MM[0])
     freed = [_optimised(pair, start, step_mm=0.5) for _, start in likely]
-    return min(freed, key=lambda found: found[0])[1]
+    return min(freed, key=lambda candidate: candidate[0])[1]
 
 
 def _starts(data: Float32[np.ndarray, "i j k"], affine: Affine, template: Template) -> list[Any]:
@@ -217,9 +217,10 @@ def _optimised(pair: _Pair, start: Any, *, step_mm: float) -> tuple[float, Any]:
     return method.GetMetricValue(), start
 
 
-def _matrix(found: Any) -> Affine:
-    linear, centre = np.array(found.GetMatrix()).reshape(3, 3), np.array(found.GetCenter())
+def _matrix(transform: Any) -> Affine:
+    linear = np.array(transform.GetMatrix()).reshape(3, 3)
+    centre = np.array(transform.GetCenter())
     matrix = np.eye(4)
     matrix[:3, :3] = linear
-    matrix[:3, 3] = centre + np.array(found.GetTranslation()) - linear @ centre
+    matrix[:3, 3] = centre + np.array(transform.GetTranslation()) - linear @ centre
     return matrix

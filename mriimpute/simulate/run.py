@@ -22,8 +22,8 @@ from mriimpute.memory import available_bytes
 from mriimpute.progress import Track, silent
 from mriimpute.provenance import versions
 from mriimpute.simulate.acquisition import SimulationConfig
-from mriimpute.simulate.cases import Case, find_cases, split
 from mriimpute.simulate.head import record_path, simulate_head, template_path
+from mriimpute.simulate.sources import SourceScan, find_sources, split
 from mriimpute.workers import begin_worker
 
 __all__ = ["Failure", "SimulationReport", "simulate"]
@@ -36,8 +36,8 @@ class Failure:
     """A scan that could not be simulated.
 
     Attributes:
-        name: Of the scan.
-        problem: What is wrong.
+        name: Name of the scan.
+        problem: What is wrong, with value and file.
         hint: What to do.
     """
 
@@ -54,7 +54,7 @@ class SimulationReport:
         out: The simulation folder.
         written: Names of the scans simulated now.
         kept: Names of the scans that an earlier run of the same simulation had finished.
-        failures: The other scans.
+        failures: The scans that failed.
         subjects: How many subjects each split has.
     """
 
@@ -84,7 +84,7 @@ def simulate(
         source: A scan, a folder of scans or a BIDS tree, fully observed.
         out: Gets `cohort/`, `truth/`, `participants.tsv` and `simulation.json`.
         config: Settings.
-        seed: Of every draw.
+        seed: Of every random draw.
         jobs: Processes that work side by side.
         overwrite: Whether another simulation in `out` is replaced.
         track: Shows progress.
@@ -93,27 +93,27 @@ def simulate(
         OutputError: If `out` holds something else than this simulation.
         VolumeError: If there is no source.
     """
-    cases = find_cases(source)
-    header = _header(cases, config, seed)
+    scans = find_sources(source)
+    header = _header(scans, config, seed)
     _claim(out, source, header, overwrite=overwrite)
 
-    finished = {case.name: _finished(out, case) for case in cases}
-    todo = [case for case in cases if finished[case.name] is None]
+    finished = {scan.name: _finished(out, scan) for scan in scans}
+    todo = [scan for scan in scans if finished[scan.name] is None]
     workers = max(1, min(jobs, len(todo)))
-    room = available_bytes("cpu")
-    share = None if room is None else room // workers
-    work = partial(_attempt, out=out, config=config, seed=seed, room=share)
+    free_bytes = available_bytes("cpu")
+    limit_bytes = None if free_bytes is None else free_bytes // workers
+    work = partial(_attempt, out=out, config=config, seed=seed, limit_bytes=limit_bytes)
     failures: dict[str, Failure] = {}
-    for case, result in track(_results(work, todo, workers), total=len(todo), label="scans"):
+    for scan, result in track(_results(work, todo, workers), total=len(todo), label="scans"):
         if isinstance(result, Failure):
-            failures[case.name] = result
+            failures[scan.name] = result
         else:
-            finished[case.name] = result
+            finished[scan.name] = result
 
     done = {name: record for name, record in sorted(finished.items()) if record is not None}
-    parts = _write_tables(out, cases, done, seed)
+    parts = _write_tables(out, scans, done, seed)
     write_json(out / RECORD, header | {"complete": not failures, "scans": done})
-    new = {case.name for case in todo}
+    new = {scan.name for scan in todo}
     return SimulationReport(
         out=out,
         written=tuple(name for name in done if name in new),
@@ -123,7 +123,7 @@ def simulate(
     )
 
 
-def _header(cases: list[Case], config: SimulationConfig, seed: int) -> dict[str, Any]:
+def _header(scans: list[SourceScan], config: SimulationConfig, seed: int) -> dict[str, Any]:
     settings = asdict(config)
     if config.register:
         path = template_path(config)
@@ -137,14 +137,14 @@ def _header(cases: list[Case], config: SimulationConfig, seed: int) -> dict[str,
         "seed": seed,
         "settings": settings,
         "versions": versions(),
-        "sources": [case.name for case in cases],
+        "sources": [scan.name for scan in scans],
     }
-    plain: dict[str, Any] = json.loads(json.dumps(header))  # as it will be read back
-    return plain
+    as_read: dict[str, Any] = json.loads(json.dumps(header))
+    return as_read
 
 
 def _claim(out: Path, source: Path, header: dict[str, Any], *, overwrite: bool) -> None:
-    """Makes `out` the place of this simulation, or stops if it is the place of something else."""
+    """Makes `out` the folder of this simulation; refuses one that holds something else."""
     if source.resolve().is_relative_to(out.resolve()):
         raise OutputError(f"{source} lies in {out}", hint="choose another folder with -o")
     refuse_inside(out, source)
@@ -155,8 +155,8 @@ def _claim(out: Path, source: Path, header: dict[str, Any], *, overwrite: bool) 
                 hint="choose another folder with -o",
             )
         if not overwrite:
-            before = read_json(out / RECORD)
-            if {key: before.get(key) for key in header} == header:
+            stored = read_json(out / RECORD)
+            if {key: stored.get(key) for key in header} == header:
                 return
             raise OutputError(
                 f"{out} exists and was simulated from other sources, settings or versions",
@@ -168,26 +168,26 @@ def _claim(out: Path, source: Path, header: dict[str, Any], *, overwrite: bool) 
     write_json(out / RECORD, header | {"complete": False, "scans": {}})
 
 
-def _finished(out: Path, case: Case) -> dict[str, Any] | None:
-    path = record_path(out, case)
+def _finished(out: Path, scan: SourceScan) -> dict[str, Any] | None:
+    path = record_path(out, scan)
     if not path.is_file():
         return None
     record = read_json(path)
-    return record if record.get("source_sha256") == checksum(case.source) else None
+    return record if record.get("source_sha256") == checksum(scan.path) else None
 
 
 def _attempt(
-    case: Case, *, out: Path, config: SimulationConfig, seed: int, room: int | None
+    scan: SourceScan, *, out: Path, config: SimulationConfig, seed: int, limit_bytes: int | None
 ) -> dict[str, Any] | Failure:
     try:
-        return simulate_head(case, out, config, seed=seed, room=room)
+        return simulate_head(scan, out, config, seed=seed, limit_bytes=limit_bytes)
     except MriImputeError as error:
-        return Failure(name=case.name, problem=str(error), hint=error.hint)
+        return Failure(name=scan.name, problem=str(error), hint=error.hint)
 
 
 def _results(
-    work: "partial[dict[str, Any] | Failure]", cases: list[Case], workers: int
-) -> Iterator[tuple[Case, dict[str, Any] | Failure]]:
+    work: "partial[dict[str, Any] | Failure]", cases: list[SourceScan], workers: int
+) -> Iterator[tuple[SourceScan, dict[str, Any] | Failure]]:
     if workers == 1:
         for case in cases:
             yield case, work(case)
@@ -204,10 +204,12 @@ def _results(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _write_tables(out: Path, cases: list[Case], done: dict[str, Any], seed: int) -> dict[str, str]:
+def _write_tables(
+    out: Path, scans: list[SourceScan], done: dict[str, Any], seed: int
+) -> dict[str, str]:
     """Writes who is in which split; returns it. A failed scan changes no one else's split."""
-    succeeded = {case.subject for case in cases if case.name in done}
-    parts = split([case.subject for case in cases], seed=seed)
+    succeeded = {scan.subject for scan in scans if scan.name in done}
+    parts = split([scan.subject for scan in scans], seed=seed)
     parts = {name: part for name, part in parts.items() if name in succeeded}
     rows = [{"participant_id": name, "split": part} for name, part in parts.items()]
     for folder in (out, out / "cohort"):

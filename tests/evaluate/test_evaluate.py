@@ -13,11 +13,11 @@ import pytest
 
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.evaluate import Summary, evaluate
-from mriimpute.evaluate import methods as contenders
-from mriimpute.evaluate.methods import Contender
+from mriimpute.evaluate import methods as method_module
+from mriimpute.evaluate.methods import Method
 from mriimpute.evaluate.panels import cut, read_panel, write_panel
-from mriimpute.evaluate.scores import examine
-from mriimpute.evaluate.test_set import ScoredSplit, find_cases, read_exam
+from mriimpute.evaluate.scores import score_method
+from mriimpute.evaluate.test_set import ScoredSplit, find_simulated_scans, read_test_case
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.seeds import numpy_stream
 from mriimpute.volume import Volume
@@ -50,13 +50,13 @@ class Sampler(Imputer):
 @pytest.fixture
 def sampler(sim: Path, monkeypatch: pytest.MonkeyPatch) -> Sampler:
     """Takes the place of whatever `--model` names."""
-    fake = Sampler(read_exam(find_cases(sim)[0]).truth)
-    real = contenders.load_imputer
+    fake = Sampler(read_test_case(find_simulated_scans(sim)[0]).truth)
+    real = method_module.load_imputer
 
     def load(name: str, *, device: str) -> Imputer:
         return fake if name.endswith("run") else real(name, device=device)
 
-    monkeypatch.setattr(contenders, "load_imputer", load)
+    monkeypatch.setattr(method_module, "load_imputer", load)
     run = sim.parent / "run"
     run.mkdir()
     (run / "model.safetensors").write_bytes(b"weights")
@@ -76,22 +76,22 @@ def run_of(sim: Path, **changes: object) -> Summary:
 def test_scores_of_an_exact_sampler_are_those_of_its_noise(sim: Path, sampler: Sampler) -> None:
     summary = run_of(sim)
 
-    row = next(row for row in summary.rows if row.method == "sampler")
-    assert row.rmse_percent == pytest.approx(100 * NOISE / row.data_range, rel=0.1)
-    assert row.psnr_db == pytest.approx(20 * math.log10(row.data_range / NOISE), abs=0.8)
-    assert row.coverage90 == pytest.approx(0.9, abs=0.04)
-    assert row.coverage90_std == pytest.approx(0.9, abs=0.04)
-    assert row.spread_skill == pytest.approx(1, abs=0.1)
-    assert row.draw_gap_db == pytest.approx(3.01, abs=0.4)
-    assert row.draws == 20
+    result = next(result for result in summary.results if result.method == "sampler")
+    assert result.rmse_percent == pytest.approx(100 * NOISE / result.data_range, rel=0.1)
+    assert result.psnr_db == pytest.approx(20 * math.log10(result.data_range / NOISE), abs=0.8)
+    assert result.coverage90 == pytest.approx(0.9, abs=0.04)
+    assert result.coverage90_std == pytest.approx(0.9, abs=0.04)
+    assert result.spread_skill == pytest.approx(1, abs=0.1)
+    assert result.draw_gap_db == pytest.approx(3.01, abs=0.4)
+    assert result.draws == 20
 
 
 def test_truth_outside_of_the_region_changes_no_bit(sim: Path, sampler: Sampler) -> None:
-    exam = read_exam(find_cases(sim)[0])
-    hidden = dataclasses.replace(exam, truth=np.where(exam.region, exam.truth, np.float32(np.nan)))
+    case = read_test_case(find_simulated_scans(sim)[0])
+    hidden = dataclasses.replace(case, truth=np.where(case.region, case.truth, np.float32(np.nan)))
 
-    row, _ = examine(sampler, exam, method="m", samples=20, seed=0)
-    other, _ = examine(sampler, hidden, method="m", samples=20, seed=0)
+    row, _ = score_method(sampler, case, method="m", samples=20, seed=0)
+    other, _ = score_method(sampler, hidden, method="m", samples=20, seed=0)
 
     # These look at the surroundings of each voxel, and seconds are never the same.
     local = ("ssim", "hfen", "gradient_psnr_db", "psnr_edge_db", "psnr_flat_db")
@@ -120,18 +120,18 @@ def test_template_space_is_scored_without_slices(tmp_path: Path) -> None:
         )
     (tmp_path / "participants.tsv").write_text("participant_id\tsplit\nsub-1\ttest\n")
 
-    (row,) = evaluate(tmp_path, tmp_path / "report", methods=["linear"]).rows
+    (result,) = evaluate(tmp_path, tmp_path / "report", methods=["linear"]).results
 
-    assert row.voxels == (~observed).sum()
-    assert {b.kind for b in row.bins} == {"distance", "edge"}
+    assert result.voxels == (~observed).sum()
+    assert {b.kind for b in result.bins} == {"distance", "edge"}
 
 
 def test_interpolator_states_no_uncertainty(sim: Path) -> None:
-    (row,) = evaluate(sim, sim.parent / "report", methods=["linear"]).rows
+    (result,) = evaluate(sim, sim.parent / "report", methods=["linear"]).results
 
-    assert row.crps_percent == row.mae_percent
-    assert row.draws == 0
-    unstated = (row.coverage90, row.coverage90_std, row.spread_skill, row.draw_gap_db)
+    assert result.crps_percent == result.mae_percent
+    assert result.draws == 0
+    unstated = (result.coverage90, result.coverage90_std, result.spread_skill, result.draw_gap_db)
     assert all(math.isnan(value) for value in unstated)
     assert rows_of(sim.parent / "report" / "metrics.csv")[0]["coverage90"] == ""
 
@@ -145,12 +145,12 @@ def test_tables_agree_with_the_summary(sim: Path, sampler: Sampler) -> None:
     bins = rows_of(report / "distance.csv")
 
     assert [row["method"] for row in table] == ["linear", "pchip", "sampler"]
-    assert float(table[0]["psnr_db"]) == pytest.approx(summary.rows[0].psnr_db, rel=1e-5)
+    assert float(table[0]["psnr_db"]) == pytest.approx(summary.results[0].psnr_db, rel=1e-5)
     assert stored["best_interpolator"] == summary.best_interpolator
     assert stored["methods"]["linear"]["psnr_db"]["low"] is None  # one subject: no interval
     assert not summary.ranked
     counted = [int(b["voxels"]) for b in bins if b["method"] == "linear" and b["kind"] == "offset"]
-    assert sum(counted) == summary.rows[0].voxels
+    assert sum(counted) == summary.results[0].voxels
     assert {(b["kind"], b["steps"], b["mm"]) for b in bins} == {
         ("distance", "1", "2"),
         ("offset", "1", "2"),
@@ -177,7 +177,7 @@ def test_same_command_again_scores_nothing_twice(sim: Path, sampler: Sampler) ->
     after = run_of(sim)
 
     assert len(sampler.asked) == 1
-    assert repr(after.rows) == repr(before.rows)  # as text: NaN differs from itself
+    assert repr(after.results) == repr(before.results)  # as text: NaN differs from itself
 
 
 def test_interrupted_evaluation_goes_on_where_it_stopped(sim: Path, sampler: Sampler) -> None:
@@ -188,7 +188,7 @@ def test_interrupted_evaluation_goes_on_where_it_stopped(sim: Path, sampler: Sam
     summary = run_of(sim)
 
     assert row.stat().st_mtime_ns == written
-    assert [row.method for row in summary.rows] == ["linear", "sampler"]
+    assert [result.method for result in summary.results] == ["linear", "sampler"]
 
 
 def test_rows_of_other_settings_are_not_mixed_in(sim: Path, sampler: Sampler) -> None:
@@ -196,7 +196,7 @@ def test_rows_of_other_settings_are_not_mixed_in(sim: Path, sampler: Sampler) ->
 
     with pytest.raises(OutputError, match="samples was 20, is 21"):
         run_of(sim, samples=21)
-    assert run_of(sim, samples=21, overwrite=True).rows[1].draws == 21
+    assert run_of(sim, samples=21, overwrite=True).results[1].draws == 21
 
 
 def test_row_of_another_version_is_an_error_and_no_bug(sim: Path) -> None:
@@ -206,7 +206,7 @@ def test_row_of_another_version_is_an_error_and_no_bug(sim: Path) -> None:
     stored["row"]["sharpness"] = 3.0
     path.write_text(json.dumps(stored))
 
-    with pytest.raises(OutputError, match="is no row of this version"):
+    with pytest.raises(OutputError, match="is no result of this version"):
         evaluate(sim, sim.parent / "report", methods=["linear"])
 
 
@@ -243,7 +243,7 @@ def test_values_that_are_not_finite_stop_the_evaluation(sim: Path, sampler: Samp
 
 def test_scan_that_breaks_after_one_method_was_scored_stops_the_next(sim: Path) -> None:
     evaluate(sim, sim.parent / "report", methods=["linear"], on_failure=lambda *_: None)
-    find_cases(sim)[0].truth.write_bytes(b"no image")
+    find_simulated_scans(sim)[0].truth.write_bytes(b"no image")
 
     with pytest.raises(VolumeError, match="cannot be read"):
         evaluate(
@@ -267,7 +267,7 @@ def test_scan_that_method_is_to_be_fitted_on_may_be_broken(
     )
 
     assert told == list(summary.left_out) == ["sub-1_T1w"]
-    assert len(summary.rows) == 1
+    assert len(summary.results) == 1
 
 
 def test_two_models_of_one_kind_keep_their_own_names(sim: Path, sampler: Sampler) -> None:
@@ -277,7 +277,11 @@ def test_two_models_of_one_kind_keep_their_own_names(sim: Path, sampler: Sampler
 
     summary = run_of(sim, models=[sim.parent / "run", other])
 
-    assert [row.method for row in summary.rows] == ["linear", "sampler@run", "sampler@run#2"]
+    assert [result.method for result in summary.results] == [
+        "linear",
+        "sampler@run",
+        "sampler@run#2",
+    ]
 
 
 def test_method_that_needs_fitting_is_fitted_on_the_cohort_without_truth(
@@ -291,14 +295,14 @@ def test_method_that_needs_fitting_is_fitted_on_the_cohort_without_truth(
         run.write_bytes(b"weights")
         return run
 
-    def gathered(**changes: object) -> list[Contender]:
+    def loaded(**changes: object) -> list[Method]:
         arguments = {"cohort": sim / "cohort", "runs": sim.parent / "runs", "seed": 0}
         silent = {"device": "cpu", "track": lambda items, **_: items, "overwrite": False}
-        return contenders.gather(**(arguments | silent | changes))  # type: ignore[arg-type]
+        return method_module.load_methods(**(arguments | silent | changes))  # type: ignore[arg-type]
 
-    monkeypatch.setattr(contenders, "_fitted", fit)
-    monkeypatch.setattr(contenders, "load_imputer", lambda name, device: sampler)
-    gathered(methods=["ppca"], models=[])
+    monkeypatch.setattr(method_module, "_fitted", fit)
+    monkeypatch.setattr(method_module, "load_imputer", lambda name, device: sampler)
+    loaded(methods=["ppca"], models=[])
 
     assert asked == [("ppca", sim / "cohort", sim.parent / "runs" / "ppca")]
 
@@ -328,11 +332,11 @@ def test_method_that_a_model_supplies_is_not_fitted_again(
     sim: Path, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sampler.name = "ppca"
-    monkeypatch.setattr(contenders, "_fitted", lambda *_: pytest.fail("fitted"))
+    monkeypatch.setattr(method_module, "_fitted", lambda *_: pytest.fail("fitted"))
 
     summary = run_of(sim, methods=["linear", "ppca"])
 
-    assert [row.method for row in summary.rows] == ["linear", "ppca"]
+    assert [result.method for result in summary.results] == ["linear", "ppca"]
 
 
 def test_ridge_is_fitted_kept_and_scored(tmp_path: Path, write: Callable[..., None]) -> None:
@@ -346,8 +350,11 @@ def test_ridge_is_fitted_kept_and_scored(tmp_path: Path, write: Callable[..., No
     )
 
     assert (tmp_path / "report/runs/cross-plane-ridge/model.safetensors").is_file()
-    assert [row.method for row in summary.rows] == ["cross-plane-ridge", "cross-plane-ridge@scan"]
-    assert summary.rows[0].psnr_db != summary.rows[1].psnr_db
+    assert [result.method for result in summary.results] == [
+        "cross-plane-ridge",
+        "cross-plane-ridge@scan",
+    ]
+    assert summary.results[0].psnr_db != summary.results[1].psnr_db
 
 
 def test_five_subjects_are_ranked_with_intervals(
@@ -358,21 +365,21 @@ def test_five_subjects_are_ranked_with_intervals(
     summary = evaluate(tmp_path / "sim", tmp_path / "report", methods=["linear", "cubic"])
 
     assert summary.ranked
-    first, second = (standing.scores["psnr_db"] for standing in summary.standings)
+    first, second = (method.scores["psnr_db"] for method in summary.methods)
     assert first.mean > second.mean
     assert first.low < first.mean < first.high
-    best = next(s for s in summary.standings if s.method == summary.best_interpolator)
+    best = next(s for s in summary.methods if s.method == summary.best_interpolator)
     assert best.gain_db.mean == best.gain_db.low == best.gain_db.high == 0
 
 
 def test_panels_hold_nothing_outside_of_the_brain(sim: Path, sampler: Sampler) -> None:
-    exam = read_exam(find_cases(sim)[0])
-    imputation = sampler.impute(exam.volume, seed=0, case="c")
+    case = read_test_case(find_simulated_scans(sim)[0])
+    imputation = sampler.impute(case.volume, seed=0, case="c")
 
-    panel = cut(exam, imputation)
+    panel = cut(case, imputation)
 
     bright = 1000  # the face is at 5000, the brain below 700
-    assert (exam.truth > bright).any()
+    assert (case.truth > bright).any()
     for view in panel.views:
         for plane in (view.truth, view.mean, view.std, *view.draws):
             assert np.nanmax(plane) < bright
@@ -386,9 +393,9 @@ def test_panels_hold_nothing_outside_of_the_brain(sim: Path, sampler: Sampler) -
 def test_panels_see_slices_from_the_side_and_one_place_between_two(
     sim: Path, sampler: Sampler
 ) -> None:
-    exam = read_exam(find_cases(sim)[0])
+    case = read_test_case(find_simulated_scans(sim)[0])
 
-    panel = cut(exam, sampler.impute(exam.volume, seed=0, case="c"))
+    panel = cut(case, sampler.impute(case.volume, seed=0, case="c"))
 
     assert [view.name for view in panel.views] == ["coronal", "sagittal", "axial"]
     assert [view.across for view in panel.views] == [1, 1, -1]
@@ -401,11 +408,11 @@ def test_panels_see_slices_from_the_side_and_one_place_between_two(
 
 
 def test_profile_of_what_is_too_large_for_a_brain_is_left_out(sim: Path) -> None:
-    exam = read_exam(find_cases(sim)[0])
-    affine = exam.volume.affine @ np.diag([10.0, 10.0, 10.0, 1.0])  # 20 mm voxels
-    head = dataclasses.replace(exam, volume=Volume(exam.volume.data, exam.volume.observed, affine))
+    case = read_test_case(find_simulated_scans(sim)[0])
+    affine = case.volume.affine @ np.diag([10.0, 10.0, 10.0, 1.0])  # 20 mm voxels
+    head = dataclasses.replace(case, volume=Volume(case.volume.data, case.volume.observed, affine))
 
-    panel = cut(head, Imputation(mean=exam.truth))
+    panel = cut(head, Imputation(mean=case.truth))
 
     assert [view.name for view in panel.views] == ["coronal", "axial"]
 
@@ -414,9 +421,9 @@ def test_profile_of_what_is_too_large_for_a_brain_is_left_out(sim: Path) -> None
 def test_panel_comes_back_as_it_was_written(
     stated: bool, sim: Path, sampler: Sampler, tmp_path: Path
 ) -> None:
-    exam = read_exam(find_cases(sim)[0])
-    answer = sampler.impute(exam.volume, seed=0, case="c")
-    panel = cut(exam, answer if stated else Imputation(mean=answer.mean))
+    case = read_test_case(find_simulated_scans(sim)[0])
+    answer = sampler.impute(case.volume, seed=0, case="c")
+    panel = cut(case, answer if stated else Imputation(mean=answer.mean))
 
     write_panel(tmp_path / "panel.npz", panel)
     read = read_panel(tmp_path / "panel.npz")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mriimpute.errors import VolumeError
-from mriimpute.evaluate.hidden import Finer, Hidden, HiddenCase, read_hidden
+from mriimpute.evaluate.hidden import Hidden, HiddenScan, TargetGridImputer, read_hidden
 from mriimpute.evaluate.protocol import LINES, SLICES
 from mriimpute.geometry import rotation, transform
 from mriimpute.methods.base import Imputation, Imputer
@@ -50,8 +50,8 @@ def scan(tmp_path: Path, rng: np.random.Generator) -> Path:
     return path
 
 
-def case_of(scan: Path, hidden: Hidden = "slices") -> HiddenCase:
-    return HiddenCase(subject="sub-1", name="sub-1_T2w", scan=scan, hidden=hidden)
+def hidden_scan(scan: Path, hidden: Hidden = "slices") -> HiddenScan:
+    return HiddenScan(subject="sub-1", name="sub-1_T2w", path=scan, hidden=hidden)
 
 
 def changed(scan: Path, change: object) -> Path:
@@ -65,69 +65,71 @@ def changed(scan: Path, change: object) -> Path:
 
 
 def test_every_second_acquired_slice_is_hidden(scan: Path) -> None:
-    exam = read_hidden(case_of(scan))
+    case = read_hidden(hidden_scan(scan))
 
-    assert exam.protocol is SLICES
-    assert exam.stack is not None
-    assert (exam.stack.axis, exam.stack.positions) == (SLICE_AXIS, (0, 2, 4, 6, 8))
-    assert exam.finer == GAP
-    assert set(np.nonzero(exam.region)[SLICE_AXIS]) == {1, 3, 5, 7}
+    assert case.protocol is SLICES
+    assert case.stack is not None
+    assert (case.stack.axis, case.stack.positions) == (SLICE_AXIS, (0, 2, 4, 6, 8))
+    assert case.refinement == GAP
+    assert set(np.nonzero(case.region)[SLICE_AXIS]) == {1, 3, 5, 7}
 
 
 def test_last_slice_of_an_even_number_is_left_out(scan: Path) -> None:
     image = nib.load(scan)
     nib.Nifti1Image(image.get_fdata()[:, :, :8], image.affine).to_filename(scan)
 
-    exam = read_hidden(case_of(scan))
+    case = read_hidden(hidden_scan(scan))
 
-    assert exam.volume.shape[SLICE_AXIS] == 7
+    assert case.volume.shape[SLICE_AXIS] == 7
 
 
 @pytest.mark.parametrize(("hidden", "axis"), [("x", 0), ("y", 2)])
 def test_lines_are_as_far_apart_as_slices(scan: Path, hidden: Hidden, axis: int) -> None:
-    exam = read_hidden(case_of(scan, hidden))
+    case = read_hidden(hidden_scan(scan, hidden))
 
-    assert exam.protocol is LINES
-    assert exam.stack is not None
-    assert exam.stack.axis == axis
-    assert set(exam.stack.gaps) == {GAP}
-    assert exam.finer == 1
-    assert set(np.nonzero(exam.region)[SLICE_AXIS]) == set(range(9))
+    assert case.protocol is LINES
+    assert case.stack is not None
+    assert case.stack.axis == axis
+    assert set(case.stack.gaps) == {GAP}
+    assert case.refinement == 1
+    assert set(np.nonzero(case.region)[SLICE_AXIS]) == set(range(9))
 
 
 @pytest.mark.parametrize("hidden", ["slices", "x", "y"])
 def test_nothing_that_is_hidden_is_in_the_question(scan: Path, hidden: Hidden) -> None:
-    exam = read_hidden(case_of(scan, hidden))
+    case = read_hidden(hidden_scan(scan, hidden))
 
-    assert not (exam.region & exam.volume.observed).any()
-    assert np.isnan(exam.volume.data[~exam.volume.observed]).all()
-    assert (exam.volume.data[exam.volume.observed] == exam.truth[exam.volume.observed]).all()
-    assert np.isfinite(exam.truth).all()
+    assert not (case.region & case.volume.observed).any()
+    assert np.isnan(case.volume.data[~case.volume.observed]).all()
+    assert (case.volume.data[case.volume.observed] == case.truth[case.volume.observed]).all()
+    assert np.isfinite(case.truth).all()
 
 
 def test_other_values_in_hidden_slices_change_no_bit_of_question_and_region(scan: Path) -> None:
-    exam = read_hidden(case_of(scan))
+    case = read_hidden(hidden_scan(scan))
 
-    other = read_hidden(case_of(changed(scan, np.s_[:, :, 1::2])))
+    other = read_hidden(hidden_scan(changed(scan, np.s_[:, :, 1::2])))
 
-    np.testing.assert_array_equal(other.volume.data, exam.volume.data)
-    np.testing.assert_array_equal(other.region, exam.region)
-    assert (other.truth[exam.region] != exam.truth[exam.region]).all()
+    np.testing.assert_array_equal(other.volume.data, case.volume.data)
+    np.testing.assert_array_equal(other.region, case.region)
+    assert (other.truth[case.region] != case.truth[case.region]).all()
 
 
 def test_air_does_not_count(scan: Path) -> None:
-    exam = read_hidden(case_of(scan))
+    case = read_hidden(hidden_scan(scan))
 
-    assert exam.region.any()
-    assert exam.truth[exam.region].min() > 100
-    assert exam.brain is not None
-    assert exam.truth[~exam.brain].max() < 100
+    assert case.region.any()
+    assert case.truth[case.region].min() > 100
+    assert case.brain is not None
+    assert case.truth[~case.brain].max() < 100
 
 
 def test_methods_fill_the_grid_that_they_would_fill_in_real_use(scan: Path) -> None:
-    exam, recorder = read_hidden(case_of(scan)), Recorder()
+    case, recorder = read_hidden(hidden_scan(scan)), Recorder()
 
-    answer = Finer(recorder, SLICE_AXIS, exam.finer).impute(exam.volume, seed=0, case="c")
+    answer = TargetGridImputer(recorder, SLICE_AXIS, case.refinement).impute(
+        case.volume, seed=0, case="c"
+    )
 
     asked = recorder.asked
     assert asked.shape[SLICE_AXIS] == GAP * 8 + 1
@@ -135,38 +137,40 @@ def test_methods_fill_the_grid_that_they_would_fill_in_real_use(scan: Path) -> N
     assert set(np.nonzero(asked.observed)[SLICE_AXIS]) == {0, 6, 12, 18, 24}
     corner = np.array([[2.0, 3.0, 4.0]])
     np.testing.assert_allclose(
-        transform(asked.affine, corner * (1, GAP, 1)), transform(exam.volume.affine, corner)
+        transform(asked.affine, corner * (1, GAP, 1)), transform(case.volume.affine, corner)
     )
     assert answer.std is not None
     assert answer.draw is not None
     for image, offset in ((answer.mean, 0), (answer.std, 0), (answer.draw(2), 20)):
-        assert image.shape == exam.volume.shape
+        assert image.shape == case.volume.shape
         assert image[0, :, 0].tolist() == [offset + GAP * n for n in range(9)]
 
 
 def test_density_of_hidden_slices_is_asked_for_where_they_lie_on_the_finer_grid(
     scan: Path,
 ) -> None:
-    exam = read_hidden(case_of(scan))
-    answer = Finer(Recorder(), SLICE_AXIS, exam.finer).impute(exam.volume, seed=0, case="c")
+    case = read_hidden(hidden_scan(scan))
+    answer = TargetGridImputer(Recorder(), SLICE_AXIS, case.refinement).impute(
+        case.volume, seed=0, case="c"
+    )
     assert answer.log_density is not None
 
-    density = answer.log_density(answer.mean + 5, exam.region)
+    density = answer.log_density(answer.mean + 5, case.region)
 
     assert density == 5
 
 
 def test_thickness_is_told_on_the_finer_grid(scan: Path) -> None:
-    exam, recorder = read_hidden(case_of(scan)), Recorder()
-    thick = dataclasses.replace(exam.volume, thickness_mm=2.5)
+    case, recorder = read_hidden(hidden_scan(scan)), Recorder()
+    thick = dataclasses.replace(case.volume, thickness_mm=2.5)
 
-    Finer(recorder, SLICE_AXIS, exam.finer).impute(thick, seed=0, case="c")
+    TargetGridImputer(recorder, SLICE_AXIS, case.refinement).impute(thick, seed=0, case="c")
 
     assert recorder.asked.thickness_mm == 2.5
 
 
 def test_slices_marked_by_an_observed_image_are_hidden_alike(scan: Path) -> None:
-    exam = read_hidden(case_of(scan))
+    case = read_hidden(hidden_scan(scan))
     image = nib.load(scan)
     whole = np.full((11, 13, 27), np.nan, np.float32)
     whole[:, :, 1::GAP] = image.get_fdata(dtype=np.float32)
@@ -176,12 +180,12 @@ def test_slices_marked_by_an_observed_image_are_hidden_alike(scan: Path) -> None
     scattered = scan.with_name("sub-3_T2w.nii.gz")
     nib.Nifti1Image(whole, affine).to_filename(scattered)
 
-    other = read_hidden(case_of(scattered))
+    other = read_hidden(hidden_scan(scattered))
 
-    np.testing.assert_array_equal(other.volume.data, exam.volume.data)
-    np.testing.assert_array_equal(other.region, exam.region)
-    np.testing.assert_allclose(other.volume.affine, exam.volume.affine, atol=1e-4)
-    assert other.finer == exam.finer
+    np.testing.assert_array_equal(other.volume.data, case.volume.data)
+    np.testing.assert_array_equal(other.region, case.region)
+    np.testing.assert_allclose(other.volume.affine, case.volume.affine, atol=1e-4)
+    assert other.refinement == case.refinement
 
 
 def test_holes_of_a_scan_are_never_scored(scan: Path) -> None:
@@ -190,10 +194,10 @@ def test_holes_of_a_scan_are_never_scored(scan: Path) -> None:
     data[4:7, 5:8, 3] = np.nan  # inside of a slice that is hidden
     nib.Nifti1Image(data, image.affine).to_filename(scan)
 
-    exam = read_hidden(case_of(scan))
+    case = read_hidden(hidden_scan(scan))
 
-    assert exam.region[:, 3].any()
-    assert np.isfinite(exam.truth[exam.region]).all()
+    assert case.region[:, 3].any()
+    assert np.isfinite(case.truth[case.region]).all()
 
 
 @pytest.mark.parametrize(
@@ -215,15 +219,15 @@ def test_scan_without_slices_to_hide_is_named(
     nib.Nifti1Image(data, np.diag([*spacing, 1])).to_filename(path)
 
     with pytest.raises(VolumeError, match=problem) as caught:
-        read_hidden(case_of(path))
+        read_hidden(hidden_scan(path))
 
     assert "sub-1_T1w" in str(caught.value)
 
 
 def test_interpolation_of_lines_is_that_along_lines(scan: Path) -> None:
-    exam = read_hidden(case_of(scan, "x"))
+    case = read_hidden(hidden_scan(scan, "x"))
 
-    mean = Interpolation("linear").impute(exam.volume, seed=0, case="c").mean
+    mean = Interpolation("linear").impute(case.volume, seed=0, case="c").mean
 
-    expected = (2 * exam.truth[3] + exam.truth[6]) / 3
+    expected = (2 * case.truth[3] + case.truth[6]) / 3
     np.testing.assert_allclose(mean[4], expected, rtol=1e-5)

@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mriimpute.evaluate import Row, Summary
-from mriimpute.evaluate import methods as contenders
+from mriimpute.evaluate import Result, Summary
+from mriimpute.evaluate import methods as method_module
 from mriimpute.evaluate.bins import BIN_METRICS, Bin
 from mriimpute.evaluate.columns import (
     ACCURACY,
@@ -26,12 +26,12 @@ from mriimpute.evaluate.curves import Curves, mean_of
 from mriimpute.evaluate.definitions import DEFINITIONS, definitions_text, meanings
 from mriimpute.evaluate.protocol import INPAINT, PAPER, PROTOCOLS, SLICES
 from mriimpute.evaluate.regions import REGION_METRICS, Region
-from mriimpute.evaluate.result import row_of
-from mriimpute.evaluate.scores import examine
+from mriimpute.evaluate.result import result_from_json
+from mriimpute.evaluate.scores import score_method
 from mriimpute.evaluate.summary import summarise
 from mriimpute.evaluate.tables import write_tables
-from mriimpute.evaluate.test_case import Exam
-from mriimpute.evaluate.test_set import find_cases, read_exam
+from mriimpute.evaluate.test_case import TestCase
+from mriimpute.evaluate.test_set import find_simulated_scans, read_test_case
 from mriimpute.methods.base import Imputation, Imputer, Trace
 from mriimpute.seeds import numpy_stream
 from mriimpute.volume import Volume
@@ -44,8 +44,8 @@ class Oracle(Imputer):
 
     name = "oracle"
 
-    def __init__(self, exam: Exam, *, error: float, spread: float = 1.0) -> None:
-        self.truth = exam.truth
+    def __init__(self, case: TestCase, *, error: float, spread: float = 1.0) -> None:
+        self.truth = case.truth
         self.error = error
         self.spread = spread
 
@@ -67,30 +67,30 @@ class Oracle(Imputer):
 
 
 @pytest.fixture
-def exam(sim: Path) -> Exam:
+def case(sim: Path) -> TestCase:
     """One with a label map: two halves of the brain, one of them darker."""
-    case = find_cases(sim)[0]
-    image = nib.load(case.truth)
-    brain = np.asarray(nib.load(case.brain).dataobj) > 0
+    scan = find_simulated_scans(sim)[0]
+    image = nib.load(scan.truth)
+    brain = np.asarray(nib.load(scan.brain).dataobj) > 0
     right = np.indices(brain.shape)[0] >= 8
     truth = np.asarray(image.dataobj) - np.where(brain & ~right, 300, 0)
-    scan = nib.Nifti1Image(truth[:, :, 1::3].astype(np.float32), nib.load(case.scan).affine)
-    scan.to_filename(case.scan)
+    sparse = nib.Nifti1Image(truth[:, :, 1::3].astype(np.float32), nib.load(scan.path).affine)
+    sparse.to_filename(scan.path)
     labels = np.where(right, 47, 51) * brain
-    nib.Nifti1Image(truth.astype(np.float32), image.affine).to_filename(case.truth)
-    path = case.truth.with_name("sub-2_desc-atlas_dseg.nii.gz")
+    nib.Nifti1Image(truth.astype(np.float32), image.affine).to_filename(scan.truth)
+    path = scan.truth.with_name("sub-2_desc-atlas_dseg.nii.gz")
     nib.Nifti1Image(labels.astype(np.uint8), image.affine).to_filename(path)
-    (case,) = find_cases(sim)
-    return read_exam(case)
+    (scan,) = find_simulated_scans(sim)
+    return read_test_case(scan)
 
 
-def scored(exam: Exam, *, samples: int = 40, **oracle: float) -> Row:
-    row, _ = examine(Oracle(exam, **oracle), exam, method="m", samples=samples, seed=0)
+def scored(case: TestCase, *, samples: int = 40, **oracle: float) -> Result:
+    row, _ = score_method(Oracle(case, **oracle), case, method="m", samples=samples, seed=0)
     return row
 
 
-def test_truth_against_itself_is_perfect(exam: Exam) -> None:
-    row = scored(exam, error=0.0)
+def test_truth_against_itself_is_perfect(case: TestCase) -> None:
+    row = scored(case, error=0.0)
 
     assert row.psnr_db == row.gradient_psnr_db == row.psnr_edge_db == row.psnr_flat_db == math.inf
     assert row.ssim == pytest.approx(1)
@@ -102,8 +102,8 @@ def test_truth_against_itself_is_perfect(exam: Exam) -> None:
 
 
 @pytest.mark.parametrize(("spread", "sign"), [(0.5, -1), (1.0, 0), (2.0, 1)])
-def test_dispersion_of_draws_is_seen_in_a_row(exam: Exam, spread: float, sign: int) -> None:
-    row = scored(exam, error=NOISE, spread=spread)
+def test_dispersion_of_draws_is_seen_in_a_row(case: TestCase, spread: float, sign: int) -> None:
+    row = scored(case, error=NOISE, spread=spread)
 
     signed = {
         "coverage50": (row.coverage50 - 0.5, 0.05),
@@ -122,8 +122,8 @@ def test_dispersion_of_draws_is_seen_in_a_row(exam: Exam, spread: float, sign: i
     assert (row.nll_std > ideal + 0.1) == (row.nll_draws > ideal + 0.1) == (sign != 0)
 
 
-def test_scores_of_a_row_are_those_of_its_noise(exam: Exam) -> None:
-    row = scored(exam, error=NOISE)
+def test_scores_of_a_row_are_those_of_its_noise(case: TestCase) -> None:
+    row = scored(case, error=NOISE)
 
     percent = 100 * NOISE / row.data_range
     assert row.rmse_percent == pytest.approx(percent, rel=0.1)
@@ -136,13 +136,13 @@ def test_scores_of_a_row_are_those_of_its_noise(exam: Exam) -> None:
 
 
 def test_method_that_states_no_uncertainty_has_no_curves_and_is_scored_as_certain(
-    exam: Exam,
+    case: TestCase,
 ) -> None:
     class Mute(Oracle):
         def impute(self, *words: object, **settings: object) -> Imputation:
             return Imputation(mean=super().impute(*words, **settings).mean)  # type: ignore[arg-type]
 
-    row, _ = examine(Mute(exam, error=NOISE), exam, method="m", samples=20, seed=0)
+    row, _ = score_method(Mute(case, error=NOISE), case, method="m", samples=20, seed=0)
 
     assert row.curves is row.trace is None
     assert row.crps_percent == row.mae_percent
@@ -155,9 +155,9 @@ def test_method_that_states_no_uncertainty_has_no_curves_and_is_scored_as_certai
     ("samples", "known"), [(2, ()), (20, (50, 80, 90)), (39, (50, 80, 90, 95))]
 )
 def test_coverage_is_stated_only_if_so_many_draws_can_tell(
-    exam: Exam, samples: int, known: tuple[int, ...]
+    case: TestCase, samples: int, known: tuple[int, ...]
 ) -> None:
-    row = scored(exam, error=NOISE, samples=samples)
+    row = scored(case, error=NOISE, samples=samples)
 
     told = [level for level in (50, 80, 90, 95) if math.isfinite(getattr(row, f"coverage{level}"))]
     assert tuple(told) == known
@@ -165,22 +165,22 @@ def test_coverage_is_stated_only_if_so_many_draws_can_tell(
     assert math.isnan(row.nll_draws) == (samples < 4)
 
 
-def test_density_is_per_percent_of_the_data_range(exam: Exam) -> None:
-    row = scored(exam, error=NOISE)
+def test_density_is_per_percent_of_the_data_range(case: TestCase) -> None:
+    row = scored(case, error=NOISE)
 
-    brightest = float(exam.truth[exam.region].max())
-    assert row.elbo == pytest.approx(-math.log(100 * brightest / exam.data_range))
+    brightest = float(case.truth[case.region].max())
+    assert row.elbo == pytest.approx(-math.log(100 * brightest / case.data_range))
 
 
-def test_scores_do_not_depend_on_the_scale_of_intensities(exam: Exam) -> None:
+def test_scores_do_not_depend_on_the_scale_of_intensities(case: TestCase) -> None:
     scaled = dataclasses.replace(
-        exam,
-        truth=8 * exam.truth,
-        data_range=8 * exam.data_range,
-        volume=dataclasses.replace(exam.volume, data=8 * exam.volume.data),
+        case,
+        truth=8 * case.truth,
+        data_range=8 * case.data_range,
+        volume=dataclasses.replace(case.volume, data=8 * case.volume.data),
     )
 
-    one, other = scored(exam, error=NOISE), scored(scaled, error=8 * NOISE)
+    one, other = scored(case, error=NOISE), scored(scaled, error=8 * NOISE)
 
     for metric in METRICS:
         if not metric.startswith("seconds"):
@@ -188,21 +188,21 @@ def test_scores_do_not_depend_on_the_scale_of_intensities(exam: Exam) -> None:
             assert getattr(other, metric) == expected, metric
 
 
-def test_row_comes_back_from_json_as_it_was(exam: Exam) -> None:
-    row = scored(exam, error=NOISE)
+def test_row_comes_back_from_json_as_it_was(case: TestCase) -> None:
+    row = scored(case, error=NOISE)
 
-    back = row_of(json.loads(json.dumps(dataclasses.asdict(row))))
+    back = result_from_json(json.loads(json.dumps(dataclasses.asdict(row))))
 
     assert repr(back) == repr(row)  # as text: NaN differs from itself
     assert back.trace == row.trace
     assert back.curves == row.curves
 
 
-def test_structures_that_an_image_confuses_lose_dice_and_volume(exam: Exam) -> None:
-    known = scored(exam, error=NOISE)
-    dark = dataclasses.replace(exam, truth=exam.truth - 150)  # what is imputed: half way
+def test_structures_that_an_image_confuses_lose_dice_and_volume(case: TestCase) -> None:
+    known = scored(case, error=NOISE)
+    dark = dataclasses.replace(case, truth=case.truth - 150)  # what is imputed: half way
 
-    row, _ = examine(Oracle(dark, error=NOISE), exam, method="m", samples=2, seed=0)
+    row, _ = score_method(Oracle(dark, error=NOISE), case, method="m", samples=2, seed=0)
 
     assert known.structure_dice > 0.98
     assert row.structure_dice < known.structure_dice - 0.02
@@ -212,21 +212,21 @@ def test_structures_that_an_image_confuses_lose_dice_and_volume(exam: Exam) -> N
     assert all(math.isnan(r.dice) for r in row.regions if r.kind == "carried")
 
 
-def test_numbers_of_labels_change_no_score(exam: Exam) -> None:
-    assert exam.labels is not None
-    renamed = np.where(exam.labels > 0, exam.labels + 2_000_000_000, 0)
+def test_numbers_of_labels_change_no_score(case: TestCase) -> None:
+    assert case.labels is not None
+    renamed = np.where(case.labels > 0, case.labels + 2_000_000_000, 0)
 
-    one = scored(exam, error=NOISE)
-    other = scored(dataclasses.replace(exam, labels=renamed), error=NOISE)
+    one = scored(case, error=NOISE)
+    other = scored(dataclasses.replace(case, labels=renamed), error=NOISE)
 
     back = [dataclasses.replace(r, label=r.label - 2_000_000_000) for r in other.regions]
     assert repr(back) == repr(list(one.regions))
     assert other.structure_dice == one.structure_dice < 1
 
 
-def rows_of(exam: Exam, subjects: int) -> list[Row]:
+def rows_of(case: TestCase, subjects: int) -> list[Result]:
     """Three methods on many subjects: ours is better than linear, cubic is worse."""
-    plain = scored(exam, error=NOISE)
+    plain = scored(case, error=NOISE)
     rng = numpy_stream(0, "judge rows")
     return [
         dataclasses.replace(
@@ -241,17 +241,17 @@ def rows_of(exam: Exam, subjects: int) -> list[Row]:
     ]
 
 
-def summary_of(exam: Exam, subjects: int, report: Path) -> Summary:
-    return summarise(rows_of(exam, subjects), report=report, panels={}, seed=0)
+def summary_of(case: TestCase, subjects: int, report: Path) -> Summary:
+    return summarise(rows_of(case, subjects), report=report, panels={}, seed=0)
 
 
 def test_methods_are_compared_with_the_best_and_the_best_interpolator(
-    exam: Exam, tmp_path: Path
+    case: TestCase, tmp_path: Path
 ) -> None:
-    summary = summary_of(exam, 6, tmp_path)
+    summary = summary_of(case, 6, tmp_path)
 
     assert summary.references == {"best": "ours", "interpolator": "linear"}
-    against = {standing.method: standing.against for standing in summary.standings}
+    against = {m.method: m.comparisons for m in summary.methods}
     assert {m: sorted(roles) for m, roles in against.items()} == {
         "ours": ["interpolator"],
         "linear": ["best"],
@@ -263,38 +263,42 @@ def test_methods_are_compared_with_the_best_and_the_best_interpolator(
     assert found.p == pytest.approx(2 * 2 / 2**6)  # of two methods
 
 
-def test_default_model_is_a_reference(exam: Exam, tmp_path: Path) -> None:
+def test_default_model_is_a_reference(case: TestCase, tmp_path: Path) -> None:
     rows = [
-        dataclasses.replace(row, method=contenders.PACKAGE) if row.method == "ours" else row
-        for row in rows_of(exam, 5)
+        dataclasses.replace(row, method=method_module.PACKAGE) if row.method == "ours" else row
+        for row in rows_of(case, 5)
     ]
 
     summary = summarise(rows, report=tmp_path, panels={}, seed=0)
 
-    assert summary.references["default"] == contenders.PACKAGE
-    assert {s.method for s in summary.standings if "default" in s.against} == {"linear", "cubic"}
+    assert summary.references["default"] == method_module.PACKAGE
+    assert {s.method for s in summary.methods if "default" in s.comparisons} == {"linear", "cubic"}
 
 
-def test_four_subjects_are_neither_ranked_nor_compared(exam: Exam, tmp_path: Path) -> None:
-    summary = summary_of(exam, 4, tmp_path)
+def test_four_subjects_are_neither_ranked_nor_compared(case: TestCase, tmp_path: Path) -> None:
+    summary = summary_of(case, 4, tmp_path)
 
     assert not summary.ranked
     assert summary.references == {"interpolator": "linear"}
-    assert [standing.method for standing in summary.standings] == ["linear", "cubic", "ours"]
-    assert not any(standing.against for standing in summary.standings)
-    assert math.isnan(summary.standings[0].scores["psnr_db"].low)
+    assert [m.method for m in summary.methods] == [
+        "linear",
+        "cubic",
+        "ours",
+    ]
+    assert not any(method.comparisons for method in summary.methods)
+    assert math.isnan(summary.methods[0].scores["psnr_db"].low)
 
 
-def test_standings_hold_edges_and_mean_curves(exam: Exam, tmp_path: Path) -> None:
-    summary = summary_of(exam, 5, tmp_path)
+def test_summaries_hold_edges_and_mean_curves(case: TestCase, tmp_path: Path) -> None:
+    summary = summary_of(case, 5, tmp_path)
 
-    (standing, *_) = summary.standings
-    assert set(standing.edges) == {"edge", "flat"}
-    assert set(standing.edges["edge"]) == set(BIN_METRICS)
-    assert standing.curves is not None
-    assert standing.curves.ranks == pytest.approx(summary.rows[0].curves.ranks)  # type: ignore[union-attr]
-    assert {label.label for label in standing.labels} == {47, 51}
-    assert all(label.dice > 0.9 for label in standing.labels if label.kind == "region")
+    (method, *_) = summary.methods
+    assert set(method.edges) == {"edge", "flat"}
+    assert set(method.edges["edge"]) == set(BIN_METRICS)
+    assert method.curves is not None
+    assert method.curves.ranks == pytest.approx(summary.results[0].curves.ranks)  # type: ignore[union-attr]
+    assert {label.label for label in method.labels} == {47, 51}
+    assert all(label.dice > 0.9 for label in method.labels if label.kind == "region")
 
 
 def test_curves_that_not_all_have_have_no_mean() -> None:
@@ -303,8 +307,8 @@ def test_curves_that_not_all_have_have_no_mean() -> None:
     assert (mean.ranks, mean.removed) == ((0.75, 0.25), ())
 
 
-def test_tables_hold_curves_traces_and_comparisons(exam: Exam, tmp_path: Path) -> None:
-    summary = summary_of(exam, 5, tmp_path)
+def test_tables_hold_curves_traces_and_comparisons(case: TestCase, tmp_path: Path) -> None:
+    summary = summary_of(case, 5, tmp_path)
 
     write_tables(
         dataclasses.replace(summary, fingerprints=dict.fromkeys(("linear", "cubic", "ours"), "v"))
@@ -331,7 +335,7 @@ def test_tables_hold_curves_traces_and_comparisons(exam: Exam, tmp_path: Path) -
 def test_every_score_is_a_field_with_a_definition(metric: str) -> None:
     definition = DEFINITIONS[metric]
 
-    assert metric in {field.name for field in dataclasses.fields(Row)}
+    assert metric in {field.name for field in dataclasses.fields(Result)}
     assert (definition.alike or metric) in meanings()
     assert bool(definition.alike) == (metric in REGION_METRICS and metric.startswith("carried_"))
 
@@ -340,7 +344,7 @@ def test_every_column_is_a_field_and_every_field_a_column() -> None:
     def fields(of: type, *nested: str) -> set[str]:
         return {field.name for field in dataclasses.fields(of)} - set(nested)
 
-    row = fields(Row, "bins", "regions", "curves", "trace")
+    row = fields(Result, "bins", "regions", "curves", "trace")
     columns = {name: set(of) for name, of in FILES.items()}
 
     assert columns["metrics.csv"] == row

@@ -36,7 +36,7 @@ def test_program_that_interpolates_scores_as_interpolation_does(sim: Path, tmp_p
 
     summary = evaluate(sim, tmp_path / "report", methods=["linear"], externals=[copy])
 
-    linear, copied = summary.rows
+    linear, copied = summary.results
     assert (linear.method, copied.method) == ("linear", "copy")
     for score in ("psnr_db", "ssim", "mae_percent", "crps_percent", "rmse_percent"):
         assert getattr(copied, score) == pytest.approx(getattr(linear, score), rel=1e-5)
@@ -53,7 +53,7 @@ def test_finished_row_is_not_computed_again_and_another_command_is_noticed(
 
     again = evaluate(sim, report, methods=[], externals=[External("copy", command)])
 
-    assert again.rows[0].psnr_db == first.rows[0].psnr_db
+    assert again.results[0].psnr_db == first.results[0].psnr_db
     with pytest.raises(Exception, match="was made by another copy"):
         evaluate(sim, report, methods=[], externals=[External("copy", f"{command} --fast")])
 
@@ -78,7 +78,7 @@ def test_program_that_fails_on_one_scan_stops_neither_the_others_nor_itself_on_t
     (name, error), *more = told
     assert (name, more) == ("choosy on sub-2_T1w", [])
     assert error == "choosy failed with status 1: too hard"
-    assert {(row.scan, row.method) for row in summary.rows} == {
+    assert {(result.scan, result.method) for result in summary.results} == {
         ("sub-1_T1w", "linear"),
         ("sub-1_T1w", "choosy"),
     }

@@ -10,10 +10,10 @@ import pytest
 
 from mriimpute.errors import ConfigError, OutputError
 from mriimpute.evaluate import evaluate
-from mriimpute.evaluate import methods as contenders
+from mriimpute.evaluate import methods as method_module
 from mriimpute.evaluate.inpainting import inpainting_scores
 from mriimpute.evaluate.protocol import INPAINT, PAPER, THICK, ProtocolName, resolve
-from mriimpute.evaluate.test_set import find_cases, read_exam
+from mriimpute.evaluate.test_set import find_simulated_scans, read_test_case
 from mriimpute.methods.base import Imputation
 from mriimpute.methods.interpolation import Interpolation
 from mriimpute.volume import Volume
@@ -78,7 +78,7 @@ def test_methods_are_told_the_thickness_that_was_simulated(
 ) -> None:
     record(sim, 3.5)
     witness = Witness()
-    monkeypatch.setattr(contenders, "load_imputer", lambda name, device: witness)
+    monkeypatch.setattr(method_module, "load_imputer", lambda name, device: witness)
 
     summary = evaluate(sim, sim.parent / "report", methods=["linear"])
 
@@ -163,25 +163,25 @@ def test_truth_inpaints_itself_perfectly(rng: np.random.Generator) -> None:
 
 
 def test_inpainting_sees_nothing_outside_of_the_hole(sim: Path) -> None:
-    exam = read_exam(find_cases(sim)[0], INPAINT)
-    imputed = Interpolation("linear").impute(exam.volume, seed=0, case="c").mean
-    elsewhere = np.where(exam.region, imputed, np.float32(np.nan))
+    case = read_test_case(find_simulated_scans(sim)[0], INPAINT)
+    imputed = Interpolation("linear").impute(case.volume, seed=0, case="c").mean
+    elsewhere = np.where(case.region, imputed, np.float32(np.nan))
 
-    assert inpainting_scores(exam.truth, elsewhere, exam.region) == inpainting_scores(
-        exam.truth, imputed, exam.region
+    assert inpainting_scores(case.truth, elsewhere, case.region) == inpainting_scores(
+        case.truth, imputed, case.region
     )
 
 
 def test_inpainting_is_reported_in_its_own_units(sim: Path) -> None:
-    exam = read_exam(find_cases(sim)[0], INPAINT)
+    case = read_test_case(find_simulated_scans(sim)[0], INPAINT)
 
     (row,) = evaluate(
         sim, sim.parent / "report", methods=["linear"], protocol="brats-inpaint"
-    ).rows
+    ).results
 
-    imputed = Interpolation("linear").impute(exam.volume, seed=0, case="c").mean
-    scores = inpainting_scores(exam.truth, imputed, exam.region)
-    assert row.data_range == exam.truth[exam.region].max()
+    imputed = Interpolation("linear").impute(case.volume, seed=0, case="c").mean
+    scores = inpainting_scores(case.truth, imputed, case.region)
+    assert row.data_range == case.truth[case.region].max()
     assert (row.psnr_db, row.ssim) == (scores.psnr_db, scores.ssim)
     assert row.rmse_percent**2 == pytest.approx(1e4 * scores.mse)
 

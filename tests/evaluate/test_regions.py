@@ -12,8 +12,8 @@ import pytest
 
 from mriimpute import metrics
 from mriimpute.evaluate import Summary, evaluate
-from mriimpute.evaluate.regions import FEWEST_VOXELS, regional_means, score_regions
-from mriimpute.evaluate.test_set import find_cases, read_exam
+from mriimpute.evaluate.regions import MIN_REGION_VOXELS, regional_means, score_regions
+from mriimpute.evaluate.test_set import find_simulated_scans, read_test_case
 from mriimpute.seeds import numpy_stream
 
 REGIONS, VOXELS, DRAWS = 400, 100, 20
@@ -51,7 +51,9 @@ def test_draws_of_independent_voxels_are_caught_where_regions_err_as_one() -> No
 
     # Voxel by voxel the same draws pass for calibrated.
     assert metrics.coverage(truth, *metrics.interval(draws)) == pytest.approx(0.9, abs=0.04)
-    assert metrics.spread_skill(truth, ZERO, draws) == pytest.approx(1, abs=0.1)
+    assert metrics.spread_skill(truth, ZERO, draws.var(axis=0, ddof=1)) == pytest.approx(
+        1, abs=0.1
+    )
     assert scores.coverage90 < 0.25
     assert scores.spread_skill == pytest.approx(0.1, abs=0.02)
     assert scores.error_stds > 5
@@ -86,7 +88,7 @@ def test_truth_against_itself_has_no_error_and_is_covered() -> None:
 
 
 def test_background_and_small_regions_are_left_out() -> None:
-    sizes = {-1: 200, 0: 300, 7: FEWEST_VOXELS, 8: FEWEST_VOXELS - 1, 207: 150}
+    sizes = {-1: 200, 0: 300, 7: MIN_REGION_VOXELS, 8: MIN_REGION_VOXELS - 1, 207: 150}
     labels = np.repeat(list(sizes), list(sizes.values()))
     image = labels.astype(np.float32)
 
@@ -143,7 +145,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_regions_reach_the_tables(sim: Path) -> None:
     labels = label(sim, "sub-2")[:, :, 1:]  # from the first acquired slice
-    exam = read_exam(find_cases(sim)[0])
+    case = read_test_case(find_simulated_scans(sim)[0])
 
     summary = run_of(sim)
 
@@ -153,18 +155,18 @@ def test_regions_reach_the_tables(sim: Path) -> None:
         (method, name) for method in ("linear", "cross-plane-ridge@scan") for name in ("47", "51")
     ]
     assert list(own[0])[:4] == ["subject", "scan", "method", "kind"]
-    here = exam.region & (labels[:, :, : exam.truth.shape[2]] == 47)
+    here = case.region & (labels[:, :, : case.truth.shape[2]] == 47)
     assert int(own[0]["voxels"]) == here.sum()
-    assert float(own[0]["truth"]) == pytest.approx(exam.truth[here].mean(), rel=1e-5)
+    assert float(own[0]["truth"]) == pytest.approx(case.truth[here].mean(), rel=1e-5)
     assert own[0]["low"] == own[0]["std"] == ""
     assert float(own[2]["low"]) < float(own[2]["high"])
     assert float(own[2]["std"]) > 0
-    assert summary.rows[1].region_coverage90 in (0.0, 0.5, 1.0)
+    assert summary.results[1].region_coverage90 in (0.0, 0.5, 1.0)
     stored = json.loads((sim.parent / "report" / "summary.json").read_text())
     scores = stored["methods"]["cross-plane-ridge@scan"]
     assert set(scores["labels"]["region"]) == set(scores["labels"]["carried"]) == {"47", "51"}
     assert scores["labels"]["region"]["47"]["scans"] == 1
-    assert {*summary.standings[0].scores, "carried", "crps_ratio"} >= {
+    assert {*summary.methods[0].scores, "carried", "crps_ratio"} >= {
         name for name in stored["definitions"] if name.startswith(("region_", "carried", "crps_r"))
     }
 
@@ -180,11 +182,11 @@ def test_regions_come_back_as_they_were(sim: Path) -> None:
 def test_scan_without_label_map_has_no_regions(sim: Path) -> None:
     summary = run_of(sim)
 
-    assert all(row.regions == () for row in summary.rows)
-    assert all(math.isnan(row.region_error_percent) for row in summary.rows)
+    assert all(result.regions == () for result in summary.results)
+    assert all(math.isnan(result.region_error_percent) for result in summary.results)
     assert not (sim.parent / "report" / "regions.tsv").exists()
-    assert math.isnan(summary.standings[0].scores["region_coverage90"].mean)
-    assert summary.standings[0].labels == ()
+    assert math.isnan(summary.methods[0].scores["region_coverage90"].mean)
+    assert summary.methods[0].labels == ()
 
 
 def test_scans_without_label_map_do_not_spoil_the_mean_over_those_with_one(
@@ -195,28 +197,28 @@ def test_scans_without_label_map_do_not_spoil_the_mean_over_those_with_one(
 
     summary = evaluate(tmp_path / "sim", tmp_path / "report", methods=["linear"])
 
-    assert summary.standings[0].scores["region_error_percent"].mean == pytest.approx(
-        summary.rows[1].region_error_percent
+    assert summary.methods[0].scores["region_error_percent"].mean == pytest.approx(
+        summary.results[1].region_error_percent
     )
 
 
 def test_crps_ratio_is_one_for_the_best_interpolator(sim: Path) -> None:
     summary = evaluate(sim, sim.parent / "report", methods=["linear", "pchip"])
 
-    ratios = {s.method: s.crps_ratio.mean for s in summary.standings}
-    mae = {row.method: row.mae_percent for row in summary.rows}
+    ratios = {s.method: s.crps_ratio.mean for s in summary.methods}
+    mae = {result.method: result.mae_percent for result in summary.results}
     best = summary.best_interpolator
     assert ratios[best] == 1
     assert ratios == {name: pytest.approx(value / mae[best]) for name, value in mae.items()}
 
 
 def test_scores_of_bins_are_those_of_their_voxels(sim: Path) -> None:
-    row = run_of(sim).rows[1]
+    result = run_of(sim).results[1]
 
-    (near,) = (b for b in row.bins if b.kind == "distance")  # every third slice: one step
-    assert near.voxels == row.voxels
-    assert near.crps_percent == pytest.approx(row.crps_percent)
-    assert near.spread_skill == pytest.approx(row.spread_skill)
-    ends = [b for b in row.bins if b.kind == "offset"]
-    pooled = sum(b.voxels * b.crps_percent for b in ends) / row.voxels
-    assert pooled == pytest.approx(row.crps_percent)
+    (near,) = (b for b in result.bins if b.kind == "distance")  # every third slice: one step
+    assert near.voxels == result.voxels
+    assert near.crps_percent == pytest.approx(result.crps_percent)
+    assert near.spread_skill == pytest.approx(result.spread_skill)
+    ends = [b for b in result.bins if b.kind == "offset"]
+    pooled = sum(b.voxels * b.crps_percent for b in ends) / result.voxels
+    assert pooled == pytest.approx(result.crps_percent)

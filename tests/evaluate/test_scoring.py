@@ -28,12 +28,12 @@ from mriimpute.errors import (
     TrainingError,
     VolumeError,
 )
-from mriimpute.evaluate import Row, Summary, evaluate, run
-from mriimpute.evaluate import methods as contenders
+from mriimpute.evaluate import Result, Summary, evaluate, run
+from mriimpute.evaluate import methods as method_module
 from mriimpute.evaluate.columns import METRICS as SCORES
 from mriimpute.evaluate.failures import comparable
-from mriimpute.evaluate.test_case import Exam
-from mriimpute.evaluate.test_set import Case, find_cases, read_exam
+from mriimpute.evaluate.test_case import TestCase
+from mriimpute.evaluate.test_set import SimulatedScan, find_simulated_scans, read_test_case
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.interpolation import Interpolation
 from mriimpute.progress import Track
@@ -105,25 +105,27 @@ def four(tmp_path: Path, write: Callable[..., None]) -> Path:
 @pytest.fixture
 def picky(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Takes the place of `pchip`."""
-    real = contenders.load_imputer
+    real = method_module.load_imputer
 
     def install(refused: Callable[[Volume], bool], error: BaseException = HARD) -> None:
         def load(name: str, *, device: str) -> Imputer:
             return Picky(refused, error) if name == "pchip" else real(name, device=device)
 
-        monkeypatch.setattr(contenders, "load_imputer", load)
+        monkeypatch.setattr(method_module, "load_imputer", load)
 
     return install
 
 
 def brightness_of(sim: Path, number: int) -> float:
-    return float(np.nansum(read_exam(find_cases(sim)[number]).volume.data))
+    return float(np.nansum(read_test_case(find_simulated_scans(sim)[number]).volume.data))
 
 
-def told_of(sim: Path, *, out: Path | None = None, **changes: object) -> tuple[Summary, list[str]]:
-    told: list[str] = []
-    arguments = {"methods": METHODS, "on_failure": lambda name, _: told.append(name)} | changes
-    return evaluate(sim, out or sim.parent / "report", **arguments), told  # type: ignore[arg-type]
+def evaluated(
+    sim: Path, *, out: Path | None = None, **changes: object
+) -> tuple[Summary, list[str]]:
+    failures: list[str] = []
+    arguments = {"methods": METHODS, "on_failure": lambda name, _: failures.append(name)} | changes
+    return evaluate(sim, out or sim.parent / "report", **arguments), failures  # type: ignore[arg-type]
 
 
 def stopped_after(count: int) -> Track:
@@ -140,10 +142,10 @@ def stopped_after(count: int) -> Track:
 
 @pytest.mark.usefixtures("quick_processes")
 def test_any_number_of_jobs_gives_the_same_report(four: Path) -> None:
-    find_cases(four)[1].scan.write_bytes(b"no image")
-    alone = told_of(four, out=four.parent / "one", jobs=1)
+    find_simulated_scans(four)[1].path.write_bytes(b"no image")
+    alone = evaluated(four, out=four.parent / "one", jobs=1)
 
-    others = told_of(four, out=four.parent / "two", jobs=2)
+    others = evaluated(four, out=four.parent / "two", jobs=2)
 
     assert alone[1] == others[1] == ["sub-1_T1w"]
     assert others[0].subjects == 3
@@ -201,13 +203,13 @@ def test_method_that_fails_on_a_scan_stops_no_other_and_no_scan_counts_for_some_
     hard = brightness_of(four, 2)
     picky(lambda volume: float(np.nansum(volume.data)) == hard)
 
-    summary, told = told_of(four)
+    summary, failures = evaluated(four)
 
-    assert told == ["pchip on sub-2_T1w"]
+    assert failures == ["pchip on sub-2_T1w"]
     assert summary.failed == {"pchip": ("sub-2_T1w",)}
     assert summary.failures("pchip") == "1 of 4"
     assert (summary.left_out, summary.not_compared) == ((), ())
-    assert {row.subject for row in summary.rows} == {"sub-0", "sub-1", "sub-3"}
+    assert {result.subject for result in summary.results} == {"sub-0", "sub-1", "sub-3"}
     assert summary.subjects == 3
     rows = {path.name for path in (four.parent / "report" / "rows").iterdir()}
     assert "sub-2_T1w_linear.json" in rows
@@ -217,12 +219,12 @@ def test_method_that_fails_on_a_scan_stops_no_other_and_no_scan_counts_for_some_
 def test_method_that_failed_is_tried_again(four: Path, picky: Callable[..., None]) -> None:
     hard = brightness_of(four, 2)
     picky(lambda volume: float(np.nansum(volume.data)) == hard)
-    told_of(four)
+    evaluated(four)
     picky(lambda volume: False)
 
-    summary, told = told_of(four)
+    summary, failures = evaluated(four)
 
-    assert not told
+    assert not failures
     assert summary.subjects == 4
 
 
@@ -231,10 +233,10 @@ def test_method_that_always_fails_leaves_the_others_to_be_compared(
 ) -> None:
     picky(lambda volume: True)
 
-    summary, told = told_of(four)
+    summary, failures = evaluated(four)
 
-    assert len(told) == 4
-    assert {row.method for row in summary.rows} == {"linear"}
+    assert len(failures) == 4
+    assert {result.method for result in summary.results} == {"linear"}
     assert summary.subjects == 4
     assert set(summary.fingerprints) == {"linear"}
     assert summary.not_compared == ("pchip",)
@@ -255,13 +257,15 @@ def test_a_bug_in_a_method_stops_no_other_and_is_named_with_its_traceback(
 ) -> None:
     hard = brightness_of(four, 2)
     picky(lambda volume: float(np.nansum(volume.data)) == hard, KeyError("slab"))
-    told: dict[str, MriImputeError] = {}
+    failures: dict[str, MriImputeError] = {}
 
-    summary = evaluate(four, four.parent / "report", methods=METHODS, on_failure=told.__setitem__)
+    summary = evaluate(
+        four, four.parent / "report", methods=METHODS, on_failure=failures.__setitem__
+    )
 
     assert summary.failed == {"pchip": ("sub-2_T1w",)}
     assert summary.subjects == 3
-    error = told["pchip on sub-2_T1w"]
+    error = failures["pchip on sub-2_T1w"]
     assert str(error) == "pchip on sub-2_T1w: unexpected KeyError: 'slab'"
     assert "this is a bug" in error.hint
     assert "raise self.error" in "".join(traceback.format_exception(error))
@@ -272,13 +276,13 @@ def test_after_a_bug_only_what_failed_is_tried_again(
 ) -> None:
     hard = brightness_of(four, 2)
     picky(lambda volume: float(np.nansum(volume.data)) == hard, KeyError("slab"))
-    told_of(four)
+    evaluated(four)
     rows = {p: p.stat().st_mtime_ns for p in (four.parent / "report" / "rows").iterdir()}
     picky(lambda volume: float(np.nansum(volume.data)) != hard, AssertionError("asked again"))
 
-    summary, told = told_of(four)
+    summary, failures = evaluated(four)
 
-    assert not told
+    assert not failures
     assert not summary.failed
     assert all(path.stat().st_mtime_ns == written for path, written in rows.items())
     assert summary.subjects == 4
@@ -293,13 +297,13 @@ def test_method_that_cannot_be_fitted_fails_on_every_scan_and_stops_no_other(
     def fail(*_: object) -> Path:
         raise error
 
-    monkeypatch.setattr(contenders, "_fitted", fail)
+    monkeypatch.setattr(method_module, "_fitted", fail)
 
-    summary, told = told_of(four, methods=["ppca", "linear"])
+    summary, failures = evaluated(four, methods=["ppca", "linear"])
 
     assert summary.not_compared == ("ppca",)
     assert summary.failures("ppca") == "4 of 4"
-    assert told == [f"ppca on sub-{n}_T1w" for n in range(4)]
+    assert failures == [f"ppca on sub-{n}_T1w" for n in range(4)]
     assert summary.subjects == 4
 
 
@@ -309,25 +313,25 @@ def test_setting_that_fitting_refuses_stops_at_once(
     def refuse(*_: object) -> Path:
         raise ConfigError("no scan to train on", hint="simulate more")
 
-    monkeypatch.setattr(contenders, "_fitted", refuse)
+    monkeypatch.setattr(method_module, "_fitted", refuse)
 
     with pytest.raises(ConfigError, match="no scan to train on"):
-        told_of(four, methods=["ppca", "linear"])
+        evaluated(four, methods=["ppca", "linear"])
 
 
 def test_scan_that_reading_stumbles_over_stops_no_other(
     four: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stumble(case: Case, **rest: object) -> Exam:
-        if case.subject == "sub-1":
+    def stumble(scan: SimulatedScan, **rest: object) -> TestCase:
+        if scan.subject == "sub-1":
             raise IndexError("out of bounds")
-        return read_exam(case)
+        return read_test_case(scan)
 
-    monkeypatch.setattr(run, "read_exam", stumble)
+    monkeypatch.setattr(run, "read_test_case", stumble)
 
-    summary, told = told_of(four)
+    summary, failures = evaluated(four)
 
-    assert told == list(summary.left_out) == ["sub-1_T1w"]
+    assert failures == list(summary.left_out) == ["sub-1_T1w"]
     assert summary.scans_tried == summary.subjects == 3
     assert not summary.failed
 
@@ -349,7 +353,7 @@ def test_ctrl_c_and_too_little_memory_stop_everything(
     picky(lambda volume: True, error)
 
     with pytest.raises(stop):
-        told_of(four)
+        evaluated(four)
 
     rows = {path.name for path in (four.parent / "report" / "rows").iterdir()}
     assert rows == {"sub-0_T1w_linear.json"}
@@ -359,18 +363,18 @@ def test_failure_is_written_where_the_numbers_are(four: Path, picky: Callable[..
     hard = brightness_of(four, 2)
     picky(lambda volume: float(np.nansum(volume.data)) == hard, KeyError("slab"))
 
-    told_of(four)
+    evaluated(four)
 
     stored = json.loads((four.parent / "report" / "summary.json").read_text())
     assert stored["failed"] == {"pchip": ["sub-2_T1w"]}
     assert (stored["scans_tried"], stored["scans"], stored["left_out"]) == (4, 3, [])
 
 
-def row(scan: str, method: str) -> Row:
+def row(scan: str, method: str) -> Result:
     """A row of which nothing counts but whose it is."""
     counts = {"draws": 0, "voxels": 1, "data_range": 1.0, "bins": (), "regions": ()}
     scores = dict.fromkeys(SCORES, 0.5)
-    return Row(subject=scan, scan=scan, method=method, **scores, **counts)  # type: ignore[arg-type]
+    return Result(subject=scan, scan=scan, method=method, **scores, **counts)  # type: ignore[arg-type]
 
 
 def compared(have: dict[str, str]) -> tuple[set[str], set[str]]:
@@ -428,7 +432,7 @@ def test_other_weights_are_noticed_before_anything_is_scored(
     four: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluate(four, four.parent / "report", methods=["linear"])
-    monkeypatch.setattr(contenders, "__version__", "another")
+    monkeypatch.setattr(method_module, "__version__", "another")
 
     with pytest.raises(OutputError, match="was made by another linear"):
         evaluate(four, four.parent / "report", methods=["linear", "cubic"])
@@ -447,13 +451,13 @@ def test_what_a_method_imputed_is_gone_before_the_next_one_begins(
 
     monkeypatch.setattr(Interpolation, "impute", impute)
 
-    told_of(four)
+    evaluated(four)
 
     assert alive == [0] * 8
 
 
 def test_every_row_has_its_picture_and_only_the_first_scan_its_draws(four: Path) -> None:
-    summary, _ = told_of(four, methods=["cross-plane-ridge@scan", "linear"])
+    summary, _ = evaluated(four, methods=["cross-plane-ridge@scan", "linear"])
 
     panels = four.parent / "report" / "panels"
     assert len(list(panels.iterdir())) == 8
@@ -464,9 +468,9 @@ def test_every_row_has_its_picture_and_only_the_first_scan_its_draws(four: Path)
 
 
 def test_worst_scan_is_that_of_the_smallest_gain(four: Path) -> None:
-    summary, _ = told_of(four, methods=["cross-plane-ridge@scan", "linear"])
+    summary, _ = evaluated(four, methods=["cross-plane-ridge@scan", "linear"])
 
-    scores = {(row.method, row.subject): row.psnr_db for row in summary.rows}
+    scores = {(result.method, result.subject): result.psnr_db for result in summary.results}
     gains = {
         subject: scores["cross-plane-ridge@scan", subject] - scores["linear", subject]
         for subject in ("sub-0", "sub-1", "sub-2", "sub-3")

@@ -9,9 +9,9 @@ import nibabel as nib
 import pytest
 
 from mriimpute.errors import ConfigError, OutputError, VolumeError
-from mriimpute.evaluate import methods as contenders
+from mriimpute.evaluate import methods as method_module
 from mriimpute.evaluate import without_truth
-from mriimpute.evaluate.test_set import find_cases
+from mriimpute.evaluate.test_set import find_simulated_scans
 
 METHODS = ["linear", "pchip"]
 
@@ -22,8 +22,8 @@ def clinical(tmp_path: Path, write: Callable[..., None]) -> Path:
     write(tmp_path / "sim", {"sub-1": "test", "sub-2": "test"})
     folder = tmp_path / "clinical"
     folder.mkdir()
-    for case in find_cases(tmp_path / "sim"):
-        shutil.copy(case.scan, folder)
+    for scan in find_simulated_scans(tmp_path / "sim"):
+        shutil.copy(scan.path, folder)
     shutil.rmtree(tmp_path / "sim")
     return folder
 
@@ -39,8 +39,8 @@ def test_each_question_has_a_whole_report_of_its_own(clinical: Path, tmp_path: P
         assert stored["protocol"] == summary.protocol.name == name
         assert summary.protocol.bias
         assert summary.subjects == 2
-    assert {row.scan for row in summaries["slices"].rows} == {"sub-1_T1w", "sub-2_T1w"}
-    assert {row.scan for row in summaries["lines"].rows} == {
+    assert {result.scan for result in summaries["slices"].results} == {"sub-1_T1w", "sub-2_T1w"}
+    assert {result.scan for result in summaries["lines"].results} == {
         f"sub-{n}_T1w_{axis}" for n in (1, 2) for axis in "xy"
     }
 
@@ -57,7 +57,7 @@ def test_no_truth_is_opened(
 
     summaries = without_truth([tmp_path / "sim"], tmp_path / "report", methods=["linear"])
 
-    assert {row.subject for row in summaries["slices"].rows} == {"sub-2"}
+    assert {result.subject for result in summaries["slices"].results} == {"sub-2"}
     assert opened
     assert not [path for path in opened if path.is_relative_to(tmp_path / "sim" / "truth")]
 
@@ -97,7 +97,7 @@ def test_method_that_was_fitted_on_the_scans_is_named_so(clinical: Path, tmp_pat
     )
 
     for summary in summaries.values():
-        assert [row.method for row in summary.rows][:3] == [
+        assert [result.method for result in summary.results][:3] == [
             "linear",
             "cross-plane-ridge@seen",
             "cross-plane-ridge@scan",
@@ -114,8 +114,8 @@ def test_model_is_named_so_where_its_cohort_is_these_very_scans(
     seen = without_truth([clinical], tmp_path / "second", methods=[], models=[run])
     other = without_truth([one], tmp_path / "third", methods=[], models=[run])
 
-    assert {row.method for row in seen["lines"].rows} == {"cross-plane-ridge@seen"}
-    assert {row.method for row in other["lines"].rows} == {"cross-plane-ridge"}
+    assert {result.method for result in seen["lines"].results} == {"cross-plane-ridge@seen"}
+    assert {result.method for result in other["lines"].results} == {"cross-plane-ridge"}
 
 
 def test_train_split_of_a_table_keeps_fitted_methods_honest(
@@ -126,7 +126,7 @@ def test_train_split_of_a_table_keeps_fitted_methods_honest(
 
     summaries = without_truth([cohort], tmp_path / "report", methods=["cross-plane-ridge"])
 
-    assert {row.method for row in summaries["slices"].rows} == {"cross-plane-ridge"}
+    assert {result.method for result in summaries["slices"].results} == {"cross-plane-ridge"}
     with pytest.raises(ConfigError, match="would be fitted on the train split"):
         without_truth([cohort], tmp_path / "all", methods=["cross-plane-ridge"], split="all")
 
@@ -199,7 +199,10 @@ def test_scans_of_one_name_are_told_apart_by_their_folders(clinical: Path, tmp_p
         [tmp_path / "visit1", tmp_path / "visit2"], tmp_path / "report", methods=["linear"]
     )
 
-    assert {row.subject for row in summaries["slices"].rows} == {"visit1_head", "visit2_head"}
+    assert {result.subject for result in summaries["slices"].results} == {
+        "visit1_head",
+        "visit2_head",
+    }
 
 
 def test_unknown_method_is_refused_before_anything_is_written(
@@ -209,4 +212,4 @@ def test_unknown_method_is_refused_before_anything_is_written(
         without_truth([clinical], tmp_path / "report", methods=["sinc"])
 
     assert not (tmp_path / "report").exists()
-    assert contenders.to_fit(METHODS) == []
+    assert method_module.to_fit(METHODS) == []

@@ -16,10 +16,10 @@ from scipy import ndimage, special, stats
 from mriimpute import metrics
 from mriimpute.seeds import numpy_stream
 
-SHAPE = (32, 32, 32)  # that many voxels make a share accurate to half a percent
+SHAPE = (32, 32, 32)  # that many voxels make a fraction accurate to half a percent
 REGION = np.ones(SHAPE, bool)
 DRAWS = 40  # enough for the 95 % interval
-SHARES = (0.5, 0.8, 0.9, 0.95)
+LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 
 class Field(NamedTuple):
@@ -29,7 +29,7 @@ class Field(NamedTuple):
     draws: np.ndarray
 
     def ensemble(self) -> metrics.Ensemble:
-        return metrics.ensemble_of(self.truth, self.draws, shares=SHARES)
+        return metrics.ensemble_of(self.truth, self.draws, levels=LEVELS)
 
 
 def noise(*purpose: str | int, correlated: bool) -> np.ndarray:
@@ -41,16 +41,14 @@ def noise(*purpose: str | int, correlated: bool) -> np.ndarray:
     return (smooth / smooth.std()).ravel()
 
 
-def field(spread: float = 1.0, *, correlated: bool = False, alike: bool = True) -> Field:
+def field(std: float = 1.0, *, correlated: bool = False, alike: bool = True) -> Field:
     mean = numpy_stream(0, "judge", "mean").uniform(-5, 5, REGION.size)
     of_draws = correlated and alike
     return Field(
         truth=mean + noise("truth", correlated=correlated),
         mean=mean,
-        std=np.full(REGION.size, spread),
-        draws=np.stack(
-            [mean + spread * noise("draw", n, correlated=of_draws) for n in range(DRAWS)]
-        ),
+        std=np.full(REGION.size, std),
+        draws=np.stack([mean + std * noise("draw", n, correlated=of_draws) for n in range(DRAWS)]),
     )
 
 
@@ -61,13 +59,13 @@ def chi_mean(dimensions: int) -> float:
     )
 
 
-def covered(share: float) -> Callable[[Field], float]:
-    return lambda f: float(f.ensemble().covered[share].mean())
+def covered(level: float) -> Callable[[Field], float]:
+    return lambda f: float(f.ensemble().covered[level].mean())
 
 
-def covered_std(share: float) -> Callable[[Field], float]:
+def covered_std(level: float) -> Callable[[Field], float]:
     return lambda f: metrics.coverage(
-        f.truth, *metrics.gaussian_interval(f.mean, f.std, share=share)
+        f.truth, *metrics.gaussian_interval(f.mean, f.std, level=level)
     )
 
 
@@ -89,12 +87,16 @@ IDEAL: dict[str, tuple[Callable[[Field], float], float, float]] = {
         0.5 * math.log(2 * math.pi * math.e),
         0.01,
     ),
-    **{f"coverage {share}": (covered(share), share, 0.01) for share in SHARES},
-    **{f"coverage of std {share}": (covered_std(share), share, 0.01) for share in SHARES},
-    "spread/skill": (lambda f: metrics.spread_skill(f.truth, f.mean, f.draws), 1.0, 0.01),
-    "draw gap": (lambda f: metrics.draw_gap_db(f.truth, f.mean, f.draws), 3.01, 0.03),
+    **{f"coverage {level}": (covered(level), level, 0.01) for level in LEVELS},
+    **{f"coverage of std {level}": (covered_std(level), level, 0.01) for level in LEVELS},
+    "spread/skill": (
+        lambda f: metrics.spread_skill(f.truth, f.mean, f.ensemble().variance),
+        1.0,
+        0.01,
+    ),
+    "draw gap": (lambda f: metrics.draw_gap_db(f.truth, f.mean, f.ensemble()), 3.01, 0.03),
     "rank distance": (
-        lambda f: metrics.rank_distance(metrics.rank_shares(f.ensemble())),
+        lambda f: metrics.rank_distance(metrics.rank_histogram(f.ensemble())),
         0.0,
         0.01,
     ),
@@ -109,42 +111,44 @@ def test_exact_sampler_has_the_known_score(name: str) -> None:
     assert score(field()) == pytest.approx(ideal, abs=tolerance)
 
 
-@pytest.mark.parametrize("spread", [0.6, 1.6])
+@pytest.mark.parametrize("std", [0.6, 1.6])
 @pytest.mark.parametrize("name", IDEAL)
 def test_over_and_under_dispersed_samplers_are_caught_by_every_score(
-    name: str, spread: float
+    name: str, std: float
 ) -> None:
     score, ideal, tolerance = IDEAL[name]
 
-    found = score(field(spread))
+    found = score(field(std))
 
     assert abs(found - ideal) > 2 * tolerance
     if name in PROPER:
         assert found > ideal
 
 
-@pytest.mark.parametrize("spread", [0.6, 1.6])
-def test_side_of_the_error_is_told(spread: float) -> None:
-    wrong = field(spread)
-    too_sure = spread < 1
-    shares = metrics.rank_shares(wrong.ensemble())
-    middle, ends = shares[DRAWS // 2], shares[[0, -1]].mean()
+@pytest.mark.parametrize("std", [0.6, 1.6])
+def test_side_of_the_error_is_told(std: float) -> None:
+    wrong = field(std)
+    too_sure = std < 1
+    histogram = metrics.rank_histogram(wrong.ensemble())
+    middle, ends = histogram[DRAWS // 2], histogram[[0, -1]].mean()
 
     assert (covered(0.9)(wrong) < 0.9) == too_sure
-    assert (metrics.spread_skill(wrong.truth, wrong.mean, wrong.draws) < 1) == too_sure
-    assert (metrics.draw_gap_db(wrong.truth, wrong.mean, wrong.draws) < 3.01) == too_sure
+    assert (
+        metrics.spread_skill(wrong.truth, wrong.mean, wrong.ensemble().variance) < 1
+    ) == too_sure
+    assert (metrics.draw_gap_db(wrong.truth, wrong.mean, wrong.ensemble()) < 3.01) == too_sure
     assert (ends > middle) == too_sure  # U-shaped, or a dome
 
 
 def test_rank_histogram_of_an_exact_sampler_is_flat() -> None:
     exact = field()
 
-    shares = metrics.rank_shares(exact.ensemble())
+    histogram = metrics.rank_histogram(exact.ensemble())
 
-    assert len(shares) == DRAWS + 1
+    assert len(histogram) == DRAWS + 1
     # Pearson's test: it rejects a flat histogram once in a thousand times.
     voxels = len(exact.truth)
-    assert stats.chisquare(shares * voxels).pvalue > 0.001
+    assert stats.chisquare(histogram * voxels).pvalue > 0.001
 
 
 @pytest.mark.parametrize("draws", [4, 8, 40])

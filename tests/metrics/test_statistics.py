@@ -16,7 +16,7 @@ from mriimpute.metrics.statistics import (
     estimate,
     estimates,
     holm,
-    share,
+    ratio_of_means,
     signed_rank_p,
 )
 from mriimpute.seeds import numpy_stream
@@ -75,17 +75,17 @@ def test_intervals_hold_the_true_mean_about_as_often_as_they_say(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("subjects", "share"), [(5, 0.84), (18, 0.92)])
+@pytest.mark.parametrize(("subjects", "held_fraction"), [(5, 0.84), (18, 0.92)])
 def test_intervals_of_few_subjects_are_as_narrow_as_the_definition_says(
-    subjects: int, share: float, rng: np.random.Generator
+    subjects: int, held_fraction: float, rng: np.random.Generator
 ) -> None:
     samples = rng.normal(0, 1, (1200, subjects))
 
     found = estimates(dict(enumerate(samples)), 0)
 
     held = np.mean([e.low <= 0 <= e.high for e in found.values()])
-    assert held == pytest.approx(share, abs=0.03)
-    assert f"{100 * share:.0f} %" in DEFINITIONS["interval"].text
+    assert held == pytest.approx(held_fraction, abs=0.03)
+    assert f"{100 * held_fraction:.0f} %" in DEFINITIONS["interval"].text
 
 
 def test_many_estimates_are_those_of_each_alone(rng: np.random.Generator) -> None:
@@ -175,7 +175,7 @@ def test_share_is_the_ratio_of_means_with_the_bca_interval_of_pairs() -> None:
     whole = rng.normal(1.0, 0.2, 12)
     part = 0.9 * whole + rng.normal(0.0, 0.05, 12)
 
-    found = share(part, whole, 3)
+    found = ratio_of_means(part, whole, 3)
 
     expected = stats.bootstrap(
         (part, whole),
@@ -191,10 +191,10 @@ def test_share_is_the_ratio_of_means_with_the_bca_interval_of_pairs() -> None:
 def test_share_of_what_may_be_nothing_has_no_interval() -> None:
     part = np.array([0.1, 0.2, 0.1, 0.2, 0.1])
 
-    nothing = share(part, np.array([0.1, -0.3, 0.1, -0.2, 0.1]), 0)
-    perhaps = share(part, np.array([0.4, -0.3, 0.2, -0.2, 0.1]), 0)
-    few = share(part[:4], np.ones(4), 0)
-    sure = share(0.5 * np.ones(5), np.ones(5), 0)
+    nothing = ratio_of_means(part, np.array([0.1, -0.3, 0.1, -0.2, 0.1]), 0)
+    perhaps = ratio_of_means(part, np.array([0.4, -0.3, 0.2, -0.2, 0.1]), 0)
+    few = ratio_of_means(part[:4], np.ones(4), 0)
+    sure = ratio_of_means(0.5 * np.ones(5), np.ones(5), 0)
 
     assert math.isnan(nothing.mean)
     assert math.isfinite(perhaps.mean)

@@ -10,8 +10,8 @@ import pytest
 
 from mriimpute.checkpoint import load
 from mriimpute.errors import ConfigError, GeometryError, OutputError, VolumeError
-from mriimpute.evaluate.scores import examine
-from mriimpute.evaluate.test_set import find_cases, read_exam
+from mriimpute.evaluate.scores import score_method
+from mriimpute.evaluate.test_set import find_simulated_scans, read_test_case
 from mriimpute.geometry import rotation
 from mriimpute.methods.cross_plane.hidden_lines import LineConfig, draw_lines
 from mriimpute.methods.registry import load_imputer
@@ -140,11 +140,11 @@ def test_lines_of_true_planes_cross_the_slices_at_their_spacing_from_any_start(
 def test_scores_are_those_of_evaluate(sim: Path, tmp_path: Path) -> None:
     found = perform(sim, tmp_path / "runs", "pchip").numbers
 
+    pchip = load_imputer("pchip", device="cpu")
     rows = [
-        examine(load_imputer("pchip", device="cpu"), read_exam(case), method="pchip", samples=2,
-                seed=0)[0]
-        for case in find_cases(sim)
-    ]  # fmt: skip
+        score_method(pchip, read_test_case(scan), method="pchip", samples=2, seed=0)[0]
+        for scan in find_simulated_scans(sim)
+    ]
     assert found["subject"] == [row.subject for row in rows]
     assert found["psnr_db"] == [row.psnr_db for row in rows]
     assert found["ssim"] == [row.ssim for row in rows]

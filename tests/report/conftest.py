@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mriimpute.evaluate import Estimate, Panel, Row, Standing, Summary, View
+from mriimpute.evaluate import Estimate, MethodSummary, Panel, Result, Summary, View
 from mriimpute.evaluate.bins import BIN_METRICS, Bin
 from mriimpute.evaluate.columns import METRICS
 from mriimpute.evaluate.curves import Curves
@@ -98,7 +98,7 @@ def panel(rng: np.random.Generator, scan: str, *, stated: bool, shape: tuple[int
     return Panel(scan=scan, data_range=100.0, views=tuple(views))
 
 
-def standing(method: str, *, stated: bool, subjects: int) -> Standing:
+def summary_of_method(method: str, *, stated: bool, subjects: int) -> MethodSummary:
     ends = (0.4, 0.6) if subjects >= 5 else (np.nan, np.nan)
     estimate = Estimate(mean=0.5, low=ends[0], high=ends[1])
     unknown = Estimate(mean=np.nan)
@@ -119,7 +119,7 @@ def standing(method: str, *, stated: bool, subjects: int) -> Standing:
         wins=subjects,
         subjects=subjects,
     )
-    return Standing(
+    return MethodSummary(
         method=method,
         scores=earned,
         gain_db=estimate,
@@ -127,7 +127,7 @@ def standing(method: str, *, stated: bool, subjects: int) -> Standing:
         distances={n: dict.fromkeys(BIN_METRICS, estimate) for n in (1, 2, 3)},
         labels=(),
         curves=curves if stated else None,
-        against={"interpolator": found} if method != "linear" and subjects >= 5 else {},
+        comparisons={"interpolator": found} if method != "linear" and subjects >= 5 else {},
     )
 
 
@@ -153,7 +153,7 @@ def make_summary() -> MakeSummary:
             Bin(kind="distance", steps=n, mm=2.0 * n, voxels=9, **of)  # type: ignore[arg-type]
             for n, of in bins
         )
-        plain = Row(
+        plain = Result(
             **scores,
             subject="sub-0",
             scan=scan,
@@ -183,10 +183,10 @@ def make_summary() -> MakeSummary:
 
         return Summary(
             report=Path("report"),
-            standings=tuple(
-                standing(m, stated=m != methods[0], subjects=subjects) for m in methods
+            methods=tuple(
+                summary_of_method(m, stated=m != methods[0], subjects=subjects) for m in methods
             ),
-            rows=rows,
+            results=rows,
             panels=panels(scan),
             subjects=subjects,
             ranked=subjects >= 5,

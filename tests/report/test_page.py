@@ -286,11 +286,11 @@ def test_page_and_figure_show_the_same_two_methods(
                         ("linear", "cubic", "pchip"))  # fmt: skip
     psnr_db = dict.fromkeys(("linear", "cubic", "ppca"), 20.0) | {"pchip": 21.0, other: 22.0}
     psnr_db["linear"] = 23.0
-    standings = tuple(
+    methods = tuple(
         dataclasses.replace(s, scores={**s.scores, "psnr_db": Estimate(mean=psnr_db[s.method])})
-        for s in made.standings
+        for s in made.methods
     )
-    summary = dataclasses.replace(made, standings=standings)
+    summary = dataclasses.replace(made, methods=methods)
 
     write_page(tmp_path / "index.html", summary)
     heads = [column.head for column in figure._columns(summary)]
@@ -307,10 +307,10 @@ def test_structures_are_scored_where_there_are_label_maps(
     region = Region(
         kind="region", label=47, voxels=200, truth=1.0, mean=1.0, low=0.0, high=2.0, std=1.0
     )
-    rows = tuple(dataclasses.replace(row, regions=(region,)) for row in summary.rows)
+    rows = tuple(dataclasses.replace(row, regions=(region,)) for row in summary.results)
 
     write_page(tmp_path / "plain.html", summary)
-    write_page(tmp_path / "labels.html", dataclasses.replace(summary, rows=rows))
+    write_page(tmp_path / "labels.html", dataclasses.replace(summary, results=rows))
 
     assert "Structures of the label maps" not in read_page(tmp_path / "plain.html").text
     assert "carried error / std" in read_page(tmp_path / "labels.html").text

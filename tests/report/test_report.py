@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.image import imread
 
-from mriimpute.evaluate import Estimate, Panel, Row, Standing, Summary, View
+from mriimpute.evaluate import Estimate, MethodSummary, Panel, Result, Summary, View
 from mriimpute.evaluate.columns import METRICS
 from mriimpute.report import table_of, write_figure
 from mriimpute.report.figure import DPI, _draw
@@ -58,12 +58,12 @@ def summary_of(rng: np.random.Generator, *, ranked: bool) -> Summary:
     empty = {"crps_ratio": Estimate(mean=0.75), "distances": {}, "labels": ()}
     return Summary(
         report=Path("report"),
-        standings=tuple(
-            Standing(method=m, scores=estimates, gain_db=Estimate(mean=0.25), **empty)  # type: ignore[arg-type]
+        methods=tuple(
+            MethodSummary(method=m, scores=estimates, gain_db=Estimate(mean=0.25), **empty)  # type: ignore[arg-type]
             for m in methods
         ),
-        rows=tuple(
-            Row(subject="sub-1", scan="sub-1_T1w", method=m, **scores, **rest)  # type: ignore[arg-type]
+        results=tuple(
+            Result(subject="sub-1", scan="sub-1_T1w", method=m, **scores, **rest)  # type: ignore[arg-type]
             for m in methods
         ),
         panels={m: panel(rng, stated=m == "ridge") for m in methods},
@@ -173,7 +173,7 @@ def test_no_colour_of_the_figure_is_lost_in_the_file(
 def test_figure_of_interpolators_alone_shows_no_uncertainty(rng: np.random.Generator) -> None:
     summary = summary_of(rng, ranked=True)
     alone = dataclasses.replace(
-        summary, standings=summary.standings[:1], panels={"linear": summary.panels["linear"]}
+        summary, methods=summary.methods[:1], panels={"linear": summary.panels["linear"]}
     )
 
     heads = [text.get_text() for text in _draw(alone).texts[:3]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mriimpute.evaluate import Comparison, Estimate, Standing, Summary
+from mriimpute.evaluate import Comparison, Estimate, MethodSummary, Summary
 from mriimpute.evaluate.columns import METRICS
 from mriimpute.evaluate.protocol import SLICES
 from mriimpute.report import table_of
@@ -25,12 +25,12 @@ def summary_of(*, ranked: bool, p: float = 0.0312) -> Summary:
     against = {"interpolator": comparison(p)} if ranked else {}
     return Summary(
         report=Path("report"),
-        standings=(
-            Standing(
-                method="ours", scores=scores, distances={}, labels=(), against=against, **rest
+        methods=(
+            MethodSummary(
+                method="ours", scores=scores, distances={}, labels=(), comparisons=against, **rest
             ),
         ),
-        rows=(),
+        results=(),
         panels={},
         subjects=6 if ranked else 4,
         ranked=ranked,
@@ -44,10 +44,10 @@ def test_p_stands_beside_the_gain_and_the_best_is_not_tested_against_itself(
     p: float, text: str
 ) -> None:
     summary = summary_of(ranked=True, p=p)
-    (best,) = summary.standings
-    other = dataclasses.replace(best, method="other", against={"best": comparison(p)})
+    (best,) = summary.methods
+    other = dataclasses.replace(best, method="other", comparisons={"best": comparison(p)})
 
-    table = table_of(dataclasses.replace(summary, standings=(best, other)))
+    table = table_of(dataclasses.replace(summary, methods=(best, other)))
 
     cells = dict(zip(table.headers, table.rows[0], strict=True))
     assert table.headers[2:5] == ["dB over pchip", "p", "p (best)"]
@@ -67,12 +67,12 @@ def test_title_says_what_was_scored() -> None:
 
 def test_unknown_scores_are_dashes_and_no_column_has_nothing_else() -> None:
     summary = summary_of(ranked=True)
-    (known,) = summary.standings
+    (known,) = summary.methods
     scores = {**known.scores, "ssim": Estimate(mean=math.nan)}
     unknown = dataclasses.replace(known, method="other", scores=scores)
 
-    both = table_of(dataclasses.replace(summary, standings=(known, unknown)))
-    alone = table_of(dataclasses.replace(summary, standings=(unknown,)))
+    both = table_of(dataclasses.replace(summary, methods=(known, unknown)))
+    alone = table_of(dataclasses.replace(summary, methods=(unknown,)))
 
     column = both.headers.index("SSIM")
     assert [row[column] for row in both.rows] == ["0.5000", "-"]

@@ -71,12 +71,12 @@ MEASURED = """
 from pathlib import Path
 from mriimpute.bench.timing import resident_bytes
 from mriimpute.simulate import SimulationConfig, head
-from mriimpute.simulate.cases import find_cases
+from mriimpute.simulate.sources import find_sources
 
-(case,) = find_cases(Path(source))
+(scan,) = find_sources(Path(source))
 config = SimulationConfig(register=False, box_mm=(96.0, 112.0, 88.0), space=space)
 before = resident_bytes()
-head.simulate_head(case, Path(out), config, seed=0)
+head.simulate_head(scan, Path(out), config, seed=0)
 print(resident_bytes(peak=True) - before)
 """
 
@@ -107,7 +107,7 @@ KILLED = """
 import time
 from mriimpute.simulate.run import _results
 
-def work(case):
+def work(scan):
     print("at work", flush=True)
     time.sleep(60)
 

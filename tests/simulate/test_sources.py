@@ -1,4 +1,4 @@
-"""Tests for mriimpute.simulate.cases and the search for label maps."""
+"""Tests for mriimpute.simulate.sources and the search for label maps."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mriimpute.errors import VolumeError
 from mriimpute.simulate.brain import find_labels, foreground
-from mriimpute.simulate.cases import find_cases, split
+from mriimpute.simulate.sources import find_sources, split
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -52,7 +52,7 @@ def test_another_seed_splits_otherwise() -> None:
 def test_a_file_without_a_bids_name_gets_one(tmp_path: Path) -> None:
     touch(tmp_path, "p12.v2-head.nii.gz", "sub-3_T2w.nii.gz")
 
-    assert [case.name for case in find_cases(tmp_path)] == ["sub-p12v2head_T1w", "sub-3_T2w"]
+    assert [scan.name for scan in find_sources(tmp_path)] == ["sub-p12v2head_T1w", "sub-3_T2w"]
 
 
 def test_sessions_and_contrasts_of_a_subject_have_brain_masks_of_their_own(tmp_path: Path) -> None:
@@ -60,32 +60,32 @@ def test_sessions_and_contrasts_of_a_subject_have_brain_masks_of_their_own(tmp_p
         for suffix in ("T1w", "FLAIR"):
             touch(tmp_path, f"sub-9/ses-{session}/anat/sub-9_ses-{session}_{suffix}.nii.gz")
 
-    cases = find_cases(tmp_path)
+    scans = find_sources(tmp_path)
 
-    assert {case.subject for case in cases} == {"sub-9"}
-    assert len({case.entities for case in cases}) == 4
-    assert cases[0].name == "sub-9_ses-1_acq-FLAIR_FLAIR"
+    assert {scan.subject for scan in scans} == {"sub-9"}
+    assert len({scan.entities for scan in scans}) == 4
+    assert scans[0].name == "sub-9_ses-1_acq-FLAIR_FLAIR"
 
 
 def test_names_that_would_collide_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "a-b.nii", "ab.nii")
 
     with pytest.raises(VolumeError, match=r"a-b\.nii.*ab\.nii would all become sub-ab_T1w"):
-        find_cases(tmp_path)
+        find_sources(tmp_path)
 
 
 def test_label_maps_are_no_sources(tmp_path: Path) -> None:
     touch(tmp_path, "a.nii", "a_dseg.nii", "a_mask.nii")
 
-    (case,) = find_cases(tmp_path)
+    (scan,) = find_sources(tmp_path)
 
-    assert [path.name for path in case.labels] == ["a_mask.nii", "a_dseg.nii"]
-    assert case.label_ending(case.labels[1]) == "_dseg"
+    assert [path.name for path in scan.labels] == ["a_mask.nii", "a_dseg.nii"]
+    assert scan.label_ending(scan.labels[1]) == "_dseg"
 
 
 def test_a_folder_of_label_maps_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match="holds no scan"):
-        find_cases(touch(tmp_path, "a_dseg.nii"))
+        find_sources(touch(tmp_path, "a_dseg.nii"))
 
 
 def test_only_the_brain_of_this_scan_is_taken_for_its_brain(tmp_path: Path) -> None:
