@@ -30,9 +30,8 @@ from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.memory_estimate import fitting_tile
 from mriimpute.provenance import FOLDER
 from mriimpute.stopwatch import stage
-from mriimpute.volume import Volume
 
-__all__ = ["impute_scan"]
+__all__ = ["impute_scan", "imputed_scan", "require_finite"]
 
 log = logging.getLogger(__name__)
 
@@ -66,23 +65,14 @@ def impute_scan(
     if job.record.exists() and not overwrite:
         raise OutputError(f"{job.file('mean')} exists", hint="pass --overwrite to replace it")
     started = time.monotonic()
-    scan, grid = _read(job, request)
-    thickness_mm = _thickness_mm(scan, grid, request)
-    tile = fitting_tile(
-        imputer.memory_estimate,
-        grid.volume.shape,
-        tile=request.tile,
-        free=available_bytes("cpu"),
-        what=str(job.scan),
-    )
-    writable_folder(job.folder)
     with stage("read"):
+        observed = request.observed or observed_beside(job.scan)
+        scan = read_scan(job.scan, observed=observed, form=request.form)
+        require_series(scan, request.dicom, is_native=job.space == "native")
         content = checksum(job.scan)
-    volume = replace(grid.volume, thickness_mm=thickness_mm)
-    imputed = _impute(job, imputer, request, volume, content=content, tile=tile)
+    writable_folder(job.folder)
+    grid, imputed, facts = imputed_scan(scan, imputer, request, content=content)
 
-    source = {"name": _name(job.scan), "sha256": content}
-    facts = _facts(scan, grid, imputer, request, source=source, thickness_mm=thickness_mm)
     put = writer(job.space, scan, grid, imputed.mean)
     made_by = {"sha256": content, "request": facts["request"]}
     put = with_series(put, scan, grid, request.dicom, made_by=made_by)
@@ -98,29 +88,56 @@ def impute_scan(
     return job.file("mean")
 
 
-def _read(job: Job, request: Request) -> tuple[Scan, TargetGrid]:
-    with stage("read"):
-        observed = request.observed or observed_beside(job.scan)
-        scan = read_scan(job.scan, observed=observed, form=request.form)
-        require_series(scan, request.dicom, is_native=job.space == "native")
-        return scan, to_target_grid(scan, request.spacing_mm)
+def imputed_scan(
+    scan: Scan, imputer: Imputer, request: Request, *, content: str
+) -> tuple[TargetGrid, Imputation, dict[str, Any]]:
+    """Returns the grid that a scan is imputed on, what was imputed, and the facts of the record.
 
+    Args:
+        scan: As read.
+        imputer: The method.
+        request: What to make.
+        content: Names the scan in random streams: a renamed or moved scan gets the same draws.
 
-def _impute(
-    job: Job, imputer: Imputer, request: Request, volume: Volume, *, content: str, tile: int
-) -> Imputation:
-    """Returns the imputed volume; its mean and standard deviation are finite."""
+    Raises:
+        MriImputeError: If the scan cannot be imputed, or the result is not finite.
+    """
+    require_draws(imputer, request)
+    grid = to_target_grid(scan, request.spacing_mm)
+    thickness_mm = _thickness_mm(scan, grid, request)
+    tile = fitting_tile(
+        imputer.memory_estimate,
+        grid.volume.shape,
+        tile=request.tile,
+        free=available_bytes("cpu"),
+        what=str(scan.path),
+    )
+    volume = replace(grid.volume, thickness_mm=thickness_mm)
     try:
-        # The stream is named by content: a renamed or moved scan gets the same draws.
         imputed = imputer.tiled(tile).impute(volume, seed=request.seed, case=content)
     except VolumeError as error:  # it knows voxels, no file
-        raise VolumeError(f"{job.scan}: {error}", hint=error.hint) from error
+        raise VolumeError(f"{scan.path}: {error}", hint=error.hint) from error
     if request.samples and imputed.draw is None:
         raise no_draws(imputer)
-    _require_finite(imputed.mean, "mean", job, imputer)
+    require_finite(imputed.mean, "mean", scan.path, imputer)
     if imputed.std is not None:
-        _require_finite(imputed.std, "std", job, imputer)
-    return imputed
+        require_finite(imputed.std, "std", scan.path, imputer)
+    source = {"name": _name(scan.path), "sha256": content}
+    facts = _facts(scan, grid, imputer, request, source=source, thickness_mm=thickness_mm)
+    return grid, imputed, facts
+
+
+def require_finite(image: Image, what: str, scan: Path, imputer: Imputer) -> None:
+    """Stops where a result is not finite everywhere.
+
+    Raises:
+        VolumeError: If so; it names the scan and the method.
+    """
+    if not np.isfinite(image).all():
+        raise VolumeError(
+            f"{scan}: the {what} of {imputer.name} is not finite everywhere",
+            hint="report this; --model linear works meanwhile",
+        )
 
 
 def _write_all(
@@ -164,7 +181,7 @@ def _write_draws(
     try:
         for number, label in enumerate(labels, start=1):
             image = draw(number)
-            _require_finite(image, f"draw {number}", job, imputer)
+            require_finite(image, f"draw {number}", job.scan, imputer)
             write(label, image)
     except VolumeError:
         for label in labels:
@@ -207,14 +224,6 @@ def _thickness_mm(scan: Scan, grid: TargetGrid, request: Request) -> float:
             hint="correct --thickness, or leave it out",
         )
     return stated
-
-
-def _require_finite(image: Image, what: str, job: Job, imputer: Imputer) -> None:
-    if not np.isfinite(image).all():
-        raise VolumeError(
-            f"{job.scan}: the {what} of {imputer.name} is not finite everywhere",
-            hint="report this; --model linear works meanwhile",
-        )
 
 
 def _facts(

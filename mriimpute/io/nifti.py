@@ -23,7 +23,16 @@ from mriimpute.io.scan import AS_STORED, Scan, to_canonical
 from mriimpute.stopwatch import stage
 from mriimpute.volume import Volume
 
-__all__ = ["Form", "Frame", "read_nifti", "write_grid", "write_image"]
+__all__ = [
+    "Form",
+    "Frame",
+    "image_like",
+    "read_nifti",
+    "scan_of_image",
+    "scan_of_volume",
+    "write_grid",
+    "write_image",
+]
 
 Form = Literal["auto", "sform", "qform"]
 """Which of the two affines of a NIfTI header is meant; "auto": the sform where its code is set."""
@@ -51,8 +60,32 @@ def read_nifti(path: Path, *, observed: Path | None = None, form: Form = "auto")
         GeometryError: If the affine is degenerate or `observed` lies elsewhere.
     """
     image, warnings = open_image(path)
+    return scan_of_image(image, path, observed=observed, form=form, warnings=warnings)
+
+
+def scan_of_image(
+    image: Any,
+    path: Path,
+    *,
+    observed: Path | None = None,
+    form: Form = "auto",
+    warnings: Sequence[str] = (),
+) -> Scan:
+    """Returns the scan that a nibabel image holds.
+
+    Args:
+        image: Of one volume.
+        path: Where it was read; for messages.
+        observed: As in `read_nifti`.
+        form: As in `read_nifti`.
+        warnings: What is known to be odd about it.
+
+    Raises:
+        VolumeError: If it holds something else than one volume.
+        GeometryError: If the affine is degenerate or `observed` lies elsewhere.
+    """
     affine = _affine(image, path, form)
-    warnings += _form_warnings(image, form)
+    warnings = [*warnings, *_form_warnings(image, form)]
     data = read_voxels(image, path)
     scan = Scan(
         path,
@@ -67,6 +100,18 @@ def read_nifti(path: Path, *, observed: Path | None = None, form: Form = "auto")
     return to_canonical(scan, observed)
 
 
+def scan_of_volume(volume: Volume, path: Path) -> Scan:
+    """Returns a volume as a scan, in a frame of its own.
+
+    Args:
+        volume: Unobserved voxels may be NaN.
+        path: Names it in messages.
+    """
+    image = nib.Nifti1Image(np.zeros(volume.shape, np.uint8), volume.affine)
+    image.set_data_dtype(np.float32)
+    return Scan(path, volume, _nifti_header(image), AS_STORED)
+
+
 def write_image(
     path: Path,
     data: Float32[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"],
@@ -74,18 +119,34 @@ def write_image(
     like: Scan,
     refine: tuple[int, int] = (0, 1),
 ) -> None:
-    """Writes `data` into the frame of a scan, atomically, with slope 1 and intercept 0.
+    """Writes `data` into the frame of a scan, atomically.
+
+    Args:
+        path: Ends in .nii or .nii.gz.
+        data: As in `image_like`.
+        like: As in `image_like`.
+        refine: As in `image_like`.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    _save(image_like(data, like, refine=refine), path)
+
+
+def image_like(
+    data: Float32[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"],
+    like: Scan,
+    *,
+    refine: tuple[int, int] = (0, 1),
+) -> Any:
+    """Returns `data` in the frame of a scan, a nibabel image with slope 1 and intercept 0.
 
     Free text and extensions of the scan's header, which may name a patient, are left out.
 
     Args:
-        path: Ends in .nii or .nii.gz.
         data: On the scan's canonical grid, or on that grid refined.
-        like: The scan whose forms, codes, units and axis order the file gets.
+        like: The scan whose forms, codes, units and axis order the image gets.
         refine: Canonical axis and the number of voxels for each one along it.
-
-    Raises:
-        OutputError: If the file cannot be written.
     """
     axis, factor = refine
     expected = list(like.volume.shape)
@@ -105,7 +166,7 @@ def write_image(
         header[row][stored_axis] /= factor
 
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    _save(kind(array, None, header), path)
+    return kind(array, None, header)
 
 
 def write_grid(

@@ -97,7 +97,7 @@ def test_what_is_drawn_does_not_depend_on_where_scans_lie(scan: Scan, tmp_path: 
         patches = draw_patches(
             sparse, (5, 6, 7), 9, config=PatchConfig(), generator=numpy_stream(0, "patches")
         )
-        return [lines.kept.tobytes(), lines.hidden.tobytes(), patches.y.tobytes()]
+        return [lines.context.tobytes(), lines.target.tobytes(), patches.y.tobytes()]
 
     memory = drawn([read_slices(p) for p in paths], [read_sparse(p) for p in paths])
     mapped = drawn([kept.slices(p) for p in paths], [kept.sparse(p) for p in paths])
