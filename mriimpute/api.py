@@ -334,7 +334,7 @@ def evaluate(
     from mriimpute import evaluate as library
     from mriimpute.files import located
     from mriimpute.io import stem
-    from mriimpute.report import write_comparison, write_figure, write_page
+    from mriimpute.report import write_figure, write_page
 
     several = not isinstance(source, str | Path)
     sources = [Path(one) for one in source] if several else [Path(source)]  # type: ignore[arg-type, union-attr]
@@ -361,7 +361,6 @@ def evaluate(
         summaries = [library.evaluate(sources[0], report, **options)]
     for summary in summaries:
         write_figure(summary.report / "figure.png", summary)
-        write_comparison(summary.report / "methods.png", summary)
         write_page(summary.report / "index.html", summary)
     return summaries
 

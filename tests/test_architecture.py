@@ -44,6 +44,7 @@ RESERVED = {
     "nibabel": {"io"},
     "pydicom": {"io"},
     "matplotlib": {"report"},
+    "markupsafe": {"report"},
     "typer": {"cli"},
     "rich": {"cli"},
     "pickle": set(),

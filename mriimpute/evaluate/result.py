@@ -6,7 +6,7 @@ A score is NaN where a method does not give what it takes: an interpolator has n
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from mriimpute.evaluate.bins import Bin
@@ -14,7 +14,7 @@ from mriimpute.evaluate.curves import Curves
 from mriimpute.evaluate.regions import Region
 from mriimpute.methods.base import Trace
 
-__all__ = ["METRICS", "Result", "result_from_json"]
+__all__ = ["Result", "result_from_json"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +87,6 @@ class Result:
     elbo: float = math.nan  # absent in results of earlier versions
     curves: Curves | None = None
     trace: Trace | None = None
-
-
-METRICS = tuple(f.name for f in fields(Result) if f.type is float and f.name != "data_range")
-"""The scores of a result, in the order of metrics.csv."""
 
 
 def result_from_json(stored: Mapping[str, Any]) -> Result:

@@ -11,6 +11,7 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from mriimpute.evaluate.bins import BIN_METRICS, EDGE_STEPS, Bin
+from mriimpute.evaluate.columns import METRICS
 from mriimpute.evaluate.curves import Curves, mean_of
 from mriimpute.evaluate.methods import PACKAGE
 from mriimpute.evaluate.panels import Panel
@@ -22,7 +23,7 @@ from mriimpute.evaluate.regions import (
     finite_mean,
     score_regions,
 )
-from mriimpute.evaluate.result import METRICS, Result
+from mriimpute.evaluate.result import Result
 from mriimpute.interpolation import Kind
 from mriimpute.metrics.statistics import MIN_SUBJECTS, Comparison, Estimate, compare, estimates
 

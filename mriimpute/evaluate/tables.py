@@ -14,9 +14,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mriimpute.evaluate.columns import FILES, KEYS, METRICS
 from mriimpute.evaluate.definitions import meanings
 from mriimpute.evaluate.regions import KINDS
-from mriimpute.evaluate.result import METRICS
 from mriimpute.evaluate.summary import MethodSummary, Summary
 from mriimpute.files import write_json, write_tsv
 from mriimpute.metrics.statistics import Comparison, Estimate
@@ -24,149 +24,139 @@ from mriimpute.provenance import versions
 
 __all__ = ["write_tables"]
 
-KEYS = ("subject", "scan", "method")
+Entry = Mapping[str, Any]
+"""A row of a file, by column."""
 
 
 def write_tables(summary: Summary) -> None:
     """Writes the tables into the report folder."""
     rows = [dataclasses.asdict(row) for row in summary.results]
-    bins, regions = (
-        [_keys(row) | e for row in rows for e in row.pop(k)] for k in ("bins", "regions")
-    )
-    curves, traces = ([e for row in rows for e in f(row)] for f in (_curves, _traces))
-    for row in rows:
-        del row["curves"], row["trace"]
-    write_tsv(summary.report / "metrics.csv", [_cells(row) for row in rows], delimiter=",")
-    write_tsv(summary.report / "distance.csv", [_cells(row) for row in bins], delimiter=",")
-    optional = {
-        "regions": regions,
-        "curves": curves,
-        "traces": traces,
-        "comparisons": _comparisons(summary),
+    entries = {
+        "metrics.csv": rows,
+        "distance.csv": [_keys(row) | entry for row in rows for entry in row["bins"]],
+        "regions.tsv": [_keys(row) | entry for row in rows for entry in row["regions"]],
+        "curves.tsv": [entry for row in rows for entry in _curves(row)],
+        "traces.tsv": [entry for row in rows for entry in _traces(row)],
+        "comparisons.tsv": list(_comparisons(summary)),
     }
-    for name, entries in optional.items():
-        path = summary.report / f"{name}.tsv"
-        path.unlink(missing_ok=True)
-        if entries:
-            write_tsv(path, [_cells(entry) for entry in entries])
-    write_json(
-        summary.report / "summary.json",
-        {
-            "subjects": summary.subjects,
-            "scans": summary.scans,
-            "left_out": list(summary.left_out),
-            "failed": {method: list(scans) for method, scans in summary.failed.items()},
-            "scans_tried": summary.scans_tried,
-            "ranked": summary.ranked,
-            "best_interpolator": summary.best_interpolator or None,
-            "references": dict(summary.references),
-            "methods": {
-                standing.method: {"fingerprint": summary.fingerprints[standing.method]}
-                | _entry(standing)
-                for standing in summary.methods
-            },
-            "protocol": dataclasses.asdict(summary.protocol),
-            "definitions": meanings(summary.protocol),
-            "settings": dict(summary.settings),
-            "versions": versions(),
-        },
-    )
+    for name, columns in FILES.items():
+        path = summary.report / name
+        if path.suffix == ".tsv" and not entries[name]:
+            path.unlink(missing_ok=True)  # there was one of another evaluation
+            continue
+        cells = [{column: _cell(entry[column]) for column in columns} for entry in entries[name]]
+        write_tsv(path, cells, delimiter="," if path.suffix == ".csv" else "\t")
+    write_json(summary.report / "summary.json", _summary(summary))
 
 
-def _entry(standing: MethodSummary) -> dict[str, Any]:
+def _summary(summary: Summary) -> dict[str, Any]:
     return {
-        "gain_db": _interval(standing.gain_db),
-        "crps_ratio": _interval(standing.crps_ratio),
-        **{metric: _interval(standing.scores[metric]) for metric in METRICS},
-        "distance": {
-            str(steps): {metric: _interval(estimate) for metric, estimate in scores.items()}
-            for steps, scores in standing.distances.items()
+        "subjects": summary.subjects,
+        "scans": summary.scans,
+        "left_out": list(summary.left_out),
+        "failed": {method: list(scans) for method, scans in summary.failed.items()},
+        "scans_tried": summary.scans_tried,
+        "ranked": summary.ranked,
+        "best_interpolator": summary.best_interpolator or None,
+        "references": dict(summary.references),
+        "methods": {
+            scored.method: {"fingerprint": summary.fingerprints[scored.method]} | _method(scored)
+            for scored in summary.methods
         },
-        "edges": {
-            name: {metric: _interval(estimate) for metric, estimate in scores.items()}
-            for name, scores in standing.edges.items()
-        },
-        "against": {role: _plain(found) for role, found in standing.comparisons.items()},
-        "curves": None if standing.curves is None else dataclasses.asdict(standing.curves),
-        "labels": {
-            kind: {
-                str(entry.label): {
-                    "scans": entry.scans,
-                    "dice": entry.dice,
-                    "volume_error_percent": entry.volume_error_percent,
-                }
-                | dataclasses.asdict(entry.scores)
-                for entry in standing.labels
-                if entry.kind == kind
-            }
-            for kind in KINDS
-        },
+        "protocol": dataclasses.asdict(summary.protocol),
+        "definitions": meanings(summary.protocol),
+        "settings": dict(summary.settings),
+        "versions": versions(),
     }
 
 
-def _keys(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: row[key] for key in KEYS}
+def _method(scored: MethodSummary) -> dict[str, Any]:
+    return {
+        "gain_db": _interval(scored.gain_db),
+        "crps_ratio": _interval(scored.crps_ratio),
+        **{metric: _interval(scored.scores[metric]) for metric in METRICS},
+        "distance": {str(steps): _intervals(of) for steps, of in scored.distances.items()},
+        "edges": {name: _intervals(of) for name, of in scored.edges.items()},
+        "against": {role: _comparison(of) for role, of in scored.comparisons.items()},
+        "curves": None if scored.curves is None else dataclasses.asdict(scored.curves),
+        "labels": {kind: _labels(scored, kind) for kind in KINDS},
+    }
 
 
-def _curves(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _labels(scored: MethodSummary, kind: str) -> dict[str, Any]:
+    return {
+        str(entry.label): {
+            "scans": entry.scans,
+            "dice": entry.dice,
+            "volume_error_percent": entry.volume_error_percent,
+        }
+        | dataclasses.asdict(entry.scores)
+        for entry in scored.labels
+        if entry.kind == kind
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    names = ("reference", "p", "p_alone", "wins", "subjects")
+    return {name: getattr(comparison, name) for name in names} | {
+        "mean_db": _interval(comparison.mean),
+        "median_db": _interval(comparison.median),
+    }
+
+
+def _comparisons(summary: Summary) -> Iterator[Entry]:
+    for scored in summary.methods:
+        for role, comparison in scored.comparisons.items():
+            mean, median = comparison.mean, comparison.median
+            yield dataclasses.asdict(comparison) | {
+                "method": scored.method,
+                "role": role,
+                "mean_db": mean.mean,
+                "mean_low": mean.low,
+                "mean_high": mean.high,
+                "median_db": median.mean,
+                "median_low": median.low,
+                "median_high": median.high,
+            }
+
+
+def _curves(row: Entry) -> Iterator[Entry]:
     """Yields the points of the curves of a row."""
     curves = row["curves"] or {}
-    x_of = {"ranks": range(len(curves.get("ranks", ())))}
-    for name in ("ranks", "remaining", "oracle"):
-        for x, y in zip(
-            x_of.get(name, curves.get("removed", ())), curves.get(name, ()), strict=True
-        ):
+    ranks, removed = curves.get("ranks", ()), curves.get("removed", ())
+    xs = {"ranks": range(len(ranks)), "remaining": removed, "oracle": removed}
+    for name, x_of in xs.items():
+        for x, y in zip(x_of, curves.get(name, ()), strict=True):
             yield _keys(row) | {"curve": name, "x": x, "y": y}
 
 
-def _traces(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _traces(row: Entry) -> Iterator[Entry]:
     """Yields the losses of a row whose method was fitted to its scan."""
     trace = row["trace"]
     if trace is None:
         return
     held_out = trace["held_out"] or (math.nan,) * len(trace["fitted"])
-    for count, (fitted, held) in enumerate(zip(trace["fitted"], held_out, strict=True), start=1):
-        step = count * trace["every"]
-        stopped = {"stopped_at": trace["stopped_at"]}
-        yield _keys(row) | {"step": step, "fitted": fitted, "held_out": held} | stopped
-
-
-def _comparisons(summary: Summary) -> list[dict[str, Any]]:
-    return [
-        {
-            "method": standing.method,
-            "role": role,
-            "reference": found.reference,
-            "mean_db": found.mean.mean,
-            "mean_low": found.mean.low,
-            "mean_high": found.mean.high,
-            "median_db": found.median.mean,
-            "median_low": found.median.low,
-            "median_high": found.median.high,
-            "p": found.p,
-            "p_alone": found.p_alone,
-            "wins": found.wins,
-            "subjects": found.subjects,
+    for count, losses in enumerate(zip(trace["fitted"], held_out, strict=True), start=1):
+        yield _keys(row) | {
+            "step": count * trace["every"],
+            "fitted": losses[0],
+            "held_out": losses[1],
+            "stopped_at": trace["stopped_at"],
         }
-        for standing in summary.methods
-        for role, found in standing.comparisons.items()
-    ]
 
 
-def _plain(found: Comparison) -> dict[str, Any]:
-    ends = {"mean_db": _interval(found.mean), "median_db": _interval(found.median)}
-    rest = ("reference", "p", "p_alone", "wins", "subjects")
-    return {name: getattr(found, name) for name in rest} | ends
-
-
-def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _cell(value) for key, value in row.items()}
+def _keys(row: Entry) -> dict[str, Any]:
+    return {key: row[key] for key in KEYS}
 
 
 def _cell(value: Any) -> Any:
     if not isinstance(value, float):
         return value
     return "" if math.isnan(value) else f"{value:.6g}"
+
+
+def _intervals(scores: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
+    return {metric: _interval(estimate) for metric, estimate in scores.items()}
 
 
 def _interval(estimate: Estimate) -> dict[str, float]:

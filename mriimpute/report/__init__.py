@@ -1,6 +1,5 @@
 """Records to tables and figures for people; the only importer of matplotlib."""
 
-from mriimpute.report.comparison import write_comparison
 from mriimpute.report.figure import write_figure
 from mriimpute.report.page import write_page
 from mriimpute.report.reproduction import write_panels
@@ -10,7 +9,6 @@ from mriimpute.report.table import Table, table_of
 __all__ = [
     "Table",
     "table_of",
-    "write_comparison",
     "write_figure",
     "write_page",
     "write_panels",

@@ -3,128 +3,104 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from markupsafe import Markup
+
 from mriimpute.evaluate import MethodSummary, Result, Summary
-from mriimpute.report._chart import Frame, Series, bars, curves, strips
-from mriimpute.report._html import Markup, join, tag
-from mriimpute.report._styles import Look
+from mriimpute.evaluate.columns import BY_DISTANCE
+from mriimpute.evaluate.definitions import DEFINITIONS
+from mriimpute.report._charts import Frame, Series, dot_rows, histogram, line_chart
+from mriimpute.report._html import join, tag
+from mriimpute.report._styles import LineStyle
 
 __all__ = ["calibration", "distances", "fits", "gains", "times"]
 
 LEVELS = (50, 80, 90, 95)
-BY_DISTANCE = (
-    ("psnr_db", "PSNR, dB", None),
-    ("crps_percent", "CRPS, % of the data range", None),
-    ("coverage90", "share covered by 90 % intervals", 0.9),
-)
-HELD_OUT = Look("#D55E00", "square", "7 3")
-FITTED = Look("#0072B2", "circle", "")
+FITTED = LineStyle("#0072B2", "o")
+HELD_OUT = LineStyle("#D55E00", "s", (4, 1.6))
 
-Looks = Mapping[str, Look]
+Styles = Mapping[str, LineStyle]
 
 
-def gains(summary: Summary, looks: Looks) -> Markup:
+def gains(summary: Summary, styles: Styles) -> Markup:
     """Returns each subject's gain over the best interpolator as a dot, by method."""
-    reference = _per_subject(summary.results, summary.best_interpolator, "psnr_db")
-    rows: dict[str, list[tuple[str, float]]] = {}
-    means = {}
-    for standing in summary.methods:
-        if standing.method == summary.best_interpolator:
+    baseline = summary.best_interpolator
+    baseline_db = _per_subject(summary.results, baseline, "psnr_db")
+    rows, means = {}, {}
+    for scored in summary.methods:
+        if scored.method == baseline:
             continue
-        own = _per_subject(summary.results, standing.method, "psnr_db")
-        rows[standing.method] = [(name, own[name] - reference[name]) for name in own]
-        gain = standing.gain_db
-        means[standing.method] = (gain.mean, gain.low, gain.high)
+        psnr_db = _per_subject(summary.results, scored.method, "psnr_db")
+        rows[scored.method] = [(name, psnr_db[name] - baseline_db[name]) for name in psnr_db]
+        gain = scored.gain_db
+        means[scored.method] = (gain.mean, gain.low, gain.high)
     frame = Frame(
         title="Gain in PSNR of each subject by method",
-        x_label=f"PSNR minus that of {summary.best_interpolator}, dB",
+        x_label=f"PSNR minus that of {baseline}, dB",
     )
-    return strips(rows, frame, looks, means=means, zero=0.0)
+    return dot_rows(rows, frame, styles, means=means, zero=0.0)
 
 
-def distances(summary: Summary, looks: Looks) -> Markup:
+def distances(summary: Summary, styles: Styles) -> Markup:
     """Returns scores against the distance to the nearest acquired slice."""
     mm = {b.steps: b.mm for row in summary.results for b in row.bins if b.kind == "distance"}
     if len(mm) < 2:
         only = f"All missing voxels lie {min(mm.values()):.3g} mm from the nearest acquired slice."
         return tag("p", f"{only} There is one distance, and nothing to draw.", class_="note")
-    charts = []
-    for metric, label, ideal in BY_DISTANCE:
-        series = [
-            Series(
-                standing.method,
-                [mm[steps] for steps in standing.distances],
-                [scores[metric].mean for scores in standing.distances.values()],
-                looks[standing.method],
-            )
-            for standing in summary.methods
-        ]
-        if not _any_number(series):
-            continue
-        ends = [(min(mm.values()), ideal), (max(mm.values()), ideal)] if ideal else []
-        frame = Frame(
-            title=f"{label}, by distance to the nearest acquired slice",
-            x_label="distance to the nearest acquired slice, mm",
-            y_label=label,
-            x_ticks=tuple(sorted(mm.values())),
-        )
-        charts.append(_figure(curves(series, frame, ideal=ends), label))
+    charts = [_by_distance(metric, summary.methods, mm, styles) for metric in BY_DISTANCE]
     return tag("div", *charts, class_="charts")
 
 
-def calibration(summary: Summary, looks: Looks) -> Markup:
+def calibration(summary: Summary, styles: Styles) -> Markup:
     """Returns coverage against what was stated, sparsification, and rank histograms."""
     stating = [s for s in summary.methods if s.curves is not None or _covers(s)]
     if not stating:
         return tag("p", "No method here states an uncertainty.", class_="note")
-    parts = []
-    for end, of in (("", "draws"), ("_std", "std")):
-        chart = _coverage(stating, looks, end, of)
-        if chart:
-            parts.append(chart)
-    sorting = _sparsification(stating, looks)
-    if sorting:
-        parts.append(sorting)
-    histograms = [
-        _figure(_histogram(s, looks), s.method) for s in stating if s.curves and s.curves.ranks
+    charts = [
+        _coverage(stating, styles, "", "intervals of the draws"),
+        _coverage(stating, styles, "_std", "mean +- z std"),
+        _sparsification(stating, styles),
     ]
-    grids = [tag("div", *parts, class_="charts")]
-    if histograms:
-        grids += [
-            tag("h3", "Where the truth ranks among the draws"),
-            tag("div", *histograms, class_="charts small"),
-        ]
-    return join(*grids)
+    histograms = [
+        _figure(_ranks(s.method, s.curves.ranks, styles), s.method)
+        for s in stating
+        if s.curves and s.curves.ranks
+    ]
+    grid = tag("div", *charts, class_="charts")
+    if not histograms:
+        return grid
+    heading = tag("h3", "Where the truth ranks among the draws")
+    return join(grid, heading, tag("div", *histograms, class_="charts small"))
 
 
 def fits(rows: Sequence[Result], method: str) -> Markup:
     """Returns how the loss of a method that is fitted to each scan fell, and where it stopped."""
-    traced = [row for row in rows if row.method == method and row.trace is not None]
-    series, marked = [], {}
-    # The first scan last: it is drawn above the others.
-    for row in reversed(traced):
-        trace = row.trace
-        if trace is None:
-            continue
-        first = row is traced[0]
-        for losses, look, what in (
+    traced = [(row, row.trace) for row in rows if row.method == method and row.trace is not None]
+    series, rings = [], []
+    for row, trace in reversed(traced):  # the first scan last: it is drawn above the others
+        first = row is traced[0][0]
+        for losses, style, kind in (
             (trace.fitted, FITTED, "fitted"),
             (trace.held_out, HELD_OUT, "held out"),
         ):
             steps = [float(trace.every * (n + 1)) for n in range(len(losses))]
-            series.append(Series(f"{row.scan}, {what}", steps, losses, look, faint=not first))
+            series.append(Series(f"{row.scan}, {kind}", steps, losses, style, faint=not first))
             if losses and first:
                 n = min(range(len(losses)), key=lambda n: abs(steps[n] - trace.stopped_at))
-                marked[what] = (steps[n], losses[n])
+                rings.append((f"result: step {trace.stopped_at}", steps[n], losses[n]))
     frame = Frame(
         title=f"Loss of {method} while it is fitted to a scan",
         x_label="steps",
         y_label="loss",
-        log_y=True,
+        y_scale="log",
     )
-    return _figure(curves(series, frame, marked=marked), f"{method}: {_stops(traced)}")
+    stops = sorted(trace.stopped_at for _, trace in traced)
+    span = f"{stops[0]}" if stops[0] == stops[-1] else f"{stops[0]} to {stops[-1]}"
+    seconds = sum(row.seconds for row, _ in traced) / len(traced)
+    caption = f"{method}: result of step {span}; {seconds:.3g} s per volume on average"
+    return _figure(line_chart(series, frame, rings=rings), caption)
 
 
-def times(summary: Summary, looks: Looks) -> Markup:
+def times(summary: Summary, styles: Styles) -> Markup:
     """Returns the seconds of one volume, scan by scan."""
     rows = {
         s.method: [(row.scan, row.seconds) for row in summary.results if row.method == s.method]
@@ -132,78 +108,92 @@ def times(summary: Summary, looks: Looks) -> Markup:
     }
     means = {s.method: (s.scores["seconds"].mean, math.nan, math.nan) for s in summary.methods}
     frame = Frame(
-        title="Seconds of one volume, by method", x_label="seconds per volume", log_x=True
+        title="Seconds of one volume, by method", x_label="seconds per volume", x_scale="log"
     )
-    return strips(rows, frame, looks, means=means)
+    return dot_rows(rows, frame, styles, means=means)
 
 
-def _coverage(stating: Sequence[MethodSummary], looks: Looks, end: str, of: str) -> Markup:
+def _by_distance(
+    metric: str, summaries: Sequence[MethodSummary], mm: Mapping[int, float], styles: Styles
+) -> Markup:
+    definition = DEFINITIONS[metric]
+    label = ", ".join(filter(None, (definition.title, definition.unit)))
+    series = [
+        Series(
+            scored.method,
+            [mm[steps] for steps in scored.distances],
+            [scores[metric].mean for scores in scored.distances.values()],
+            styles[scored.method],
+        )
+        for scored in summaries
+    ]
+    if not _any_number(series):
+        return Markup()
+    ideal = definition.ideal
+    frame = Frame(
+        title=f"{label}, by distance to the nearest acquired slice",
+        x_label="distance to the nearest acquired slice, mm",
+        y_label=label,
+        x_ticks=tuple(sorted(mm.values())),
+    )
+    ends = [] if ideal is None else [(min(mm.values()), ideal), (max(mm.values()), ideal)]
+    return _figure(line_chart(series, frame, ideal=ends), label)
+
+
+def _coverage(stating: Sequence[MethodSummary], styles: Styles, suffix: str, label: str) -> Markup:
+    stated = [level / 100 for level in LEVELS]
     series = [
         Series(
             s.method,
-            [level / 100 for level in LEVELS],
-            [s.scores[f"coverage{level}{end}"].mean for level in LEVELS],
-            looks[s.method],
+            stated,
+            [s.scores[f"coverage{level}{suffix}"].mean for level in LEVELS],
+            styles[s.method],
         )
         for s in stating
     ]
     if not _any_number(series):
         return Markup()
-    label = "intervals of the draws" if of == "draws" else "mean +- z std"
     frame = Frame(
-        title=f"Share of voxels covered against the share stated, {label}",
+        title=f"Fraction of voxels covered against the fraction stated, {label}",
         x_label="stated",
         y_label="covered",
-        x=(0.45, 1.0),
+        x_limits=(0.45, 1.0),
     )
-    return _figure(curves(series, frame, ideal=[(0.5, 0.5), (0.95, 0.95)]), f"Coverage, {label}")
+    diagonal = [(0.5, 0.5), (0.95, 0.95)]
+    return _figure(line_chart(series, frame, ideal=diagonal), f"Coverage, {label}")
 
 
-def _sparsification(stating: Sequence[MethodSummary], looks: Looks) -> Markup:
+def _sparsification(stating: Sequence[MethodSummary], styles: Styles) -> Markup:
     series = []
     for s in stating:
         if s.curves is None or not s.curves.removed:
             continue
-        series.append(Series(s.method, s.curves.removed, s.curves.remaining, looks[s.method]))
+        style, removed = styles[s.method], s.curves.removed
+        series.append(Series(s.method, removed, s.curves.remaining, style))
         # What no uncertainty can beat; it belongs to the method, so it has its colour.
-        oracle = looks[s.method]._replace(dash="1 3")
-        series.append(
-            Series(f"{s.method}, oracle", s.curves.removed, s.curves.oracle, oracle, faint=True)
-        )
+        series.append(Series(f"{s.method}, oracle", removed, s.curves.oracle, style, faint=True))
     if not _any_number(series):
         return Markup()
     frame = Frame(
         title="Error of what is left when the most uncertain voxels are removed",
-        x_label="share of voxels removed, most uncertain first",
+        x_label="fraction of voxels removed, most uncertain first",
         y_label="RMSE of the rest / of all",
     )
-    return _figure(curves(series, frame), "Sparsification (thin: largest errors first)")
+    return _figure(line_chart(series, frame), "Sparsification (thin: largest errors first)")
 
 
-def _histogram(standing: MethodSummary, looks: Looks) -> Markup:
-    ranks = standing.curves.ranks if standing.curves else ()
+def _ranks(method: str, ranks: Sequence[float], styles: Styles) -> Markup:
     frame = Frame(
-        title=f"Rank of the truth among the draws of {standing.method}",
+        title=f"Rank of the truth among the draws of {method}",
         x_label=f"rank of the truth among {len(ranks) - 1} draws",
-        y_label="share of voxels",
+        y_label="fraction of voxels",
     )
-    return bars(ranks, frame, looks[standing.method], level=1 / len(ranks))
+    return histogram(ranks, frame, styles[method].colour, level=1 / len(ranks))
 
 
-def _covers(standing: MethodSummary) -> bool:
-    return any(
-        math.isfinite(standing.scores[f"coverage{level}{end}"].mean)
-        for level in LEVELS
-        for end in ("", "_std")
-        if f"coverage{level}{end}" in standing.scores
-    )
-
-
-def _stops(traced: Sequence[Result]) -> str:
-    stops = sorted(row.trace.stopped_at for row in traced if row.trace is not None)
-    seconds = [row.seconds for row in traced]
-    span = f"{stops[0]}" if stops[0] == stops[-1] else f"{stops[0]} to {stops[-1]}"
-    return f"result of step {span}; {sum(seconds) / len(seconds):.3g} s per volume on average"
+def _covers(scored: MethodSummary) -> bool:
+    names = [f"coverage{level}{suffix}" for level in LEVELS for suffix in ("", "_std")]
+    return any(math.isfinite(scored.scores[name].mean) for name in names)
 
 
 def _figure(chart: Markup, caption: str) -> Markup:
@@ -211,12 +201,12 @@ def _figure(chart: Markup, caption: str) -> Markup:
 
 
 def _any_number(series: Sequence[Series]) -> bool:
-    return any(math.isfinite(y) for one in series for y in one.y)
+    return any(math.isfinite(y) for line in series for y in line.y)
 
 
 def _per_subject(rows: Sequence[Result], method: str, metric: str) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
+    scores: dict[str, list[float]] = {}
     for row in rows:
         if row.method == method:
-            found.setdefault(row.subject, []).append(getattr(row, metric))
-    return {subject: sum(values) / len(values) for subject, values in found.items()}
+            scores.setdefault(row.subject, []).append(getattr(row, metric))
+    return {subject: sum(values) / len(values) for subject, values in scores.items()}

@@ -8,12 +8,21 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
+from markupsafe import Markup
 
 from mriimpute import metrics
 from mriimpute.evaluate import Panel, View
-from mriimpute.report._flicker import flicker
-from mriimpute.report._html import Markup, join, tag
-from mriimpute.report._pictures import DIVERGING, GREY, SEQUENTIAL, Album, Plane, Scale, scale_bar
+from mriimpute.report._html import join, tag
+from mriimpute.report._pictures import (
+    DIVERGING,
+    GREY,
+    SEQUENTIAL,
+    Album,
+    Plane,
+    Scale,
+    flicker,
+    scale_bar,
+)
 
 __all__ = ["Mosaics", "flicker_of"]
 
@@ -26,10 +35,10 @@ class Cell(NamedTuple):
     """A picture and what stands below it."""
 
     name: str
-    said: str
+    description: str
     caption: str
-    marks: bool = False
-    letters: bool = False
+    slices: bool = False
+    sides: bool = False
     map_: bool = False
 
 
@@ -38,18 +47,15 @@ class Mosaics:
 
     Args:
         album: Keeps the pictures.
-        panels: What each method made of the scan, by method.
-        limit: End of the scales of error and standard deviation, in percent; None: from the
-            errors of these panels.
+        panels: What each method made of the scan, by method. Their errors decide where the scales
+            of errors and standard deviations end.
     """
 
-    def __init__(
-        self, album: Album, panels: Mapping[str, Panel], *, limit: float | None = None
-    ) -> None:
+    def __init__(self, album: Album, panels: Mapping[str, Panel]) -> None:
         self.album = album
         self.panels = panels
         self.first = next(iter(panels.values()))
-        self.limit = limit or _error_limit(panels)
+        self.limit_percent = _error_limit_percent(panels)
         self.width_mm = MARGIN_MM + max(
             view.truth.shape[0] * view.spacing_mm[0] for view in self.first.views
         )
@@ -59,11 +65,11 @@ class Mosaics:
         """Returns the name of a picture, which is stored when first asked for.
 
         Args:
-            kind: "truth", "sparse", "mean", "error", "std" or "draw".
-            method: Whose.
-            number: Of the view.
+            kind: "truth", "sparse", "mean", "error" or "std".
+            method: Its name; not used for truth and sparse.
+            number: Of the view, from 0.
         """
-        method = method if kind in ("mean", "error", "std", "draw") else ""
+        method = method if kind in ("mean", "error", "std") else ""
         key = (kind, method, number)
         if key not in self._names:
             panel = self.panels[method] if method else self.first
@@ -77,27 +83,29 @@ class Mosaics:
     ) -> tuple[Float32[np.ndarray, "u v"], Scale]:
         match kind:
             case "error":
-                return 100 * (view.mean - view.truth) / data_range, DIVERGING(self.limit)
+                return 100 * (view.mean - view.truth) / data_range, DIVERGING(self.limit_percent)
             case "std":
-                return 100 * view.std / data_range, SEQUENTIAL(self.limit)
-            case "draw":
-                return view.draws[0], GREY(data_range)
+                return 100 * view.std / data_range, SEQUENTIAL(self.limit_percent)
             case _:
                 return getattr(view, kind), GREY(data_range)
 
-    def overview(self, plain: str, ours: str, *, failure: bool = False) -> Markup:
+    def overview(self, baseline: str, method: str, *, failure: bool = False) -> Markup:
         """Returns one row per plane: truth, acquired, two methods, error and std of the second.
 
         Args:
-            plain: The first method; "" leaves it out.
-            ours: The second; "" leaves it out.
+            baseline: The first method; "" leaves it out.
+            method: The second; "" leaves it out.
             failure: Show the error of the first, too, instead of what was acquired.
         """
-        rows = [
-            self._row(number, self._overview_cells(number, plain, ours, failure=failure))
-            for number in range(len(self.first.views))
-        ]
-        return tag("div", *rows, self.scales(), class_="mosaic")
+        methods = [name for name in (baseline, method) if name]
+        rows = []
+        for number in range(len(self.first.views)):
+            figures = [
+                tag("figure", self._show(cell, number), tag("figcaption", cell.caption))
+                for cell in self._overview_cells(number, methods, failure=failure)
+            ]
+            rows.append(tag("div", *figures, class_="row"))
+        return tag("div", *rows, self._scales(), class_="mosaic")
 
     def each(self) -> Markup:
         """Returns for every plane what every method made of it, its error and its std."""
@@ -105,69 +113,54 @@ class Mosaics:
             *(
                 join(
                     tag("h4", f"{view.name.capitalize()} plane"),
-                    tag("div", *self._cards(number), class_="cards"),
+                    tag("div", *(self._card(m, number) for m in self.panels), class_="cards"),
                 )
                 for number, view in enumerate(self.first.views)
             ),
-            self.scales(),
+            self._scales(),
         )
 
-    def scales(self) -> Markup:
+    def _scales(self) -> Markup:
         """Returns what the colours mean."""
         return tag(
             "div",
-            scale_bar(DIVERGING(self.limit), f"error: imputed minus truth, {PERCENT}"),
-            scale_bar(SEQUENTIAL(self.limit), f"standard deviation, {PERCENT}"),
+            scale_bar(DIVERGING(self.limit_percent), f"error: imputed minus truth, {PERCENT}"),
+            scale_bar(SEQUENTIAL(self.limit_percent), f"standard deviation, {PERCENT}"),
             class_="scales",
         )
 
-    def show(self, cell: Cell, number: int, class_: str = "plane") -> Markup:
-        """Returns one picture."""
-        class_ += " map" if cell.map_ else ""
+    def _show(self, cell: Cell, number: int) -> Markup:
         return self.album.show(
             cell.name,
             _plane(self.first.views[number]),
-            cell.said,
+            cell.description,
             width_mm=self.width_mm,
-            marks=cell.marks,
-            letters=cell.letters,
-            class_=class_,
+            slices=cell.slices,
+            sides=cell.sides,
+            class_="plane map" if cell.map_ else "plane",
         )
 
-    def _row(self, number: int, cells: list[Cell]) -> Markup:
-        figures = [
-            tag("figure", self.show(cell, number), tag("figcaption", cell.caption))
-            for cell in cells
-        ]
-        return tag("div", *figures, class_="row")
-
-    def _overview_cells(self, number: int, plain: str, ours: str, *, failure: bool) -> list[Cell]:
+    def _overview_cells(self, number: int, methods: list[str], *, failure: bool) -> list[Cell]:
         view = self.first.views[number]
-        methods = [method for method in (plain, ours) if method]
         between = ": none here, between two slices" if np.isnan(view.sparse).all() else ""
-        wanted = [("truth", "", f"{view.name}, truth")]
-        wanted += [] if failure else [("sparse", "", f"acquired{between}")]
-        wanted += [
-            ("mean", method, f"{method} {self._psnr(method, number)}") for method in methods
-        ]
-        blamed = methods if failure else methods[-1:]
-        wanted += [("error", method, f"error of {method}") for method in blamed]
+        shown = [("truth", "", f"{view.name}, truth")]
+        shown += [] if failure else [("sparse", "", f"acquired{between}")]
+        shown += [("mean", name, f"{name} {self._psnr(name, number)}") for name in methods]
+        with_error = methods if failure else methods[-1:]
+        shown += [("error", name, f"error of {name}") for name in with_error]
         if not np.isnan(self.panels[methods[-1]].views[number].std).all():
-            wanted.append(("std", methods[-1], f"standard deviation of {methods[-1]}"))
+            shown.append(("std", methods[-1], f"standard deviation of {methods[-1]}"))
         return [
             Cell(
-                self.picture(kind, method, number),
+                self.picture(kind, name, number),
                 f"{view.name} plane: {caption}",
                 caption,
-                marks=kind in ("truth", "sparse"),
-                letters=kind == "truth",
+                slices=kind in ("truth", "sparse"),
+                sides=kind == "truth",
                 map_=kind in ("error", "std"),
             )
-            for kind, method, caption in wanted
+            for kind, name, caption in shown
         ]
-
-    def _cards(self, number: int) -> list[Markup]:
-        return [self._card(method, number) for method in self.panels]
 
     def _card(self, method: str, number: int) -> Markup:
         view = self.panels[method].views[number]
@@ -175,12 +168,12 @@ class Mosaics:
         if not np.isnan(view.std).all():
             kinds["std"] = "standard deviation"
         pictures = [
-            self.show(
+            self._show(
                 Cell(
                     self.picture(kind, method, number),
                     f"{view.name} plane, {method}: {what}",
                     "",
-                    marks=kind == "mean",
+                    slices=kind == "mean",
                     map_=kind != "mean",
                 ),
                 number,
@@ -224,7 +217,7 @@ def _plane(view: View) -> Plane:
     return Plane(view.name, view.spacing_mm, view.ends, view.across, tuple(view.slices.tolist()))
 
 
-def _error_limit(panels: Mapping[str, Panel]) -> float:
+def _error_limit_percent(panels: Mapping[str, Panel]) -> float:
     errors = [
         np.abs(100 * (view.mean - view.truth) / panel.data_range)[view.missing]
         for panel in panels.values()

@@ -9,17 +9,19 @@ Axes: u, v = the axes of a plane; v points upwards.
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from markupsafe import Markup
 
-from mriimpute.report._html import Markup, join, tag
+from mriimpute.report._html import join, tag
 
-__all__ = ["DIVERGING", "GREY", "SEQUENTIAL", "Album", "Plane", "Scale", "scale_bar"]
+__all__ = ["DIVERGING", "GREY", "SEQUENTIAL", "Album", "Plane", "Scale", "flicker", "scale_bar"]
 
 LEVELS = 255  # of a colour scale; the one left over is blank
-MARK_MM = 3.0  # length of the mark of a slice
+MARKER_MM = 3.0  # length of the marker of a slice
 BAR_MM = 20.0
 
 
@@ -89,11 +91,11 @@ class Album:
         self,
         name: str,
         plane: Plane,
-        said: str,
+        description: str,
         *,
         width_mm: float,
-        marks: bool = False,
-        letters: bool = False,
+        slices: bool = False,
+        sides: bool = False,
         class_: str = "plane",
     ) -> Markup:
         """Returns a picture.
@@ -101,22 +103,22 @@ class Album:
         Args:
             name: Of the picture.
             plane: Where it lies.
-            said: Read aloud in its stead.
+            description: Read aloud instead of it.
             width_mm: What is shown; beside a narrower plane is black, so that planes of one
                 width are drawn to one scale.
-            marks: Show where the acquired slices cross it.
-            letters: Show the sides of the body and a scale bar.
+            slices: Show where the acquired slices cross it.
+            sides: Show the letters of the sides of the body, and a scale bar.
             class_: For the style.
         """
         width, height = self._size_mm[name]
         return tag(
             "svg",
             tag("use", href=f"#{name}"),
-            _marks(plane, width, height) if marks else Markup(),
-            _letters(plane, width, height) if letters else Markup(),
+            _slice_markers(plane, width, height) if slices else Markup(),
+            _sides(plane, width, height) if sides else Markup(),
             viewBox=f"{(width - width_mm) / 2:.5g} 0 {width_mm:.5g} {height:.5g}",
             role="img",
-            aria_label=said,
+            aria_label=description,
             class_=class_,
         )
 
@@ -124,6 +126,47 @@ class Album:
         """Returns all pictures, to stand in the page before they are shown."""
         inside = tag("defs", *self._stored.values())
         return tag("svg", inside, width=0, height=0, aria_hidden="true", class_="store")
+
+
+def flicker(
+    album: Album,
+    planes: Sequence[Plane],
+    sources: Mapping[str, Sequence[str]],
+    *,
+    before: str,
+    after: str,
+    width_mm: float,
+) -> Markup:
+    """Returns pictures that change between two states in one place, and controls for it.
+
+    `page.js` changes them. Without it, and on paper, both states are shown.
+
+    Args:
+        album: Keeps the pictures.
+        planes: Where they lie.
+        sources: By label, the name of the picture of each plane.
+        before: Label of the state that is shown first.
+        after: Label of the other one.
+        width_mm: Of each picture.
+    """
+    sides = {"a": before, "b": after}
+    figures = []
+    for number, plane in enumerate(planes):
+        pictures = [
+            album.show(
+                sources[label][number],
+                plane,
+                f"{plane.name} plane: {label}",
+                width_mm=width_mm,
+                slices=True,
+                sides=True,
+                class_=f"plane side-{side}",
+            )
+            for side, label in sides.items()
+        ]
+        figures.append(tag("figure", *pictures, tag("figcaption", plane.name)))
+    frames = tag("div", *figures, class_="frames")
+    return tag("div", _controls(sources, before, after), frames, class_="flicker")
 
 
 def scale_bar(scale: Scale, label: str) -> Markup:
@@ -138,11 +181,33 @@ def scale_bar(scale: Scale, label: str) -> Markup:
     return tag("div", tag("span", label), image, tag("div", *ends), class_="scale")
 
 
+def _controls(sources: Mapping[str, Sequence[str]], before: str, after: str) -> Markup:
+    return tag(
+        "div",
+        _chooser(sources, "a", before),
+        _chooser(sources, "b", after),
+        tag("button", "Flicker", type="button", class_="toggle", aria_pressed="false"),
+        tag("span", "or key ", tag("kbd", "F"), class_="hint"),
+        tag("label", tag("input", type="checkbox", class_="auto"), " by itself"),
+        tag("output", before, class_="shown", aria_live="polite"),
+        class_="controls",
+    )
+
+
+def _chooser(sources: Mapping[str, Sequence[str]], side: str, chosen: str) -> Markup:
+    options = []
+    for label, names in sources.items():
+        selected = {"selected": "selected"} if label == chosen else {}
+        options.append(tag("option", label, value=" ".join(names), **selected))
+    name = "Before" if side == "a" else "After"
+    return tag("label", f"{name}: ", tag("select", *options, class_=f"choose-{side}"))
+
+
 def _png(image: Float[np.ndarray, "u v"], scale: Scale) -> bytes:
     from PIL import Image
 
-    share = (image - scale.low) / (scale.high - scale.low)
-    level = np.rint(np.clip(np.nan_to_num(share), 0.0, 1.0) * (LEVELS - 1)).astype(np.uint8)
+    fraction = (image - scale.low) / (scale.high - scale.low)
+    level = np.rint(np.clip(np.nan_to_num(fraction), 0.0, 1.0) * (LEVELS - 1)).astype(np.uint8)
     level[~np.isfinite(image)] = LEVELS
     picture = Image.fromarray(np.ascontiguousarray(level.T[::-1]), mode="P")
     picture.putpalette(_palette(scale).tobytes())
@@ -164,7 +229,7 @@ def _data(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
 
 
-def _marks(plane: Plane, width: float, height: float) -> Markup:
+def _slice_markers(plane: Plane, width: float, height: float) -> Markup:
     """Returns a stroke at both margins for each acquired slice that crosses the plane."""
     if plane.across < 0:
         return Markup()
@@ -172,21 +237,21 @@ def _marks(plane: Plane, width: float, height: float) -> Markup:
     for place in plane.slices:
         if plane.across == 0:
             x = (place + 0.5) * plane.spacing_mm[0]
-            strokes += [f"M{x:g} 0v{MARK_MM}", f"M{x:g} {height:g}v-{MARK_MM}"]
+            strokes += [f"M{x:g} 0v{MARKER_MM}", f"M{x:g} {height:g}v-{MARKER_MM}"]
         else:
             y = height - (place + 0.5) * plane.spacing_mm[1]
-            strokes += [f"M0 {y:g}h{MARK_MM}", f"M{width:g} {y:g}h-{MARK_MM}"]
-    return tag("path", d="".join(strokes), class_="mark")
+            strokes += [f"M0 {y:g}h{MARKER_MM}", f"M{width:g} {y:g}h-{MARKER_MM}"]
+    return tag("path", d="".join(strokes), class_="slices")
 
 
-def _letters(plane: Plane, width: float, height: float) -> Markup:
+def _sides(plane: Plane, width: float, height: float) -> Markup:
     left, right, bottom, top = plane.ends
-    places = [
+    letters = [
         (left, 5, height / 2 + 3, "start"),
         (right, width - 5, height / 2 + 3, "end"),
         (bottom, width / 2, height - 5, "middle"),
         (top, width / 2, 11, "middle"),
     ]
-    texts = [tag("text", letter, x=x, y=y, text_anchor=anchor) for letter, x, y, anchor in places]
+    texts = [tag("text", letter, x=x, y=y, text_anchor=anchor) for letter, x, y, anchor in letters]
     bar = tag("path", d=f"M5 {height - 4:g}h{BAR_MM:g}", class_="bar")
     return join(*texts, bar)

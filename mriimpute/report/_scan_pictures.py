@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32
+from markupsafe import Markup
 
-from mriimpute.report._flicker import flicker
-from mriimpute.report._html import Markup, tag
-from mriimpute.report._pictures import SEQUENTIAL, Album, Plane, Scale, scale_bar
+from mriimpute.report._html import tag
+from mriimpute.report._pictures import SEQUENTIAL, Album, Plane, Scale, flicker, scale_bar
 from mriimpute.volume import Volume
 
 __all__ = ["Image", "Pictures", "Result"]
 
 NAMES = ("sagittal", "coronal", "axial")
 ENDS = (("L", "R"), ("P", "A"), ("I", "S"))
-SHARES = (0.3, 0.43, 0.57, 0.7)  # of the head's extent: where the mosaics cut it
+CUTS = (0.3, 0.43, 0.57, 0.7)  # of the head's extent: where the mosaics cut it
 FOREGROUND = 0.1  # of the window: what is darker is air
 WINDOW = (0.5, 99.8)  # percentiles of what was acquired
 STD_PERCENTILE = 99.0
@@ -30,13 +30,12 @@ Image = Float32[np.ndarray, "i j k"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """What was written for a scan, and what it is looked at beside.
+    """What was written for a scan, and what it is compared with.
 
     Attributes:
         volume: The scan on the imputed grid, as `impute` saw it; in template space the mean.
-        axis: That was refined; -1 in template space.
-        images: By what they are: "mean", "std" and "draw" as far as written, "linear" in native
-            space.
+        axis: The one that was refined; -1 in template space.
+        images: "mean", "std" and "draw" as far as written, "linear" in native space.
         difference: Largest |mean - scan| over acquired voxels; NaN in template space.
         record: The sidecar of the mean.
     """
@@ -81,7 +80,7 @@ class Pictures:
                 if kind in self.result.images:
                     parts.append(self._row(kind, words, normal, indices))
         note = (
-            "Red marks at the margins: acquired slices. Planes along them lie as far away as "
+            "Red lines at the margins: acquired slices. Planes along them lie as far away as "
             "can be."
         )
         if "draw" in self.result.images:
@@ -120,8 +119,8 @@ class Pictures:
                 self._plane(normal),
                 f"{NAMES[normal]} plane {place}: {words}",
                 width_mm=self.width_mm,
-                marks=kind == "mean",
-                letters=kind == "mean" and index == indices[0],
+                slices=kind == "mean",
+                sides=kind == "mean" and index == indices[0],
             )
             figures.append(tag("figure", picture, tag("figcaption", f"{words}, {place}")))
         return tag("div", *figures, class_="row")
@@ -148,23 +147,23 @@ class Pictures:
         )
 
     def _acquired(self) -> Bool[np.ndarray, " n"]:
-        others = tuple(axis for axis in range(3) if axis != self.result.axis)
-        return np.asarray(self.result.volume.observed.any(axis=others))
+        in_plane = tuple(axis for axis in range(3) if axis != self.result.axis)
+        return np.asarray(self.result.volume.observed.any(axis=in_plane))
 
     def _indices(self, normal: int) -> list[int]:
         """Returns where the mosaic cuts; across the slice axis as far from slices as can be."""
         box = self.box[normal]
-        wanted = [box.start + share * (box.stop - box.start - 1) for share in SHARES]
+        places = [box.start + cut * (box.stop - box.start - 1) for cut in CUTS]
         if normal != self.result.axis:
-            return [round(place) for place in wanted]
+            return [round(place) for place in places]
         acquired = np.flatnonzero(self._acquired())
-        places = np.arange(box.start, box.stop)
-        far = np.abs(np.subtract.outer(places, acquired)).min(axis=1)
-        inside = (places > acquired[0]) & (places < acquired[-1])
-        middle = places[inside & (far == far[inside].max(initial=0))]
+        indices = np.arange(box.start, box.stop)
+        far = np.abs(np.subtract.outer(indices, acquired)).min(axis=1)
+        inside = (indices > acquired[0]) & (indices < acquired[-1])
+        middle = indices[inside & (far == far[inside].max(initial=0))]
         if not len(middle):
-            return [round(place) for place in wanted]
-        return [int(middle[np.abs(middle - place).argmin()]) for place in wanted]
+            return [round(place) for place in places]
+        return [int(middle[np.abs(middle - place).argmin()]) for place in places]
 
 
 def _box(head: Bool[np.ndarray, "i j k"]) -> tuple[slice, slice, slice]:

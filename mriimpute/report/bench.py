@@ -27,34 +27,34 @@ MOST_HELP, MOST_FIRST = 0.5, 5.0
 """Seconds."""
 
 
-def bench_tables(found: Bench) -> list[Table]:
+def bench_tables(bench: Bench) -> list[Table]:
     """Returns ratios first, what was measured here, and what was computed last."""
     tables = [
-        _ratios(found),
-        _models(found),
-        _stages(found),
-        _starts(found),
-        _layers(found),
-        _growth(found),
-        _floor(found),
-        _gpu(found),
+        _ratios(bench),
+        _models(bench),
+        _stages(bench),
+        _starts(bench),
+        _layers(bench),
+        _growth(bench),
+        _floor(bench),
+        _gpu(bench),
     ]
-    return [*tables, _scale(found)] if found.scale else tables
+    return [*tables, _scale(bench)] if bench.scale else tables
 
 
-def _ratios(found: Bench) -> Table:
-    pipeline, default = found.pipeline, found.default
-    i, j, k = found.default.shape
+def _ratios(bench: Bench) -> Table:
+    pipeline, default = bench.pipeline, bench.default
+    i, j, k = bench.default.shape
     paper = f"paper: {PAPER_RATIO:,.0f}"
     rows = [
         [
             f"Deep Image Prior / {default.name}, per slice",
-            f"{found.prior_ratio:,.0f}",
-            f"{found.prior.steps} steps computed from {found.config.prior_steps}; {paper}",
+            f"{bench.prior_ratio:,.0f}",
+            f"{bench.prior.steps} steps computed from {bench.config.prior_steps}; {paper}",
         ],
         [
             f"SimpleITK B-spline / {default.name}",
-            _ratio(found.simpleitk.median / default.volume.median),
+            _ratio(bench.simpleitk.median / default.volume.median),
             "",
         ],
         [
@@ -69,24 +69,29 @@ def _ratios(found: Bench) -> Table:
         ],
         [
             "its convolutions in isolation / large matrix product",
-            f"{pipeline.convolutions.per_second / found.floor[0].per_second:.0%}",
+            f"{pipeline.convolutions.per_second / bench.floor[0].per_second:.0%}",
             "float32",
         ],
     ]
     return Table(["ratio", "measured", ""], rows, f"Ratios, {i} x {j} x {k} voxels")
 
 
-def _models(found: Bench) -> Table:
-    own = found.default.volume.median
-    rows = [_model_row(model, own, found.planes) for model in found.models]
-    itk = found.simpleitk
-    bare = ["none", _ratio(itk.median / own), _seconds(itk.median), _range(itk.low, itk.high)]
-    rows.append(["SimpleITK B-spline", *bare, _seconds(itk.median / found.planes), *["-"] * 4])
-    prior = found.prior
-    fitted = ["none", _ratio(prior.per_volume / own), _seconds(prior.per_volume)]
-    spread = _range(prior.step.low * prior.steps * prior.planes,
+def _models(bench: Bench) -> Table:
+    default_seconds = bench.default.volume.median
+    rows = [_model_row(model, default_seconds, bench.planes) for model in bench.models]
+    itk = bench.simpleitk
+    timing = [
+        "none",
+        _ratio(itk.median / default_seconds),
+        _seconds(itk.median),
+        _range(itk.low, itk.high),
+    ]
+    rows.append(["SimpleITK B-spline", *timing, _seconds(itk.median / bench.planes), *["-"] * 4])
+    prior = bench.prior
+    fitted = ["none", _ratio(prior.per_volume / default_seconds), _seconds(prior.per_volume)]
+    quartiles = _range(prior.step.low * prior.steps * prior.planes,
                     prior.step.high * prior.steps * prior.planes)  # fmt: skip
-    rows.append(["Deep Image Prior *", *fitted, spread, _seconds(prior.per_plane), *["-"] * 4])
+    rows.append(["Deep Image Prior *", *fitted, quartiles, _seconds(prior.per_plane), *["-"] * 4])
     headers = [
         "model",
         "weights",
@@ -99,18 +104,18 @@ def _models(found: Bench) -> Table:
         "of it data",
         "peak memory",
     ]
-    where = f"{found.device_name}, {found.date[:10]}"
+    where = f"{bench.device_name}, {bench.date[:10]}"
     note = "*: computed from fewer steps or a smaller volume; random: untrained, same arithmetic"
     return Table(headers, rows, f"Seconds on {where} only ({note})")
 
 
-def _model_row(model: Contender, own: float, planes: int) -> list[str]:
+def _model_row(model: Contender, default_seconds: float, planes: int) -> list[str]:
     volume = model.volume
     memory = model.memory.gpu_peak or model.memory.peak
     return [
         f"{model.name} *" if model.is_computed else model.name,
         model.weights,
-        _ratio(volume.median / own),
+        _ratio(volume.median / default_seconds),
         _seconds(volume.median),
         _range(volume.low, volume.high),
         _seconds(volume.median / planes),
@@ -126,8 +131,8 @@ def _step(step: Step | None) -> tuple[str, str]:
     return _seconds(step.seconds), f"{step.data.median / step.seconds:.0%}"
 
 
-def _stages(found: Bench) -> Table:
-    pipeline = found.pipeline
+def _stages(bench: Bench) -> Table:
+    pipeline = bench.pipeline
     total = sum(timing.median for timing in pipeline.stages.values())
     rows = [
         [
@@ -139,17 +144,17 @@ def _stages(found: Bench) -> Table:
         ]
         for name, timing in sorted(pipeline.stages.items(), key=lambda item: -item[1].median)
     ]
-    held = format_bytes(pipeline.memory.gpu_peak or pipeline.memory.peak)
+    memory = format_bytes(pipeline.memory.gpu_peak or pipeline.memory.peak)
     title = (
-        f"{found.default.name} from file to files, {pipeline.draws} draws: "
-        f"{_seconds(pipeline.total.median)} s, peak memory {held}"
+        f"{bench.default.name} from file to files, {pipeline.draws} draws: "
+        f"{_seconds(pipeline.total.median)} s, peak memory {memory}"
     )
     return Table(["stage", "share", "s", "quartiles", ""], rows, title)
 
 
-def _growth(found: Bench) -> Table:
+def _growth(bench: Bench) -> Table:
     rows = []
-    for curve in found.growth:
+    for curve in bench.growth:
         first, last = curve.points[0], curve.points[-1]
         rows.append(
             [
@@ -166,44 +171,44 @@ def _growth(found: Bench) -> Table:
     return Table(headers, rows, title)
 
 
-def _floor(found: Bench) -> Table:
-    rows = [[r.name, _rate(r), _range(r.timing.low, r.timing.high)] for r in found.floor]
-    conv = found.pipeline.convolutions
-    name = f"convolutions of {found.default.name}, {conv.shapes} shapes"
+def _floor(bench: Bench) -> Table:
+    rows = [[r.name, _rate(r), _range(r.timing.low, r.timing.high)] for r in bench.floor]
+    conv = bench.pipeline.convolutions
+    name = f"convolutions of {bench.default.name}, {conv.shapes} shapes"
     rows.append([name, f"{conv.per_second / 1e9:,.1f} GFLOP/s", _range(conv.low, conv.high)])
     return Table(["floor", "rate", "s, quartiles"], rows, "What this machine can do")
 
 
-def _starts(found: Bench) -> Table:
-    start = found.startup
+def _starts(bench: Bench) -> Table:
+    start = bench.startup
     i, j, k = start.shape
     rows = [
         ["mriimpute --help", _seconds(start.help.median), f"{MOST_HELP}"],
         ["a usage error", _seconds(start.usage.median), f"{MOST_HELP}"],
         [f"impute, all of {i} x {j} x {k} voxels", _seconds(start.tiny.median), ""],
-        ["impute, to the first voxel of the head", _seconds(found.first_voxel), f"{MOST_FIRST}"],
+        ["impute, to the first voxel of the head", _seconds(bench.first_voxel), f"{MOST_FIRST}"],
     ]
     return Table(["from start", "s", "wanted, at most"], rows, "Start-up, as processes")
 
 
-def _layers(found: Bench) -> Table:
+def _layers(bench: Bench) -> Table:
     rows = [
         [
-            one.name,
-            " x ".join(map(str, one.shape)),
+            layer.name,
+            " x ".join(map(str, layer.shape)),
             *(f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
-              for ratio in (one.forward, one.both)),
+              for ratio in (layer.forward, layer.both)),
         ]
-        for one in found.layers
+        for layer in bench.layers
     ]  # fmt: skip
-    local = found.local
-    held = local.memory.gpu_peak or local.memory.work
+    local = bench.local
+    memory = local.memory.gpu_peak or local.memory.work
     rows.append(
         [
             "locally connected: bytes held",
             " x ".join(map(str, local.shape)),
             "",
-            f"{format_bytes(held)}: {format_bytes(local.parameters)} parameters and gradients; "
+            f"{format_bytes(memory)}: {format_bytes(local.parameters)} parameters and gradients; "
             f"one subspace per row would be {format_bytes(local.naive)} a copy",
         ]
     )
@@ -212,8 +217,8 @@ def _layers(found: Bench) -> Table:
     return Table(headers, rows, title)
 
 
-def _gpu(found: Bench) -> Table:
-    gpu = found.expected
+def _gpu(bench: Bench) -> Table:
+    gpu = bench.expected
     i, j, k = gpu.shape
     rows = [
         ["conditional mean, network", _milli(gpu.mean.floor), _milli(gpu.mean.expected)],
@@ -227,8 +232,8 @@ def _gpu(found: Bench) -> Table:
     return Table(["", "ms, at least", "ms, expected"], rows, title)
 
 
-def _scale(found: Bench) -> Table:
-    here, there = found.scale, found.expected_scale
+def _scale(bench: Bench) -> Table:
+    here, there = bench.scale, bench.expected_scale
     if here is None or there is None:
         raise ValueError("there is no cohort")
     i, j, k = here.shape
@@ -243,7 +248,7 @@ def _scale(found: Bench) -> Table:
     ]
     rows = [list(row) for row in zip(names, *columns, strict=True)]
     title = f"Computed, not measured: {here.scans:,} scans of {i} x {j} x {k} voxels"
-    return Table(["", "devices like this one", found.expected.processor.name], rows, title)
+    return Table(["", "devices like this one", bench.expected.processor.name], rows, title)
 
 
 def _scale_column(scale: Scale) -> list[str]:

@@ -1,8 +1,8 @@
 """Truth, what was acquired, the best interpolator and another method, its std and two draws.
 
 One brain and no face: what lies outside of the brain is black; where only the head is known, no
-plane is a profile. All images share one intensity window; marks at the margin say where the
-acquired slices lie.
+plane is a profile. All images share one intensity window; markers at the margins show
+where the acquired slices lie.
 
 Axes: u, v = the axes of a plane.
 """
@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from mriimpute import metrics
 from mriimpute.evaluate import Panel, Summary, View
 from mriimpute.files import atomic
-from mriimpute.report._plane import annotate, show
 
 __all__ = ["write_figure"]
 
 COLUMN_INCH = 1.6
 GAP_INCH, TITLE_INCH, MARGIN_INCH, HEAD_INCH, FOOT_INCH = 0.06, 0.2, 0.25, 0.2, 0.6
 DPI = 130
-MARK = 0.025  # length of the mark of a slice, as a share of the plane
+MARKER = 0.025  # length of the marker of a slice, as a fraction of the plane
+BAR_MM = 20.0
 STD_PERCENTILE = 99.5  # end of the colour scale
 COLOURS = 255  # of the file: one fifth of the size, and no step that can be seen
 
@@ -77,12 +77,15 @@ def _draw(summary: Summary) -> Any:
             _fill(axis, column, row, layout.width_mm, first=number == 0)
     for number, column in enumerate(columns):
         left, _, width, _ = layout.place(0, number)
-        x, y = left + width / 2, 1 - layout.share_of_height(HEAD_INCH)
+        x, y = left + width / 2, 1 - layout.fraction_of_height(HEAD_INCH)
         figure.text(x, y, column.head, ha="center", va="bottom", fontsize=9)
         if column.kind == "std":
-            bottom, height = layout.share_of_height(FOOT_INCH - 0.17), layout.share_of_height(0.08)
+            bottom, height = (
+                layout.fraction_of_height(FOOT_INCH - 0.17),
+                layout.fraction_of_height(0.08),
+            )
             _bar(figure, figure.add_axes((left, bottom, width, height)), column)
-    left, bottom = layout.place(0, 0)[0], layout.share_of_height(0.06)
+    left, bottom = layout.place(0, 0)[0], layout.fraction_of_height(0.06)
     figure.text(left, bottom, _caption(summary, columns), fontsize=7)
     return figure
 
@@ -111,7 +114,7 @@ class _Layout:
     width_mm: float
 
     def place(self, row: int, column: int) -> tuple[float, float, float, float]:
-        """Returns left, bottom, width and height, as shares of the figure."""
+        """Returns left, bottom, width and height, as fractions of the figure."""
         left = MARGIN_INCH + column * (COLUMN_INCH + GAP_INCH)
         above = HEAD_INCH + sum(self.heights[: row + 1]) + TITLE_INCH * (row + 1)
         return (
@@ -121,23 +124,23 @@ class _Layout:
             self.heights[row] / self.size[1],
         )
 
-    def share_of_height(self, inches: float) -> float:
-        """Returns a length as a share of the figure's height."""
+    def fraction_of_height(self, inches: float) -> float:
+        """Returns a length as a fraction of the figure's height."""
         return inches / self.size[1]
 
 
 def _columns(summary: Summary) -> list[Column]:
     panels = summary.panels
-    plain, ours = summary.best_interpolator, summary.shown_method
-    first = panels[ours or plain]
+    baseline, method = summary.best_interpolator, summary.shown_method
+    first = panels[method or baseline]
     columns = [
         Column("truth", first, lambda view: view.truth, "truth"),
         Column("acquired", first, lambda view: view.sparse, "sparse"),
     ]
-    if plain:
-        columns.append(Column(plain, panels[plain], lambda view: view.mean))
-    if ours:
-        columns.append(Column(ours, first, lambda view: view.mean))
+    if baseline:
+        columns.append(Column(baseline, panels[baseline], lambda view: view.mean))
+    if method:
+        columns.append(Column(method, first, lambda view: view.mean))
     if not np.isnan(first.views[0].std).all():
         columns.append(Column("standard deviation", first, lambda view: view.std, "std"))
     if len(first.views[0].draws) > 1:
@@ -151,21 +154,60 @@ def _fill(axis: Any, column: Column, row: int, width_mm: float, *, first: bool) 
     image = column.image(view)
     if column.kind == "std":
         percent, limit = 100 / column.panel.data_range, _std_limit(column.panel)
-        show(axis, percent * image, view, colours="inferno", blank="black", window=(0.0, limit))
+        _show(axis, percent * image, view, colours="inferno", blank="black", window=(0.0, limit))
     else:
         window = (0.0, column.panel.data_range)
-        show(axis, image, view, colours="gray", blank="black", window=window)
+        _show(axis, image, view, colours="gray", blank="black", window=window)
     _same_scale(axis, view, width_mm)
     if column.kind == "imputed":
         axis.set_title(f"{_psnr_db(view, image, column.panel):.2f} dB", fontsize=8, pad=2)
     if column.kind in ("truth", "sparse"):
-        _mark_slices(axis, view)
+        _add_slice_markers(axis, view)
     if first:
         axis.set_ylabel(view.name, fontsize=8, labelpad=6)
-        annotate(axis, view)
+        _annotate(axis, view)
     if column.kind == "sparse" and np.isnan(image).all():
         where = {"transform": axis.transAxes, "ha": "center", "va": "center"}
         axis.text(0.5, 0.5, "between\ntwo slices", fontsize=8, color="0.6", **where)
+
+
+def _show(
+    axis: Any,
+    plane: Float[np.ndarray, "u v"],
+    view: View,
+    *,
+    colours: str,
+    blank: str,
+    window: tuple[float, float],
+) -> Any:
+    """Returns the image that it adds to `axis`; NaN is `blank`."""
+    from matplotlib import colormaps
+
+    u_mm, v_mm = view.spacing_mm
+    return axis.imshow(
+        np.ma.masked_invalid(plane.T),
+        cmap=colormaps[colours].with_extremes(bad=blank),
+        vmin=window[0],
+        vmax=window[1],
+        origin="lower",
+        aspect=v_mm / u_mm,
+        interpolation="nearest",  # what is shown is what was computed
+    )
+
+
+def _annotate(axis: Any, view: View) -> None:
+    """Adds a scale bar and the anatomical letters of the four sides."""
+    (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
+    length = BAR_MM / view.spacing_mm[0]
+    start, low = left + 1, bottom + 1
+    axis.plot([start, start + length], [low, low], color="white", lw=2, solid_capstyle="butt")
+    axis.text(start, low + 1, f"{BAR_MM:.0f} mm", color="white", fontsize=6, va="bottom")
+    style = {"color": "white", "fontsize": 7}
+    middle_u, middle_v = (left + right) / 2, (bottom + top) / 2
+    axis.text(left + 1, middle_v, view.ends[0], ha="left", va="center", **style)
+    axis.text(right - 1, middle_v, view.ends[1], ha="right", va="center", **style)
+    axis.text(middle_u, bottom + 0.5, view.ends[2], ha="center", va="bottom", **style)
+    axis.text(middle_u, top - 0.5, view.ends[3], ha="center", va="top", **style)
 
 
 def _same_scale(axis: Any, view: View, width_mm: float) -> None:
@@ -178,11 +220,11 @@ def _same_scale(axis: Any, view: View, width_mm: float) -> None:
     axis.spines[:].set_visible(False)
 
 
-def _mark_slices(axis: Any, view: View) -> None:
-    """Marks the acquired slices at both ends, outside of the image."""
+def _add_slice_markers(axis: Any, view: View) -> None:
+    """Adds lines at both ends of the acquired slices, outside of the image."""
     style = {"color": "tab:red", "linewidth": 0.8, "clip_on": False}
     for place in view.slices.tolist():
-        for start, stop in ((-MARK, 0.0), (1.0, 1 + MARK)):
+        for start, stop in ((-MARKER, 0.0), (1.0, 1 + MARKER)):
             if view.across == 1:
                 axis.plot(
                     [start, stop], [place] * 2, transform=axis.get_yaxis_transform(), **style

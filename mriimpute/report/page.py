@@ -8,17 +8,18 @@ readable without colours, prints, and shows no face: its pictures are those of
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from markupsafe import Markup
+
 from mriimpute.evaluate import MethodSummary, Panel, Summary
 from mriimpute.evaluate.definitions import DEFINITIONS, meanings
 from mriimpute.evaluate.without_truth import SEEN
 from mriimpute.impute.bids import NOTICE
 from mriimpute.provenance import versions
 from mriimpute.report import _figures, _scores
-from mriimpute.report._chart import key_of
-from mriimpute.report._html import Markup, document, join, pairs, tag, write_html
+from mriimpute.report._html import document, join, pairs, tag, write_html
 from mriimpute.report._mosaics import Mosaics, flicker_of
 from mriimpute.report._pictures import Album
-from mriimpute.report._styles import Look, looks_of
+from mriimpute.report._styles import LineStyle, legend, line_styles
 
 __all__ = ["write_page"]
 
@@ -34,16 +35,16 @@ def write_page(path: Path, summary: Summary) -> None:
 
 
 def _page(summary: Summary) -> Markup:
-    looks = looks_of(standing.method for standing in summary.methods)
+    styles = line_styles(scored.method for scored in summary.methods)
     album = Album()
     sections = {
         "scores": ("Scores", _tables(summary)),
-        "subjects": ("Subject by subject", _subjects(summary, looks)),
+        "subjects": ("Subject by subject", _subjects(summary, styles)),
         "images": ("What was imputed", _images(summary, album)),
         "failure": ("Where it fails", _failure(summary, album)),
-        "distance": ("By distance to the nearest acquired slice", _distance(summary, looks)),
-        "calibration": ("Is the uncertainty honest?", _calibration(summary, looks)),
-        "time": ("Time", _time(summary, looks)),
+        "distance": ("By distance to the nearest acquired slice", _distance(summary, styles)),
+        "calibration": ("Is the uncertainty calibrated?", _calibration(summary, styles)),
+        "time": ("Time", _time(summary, styles)),
         "definitions": ("What each number means", _definitions(meanings(summary.protocol))),
         "settings": ("Settings and versions", _settings(summary)),
     }
@@ -76,61 +77,61 @@ def _section(name: str, title: str, content: Markup) -> Markup:
 
 def _lead(summary: Summary) -> Markup:
     """Returns the finding in a sentence, and what was compared."""
-    names = join(*_listed([standing.method for standing in summary.methods]))
-    scored = f"{summary.protocol.title}, against {summary.protocol.answer}: "
-    compared = tag("p", scored, names, ".")
-    best, plain = _best(summary), summary.best_interpolator
-    if not summary.ranked or not plain or best is None or best.method == plain:
+    names = join(*_listed([scored.method for scored in summary.methods]))
+    question = f"{summary.protocol.title}, against {summary.protocol.answer}: "
+    compared = tag("p", question, names, ".")
+    best, baseline = _best(summary), summary.best_interpolator
+    if not summary.ranked or not baseline or best is None or best.method == baseline:
         return compared
     gain = best.gain_db
-    found = best.comparisons.get("interpolator")
-    wins = f", higher in {found.wins} of {found.subjects} subjects" if found else ""
+    against = best.comparisons.get("interpolator")
+    wins = f", higher in {against.wins} of {against.subjects} subjects" if against else ""
     finding = tag(
         "p",
         tag("b", best.method), " has the highest mean PSNR: ",
         tag("b", f"{gain.mean:+.2f} dB"), f" [{gain.low:+.2f} to {gain.high:+.2f}] against ",
-        tag("b", plain), f", the best interpolator{wins}.",
+        tag("b", baseline), f", the best interpolator{wins}.",
         class_="finding",
     )  # fmt: skip
     return join(finding, compared)
 
 
 def _warnings(summary: Summary) -> Markup:
-    said = []
+    warnings = []
     if summary.left_out:
         names = ", ".join(summary.left_out)
-        said.append(f"Left out, as files are missing or cannot be read: {names}.")
-    said += _failures(summary)
+        warnings.append(f"Left out, as files are missing or cannot be read: {names}.")
+    warnings += _failures(summary)
     if not summary.ranked:
-        said.append("Fewer than five subjects: nothing is ranked, and means have no interval.")
+        warnings.append("Fewer than five subjects: nothing is ranked, and means have no interval.")
     if summary.split != "test":
-        said.append(
+        warnings.append(
             f"Scored on the split {summary.split!r}, not on test subjects: that is fair only to "
             "models that have not learnt from these scans."
         )
-    if any(standing.method.endswith(SEEN) for standing in summary.methods):
-        said.append(
+    if any(scored.method.endswith(SEEN) for scored in summary.methods):
+        warnings.append(
             f"Methods whose name ends in {SEEN} have learnt from these very scans, what is hidden "
             "included."
         )
-    if not said:
+    if not warnings:
         return Markup()
-    return tag("ul", *(tag("li", text) for text in said), class_="warnings", role="note")
+    return tag("ul", *(tag("li", text) for text in warnings), class_="warnings", role="note")
 
 
 def _failures(summary: Summary) -> list[str]:
     """Returns which method failed where, and what that means for the others."""
-    said = [
+    warnings = [
         f"{method} failed on {summary.failures(method)} scans: {', '.join(scans)}."
         + (" It is not compared." if method in summary.not_compared else "")
         for method, scans in summary.failed.items()
     ]
     if summary.scans < summary.scans_tried:
-        said.append(
+        warnings.append(
             f"Compared on {summary.scans} of {summary.scans_tried} scans, the same for all: "
             "one on which a method that is compared failed counts for none."
         )
-    return said
+    return warnings
 
 
 def _tables(summary: Summary) -> Markup:
@@ -151,7 +152,7 @@ def _tables(summary: Summary) -> Markup:
         _scores.accuracy(summary),
         _scores.differences(summary),
         _scores.uncertainty(summary),
-        _scores.regions(summary),
+        _scores.structures(summary),
     )
 
 
@@ -162,15 +163,15 @@ def _bias(summary: Summary) -> Markup:
     return tag("p", tag("b", "To know before believing these: "), bias, class_="warnings plain")
 
 
-def _subjects(summary: Summary, looks: Mapping[str, Look]) -> Markup:
+def _subjects(summary: Summary, styles: Mapping[str, LineStyle]) -> Markup:
     others = [s for s in summary.methods if s.method != summary.best_interpolator]
     if not summary.best_interpolator or not others:
         return Markup()
     note = (
-        "Each mark is a subject; the black diamond below is the mean, its line the interval. A "
-        "mark left of the zero line is a subject for scored_subjects the method is worse."
+        "Each marker is a subject; the black diamond below is the mean, its line the interval. A "
+        "marker left of the zero line is a subject for whom the method is worse."
     )
-    return join(tag("p", note, class_="note"), _figures.gains(summary, looks))
+    return join(tag("p", note, class_="note"), _figures.gains(summary, styles))
 
 
 def _images(summary: Summary, album: Album) -> Markup:
@@ -178,19 +179,18 @@ def _images(summary: Summary, album: Album) -> Markup:
         return Markup()
     panels = _in_order(summary, summary.panels)
     mosaics = Mosaics(album, panels)
-    plain, ours = summary.best_interpolator, summary.shown_method
-    before, after = (plain or "truth"), (ours or "truth")
+    baseline, method = summary.best_interpolator, summary.shown_method
     note = (
         f"{mosaics.first.scan}, the first scan: chosen before any score was known. Masked to the "
-        f"{summary.protocol.part}. Red marks at the margins: acquired slices. All "
+        f"{summary.protocol.part}. Red lines at the margins: acquired slices. All "
         "images share one window, all errors one scale; dB is of the missing voxels of the plane "
         "shown."
     )
     return join(
         tag("p", note, class_="note"),
-        mosaics.overview(plain, ours),
+        mosaics.overview(baseline, method),
         tag("h3", "Before and after, in one place"),
-        flicker_of(mosaics, before, after),
+        flicker_of(mosaics, baseline or "truth", method or "truth"),
         tag("h3", "Every method: image, error, standard deviation"),
         mosaics.each(),
     )
@@ -200,71 +200,68 @@ def _failure(summary: Summary, album: Album) -> Markup:
     if not summary.worst:
         return Markup()
     panels = _in_order(summary, summary.worst)
-    plain, ours = summary.best_interpolator, summary.best_non_interpolator
+    baseline, method = summary.best_interpolator, summary.best_non_interpolator
     mosaics = Mosaics(album, panels)
     scan = mosaics.first.scan
     psnr_db = {row.method: row.psnr_db for row in summary.results if row.scan == scan}
     gain = ""
-    if plain in psnr_db and ours in psnr_db:
-        gain = f": {psnr_db[ours] - psnr_db[plain]:+.2f} dB over the whole scan"
+    if baseline in psnr_db and method in psnr_db:
+        gain = f": {psnr_db[method] - psnr_db[baseline]:+.2f} dB over the whole scan"
     note = (
-        f"{scan}, the scan where {ours} gains least over {plain}{gain}. "
+        f"{scan}, the scan where {method} gains least over {baseline}{gain}. "
         "Chosen by that, so it is no typical scan."
     )
-    return join(tag("p", note, class_="note"), mosaics.overview(plain, ours, failure=True))
+    return join(tag("p", note, class_="note"), mosaics.overview(baseline, method, failure=True))
 
 
-def _distance(summary: Summary, looks: Mapping[str, Look]) -> Markup:
-    if not any(standing.distances for standing in summary.methods):
+def _distance(summary: Summary, styles: Mapping[str, LineStyle]) -> Markup:
+    if not any(scored.distances for scored in summary.methods):
         return Markup()
-    charts = _figures.distances(summary, looks)
-    return join(key_of(looks), charts) if "<svg" in charts else charts
+    charts = _figures.distances(summary, styles)
+    return join(legend(styles, "distance"), charts) if "<svg" in charts else charts
 
 
-def _calibration(summary: Summary, looks: Mapping[str, Look]) -> Markup:
+def _calibration(summary: Summary, styles: Mapping[str, LineStyle]) -> Markup:
     note = (
-        "An honest sampler follows the dashed line, its rank histogram is flat: a U tells of too "
-        "little spread, a hill of too much. Sparsification asks whether the largest stated "
-        "uncertainty lies where the largest errors are."
+        "A calibrated sampler follows the dashed line, and its rank histogram is flat: a U is a "
+        "standard deviation that is too small, a hill one that is too large. Sparsification asks "
+        "whether the largest stated uncertainty lies where the largest errors are."
     )
-    charts = _figures.calibration(summary, looks)
-    stating = {s.method: looks[s.method] for s in summary.methods if _states(s)}
-    return join(tag("p", note, class_="note"), key_of(stating) if stating else "", charts)
+    charts = _figures.calibration(summary, styles)
+    stating = {s.method: styles[s.method] for s in summary.methods if _states_uncertainty(s)}
+    return join(tag("p", note, class_="note"), legend(stating, "calibration"), charts)
 
 
-def _time(summary: Summary, looks: Mapping[str, Look]) -> Markup:
+def _time(summary: Summary, styles: Mapping[str, LineStyle]) -> Markup:
     note = (
         "Mean and standard deviation of one volume, on the machine of this evaluation, without "
-        "reading and scoring. Marks: scans; black diamond: the mean."
+        "reading and scoring. Markers: scans; black diamond: the mean."
     )
-    parts = [tag("p", note, class_="note"), _figures.times(summary, looks)]
+    parts = [tag("p", note, class_="note"), _figures.times(summary, styles)]
     fitted = dict.fromkeys(row.method for row in summary.results if row.trace is not None)
-    if fitted:
-        said = (
-            "The loss of methods that are fitted to each scan, every scan (faint) and the first: "
-            "blue circles are fitted, orange squares held out; rings: the step whose result was "
-            "kept, chosen without truth. Of a method that is fitted plane by plane all of these "
-            "are means over its planes, where one that has ended counts with its last loss."
-        )
-        figures = [_figures.fits(summary.results, method) for method in fitted]
-        parts += [
-            tag("h3", "Fitted to the scan itself"),
-            tag("p", said, class_="note"),
-            tag("div", *figures, class_="charts"),
-        ]
-    return join(*parts)
+    return join(*parts, _fits(summary, list(fitted)) if fitted else "")
+
+
+def _fits(summary: Summary, methods: Sequence[str]) -> Markup:
+    note = (
+        "The loss of methods that are fitted to each scan, every scan (faint) and the first: "
+        "blue circles are fitted, orange squares held out; rings: the step whose result was "
+        "kept, chosen without truth. Of a method that is fitted plane by plane all of these "
+        "are means over its planes, where one that has ended counts with its last loss."
+    )
+    return join(
+        tag("h3", "Fitted to the scan itself"),
+        tag("p", note, class_="note"),
+        tag("div", *(_figures.fits(summary.results, name) for name in methods), class_="charts"),
+    )
 
 
 def _definitions(texts: Mapping[str, str]) -> Markup:
     entries = [
-        tag("div", tag("dt", _title(name), " ", tag("code", name)), tag("dd", text))
+        tag("div", tag("dt", DEFINITIONS[name].title, " ", tag("code", name)), tag("dd", text))
         for name, text in texts.items()
     ]
     return tag("dl", *entries)
-
-
-def _title(name: str) -> str:
-    return DEFINITIONS[name].title if name in DEFINITIONS else name
 
 
 def _settings(summary: Summary) -> Markup:
@@ -297,5 +294,5 @@ def _in_order(summary: Summary, panels: Mapping[str, Panel]) -> dict[str, Panel]
     return {s.method: panels[s.method] for s in summary.methods if s.method in panels}
 
 
-def _states(standing: MethodSummary) -> bool:
-    return standing.curves is not None and bool(standing.curves.ranks or standing.curves.removed)
+def _states_uncertainty(scored: MethodSummary) -> bool:
+    return scored.curves is not None and bool(scored.curves.ranks or scored.curves.removed)

@@ -1,21 +1,20 @@
 """The panels of a reproduced figure.
 
 The first colours are those of Okabe and Ito, which colour-blind eyes tell apart; each series has a
-marker or a hatch besides, so it can be told on grey paper, too, and the same look in all panels.
+marker or a hatch besides, so that grey paper shows it, too, and is drawn alike in all panels.
 
 Axes: (h, w) = rows and columns of an image.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from mriimpute.files import atomic
 from mriimpute.papers._experiment import Bars, Conclusion, Images, Lines, Plot
-from mriimpute.report._styles import COLOURS
+from mriimpute.report._styles import LineStyle, line_styles
 
 __all__ = ["write_panels"]
 
@@ -24,18 +23,7 @@ COLUMNS = 3  # panels side by side
 PANEL_INCH = (4.2, 3.3)
 IMAGE_INCH = 1.05
 LEGEND_COLUMNS = 2  # above bars
-# No divisor of the number of colours: a series beyond the tenth has the look of no other, too.
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++")
 MISSING = "#9BC4E2"  # no grey, so never taken for an intensity
-
-
-class Look(NamedTuple):
-    """How a series is drawn."""
-
-    colour: str
-    marker: str
-    hatch: str
 
 
 def write_panels(path: Path, title: str, conclusion: Conclusion) -> None:
@@ -62,7 +50,7 @@ def _draw(title: str, plots: Sequence[Plot]) -> Any:
     figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
     figure.suptitle(title, fontsize=11)
     bands = figure.subfigures(len(rows), 1, height_ratios=[h for _, h in sizes], squeeze=False)
-    looks = _looks(plots)
+    styles = _styles(plots)
     for band, row in zip(bands[:, 0], rows, strict=True):
         if isinstance(row[0], Images):
             _show_images(band, row[0])
@@ -71,7 +59,7 @@ def _draw(title: str, plots: Sequence[Plot]) -> Any:
         for axis in axes[len(row) :]:
             axis.set_axis_off()
         for axis, plot in zip(axes, row, strict=False):
-            _show(axis, plot, looks)
+            _show(axis, plot, styles)
     return figure
 
 
@@ -102,18 +90,18 @@ def _size_inch(row: Sequence[Plot]) -> tuple[float, float]:
     return IMAGE_INCH * len(first.columns) * max(w / h, 1.0), IMAGE_INCH * len(first.rows) + 0.6
 
 
-def _looks(plots: Sequence[Plot]) -> Mapping[str, Look]:
-    names = [name for plot in plots if not isinstance(plot, Images) for name in plot.series]
-    looks = map(Look, cycle(COLOURS), cycle(MARKERS), cycle(HATCHES))
-    return dict(zip(dict.fromkeys(names), looks, strict=False))
+def _styles(plots: Sequence[Plot]) -> Mapping[str, LineStyle]:
+    return line_styles(
+        name for plot in plots if not isinstance(plot, Images) for name in plot.series
+    )
 
 
-def _show(axis: Any, plot: Plot, looks: Mapping[str, Look]) -> None:
+def _show(axis: Any, plot: Plot, styles: Mapping[str, LineStyle]) -> None:
     match plot:
         case Lines():
-            _show_lines(axis, plot, looks)
+            _show_lines(axis, plot, styles)
         case Bars():
-            _show_bars(axis, plot, looks)
+            _show_bars(axis, plot, styles)
     axis.set_title(plot.title, fontsize=10)
     axis.tick_params(which="both", labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)
@@ -124,21 +112,21 @@ def _show(axis: Any, plot: Plot, looks: Mapping[str, Look]) -> None:
 
 
 def _legend(plot: Lines | Bars) -> dict[str, Any]:
-    style: dict[str, Any] = {"fontsize": 8, "framealpha": 0.85, "handlelength": 2.2}
+    options: dict[str, Any] = {"fontsize": 8, "framealpha": 0.85, "handlelength": 2.2}
     if isinstance(plot, Bars):
-        style |= {"loc": "upper center", "ncols": LEGEND_COLUMNS}  # in the room above the bars
-    return style
+        options |= {"loc": "upper center", "ncols": LEGEND_COLUMNS}  # in the space above the bars
+    return options
 
 
-def _show_lines(axis: Any, plot: Lines, looks: Mapping[str, Look]) -> None:
-    for name, (x, y, spread) in plot.series.items():
-        look = looks[name]
+def _show_lines(axis: Any, plot: Lines, styles: Mapping[str, LineStyle]) -> None:
+    for name, (x, y, std) in plot.series.items():
+        style = styles[name]
         every = max(1, len(x) // 8)  # markers tell series apart; one per point would hide them
-        style = {"marker": look.marker, "markersize": 4.5, "markevery": every, "linewidth": 1.5}
-        axis.plot(x, y, color=look.colour, label=name, **style)
-        if spread is not None:
-            low, high = np.subtract(y, spread), np.add(y, spread)
-            axis.fill_between(x, low, high, color=look.colour, alpha=0.2, linewidth=0)
+        markers = {"marker": style.marker, "markersize": 4.5, "markevery": every}
+        axis.plot(x, y, color=style.colour, label=name, linewidth=1.5, **markers)
+        if std is not None:
+            low, high = np.subtract(y, std), np.add(y, std)
+            axis.fill_between(x, low, high, color=style.colour, alpha=0.2, linewidth=0)
     axis.set_xlabel(plot.x_label, fontsize=9)
     axis.set_ylabel(plot.y_label, fontsize=9)
     if plot.log_x:
@@ -147,17 +135,17 @@ def _show_lines(axis: Any, plot: Lines, looks: Mapping[str, Look]) -> None:
         axis.set_yscale("log")
 
 
-def _show_bars(axis: Any, plot: Bars, looks: Mapping[str, Look]) -> None:
+def _show_bars(axis: Any, plot: Bars, styles: Mapping[str, LineStyle]) -> None:
     places, width = np.arange(len(plot.groups)), 0.8 / len(plot.series)
     for n, (name, heights) in enumerate(plot.series.items()):
-        look = looks[name]
+        style = styles[name]
         axis.bar(
             places + (n - (len(plot.series) - 1) / 2) * width,
             heights,
             width,
             yerr=plot.spread.get(name),
-            color=look.colour,
-            hatch=look.hatch,
+            color=style.colour,
+            hatch=style.hatch,
             edgecolor="white",
             error_kw={"linewidth": 1.0, "capsize": 2},
             label=name,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
+from markupsafe import Markup
 
 from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.target_grid import to_target_grid
@@ -22,17 +23,16 @@ from mriimpute.impute.jobs import Job
 from mriimpute.impute.request import Request
 from mriimpute.io import read_scan
 from mriimpute.methods.registry import load_imputer
-from mriimpute.report._chart import Frame, Series, bars, curves
-from mriimpute.report._html import Markup, document, join, pairs, tag, write_html
+from mriimpute.report._charts import Frame, Series, histogram, line_chart
+from mriimpute.report._html import document, join, pairs, tag, write_html
 from mriimpute.report._pictures import Album
 from mriimpute.report._scan_pictures import Image, Pictures, Result
-from mriimpute.report._styles import Look
+from mriimpute.report._styles import COLOURS, LineStyle
 from mriimpute.volume import Volume
 
 __all__ = ["write_scan_page"]
 
 BINS = 40
-LOOK = Look("#0072B2", "circle", "")
 CONFIDENTIAL = "This page shows image data of the person scanned: keep it as you keep the scan."
 
 
@@ -62,19 +62,19 @@ def _read(case: Job, request: Request) -> Result:
         volume = Volume(mean.data, observed, mean.affine)
         return Result(volume=volume, axis=-1, images=images, difference=math.nan, record=record)
 
-    marks = request.observed or observed_beside(case.scan)
+    observed_file = request.observed or observed_beside(case.scan)
     grid = to_target_grid(
-        read_scan(case.scan, observed=marks, form=request.form), request.spacing_mm
+        read_scan(case.scan, observed=observed_file, form=request.form), request.spacing_mm
     )
     volume = grid.volume
-    plain = load_imputer("linear", device="cpu")
-    images["linear"] = plain.impute(volume, seed=0, case="").mean
-    apart = np.abs(images["mean"][volume.observed] - volume.data[volume.observed])
+    linear = load_imputer("linear", device="cpu")
+    images["linear"] = linear.impute(volume, seed=0, case="").mean
+    difference = np.abs(images["mean"][volume.observed] - volume.data[volume.observed])
     return Result(
         volume=volume,
         axis=grid.axis,
         images=images,
-        difference=float(apart.max()),
+        difference=float(difference.max()),
         record=record,
     )
 
@@ -116,11 +116,13 @@ def _page(name: str, result: Result) -> Markup:
 def _lead(result: Result) -> Markup:
     settings = result.record["settings"]
     missing = tag("b", f"{100 * settings['missing_share']:.1f} %")
-    said = join(missing, f" of the voxels were missing and are estimates by {settings['method']}.")
+    finding = join(
+        missing, f" of the voxels were missing and are estimates by {settings['method']}."
+    )
     if math.isnan(result.difference):
-        return tag("p", said, " All were resampled to template space.", class_="finding")
+        return tag("p", finding, " All were resampled to template space.", class_="finding")
     same = f" Largest difference on acquired voxels, measured in the files: {result.difference:g}."
-    return tag("p", said, tag("b", same), class_="finding")
+    return tag("p", finding, tag("b", same), class_="finding")
 
 
 def _facts(name: str, result: Result) -> Markup:
@@ -162,11 +164,13 @@ def _uncertainty(result: Result, head: Bool[np.ndarray, "i j k"]) -> Markup:
     frame = Frame(
         title="Histogram of the standard deviation of imputed voxels of the head",
         x_label="standard deviation, units of the scan",
-        y_label="share of imputed voxels",
-        x=(0.0, top),
+        y_label="fraction of imputed voxels",
+        x_limits=(0.0, top),
     )
-    shares = (counts / max(len(values), 1)).tolist()
-    charts = [tag("figure", bars(shares, frame, LOOK), tag("figcaption", "imputed voxels"))]
+    fractions = (counts / max(len(values), 1)).tolist()
+    charts = [
+        tag("figure", histogram(fractions, frame, COLOURS[0]), tag("figcaption", "imputed voxels"))
+    ]
     if result.axis >= 0:
         charts.append(_along(result, head, std))
     note = (
@@ -178,16 +182,19 @@ def _uncertainty(result: Result, head: Bool[np.ndarray, "i j k"]) -> Markup:
 
 def _along(result: Result, head: Bool[np.ndarray, "i j k"], std: Image) -> Markup:
     """Returns the mean uncertainty of each slice: 0 at acquired ones, highest in wide gaps."""
-    others = tuple(axis for axis in range(3) if axis != result.axis)
-    inside = head.sum(axis=others)
-    means = np.where(head, std, 0.0).sum(axis=others) / np.maximum(inside, 1)
+    in_plane = tuple(axis for axis in range(3) if axis != result.axis)
+    inside = head.sum(axis=in_plane)
+    means = np.where(head, std, 0.0).sum(axis=in_plane) / np.maximum(inside, 1)
     kept = np.flatnonzero(inside)
     step_mm = result.volume.spacing_mm[result.axis]
+    caption = "mean over each slice of the head"
     frame = Frame(
         title="Mean standard deviation of each slice",
         x_label=f"position along {'RAS'[result.axis]}, mm",
         y_label="mean standard deviation",
     )
-    series = Series("", (kept * step_mm).tolist(), means[kept].tolist(), Look("#0072B2", "", ""))
-    chart = curves([series], frame)
-    return tag("figure", chart, tag("figcaption", "mean over each slice of the head"))
+    series = Series(
+        caption, (kept * step_mm).tolist(), means[kept].tolist(), LineStyle(COLOURS[0])
+    )
+    chart = line_chart([series], frame)
+    return tag("figure", chart, tag("figcaption", caption))

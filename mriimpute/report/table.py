@@ -1,27 +1,17 @@
-"""The standings of an evaluation as a table of text."""
+"""The methods of an evaluation as a table of text, and how its numbers are written."""
 
 import math
 from typing import NamedTuple
 
 from mriimpute.evaluate import Comparison, Estimate, MethodSummary, Summary
+from mriimpute.evaluate.columns import PRINTED
+from mriimpute.evaluate.definitions import DEFINITIONS
 
-__all__ = ["Table", "table_of"]
+__all__ = ["NO_NUMBER", "Table", "mean_of", "number", "p_value", "table_of"]
 
 SMALLEST_P = 0.001  # that is printed as a number
-NONE = "-"  # where there is no number
+NO_NUMBER = "-"
 FAILED = "failed on"  # so many of so many scans
-
-COLUMNS = (
-    ("SSIM", "ssim", 4),
-    ("CRPS %", "crps_percent", 2),
-    ("CRPS ratio", "crps_ratio", 2),
-    ("cover 90", "coverage90", 3),
-    ("spread/skill", "spread_skill", 2),
-    ("draw gap dB", "draw_gap_db", 2),
-    ("carried 90", "carried_coverage90", 3),
-    ("s/scan", "seconds", 1),
-)
-"""What fits beside each other on a terminal; the files hold all scores."""
 
 
 class Table(NamedTuple):
@@ -33,37 +23,60 @@ class Table(NamedTuple):
 
 
 def table_of(summary: Summary) -> Table:
-    """Returns the standings: means over subjects, PSNR with its 95 % interval.
+    """Returns the methods: means over subjects, PSNR with its 95 % interval.
 
     A column is left out where no method has a number for it. Methods that failed too often to be
     compared stand at the end.
 
     All scores are in `metrics.csv`, the definition of each in `summary.json`.
     """
-    best = summary.best_interpolator
-    against = f"dB over {best}" if best else "dB over interpolation"
+    baseline = summary.best_interpolator or "interpolation"
     tests = ["p", "p (best)"] if summary.ranked else []
-    numbers = [against, *tests, *(header for header, _, _ in COLUMNS), FAILED]
-    headers = ["method", "PSNR dB", *numbers]
+    scores = [DEFINITIONS[metric].column for metric in PRINTED]
+    headers = ["method", DEFINITIONS["psnr_db"].column, f"dB over {baseline}", *tests, *scores]
     rows = [
-        [*_row(standing, tested=bool(tests)), summary.failures(standing.method) or NONE]
-        for standing in summary.methods
+        [
+            *_row(scored, tested=bool(tests)),
+            summary.failures(scored.method) or NO_NUMBER,
+        ]
+        for scored in summary.methods
     ]
-    rows += [[m, *(NONE for _ in numbers), summary.failures(m)] for m in summary.not_compared]
-    kept = [n for n in range(len(headers)) if any(row[n] != NONE for row in rows)]
+    empty = [NO_NUMBER] * (len(headers) - 1)
+    rows += [[method, *empty, summary.failures(method)] for method in summary.not_compared]
+    headers.append(FAILED)
+    kept = [n for n in range(len(headers)) if any(row[n] != NO_NUMBER for row in rows)]
     return Table([headers[n] for n in kept], [[r[n] for n in kept] for r in rows], _title(summary))
 
 
-def _row(standing: MethodSummary, *, tested: bool) -> list[str]:
-    means = {metric: estimate.mean for metric, estimate in standing.scores.items()}
-    means["crps_ratio"] = standing.crps_ratio.mean
-    p = [_p(standing.comparisons.get(role)) for role in ("interpolator", "best")]
+def mean_of(scored: MethodSummary, metric: str) -> float:
+    """Returns the mean of a score over subjects; NaN where the method has none."""
+    if metric == "crps_ratio":
+        return scored.crps_ratio.mean
+    estimate = scored.scores.get(metric)
+    return math.nan if estimate is None else estimate.mean
+
+
+def number(value: float, form: str) -> str:
+    """Returns a number as text, and a dash for NaN."""
+    return NO_NUMBER if math.isnan(value) else f"{value:{form}}"
+
+
+def p_value(comparison: Comparison | None) -> str:
+    """Returns p after Holm's correction as text; a dash without a comparison."""
+    if comparison is None or math.isnan(comparison.p):
+        return NO_NUMBER
+    return f"<{SMALLEST_P}" if comparison.p < SMALLEST_P else f"{comparison.p:.3f}"
+
+
+def _row(scored: MethodSummary, *, tested: bool) -> list[str]:
+    p = [p_value(scored.comparisons.get(role)) for role in ("interpolator", "best")]
+    psnr_db, gain_db = DEFINITIONS["psnr_db"], DEFINITIONS["gain_db"]
     return [
-        standing.method,
-        _with_interval(standing.scores["psnr_db"], ".2f"),
-        _with_interval(standing.gain_db, "+.2f"),
+        scored.method,
+        _with_interval(scored.scores["psnr_db"], psnr_db.form()),
+        _with_interval(scored.gain_db, gain_db.form(sign=True)),
         *(p if tested else []),
-        *(_text(means[metric], f".{digits}f") for _, metric, digits in COLUMNS),
+        *(number(mean_of(scored, metric), DEFINITIONS[metric].form()) for metric in PRINTED),
     ]
 
 
@@ -77,18 +90,8 @@ def _title(summary: Summary) -> str:
     return f"{summary.protocol.title}, {summary.scored_subjects}: {intervals}"
 
 
-def _p(found: Comparison | None) -> str:
-    if found is None:
-        return NONE
-    return "<0.001" if found.p < SMALLEST_P else f"{found.p:.3f}"
-
-
 def _with_interval(estimate: Estimate, form: str) -> str:
-    mean = _text(estimate.mean, form)
+    mean = number(estimate.mean, form)
     if math.isnan(estimate.low) or math.isnan(estimate.high):
         return mean
     return f"{mean} [{estimate.low:{form}}, {estimate.high:{form}}]"
-
-
-def _text(value: float, form: str) -> str:
-    return NONE if math.isnan(value) else f"{value:{form}}"

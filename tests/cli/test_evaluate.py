@@ -18,7 +18,6 @@ from mriimpute.volume import Volume
 
 REPORT = {"settings.json", "metrics.csv", "distance.csv", "summary.json"} | {
     "figure.png",
-    "methods.png",
     "index.html",
 }
 

@@ -12,12 +12,21 @@ import pytest
 
 from mriimpute.evaluate import Result, Summary
 from mriimpute.evaluate import methods as method_module
-from mriimpute.evaluate.bins import BIN_METRICS
+from mriimpute.evaluate.bins import BIN_METRICS, Bin
+from mriimpute.evaluate.columns import (
+    ACCURACY,
+    FILES,
+    KEYS,
+    METRICS,
+    PRINTED,
+    STRUCTURES,
+    UNCERTAINTY,
+)
 from mriimpute.evaluate.curves import Curves, mean_of
 from mriimpute.evaluate.definitions import DEFINITIONS, definitions_text, meanings
 from mriimpute.evaluate.protocol import INPAINT, PAPER, PROTOCOLS, SLICES
-from mriimpute.evaluate.regions import REGION_METRICS
-from mriimpute.evaluate.result import METRICS, result_from_json
+from mriimpute.evaluate.regions import REGION_METRICS, Region
+from mriimpute.evaluate.result import result_from_json
 from mriimpute.evaluate.scores import score_method
 from mriimpute.evaluate.summary import summarise
 from mriimpute.evaluate.tables import write_tables
@@ -324,8 +333,33 @@ def test_tables_hold_curves_traces_and_comparisons(case: TestCase, tmp_path: Pat
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_score_is_a_field_with_a_definition(metric: str) -> None:
+    definition = DEFINITIONS[metric]
+
     assert metric in {field.name for field in dataclasses.fields(Result)}
-    assert metric in DEFINITIONS or (metric in REGION_METRICS and metric.startswith("carried_"))
+    assert (definition.alike or metric) in meanings()
+    assert bool(definition.alike) == (metric in REGION_METRICS and metric.startswith("carried_"))
+
+
+def test_every_column_is_a_field_and_every_field_a_column() -> None:
+    def fields(of: type, *nested: str) -> set[str]:
+        return {field.name for field in dataclasses.fields(of)} - set(nested)
+
+    row = fields(Result, "bins", "regions", "curves", "trace")
+    columns = {name: set(of) for name, of in FILES.items()}
+
+    assert columns["metrics.csv"] == row
+    assert columns["distance.csv"] == {*KEYS} | fields(Bin)
+    assert columns["regions.tsv"] == {*KEYS} | fields(Region)
+    assert columns["metrics.csv"] >= {*METRICS}
+    assert all(len(of) == len(columns[name]) for name, of in FILES.items())
+
+
+@pytest.mark.parametrize("table", [PRINTED, ACCURACY, UNCERTAINTY, STRUCTURES])
+def test_columns_of_a_table_have_a_head_of_their_own_and_digits(table: tuple[str, ...]) -> None:
+    definitions = [DEFINITIONS[metric] for metric in table]
+
+    assert len({definition.column for definition in definitions}) == len(table)
+    assert all(definition.digits is not None for definition in definitions)
 
 
 def test_definitions_fit_a_terminal_and_name_the_region_of_the_protocol() -> None:

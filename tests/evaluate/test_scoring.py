@@ -30,8 +30,8 @@ from mriimpute.errors import (
 )
 from mriimpute.evaluate import Result, Summary, evaluate, run
 from mriimpute.evaluate import methods as method_module
+from mriimpute.evaluate.columns import METRICS as SCORES
 from mriimpute.evaluate.failures import comparable
-from mriimpute.evaluate.result import METRICS as SCORES
 from mriimpute.evaluate.test_case import TestCase
 from mriimpute.evaluate.test_set import SimulatedScan, find_simulated_scans, read_test_case
 from mriimpute.methods.base import Imputation, Imputer

@@ -10,8 +10,8 @@ import pytest
 
 from mriimpute.evaluate import Estimate, MethodSummary, Panel, Result, Summary, View
 from mriimpute.evaluate.bins import BIN_METRICS, Bin
+from mriimpute.evaluate.columns import METRICS
 from mriimpute.evaluate.curves import Curves
-from mriimpute.evaluate.result import METRICS
 from mriimpute.methods.base import Trace
 from mriimpute.metrics.statistics import Comparison
 from mriimpute.seeds import numpy_stream
@@ -98,7 +98,7 @@ def panel(rng: np.random.Generator, scan: str, *, stated: bool, shape: tuple[int
     return Panel(scan=scan, data_range=100.0, views=tuple(views))
 
 
-def standing(method: str, *, stated: bool, subjects: int) -> MethodSummary:
+def summary_of_method(method: str, *, stated: bool, subjects: int) -> MethodSummary:
     ends = (0.4, 0.6) if subjects >= 5 else (np.nan, np.nan)
     estimate = Estimate(mean=0.5, low=ends[0], high=ends[1])
     unknown = Estimate(mean=np.nan)
@@ -183,7 +183,9 @@ def make_summary() -> MakeSummary:
 
         return Summary(
             report=Path("report"),
-            methods=tuple(standing(m, stated=m != methods[0], subjects=subjects) for m in methods),
+            methods=tuple(
+                summary_of_method(m, stated=m != methods[0], subjects=subjects) for m in methods
+            ),
             results=rows,
             panels=panels(scan),
             subjects=subjects,

@@ -23,17 +23,17 @@ addEventListener("load", () => requestAnimationFrame(() => requestAnimationFrame
 """
 PRESSED = """
 addEventListener("load", () => {
-  const said = [], box = document.querySelector(".flicker");
-  const note = () => said.push([...box.querySelectorAll(".plane")].map((plane) =>
+  const states = [], box = document.querySelector(".flicker");
+  const note = () => states.push([...box.querySelectorAll(".plane")].map((plane) =>
     getComputedStyle(plane).visibility === "visible" ? "1" : "0").join(""));
   note();
   box.querySelector(".toggle").click(); note();
   document.dispatchEvent(new KeyboardEvent("keydown", { key: "f", bubbles: true })); note();
   const select = box.querySelector(".choose-b"); select.selectedIndex = 0;
   select.dispatchEvent(new Event("change")); note();
-  said.push(box.querySelector(".side-b use").getAttribute("href") ===
+  states.push(box.querySelector(".side-b use").getAttribute("href") ===
     "#" + select.value.split(" ")[0], box.querySelector(".shown").textContent);
-  document.title = said.join(" ");
+  document.title = states.join(" ");
 });
 """
 

@@ -18,7 +18,7 @@ from mriimpute.evaluate.protocol import SLICES
 from mriimpute.report import figure, write_page
 from mriimpute.report._html import tag
 from mriimpute.report._pictures import DIVERGING, GREY, LEVELS, Album
-from mriimpute.report._styles import looks_of
+from mriimpute.report._styles import line_styles
 
 MakeSummary = Callable[..., Summary]
 ReadPage = Callable[[Path], Any]
@@ -81,6 +81,26 @@ def test_hostile_names_stay_text(
     assert HOSTILE in read.text
     assert len(read.named("script")) == 1
     assert "alert(1)</script>" not in read.source
+
+
+def test_a_name_is_no_mathematics_and_may_hold_anything_in_a_chart(
+    tmp_path: Path, make_summary: MakeSummary, read_page: ReadPage
+) -> None:
+    method = "$a_b$ \u4e2d\u6587 \udcff\x01"
+
+    write_page(tmp_path / "index.html", make_summary(methods=("linear", method)))
+
+    read = read_page(tmp_path / "index.html")
+    charts = read.source.split("Gain in PSNR of each subject")[1].split("</svg>")[0]
+    assert ">$a_b$ \u4e2d\u6587 \\udcff\x01</text>" in charts
+
+
+def test_every_subject_of_a_chart_is_named_where_the_mouse_rests(page: Path) -> None:
+    source = page.read_text(encoding="utf-8")
+
+    chart = source.split("Gain in PSNR of each subject")[1].split("</svg>")[0]
+    titles = re.findall(r"<use [^>]*><title>(sub-\d): -?[\d.e-]+</title></use>", chart)
+    assert titles == [f"sub-{n}" for n in range(6)] * 2  # of two methods against the first
 
 
 def test_a_name_that_is_no_utf8_can_be_written(tmp_path: Path, make_summary: MakeSummary) -> None:
@@ -171,10 +191,10 @@ def test_an_error_of_zero_is_white_and_signs_differ_in_colour() -> None:
 
 
 def test_series_are_told_apart_without_colours() -> None:
-    looks = looks_of(map(str, range(20)))
+    styles = line_styles(map(str, range(20)))
 
-    assert len(set(looks.values())) == 20
-    shapes = {(look.marker, look.dash) for look in looks.values()}
+    assert len(set(styles.values())) == 20
+    shapes = {(style.marker, style.dash) for style in styles.values()}
     assert len(shapes) == 20
 
 
@@ -224,17 +244,17 @@ def test_the_page_names_methods_that_failed_and_ranks_none_on_fewer_scans(
 def test_the_page_says_what_it_rests_on(page: Path, read_page: ReadPage) -> None:
     text = read_page(page).text
 
-    for said in (
+    for phrase in (
         "For research; not a medical device",
         "99.5th percentile of the truth",
         "[+0.40 to +0.60]",
-        "< 0.001",
+        "<0.001",
         "6/6",
         "0" * 64,
         "coverage90",
         "6 test subjects",
     ):
-        assert said in text, said
+        assert phrase in text, phrase
 
 
 def test_where_a_fit_stopped_is_ringed_and_said_with_its_time(
@@ -242,9 +262,10 @@ def test_where_a_fit_stopped_is_ringed_and_said_with_its_time(
 ) -> None:
     read = read_page(page)
 
-    rings = [circle for circle in read.named("circle") if circle.get("fill") == "none"]
-    assert len(rings) == 2  # on the fitted loss, and on the held-out one
-    assert rings[0]["cx"] == rings[1]["cx"]
+    ring = r'<use href="#\w+" x="([\d.]+)" [^>]*><title>result: step 200</title>'
+    places = re.findall(ring, read.source)
+    assert len(places) == 2  # on the fitted loss, and on the held-out one
+    assert places[0] == places[1]
     assert "result of step 200; 0.5 s per volume on average" in read.text
 
 
@@ -354,4 +375,4 @@ def test_twelve_methods_on_eighteen_subjects_at_1_mm_stay_small(
 def test_text_is_escaped_once_and_attributes_cannot_end_early() -> None:
     written = tag("p", "a < b", tag("b", "&"), title='"><script>')
 
-    assert written == '<p title="&quot;&gt;&lt;script&gt;">a &lt; b<b>&amp;</b></p>'
+    assert written == '<p title="&#34;&gt;&lt;script&gt;">a &lt; b<b>&amp;</b></p>'

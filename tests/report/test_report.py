@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.image import imread
 
 from mriimpute.evaluate import Estimate, MethodSummary, Panel, Result, Summary, View
-from mriimpute.evaluate.result import METRICS
-from mriimpute.report import comparison, table_of, write_comparison, write_figure
+from mriimpute.evaluate.columns import METRICS
+from mriimpute.report import table_of, write_figure
 from mriimpute.report.figure import DPI, _draw
 
 
@@ -73,25 +73,19 @@ def summary_of(rng: np.random.Generator, *, ranked: bool) -> Summary:
     )
 
 
-@pytest.mark.parametrize("write", [write_figure, write_comparison])
-def test_figure_is_a_png_that_opens(
-    write: Callable[[Path, Summary], None], tmp_path: Path, rng: np.random.Generator
-) -> None:
-    write(tmp_path / "figure.png", summary_of(rng, ranked=True))
+def test_figure_is_a_png_that_opens(tmp_path: Path, rng: np.random.Generator) -> None:
+    write_figure(tmp_path / "figure.png", summary_of(rng, ranked=True))
 
     image = imread(tmp_path / "figure.png")
     assert min(image.shape[:2]) > 300
     assert image.std() > 0.1
 
 
-@pytest.mark.parametrize("write", [write_figure, write_comparison])
-def test_same_summary_gives_the_same_bytes(
-    write: Callable[[Path, Summary], None], tmp_path: Path, rng: np.random.Generator
-) -> None:
+def test_same_summary_gives_the_same_bytes(tmp_path: Path, rng: np.random.Generator) -> None:
     summary = summary_of(rng, ranked=True)
 
     for name in ("a.png", "b.png"):
-        write(tmp_path / name, summary)
+        write_figure(tmp_path / name, summary)
 
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
@@ -116,15 +110,6 @@ def test_what_is_drawn_is_blank_outside_of_the_brain(rng: np.random.Generator) -
     assert {axis.get_facecolor() for axis in axes[:21]} == {(0, 0, 0, 1)}
     for image in (image for axis in axes[:21] for image in axis.images):
         assert tuple(image.get_cmap().get_bad()) == (0, 0, 0, 1)
-
-
-def test_comparison_is_blank_outside_of_the_brain(rng: np.random.Generator) -> None:
-    summary = summary_of(rng, ranked=True)
-
-    axes = comparison._draw(summary).axes[:12]
-
-    assert sum(len(axis.images) for axis in axes) == 2 + 3 * 2
-    assert blank_where_no_brain_is(axes, [summary.panels["ridge"].views[0]] * 12)
 
 
 def test_columns_are_truth_acquired_interpolator_ours_std_and_two_draws(
@@ -204,19 +189,6 @@ def test_images_share_one_window(rng: np.random.Generator) -> None:
 
     assert windows == {(0.0, 100.0)}
     assert std == {(0.0, 4.0)}
-
-
-def test_errors_and_uncertainties_of_all_methods_each_share_one_window(
-    rng: np.random.Generator,
-) -> None:
-    axes = np.array(comparison._draw(summary_of(rng, ranked=True)).axes[:12]).reshape(3, 4)
-
-    windows = [{axis.images[0].get_clim() for axis in row[2:]} for row in axes]
-
-    assert windows[0] == {axis.images[0].get_clim() for axis in axes[0, :2]} == {(0.0, 100.0)}
-    assert len(windows[1]) == len(windows[2]) == 1
-    (low, high), (zero, top) = *windows[1], *windows[2]
-    assert -low == high == top > zero == 0
 
 
 @pytest.mark.parametrize("ranked", [True, False])

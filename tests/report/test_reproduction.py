@@ -8,7 +8,8 @@ import pytest
 from mriimpute.papers._experiment import Bars, Conclusion, Images, Lines, Plot
 from mriimpute.papers.dalca._budgets import METHODS
 from mriimpute.report import write_panels
-from mriimpute.report.reproduction import COLOURS, _looks, _rows
+from mriimpute.report._styles import COLOURS
+from mriimpute.report.reproduction import _rows, _styles
 
 LINES = Lines(
     "l", "x", "y", {"a": ([1, 2], [3, 4], [0.1, 0.2]), "b": ([1], [2], None)}, log_y=True
@@ -32,27 +33,27 @@ def test_same_panels_give_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_a_series_looks_the_same_in_all_panels_and_unlike_any_other() -> None:
-    looks = _looks([LINES, BARS, IMAGES])
+def test_a_series_is_drawn_alike_in_all_panels_and_unlike_any_other() -> None:
+    styles = _styles([LINES, BARS, IMAGES])
 
-    assert list(looks) == ["a", "b", "c"]
-    assert len({look.colour for look in looks.values()}) == 3
-    assert len({look.marker for look in looks.values()}) == 3
+    assert list(styles) == ["a", "b", "c"]
+    assert len({style.colour for style in styles.values()}) == 3
+    assert len({style.marker for style in styles.values()}) == 3
 
 
-def test_more_series_than_colours_still_have_a_look() -> None:
+def test_more_series_than_colours_still_have_a_style() -> None:
     names = [str(n) for n in range(len(COLOURS) + 3)]
     many = Lines("l", "x", "y", {name: ([1], [1], None) for name in names})
 
-    looks = _looks([many])
-    assert list(looks) == names
-    assert len(set(looks.values())) == len(names)
+    styles = _styles([many])
+    assert list(styles) == names
+    assert len(set(styles.values())) == len(names)
 
 
 def test_the_ten_methods_of_a_figure_have_ten_colours() -> None:
     bars = Bars("b", "y", ["g"], {name: [1.0] for name in METHODS})
 
-    assert len({look.colour for look in _looks([bars]).values()}) == len(METHODS) == 10
+    assert len({style.colour for style in _styles([bars]).values()}) == len(METHODS) == 10
 
 
 def test_charts_stand_three_side_by_side_and_images_alone() -> None:

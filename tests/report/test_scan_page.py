@@ -42,7 +42,7 @@ def test_the_page_of_a_scan_lies_beside_its_results_and_is_one_file(
     assert read.open == []
     assert all(reference.startswith(("#", "data:image/png")) for reference in read.references())
     assert "sagittal plane i = " in str(read.named("svg"))
-    for said in (
+    for phrase in (
         "61.54 %",
         "3 mm apart, along S",
         "Largest difference on acquired voxels, measured in the files: 0.",
@@ -52,7 +52,7 @@ def test_the_page_of_a_scan_lies_beside_its_results_and_is_one_file(
         "linear interpolation",
         "one sample of what the anatomy may be",
     ):
-        assert said in read.text, said
+        assert phrase in read.text, phrase
 
 
 def test_no_folder_is_named(tmp_path: Path, read_page: ReadPage) -> None:

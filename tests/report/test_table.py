@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mriimpute.evaluate import Comparison, Estimate, MethodSummary, Summary
+from mriimpute.evaluate.columns import METRICS
 from mriimpute.evaluate.protocol import SLICES
-from mriimpute.evaluate.result import METRICS
 from mriimpute.report import table_of
 
 
