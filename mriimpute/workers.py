@@ -1,13 +1,38 @@
-"""Processes that work for another one: what each of them does first, and with how many threads."""
+"""Processes that work for this one, and limits of threads: there are no others in the package.
 
+Results never depend on the number of processes: a task knows nothing of the others, and a random
+number comes from a named stream.
+"""
+
+import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.synchronize import Event
+from typing import TypeVar
 
-__all__ = ["THREAD_VARIABLES", "allowed_threads", "begin_worker", "divided_threads"]
+from mriimpute.errors import MriImputeError
+
+__all__ = [
+    "allowed_threads",
+    "begin_worker",
+    "limited_threads",
+    "run_in_subprocess",
+    "run_tasks",
+    "stop_requested",
+]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Record = tuple[str, int, str]
+"""Name of a logger, level, message."""
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -17,14 +42,120 @@ THREAD_VARIABLES = (
 )
 """What libraries ask, when they load, for the number of their threads."""
 
+PACKAGE = logging.getLogger("mriimpute")
+
+
+# --- threads ---------------------------------------------------------------------------------
+
 
 def allowed_threads() -> int:
     """Returns how many threads may compute here: the limit that is in force, or one per core."""
-    return _threads(os.environ.get(THREAD_VARIABLES[0]))
+    return _allowed(THREAD_VARIABLES[0])
+
+
+@contextmanager
+def limited_threads(threads: int) -> Iterator[None]:
+    """Limits the threads of every library, and of processes started, inside the block.
+
+    Libraries read the variables when they load, which is why commands import them late; torch is
+    told where it is loaded already.
+
+    Args:
+        threads: At most; 0 leaves everything as it is.
+    """
+    torch = sys.modules.get("torch") if threads else None
+    before = torch.get_num_threads() if torch else 0
+    with _variables(dict.fromkeys(THREAD_VARIABLES, threads) if threads else {}):
+        if torch:
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            if torch:
+                torch.set_num_threads(before)
+
+
+@contextmanager
+def _variables(limits: Mapping[str, int]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in limits}
+    os.environ.update({name: str(limit) for name, limit in limits.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _allowed(variable: str) -> int:
+    limit = os.environ.get(variable)
+    return max(1, int(limit)) if limit and limit.isdecimal() else os.cpu_count() or 1
+
+
+def _limits(threads: int, workers: int) -> dict[str, int]:
+    """Returns the variables of each of several processes; a limit in force is what they share."""
+    if threads:
+        return dict.fromkeys(THREAD_VARIABLES, threads)
+    if workers == 1:
+        return {}
+    return {name: max(1, _allowed(name) // workers) for name in THREAD_VARIABLES}
+
+
+# --- processes -------------------------------------------------------------------------------
+
+
+def run_tasks(
+    work: Callable[[T], R],
+    tasks: Sequence[T],
+    *,
+    workers: int,
+    killed: MriImputeError,
+    ordered: bool = False,
+    threads: int = 0,
+    abandon: bool = False,
+) -> Generator[tuple[T, R]]:
+    """Yields each task with its result; one worker is this process, several are others.
+
+    What a process logs is logged here, with its result. Ctrl-C, an exception or closing the
+    generator begins no further task, and waits for the processes to end.
+
+    Args:
+        work: What to do; travels to the processes, as tasks do.
+        tasks: To perform.
+        workers: Processes at most.
+        killed: Raised if a process is ended from outside, most likely for want of memory.
+        ordered: Results come in the order of the tasks, not in that in which they end.
+        threads: Of each process; 0: an equal share of those allowed here.
+        abandon: Tasks that have begun are ended at a stop, not finished.
+    """
+    workers = min(workers, len(tasks))
+    if workers > 1:
+        limits = _limits(threads, workers)
+        yield from _in_pool(work, tasks, workers, limits, killed, ordered, abandon)
+        return
+    with limited_threads(threads):
+        for task in tasks:
+            yield task, work(task)
+
+
+def run_in_subprocess(work: Callable[[], R], *, killed: MriImputeError) -> R:
+    """Returns what `work` returns in a process of its own: its memory is nobody else's.
+
+    Raises `killed` if that process is ended from outside.
+    """
+    ((_, result),) = _in_pool(_call, [work], 1, {}, killed)
+    return result
+
+
+def stop_requested() -> bool:
+    """Returns whether a task should end early, at a point where nothing it did is lost."""
+    return _stop is not None and _stop.is_set()
 
 
 def begin_worker() -> None:
-    """Ties this process to its parent: the initializer of every pool.
+    """Ties this process to its parent: what every process that was started does first.
 
     Ctrl-C is left to the parent, which alone knows what should be finished first. A parent that
     was killed can end nobody: the worker then ends by itself, as no one waits for it any more.
@@ -33,27 +164,78 @@ def begin_worker() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-@contextmanager
-def divided_threads(workers: int) -> Iterator[None]:
-    """Gives processes that are started inside the block an equal share of the threads each.
-
-    A limit that is already in force is what is shared.
-    """
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    for name, limit in before.items():
-        os.environ[name] = str(max(1, _threads(limit) // workers))
+def _in_pool(
+    work: Callable[[T], R],
+    tasks: Sequence[T],
+    workers: int,
+    limits: Mapping[str, int],
+    killed: MriImputeError,
+    ordered: bool = False,
+    abandon: bool = False,
+) -> Generator[tuple[T, R]]:
+    # Spawned, not forked: the threads of a parent that has loaded torch do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    stop, others = context.Event(), set(multiprocessing.active_children())
+    begin = stop, limits, PACKAGE.getEffectiveLevel()
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=begin)
     try:
-        yield
+        with _variables(limits):  # processes start when tasks are submitted
+            futures = {pool.submit(_recorded, work, task): task for task in tasks}
+        for future in futures if ordered else as_completed(futures):
+            result, records = future.result()
+            for name, level, message in records:
+                logging.getLogger(name).log(level, "%s", message)
+            yield futures[future], result
+    except BrokenProcessPool as error:
+        raise killed from error
+    except BaseException:
+        if abandon:
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+        raise
     finally:
-        for name, limit in before.items():
-            if limit is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = limit
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _threads(limit: str | None) -> int:
-    return max(1, int(limit)) if limit and limit.isdecimal() else os.cpu_count() or 1
+# --- inside of a process ---------------------------------------------------------------------
+
+_stop: Event | None = None  # an event reaches a process only while it is started
+
+
+def _begin(stop: Event, limits: Mapping[str, int], level: int) -> None:
+    global _stop
+    _stop = stop
+    begin_worker()
+    os.environ.update({name: str(limit) for name, limit in limits.items()})
+    if limits and (torch := sys.modules.get("torch")):
+        torch.set_num_threads(limits[THREAD_VARIABLES[0]])
+    PACKAGE.setLevel(level)
+    PACKAGE.propagate = False
+
+
+class _Recorder(logging.Handler):
+    """Keeps what is logged, for the process that speaks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[Record] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append((record.name, record.levelno, record.getMessage()))
+
+
+def _recorded(work: Callable[[T], R], task: T) -> tuple[R, list[Record]]:
+    recorder = _Recorder()
+    PACKAGE.addHandler(recorder)
+    try:
+        return work(task), recorder.records
+    finally:
+        PACKAGE.removeHandler(recorder)
+
+
+def _call(work: Callable[[], R]) -> R:
+    return work()
 
 
 def _end_with_parent() -> None:

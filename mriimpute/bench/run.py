@@ -20,7 +20,7 @@ from mriimpute.bench.result import Bench
 from mriimpute.bench.scale import Scale, scale_of
 from mriimpute.bench.settings import BenchConfig
 from mriimpute.bench.startup import startup
-from mriimpute.bench.timing import Timing, apart
+from mriimpute.bench.timing import Timing, in_subprocess
 from mriimpute.bench.training import Step
 from mriimpute.errors import ConfigError
 from mriimpute.methods.registry import DEFAULT
@@ -59,7 +59,7 @@ def bench(config: BenchConfig, device: str, *, machine: Mapping[str, Any], track
         log.warning("other programs run here (load %.1f): times will mean little", load)
     found: dict[str, list[Any]] = {}
     for part, work in track(tasks, total=len(tasks), label="measuring"):
-        found.setdefault(part, []).append(apart(work))
+        found.setdefault(part, []).append(in_subprocess(work))
 
     models: list[Contender] = found["models"]
     pipeline: Pipeline = found["pipeline"][0]

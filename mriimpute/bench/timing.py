@@ -9,29 +9,26 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 from mriimpute.errors import ResourceError
 from mriimpute.memory import keep_freed_memory
-from mriimpute.workers import begin_worker
+from mriimpute.workers import run_in_subprocess
 
 __all__ = [
     "Memory",
     "Ratio",
     "Timing",
-    "apart",
     "compared",
+    "in_subprocess",
     "resident_bytes",
     "settled",
     "timed",
 ]
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 STATUS = Path("/proc/self/status")
@@ -189,26 +186,23 @@ def settled(device: str) -> Callable[[], None]:
     return lambda: torch.cuda.synchronize(device)
 
 
-def apart(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def in_subprocess(work: Callable[[], T]) -> T:
     """Returns what `work` returns in a process of its own: its memory is nobody else's.
 
     Raises:
         ResourceError: If the process was killed: most often, memory ran out.
     """
-    with ProcessPoolExecutor(1, get_context("spawn"), _begin) as pool:
-        try:
-            return pool.submit(work, *args, **kwargs).result()
-        except BrokenProcessPool as error:
-            named = getattr(work, "func", work)  # of a partial
-            raise ResourceError(
-                f"the process that measured {named.__name__} was ended from outside",
-                hint="memory may have run out: pass a smaller --size",
-            ) from error
+    function = getattr(work, "func", work)  # of a partial
+    killed = ResourceError(
+        f"the process that measured {function.__name__} was ended from outside",
+        hint="memory may have run out: pass a smaller --size",
+    )
+    return run_in_subprocess(partial(_as_command, work), killed=killed)
 
 
-def _begin() -> None:
-    begin_worker()
+def _as_command(work: Callable[[], T]) -> T:
     keep_freed_memory()  # as every command does
+    return work()
 
 
 def resident_bytes(*, peak: bool = False) -> int:

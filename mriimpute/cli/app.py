@@ -24,10 +24,11 @@ from typer.core import TyperCommand, TyperGroup
 from mriimpute import __version__
 from mriimpute.cli import options
 from mriimpute.cli.progress import choose_track
-from mriimpute.cli.run import Run, stoppable, talking, threads_limited
+from mriimpute.cli.run import Run, stoppable, talking
 from mriimpute.distributed import World, launched
 from mriimpute.errors import ConfigError, MriImputeError, PeerError
 from mriimpute.memory import is_shortage, keep_freed_memory
+from mriimpute.workers import limited_threads
 
 __all__ = ["app", "command", "message", "say", "tell"]
 
@@ -191,7 +192,7 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
         quiet = common["quiet"] or not world.main
         with ExitStack() as stack:
             stack.enter_context(talking(quiet=quiet, verbose=verbose, mute=not world.main))
-            stack.enter_context(threads_limited(common["threads"]))
+            stack.enter_context(limited_threads(common["threads"]))
             keep_freed_memory()
             stack.enter_context(stoppable())
             run = Run(

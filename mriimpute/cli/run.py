@@ -1,7 +1,6 @@
 """What every command starts with: seed, device, threads, talk, progress."""
 
 import logging
-import os
 import signal
 import sys
 import time
@@ -16,9 +15,8 @@ from typing import Any
 from mriimpute.device import choose_device
 from mriimpute.distributed import ALONE, World, device_for
 from mriimpute.progress import Track, silent
-from mriimpute.workers import THREAD_VARIABLES
 
-__all__ = ["Run", "talking", "threads_limited"]
+__all__ = ["Run", "stoppable", "talking"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,34 +118,6 @@ def talking(*, quiet: bool, verbose: bool, mute: bool = False) -> Iterator[None]
         logging.captureWarnings(False)
         package.removeHandler(handler)
         package.level, warned.propagate = before
-
-
-@contextmanager
-def threads_limited(threads: int) -> Iterator[None]:
-    """Limits the threads of every library, and of processes started, inside the block.
-
-    Libraries read the variables when they load, which is why commands import them late.
-    """
-    if not threads:
-        yield
-        return
-
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-    torch = sys.modules.get("torch")
-    torch_before = torch.get_num_threads() if torch else 0
-    if torch:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        if torch:
-            torch.set_num_threads(torch_before)
 
 
 @contextmanager

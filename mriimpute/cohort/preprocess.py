@@ -1,11 +1,9 @@
 """Fills a cache with the scans of a cohort, by several processes where that is asked for."""
 
 import logging
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, assert_never
 
@@ -15,7 +13,7 @@ from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.errors import MriImputeError, ResourceError
 from mriimpute.io import read_scan
-from mriimpute.workers import begin_worker, divided_threads
+from mriimpute.workers import run_tasks
 
 __all__ = ["Task", "preprocess", "preprocessed"]
 
@@ -82,36 +80,20 @@ def preprocessed(
     Raises:
         ResourceError: If one of them is killed.
     """
-    if jobs > 1 and len(tasks) > 1:
-        yield from _side_by_side(tasks, cache, min(jobs, len(tasks)))
+    if jobs == 1 or len(tasks) < 2:
+        for task in tasks:
+            yield task, _attempt(task, cache)
         return
-    for task in tasks:
-        yield task, _attempt(task, cache)
 
-
-def _side_by_side(
-    tasks: Sequence[Task], cache: Cache, workers: int
-) -> Iterator[tuple[Task, MriImputeError | None]]:
-    # Spawned, not forked: the threads of a parent that has loaded torch do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with (
-        divided_threads(workers),
-        ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool,
-    ):
-        futures = [pool.submit(_apart, task, cache.folder) for task in tasks]
-        try:
-            for task, future in zip(tasks, futures, strict=True):
-                error, records = future.result()
-                for name, level, text in records:
-                    logging.getLogger(name).log(level, "%s", text)
-                yield task, error or _attempt(task, cache)  # it only has to be found there
-        except BrokenProcessPool as error:
-            raise ResourceError(
-                "a process that read scans was ended, most likely for want of memory",
-                hint="run the same command again with fewer --jobs",
-            ) from error
-        finally:  # Ctrl-C: each finishes its scan
-            pool.shutdown(wait=True, cancel_futures=True)
+    killed = ResourceError(
+        "a process that read scans was ended, most likely for want of memory",
+        hint="run the same command again with fewer --jobs",
+    )
+    work = partial(_attempt_in_worker, folder=cache.folder)
+    for task, error in run_tasks(work, tasks, workers=jobs, killed=killed, ordered=True):
+        if error is None and task.kept != "nothing":
+            error = _attempt(task, cache)  # it only has to be found there
+        yield task, error
 
 
 def _attempt(task: Task, cache: Cache) -> MriImputeError | None:
@@ -122,24 +104,5 @@ def _attempt(task: Task, cache: Cache) -> MriImputeError | None:
     return None
 
 
-class _Notes(logging.Handler):
-    """Keeps what is logged, for the process that speaks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[tuple[str, int, str]] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append((record.name, record.levelno, record.getMessage()))
-
-
-def _apart(task: Task, folder: Path) -> tuple[MriImputeError | None, list[tuple[str, int, str]]]:
-    """Does a task in a process of its own; returns what went wrong, and what was logged."""
-    notes, talk = _Notes(), logging.getLogger("mriimpute")
-    talk.addHandler(notes)
-    talk.setLevel(logging.INFO)
-    talk.propagate = False
-    try:
-        return _attempt(task, Cache(folder)), notes.lines
-    finally:
-        talk.removeHandler(notes)
+def _attempt_in_worker(task: Task, folder: Path) -> MriImputeError | None:
+    return _attempt(task, Cache(folder))

@@ -7,12 +7,9 @@ seconds in them.
 import dataclasses
 import itertools
 import logging
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event
+from functools import partial
 from typing import Generic, TypeVar
 
 from mriimpute.errors import ConfigError, MriImputeError, ResourceError
@@ -30,7 +27,7 @@ from mriimpute.evaluate.test_set import OnFailure
 from mriimpute.memory import keep_freed_memory
 from mriimpute.methods.base import Imputer
 from mriimpute.progress import Track
-from mriimpute.workers import begin_worker, divided_threads
+from mriimpute.workers import run_tasks, stop_requested
 
 __all__ = ["Work", "score_all"]
 
@@ -144,32 +141,15 @@ def _outcomes(work: Work[S], scans: Sequence[S], jobs: int) -> Iterator[_Outcome
             yield from _scored(work, scan)
         return
 
-    yield from _side_by_side(work, todo, min(jobs, len(todo)))
-
-
-def _side_by_side(work: Work[S], scans: Sequence[S], workers: int) -> Iterator[_Outcome]:
-    # Spawned, not forked: the threads of a parent that has loaded torch do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
+    workers = min(jobs, len(todo))
     log.info("%d scans at once: times are those of a machine that is busy with others", workers)
-    with (
-        divided_threads(workers),
-        ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_begin, initargs=(stop,)
-        ) as pool,
-    ):
-        futures = [pool.submit(_scored_here, work, scan) for scan in scans]
-        try:
-            for future in as_completed(futures):
-                yield from future.result()
-        except BrokenProcessPool as error:
-            raise ResourceError(
-                "a process that scored scans was ended, most likely for want of memory",
-                hint="run the same command again with fewer --jobs",
-            ) from error
-        finally:  # Ctrl-C: each finishes the method it is at
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+    killed = ResourceError(
+        "a process that scored scans was ended, most likely for want of memory",
+        hint="run the same command again with fewer --jobs",
+    )
+    score = partial(_scored_here, work)
+    for _, outcomes in run_tasks(score, todo, workers=workers, killed=killed):
+        yield from outcomes
 
 
 def _scored(work: Work[S], scan: S) -> Iterator[_Outcome]:
@@ -216,21 +196,12 @@ def _on_target_grid(imputer: Imputer, case: TestCase) -> Imputer:
     return TargetGridImputer(imputer, case.stack.axis, case.refinement)
 
 
-_STOP: Event | None = None  # an event reaches a worker only while it is started
-
-
-def _begin(stop: Event) -> None:
-    global _STOP
-    _STOP = stop
-    keep_freed_memory()
-    begin_worker()
-
-
 def _scored_here(work: Work[S], scan: S) -> list[_Outcome]:
     """Returns the outcomes of a scan: what a worker does. A stop ends it between two methods."""
+    keep_freed_memory()  # as every command does
     outcomes = []
     for outcome in _scored(work, scan):
         outcomes.append(outcome)
-        if _STOP is not None and _STOP.is_set():
+        if stop_requested():
             break
     return outcomes

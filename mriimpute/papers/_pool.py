@@ -1,29 +1,22 @@
 """The tasks of an experiment, one by one or in processes side by side."""
 
-import multiprocessing
 import os
 import time
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from mriimpute.errors import ConfigError, MriImputeError, TrainingError
 from mriimpute.papers import available, module_of
 from mriimpute.papers._data import Data
 from mriimpute.papers._experiment import Experiment, Task
 from mriimpute.papers._store import Finished, TaskStore
-from mriimpute.workers import begin_worker
+from mriimpute.workers import run_tasks
 
 __all__ = ["Failure", "Work", "experiment", "results"]
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,37 +79,20 @@ def results(
     Raises:
         TrainingError: If a process was killed.
     """
-    workers = min(jobs, len(tasks), os.cpu_count() or 1)
-    with _one_thread():
-        yield from _in_pool(work, tasks, workers) if workers > 1 else _in_turn(work, tasks)
-
-
-def _in_turn(work: Work, tasks: Sequence[Task]) -> Iterator[tuple[Task, Finished | Failure]]:
-    for task in tasks:
-        yield task, _attempt(task, work)
-
-
-def _in_pool(
-    work: Work, tasks: Sequence[Task], workers: int
-) -> Iterator[tuple[Task, Finished | Failure]]:
-    # Spawned, not forked: the threads of a parent that has loaded torch do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
-        futures = {pool.submit(_attempt, task, work): task for task in tasks}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise TrainingError(
-                "a process was killed from outside, perhaps for want of memory",
-                hint="pass fewer --jobs; the same command goes on where it stopped",
-            ) from error
-        except BaseException:  # Ctrl-C, a failed task: the others may take hours
-            for worker in multiprocessing.active_children():
-                worker.terminate()
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    killed = TrainingError(
+        "a process was killed from outside, perhaps for want of memory",
+        hint="pass fewer --jobs; the same command goes on where it stopped",
+    )
+    # With one thread each, sums do not depend on the machine. A task may take hours: whoever
+    # stops does not wait for those of the other processes.
+    return run_tasks(
+        partial(_attempt, work=work),
+        tasks,
+        workers=min(jobs, os.cpu_count() or 1),
+        threads=1,
+        killed=killed,
+        abandon=True,
+    )
 
 
 def _attempt(task: Task, work: Work) -> Finished | Failure:
@@ -133,26 +109,3 @@ def _attempt(task: Task, work: Work) -> Finished | Failure:
     if stored is None:
         raise ValueError(f"the outcome of {task.key} does not come back from disk")
     return stored
-
-
-def _begin_worker() -> None:
-    begin_worker()
-    torch.set_num_threads(1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread here and in processes started: sums then do not depend on the machine."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    threads = torch.get_num_threads()
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -5,17 +5,14 @@ record of the whole, `simulation.json`, is written first without the scans and l
 """
 
 import json
-import multiprocessing
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mriimpute.errors import ConfigError, MriImputeError, OutputError
+from mriimpute.errors import ConfigError, MriImputeError, OutputError, ResourceError
 from mriimpute.files import is_occupied, read_json, refuse_inside, sha256, write_json, write_tsv
 from mriimpute.io import checksum
 from mriimpute.memory import available_bytes
@@ -24,7 +21,7 @@ from mriimpute.provenance import versions
 from mriimpute.simulate.acquisition import SimulationConfig
 from mriimpute.simulate.head import record_path, simulate_head, template_path
 from mriimpute.simulate.sources import SourceScan, find_sources, split
-from mriimpute.workers import begin_worker
+from mriimpute.workers import run_tasks
 
 __all__ = ["Failure", "SimulationReport", "simulate"]
 
@@ -104,7 +101,8 @@ def simulate(
     limit_bytes = None if free_bytes is None else free_bytes // workers
     work = partial(_attempt, out=out, config=config, seed=seed, limit_bytes=limit_bytes)
     failures: dict[str, Failure] = {}
-    for scan, result in track(_results(work, todo, workers), total=len(todo), label="scans"):
+    results = run_tasks(work, todo, workers=workers, killed=_killed())
+    for scan, result in track(results, total=len(todo), label="scans"):
         if isinstance(result, Failure):
             failures[scan.name] = result
         else:
@@ -185,23 +183,11 @@ def _attempt(
         return Failure(name=scan.name, problem=str(error), hint=error.hint)
 
 
-def _results(
-    work: "partial[dict[str, Any] | Failure]", cases: list[SourceScan], workers: int
-) -> Iterator[tuple[SourceScan, dict[str, Any] | Failure]]:
-    if workers == 1:
-        for case in cases:
-            yield case, work(case)
-        return
-
-    # Spawned, not forked: the threads of a parent that has loaded torch do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
-        futures = {pool.submit(work, case): case for case in cases}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:  # Ctrl-C: each finishes its scan
-            pool.shutdown(wait=True, cancel_futures=True)
+def _killed() -> ResourceError:
+    return ResourceError(
+        "a process that simulated scans was ended, most likely for want of memory",
+        hint="run the same command again with fewer --jobs",
+    )
 
 
 def _write_tables(

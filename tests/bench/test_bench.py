@@ -51,15 +51,15 @@ TINY = BenchConfig(
 )
 
 
-def here(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Does in this process what should be done apart."""
-    return work(*args, **kwargs)
+def here(work: Callable[[], Any]) -> Any:
+    """Does in this process what should be done in one of its own."""
+    return work()
 
 
 @pytest.fixture(scope="module")
 def found() -> Bench:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "apart", here)
+        patch.setattr(run_module, "in_subprocess", here)
         patch.setattr(startup, "_child", lambda *_: None)  # see test_layers
         return bench(TINY, "cpu", machine=MACHINE, track=silent)
 
@@ -211,7 +211,7 @@ def test_the_whole_command_runs(tmp_path: Path) -> None:
 
 @pytest.mark.gpu
 def test_a_gpu_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "apart", here)
+    monkeypatch.setattr(run_module, "in_subprocess", here)
 
     found = bench(TINY, "cuda:0", machine=MACHINE, track=silent)
 

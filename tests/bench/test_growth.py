@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable
-from multiprocessing.context import BaseContext
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mriimpute.bench import timing as _timing
 from mriimpute.bench.growth import Growth, Point, power_law, scaled
 from mriimpute.bench.phantom import GAP, fine_shape, sparse_head, write_head
 from mriimpute.bench.scale import scale_of
-from mriimpute.bench.timing import Memory, Timing, resident_bytes, timed
+from mriimpute.bench.timing import Memory, Timing, in_subprocess, resident_bytes, timed
 from mriimpute.bench.training import Step
 from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.errors import ResourceError
@@ -102,7 +101,7 @@ def test_the_device_settles_before_and_after_each_repetition() -> None:
 def test_memory_of_a_child_is_not_that_of_its_parent() -> None:
     mine = np.ones(300 * 2**17)  # 300 MiB that the child must not be charged with
 
-    peak = _timing.apart(resident_bytes, peak=True)
+    peak = in_subprocess(partial(resident_bytes, peak=True))
 
     assert mine.all()
     assert 0 < peak < resident_bytes() - 200 * 2**20
@@ -127,13 +126,10 @@ assert memory.work > 250 * 2**20, memory
     assert process.exitcode == 0, (tmp_path / "said.txt").read_text()
 
 
-def test_a_measurement_that_is_killed_is_told(
-    loaded: BaseContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_timing, "get_context", lambda _: loaded)
-
+@pytest.mark.usefixtures("quick_processes")
+def test_a_measurement_that_is_killed_is_told() -> None:
     with pytest.raises(ResourceError, match="the process that measured _exit was ended"):
-        _timing.apart(os._exit, 3)
+        in_subprocess(partial(os._exit, 3))
 
 
 def test_the_head_begins_and_ends_with_an_acquired_slice() -> None:

@@ -2,14 +2,11 @@
 
 import os
 import pickle
-from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from mriimpute import workers
 from mriimpute.errors import OutputError, TrainingError
 from mriimpute.papers import _pool
 from mriimpute.papers._data import Data
@@ -17,6 +14,11 @@ from mriimpute.papers._experiment import Outcome, Task
 from mriimpute.papers._pool import Failure, Work, results
 
 TASKS = [Task(key=(str(n),), settings={}) for n in range(3)]
+
+
+def end(task: Task, work: Work) -> None:
+    """Ends the process, as a system does that is out of memory."""
+    os._exit(1)
 
 
 class Nothing:
@@ -44,25 +46,11 @@ def test_outcome_that_cannot_be_written_is_a_failure_that_passes_between_process
     assert pickle.loads(pickle.dumps(result)) == result  # noqa: S301
 
 
+@pytest.mark.usefixtures("quick_processes")
 def test_killed_process_is_an_expected_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Killed:
-        def __init__(self, *_: Any, **__: Any) -> None: ...
-
-        def __enter__(self) -> "Killed":
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def submit(self, *_: object) -> "Future[None]":
-            future: Future[None] = Future()
-            future.set_exception(BrokenProcessPool())
-            return future
-
-        def shutdown(self, **_: object) -> None: ...
-
-    monkeypatch.setattr(_pool, "ProcessPoolExecutor", Killed)
+    monkeypatch.setattr(_pool, "_attempt", end)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
     with pytest.raises(TrainingError, match="was killed") as caught:
@@ -85,28 +73,9 @@ def test_processes_are_no_more_than_jobs_tasks_or_cores(
     started: list[int] = []
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     monkeypatch.setattr(
-        _pool, "_in_pool", lambda work, tasks, workers: iter([started.append(workers)])
+        workers, "_in_pool", lambda work, tasks, count, *_: iter([started.append(count)])
     )
 
     list(results(work_in(tmp_path), TASKS[:tasks], jobs))
 
     assert started == [expected]
-
-
-ORPHAN = """
-import multiprocessing, time
-from mriimpute.papers._pool import _begin_worker
-
-if __name__ == "__main__":
-    context = multiprocessing.get_context("spawn")
-    pool = context.Pool(1, initializer=_begin_worker)
-    print(pool.apply(str, ["at work"]), flush=True)
-    pool.apply(time.sleep, [60])
-"""
-
-
-@pytest.mark.slow
-def test_processes_end_with_a_parent_that_is_killed(
-    killed: Callable[[str, int], list[str]],
-) -> None:
-    assert killed(ORPHAN, 1) == ["at work\n"]

@@ -103,25 +103,6 @@ def test_memory_taken_is_below_its_estimate_and_of_its_order(
     assert taken < needed_bytes(shape, shape, config) < 4 * taken
 
 
-KILLED = """
-import time
-from mriimpute.simulate.run import _results
-
-def work(scan):
-    print("at work", flush=True)
-    time.sleep(60)
-
-if __name__ == "__main__":
-    list(_results(work, [1, 2], 2))
-"""
-
-
-def test_jobs_end_with_a_simulation_that_is_killed(
-    killed: Callable[[str, int], list[str]],
-) -> None:
-    assert killed(KILLED, 2) == ["at work\n"] * 2
-
-
 def test_another_seed_turns_the_heads_otherwise(
     heads: Heads, small: SimulationConfig, tmp_path: Path
 ) -> None:
