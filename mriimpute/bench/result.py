@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mriimpute.bench.baselines import PAPER_RATIO, Prior
-from mriimpute.bench.expected import Expected
 from mriimpute.bench.floor import Rate
 from mriimpute.bench.growth import Growth
 from mriimpute.bench.layers import LayerCost, LocalMemory
 from mriimpute.bench.methods import Contender
 from mriimpute.bench.pipeline import Pipeline
-from mriimpute.bench.scale import Scale
 from mriimpute.bench.settings import BenchConfig
 from mriimpute.bench.startup import Startup
 from mriimpute.bench.timing import Timing
@@ -23,7 +21,7 @@ __all__ = ["Bench", "plain"]
 BEFORE = ("read", "gunzip", "interpolate", "normalise")
 """Stages that come before the network."""
 
-VERSION = 2
+VERSION = 3
 """Of the layout of the JSON."""
 
 
@@ -47,10 +45,6 @@ class Bench:
         local: Memory of the locally connected one.
         startup: Commands that have nothing to do.
         growth: Curves.
-        scale: A cohort of thousands on devices like this one; None where training was not
-            measured.
-        expected: What a GPU should take: computed.
-        expected_scale: The cohort on such GPUs: computed, but for the crops, which are drawn here.
     """
 
     date: str
@@ -68,9 +62,6 @@ class Bench:
     local: LocalMemory
     startup: Startup
     growth: tuple[Growth, ...]
-    scale: Scale | None
-    expected: Expected
-    expected_scale: Scale | None
 
     @property
     def first_voxel(self) -> float:

@@ -9,19 +9,15 @@ from functools import partial
 from typing import Any
 
 from mriimpute.bench.baselines import prior, simpleitk
-from mriimpute.bench.expected import Expected, expected
 from mriimpute.bench.floor import copy_rate, product_rates
 from mriimpute.bench.growth import Growth, Point, cohort_point, draws_point, scaled, size_point
 from mriimpute.bench.layers import layer_costs, local_memory
-from mriimpute.bench.methods import Contender, measurable, measured
-from mriimpute.bench.phantom import Shape
-from mriimpute.bench.pipeline import Pipeline, run_pipeline
+from mriimpute.bench.methods import measurable, measured
+from mriimpute.bench.pipeline import run_pipeline
 from mriimpute.bench.result import Bench
-from mriimpute.bench.scale import Scale, scale_of
 from mriimpute.bench.settings import BenchConfig
 from mriimpute.bench.startup import startup
-from mriimpute.bench.timing import Timing, in_subprocess
-from mriimpute.bench.training import Step
+from mriimpute.bench.timing import in_subprocess
 from mriimpute.errors import ConfigError
 from mriimpute.methods.registry import DEFAULT
 from mriimpute.progress import Track
@@ -32,9 +28,6 @@ log = logging.getLogger(__name__)
 
 BUSY = 0.7
 """Processes that want a core, from which on times are not those of an idle machine."""
-
-THERE = ("network", "fuse", "draws")
-"""Stages that a GPU computes."""
 
 
 def bench(config: BenchConfig, device: str, *, machine: Mapping[str, Any], track: Track) -> Bench:
@@ -61,11 +54,6 @@ def bench(config: BenchConfig, device: str, *, machine: Mapping[str, Any], track
     for part, work in track(tasks, total=len(tasks), label="measuring"):
         found.setdefault(part, []).append(in_subprocess(work))
 
-    models: list[Contender] = found["models"]
-    pipeline: Pipeline = found["pipeline"][0]
-    step = next(model.step for model in models if model.name == DEFAULT)
-    room = machine.get("memory", {}).get("total_bytes")
-    gpu = expected(config.size, pipeline.macs)
     return Bench(
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         device=device,
@@ -74,26 +62,15 @@ def bench(config: BenchConfig, device: str, *, machine: Mapping[str, Any], track
         load=load,
         config=config,
         floor=(*found["product"][0], found["copy"][0]),
-        pipeline=pipeline,
-        models=tuple(models),
+        pipeline=found["pipeline"][0],
+        models=tuple(found["models"]),
         prior=found["prior"][0],
         simpleitk=found["simpleitk"][0],
         layers=tuple(found["layers"][0]),
         local=found["local"][0],
         startup=found["startup"][0],
         growth=tuple(_growth(found)),
-        scale=scale_of(config.size, step, pipeline.total.median, room) if step else None,
-        expected=gpu,
-        expected_scale=_elsewhere(config.size, step, gpu, pipeline) if step else None,
     )
-
-
-def _elsewhere(size: Shape, step: Step, gpu: Expected, pipeline: Pipeline) -> Scale:
-    """Returns the cohort on GPUs; what is not computed there takes as long as here."""
-    there = Step(step.items, step.data, Timing.of([gpu.step.expected]))
-    stages = pipeline.stages.items()
-    here = sum(timing.median for name, timing in stages if name not in THERE)
-    return scale_of(size, there, here + gpu.mean.expected + gpu.draws.expected, None)
 
 
 Task = tuple[str, Callable[[], Any]]

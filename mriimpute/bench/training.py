@@ -37,11 +37,6 @@ class Step:
         """Of a step, nothing overlapped."""
         return self.data.median + self.descent.median
 
-    @property
-    def overlapped(self) -> float:
-        """Of one step of many: the next batch is drawn meanwhile."""
-        return max(self.data.median, self.descent.median)
-
 
 def training_step(name: str, wanted: Shape, device: str, *, repeats: int) -> Step | None:
     """Returns what a step costs, with the settings of the preset; None where there are no steps.

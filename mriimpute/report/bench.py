@@ -12,7 +12,6 @@ from mriimpute.bench.floor import Rate
 from mriimpute.bench.growth import PowerLaw
 from mriimpute.bench.methods import Contender
 from mriimpute.bench.pipeline import FILES
-from mriimpute.bench.scale import Scale
 from mriimpute.bench.training import Step
 from mriimpute.memory import format_bytes
 from mriimpute.report.table import Table
@@ -28,8 +27,8 @@ MOST_HELP, MOST_FIRST = 0.5, 5.0
 
 
 def bench_tables(bench: Bench) -> list[Table]:
-    """Returns ratios first, what was measured here, and what was computed last."""
-    tables = [
+    """Returns ratios first, then what was measured here."""
+    return [
         _ratios(bench),
         _models(bench),
         _stages(bench),
@@ -37,9 +36,7 @@ def bench_tables(bench: Bench) -> list[Table]:
         _layers(bench),
         _growth(bench),
         _floor(bench),
-        _gpu(bench),
     ]
-    return [*tables, _scale(bench)] if bench.scale else tables
 
 
 def _ratios(bench: Bench) -> Table:
@@ -217,51 +214,6 @@ def _layers(bench: Bench) -> Table:
     return Table(headers, rows, title)
 
 
-def _gpu(bench: Bench) -> Table:
-    gpu = bench.expected
-    i, j, k = gpu.shape
-    rows = [
-        ["conditional mean, network", _milli(gpu.mean.floor), _milli(gpu.mean.expected)],
-        ["20 draws", _milli(gpu.draws.floor), _milli(gpu.draws.expected)],
-        [f"training step, {gpu.items} crops", _milli(gpu.step.floor), _milli(gpu.step.expected)],
-    ]
-    title = (
-        f"Computed, not measured: {gpu.processor.name}, {i} x {j} x {k} voxels; the step is at "
-        f"{gpu.step_share:.1%} of the peak"
-    )
-    return Table(["", "ms, at least", "ms, expected"], rows, title)
-
-
-def _scale(bench: Bench) -> Table:
-    here, there = bench.scale, bench.expected_scale
-    if here is None or there is None:
-        raise ValueError("there is no cohort")
-    i, j, k = here.shape
-    columns = [_scale_column(scale) for scale in (here, there)]
-    names = [
-        "acquired slices on disk, 16 bits, before gzip",
-        "cache for training, float16",
-        "steps of an epoch",
-        *(f"minutes of an epoch on {n}" for n in here.minutes),
-        *(f"hours to impute all, on {n}" for n in here.impute_hours),
-        "bends first",
-    ]
-    rows = [list(row) for row in zip(names, *columns, strict=True)]
-    title = f"Computed, not measured: {here.scans:,} scans of {i} x {j} x {k} voxels"
-    return Table(["", "devices like this one", bench.expected.processor.name], rows, title)
-
-
-def _scale_column(scale: Scale) -> list[str]:
-    return [
-        format_bytes(scale.disk_bytes),
-        format_bytes(scale.cache_bytes),
-        f"{scale.steps:,}",
-        *(f"{minutes:,.1f}" for minutes in scale.minutes.values()),
-        *(f"{hours:,.1f}" for hours in scale.impute_hours.values()),
-        scale.bends,
-    ]
-
-
 def law_text(law: PowerLaw) -> str:
     """Returns the exponent and its standard error."""
     if math.isnan(law.error):
@@ -276,10 +228,6 @@ def _rate(rate: Rate) -> str:
 
 def _range(low: float, high: float) -> str:
     return f"{_seconds(low)} to {_seconds(high)}"
-
-
-def _milli(seconds: float) -> str:
-    return _seconds(1e3 * seconds)
 
 
 def _seconds(value: float) -> str:

@@ -72,10 +72,7 @@ def test_everything_is_there(found: Bench) -> None:
     assert [curve.name for curve in found.growth] == ["volume", "draws", "cohort"]
     assert found.growth[0].points[-1].size == 36 * 34 * 13
     assert found.device_name == "Abacus, 2 cores"
-    assert found.scale is not None
-    assert found.expected_scale is not None
     assert len(found.layers) == 4
-    assert found.expected.shape == found.default.shape
 
 
 def test_the_first_voxel_waits_for_the_start_and_for_what_comes_before_the_network(
@@ -124,8 +121,8 @@ def test_json_holds_ratios_first_and_survives_a_round_trip(found: Bench, tmp_pat
     assert read["ratios"]["over_default"]["cross-plane"] == 1
     assert set(read["ratios"]["growth"]) == {"volume", "draws", "cohort"}
     assert read["ratios"]["prior_per_slice_over_default"] == pytest.approx(found.prior_ratio)
-    parts = {"machine", "floor", "pipeline", "models", "prior", "growth", "scale"}
-    assert parts | {"layers", "local", "startup", "expected", "expected_scale"} <= set(read)
+    parts = {"machine", "floor", "pipeline", "models", "prior", "growth"}
+    assert parts | {"layers", "local", "startup"} <= set(read)
 
 
 def test_seconds_stand_below_the_machine_and_the_day(found: Bench) -> None:

@@ -1,4 +1,4 @@
-"""Tests for mriimpute.bench.growth, scale and _timing."""
+"""Tests for mriimpute.bench.growth, phantom and timing."""
 
 import math
 import os
@@ -14,9 +14,7 @@ from hypothesis import strategies as st
 
 from mriimpute.bench.growth import Growth, Point, power_law, scaled
 from mriimpute.bench.phantom import GAP, fine_shape, sparse_head, write_head
-from mriimpute.bench.scale import scale_of
 from mriimpute.bench.timing import Memory, Timing, in_subprocess, resident_bytes, timed
-from mriimpute.bench.training import Step
 from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.errors import ResourceError
 from mriimpute.geometry import find_stack
@@ -152,16 +150,3 @@ def test_the_file_of_a_head_is_imputed_onto_its_grid(tmp_path: Path) -> None:
     expected = sparse_head((16, 14, 19))
     np.testing.assert_array_equal(volume.data, expected.data)
     np.testing.assert_array_equal(volume.observed, expected.observed)
-
-
-def step(data: float, descent: float) -> Step:
-    return Step(4, Timing.of([data]), Timing.of([descent]))
-
-
-def test_more_processors_share_an_epoch() -> None:
-    scale = scale_of((192, 176, 224), step(0.1, 0.9), 30.0, None, scans=100)
-
-    assert scale.disk_bytes == 100 * 2 * 192 * 176 * 38
-    assert scale.minutes[1] == pytest.approx(8 * scale.minutes[8])
-    assert scale.minutes[1] == pytest.approx(0.9 * scale.steps / 60)  # data is drawn meanwhile
-    assert scale.impute_hours[1] == pytest.approx(100 * 30 / 3600)
