@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ConvCall", "Counted", "counted"]
+__all__ = ["ConvCall", "MacCounts", "count_macs"]
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -53,8 +53,8 @@ class ConvCall:
     kind: torch.dtype = torch.float32
 
 
-class Counted:
-    """What went through a network.
+class MacCounts:
+    """Multiply-accumulates of what went through a network.
 
     Attributes:
         calls: How often each convolution was computed.
@@ -77,23 +77,25 @@ class Counted:
 
 
 @contextmanager
-def counted(network: nn.Module) -> Iterator[Counted]:
+def count_macs(network: nn.Module) -> Iterator[MacCounts]:
     """Counts what goes through the layers of a network inside the block."""
-    found = Counted()
+    counts = MacCounts()
 
-    def convolved(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        found.calls[_call(layer, inputs[0], output)] += 1
+    def count_conv(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        counts.calls[_call(layer, inputs[0], output)] += 1
 
-    def multiplied(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        found.other_macs += output.numel() * inputs[0].shape[-1]
+    def count_linear(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        counts.other_macs += output.numel() * inputs[0].shape[-1]
 
+    hooks = dict.fromkeys(CONVOLUTIONS, count_conv) | {nn.Linear: count_linear}
     handles = [
-        layer.register_forward_hook(convolved if isinstance(layer, CONVOLUTIONS) else multiplied)
+        layer.register_forward_hook(hook)
         for layer in network.modules()
-        if isinstance(layer, (*CONVOLUTIONS, nn.Linear))
+        for kind, hook in hooks.items()
+        if isinstance(layer, kind)
     ]
     try:
-        yield found
+        yield counts
     finally:
         for handle in handles:
             handle.remove()

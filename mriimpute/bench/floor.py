@@ -14,20 +14,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from mriimpute.bench.arithmetic import ConvCall
-from mriimpute.bench.timing import Timing, settled, timed
+from mriimpute.bench.timing import Timing, timed
 from mriimpute.seeds import stream
 
-__all__ = ["Convolutions", "Rate", "convolution_rate", "copy_rate", "product_rates"]
+__all__ = ["ConvolutionCost", "Rate", "convolution_rate", "copy_rate", "product_rates"]
 
 OPERATIONS = 2
 """Of a multiply-accumulate."""
 
-COVERED = 0.95
+MEASURED_FRACTION = 0.95
 """Of the arithmetic is measured, the largest parts first; the rest is taken to be as fast."""
 
 
@@ -54,7 +55,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class Convolutions:
+class ConvolutionCost:
     """The convolutions of a network, each by itself.
 
     Attributes:
@@ -93,7 +94,7 @@ def product_rates(device: str, *, size: int, repeats: int) -> list[Rate]:
     for name, kind, tf32 in _precisions(device):
         x, y = a.to(kind), b.to(kind)
         with torch.inference_mode(), _tensor_cores(allowed=tf32):
-            timing = _repeated(partial(torch.matmul, x, y), device, repeats)
+            timing = _timed(partial(torch.matmul, x, y), device, repeats)
         rates.append(Rate(f"product {name}", OPERATIONS * float(size) ** 3, "operations", timing))
     return rates
 
@@ -108,35 +109,33 @@ def copy_rate(device: str, *, megabytes: int, repeats: int) -> Rate:
     """
     source = torch.zeros(megabytes * 2**20 // 4, device=device)
     target = torch.empty_like(source)
-    timing = _repeated(lambda: target.copy_(source), device, repeats)
+    timing = _timed(lambda: target.copy_(source), device, repeats)
     return Rate("copy", 2.0 * source.nbytes, "bytes", timing)
 
 
-def convolution_rate(calls: Counter[ConvCall], device: str, *, repeats: int) -> Convolutions:
+def convolution_rate(calls: Counter[ConvCall], device: str, *, repeats: int) -> ConvolutionCost:
     """Returns how fast the convolutions of a network are one by one.
 
     Args:
-        calls: What went through the network, see `mriimpute.bench.arithmetic.counted`.
+        calls: What went through the network, see `mriimpute.bench.arithmetic.count_macs`.
         device: "cpu" or "cuda:N".
         repeats: Of each shape.
     """
     total = sum(call.macs * times for call, times in calls.items())
-    done, seconds = 0, [0.0, 0.0, 0.0]
-    ordered = sorted(calls.items(), key=lambda item: -item[0].macs * item[1])
-    shapes = 0
-    for call, times in ordered:
-        if done >= COVERED * total:
+    measured, shapes, seconds = 0, 0, np.zeros(3)
+    for call, times in sorted(calls.items(), key=lambda item: -item[0].macs * item[1]):
+        if measured >= MEASURED_FRACTION * total:
             break
-        best = min(_alone(call, device, repeats), key=lambda timing: timing.median)
-        for n, each in enumerate((best.median, best.low, best.high)):
-            seconds[n] += times * each
-        done += call.macs * times
+        timings = _convolution_timings(call, device, repeats)
+        best = min(timings, key=lambda timing: timing.median)
+        seconds += times * np.array([best.median, best.low, best.high])
+        measured += call.macs * times
         shapes += 1
-    median, low, high = (one * total / done for one in seconds)
-    return Convolutions(OPERATIONS * float(total), median, low, high, done / total, shapes)
+    median, low, high = (seconds * total / measured).tolist()
+    return ConvolutionCost(OPERATIONS * float(total), median, low, high, measured / total, shapes)
 
 
-def _alone(call: ConvCall, device: str, repeats: int) -> Iterator[Timing]:
+def _convolution_timings(call: ConvCall, device: str, repeats: int) -> Iterator[Timing]:
     """Yields the time of one convolution in each layout of memory."""
     generator = stream(0, "bench", "convolution", device=device)
     x, weight = (
@@ -145,13 +144,13 @@ def _alone(call: ConvCall, device: str, repeats: int) -> Iterator[Timing]:
     )
     bias = torch.zeros(call.weight[0], device=device, dtype=call.kind) if call.bias else None
     conv = {3: functional.conv1d, 4: functional.conv2d, 5: functional.conv3d}[x.ndim]
-    for shown in _layouts(x):
+    for y in _layouts(x):
 
-        def run(shown: Tensor = shown) -> Tensor:
-            return conv(shown, weight, bias, call.stride, call.padding, call.dilation, call.groups)
+        def run(y: Tensor = y) -> Tensor:
+            return conv(y, weight, bias, call.stride, call.padding, call.dilation, call.groups)
 
         with torch.inference_mode(), _tensor_cores(allowed=False):
-            yield _repeated(run, device, repeats)
+            yield _timed(run, device, repeats)
 
 
 def _layouts(x: Tensor) -> Iterator[Tensor]:
@@ -161,8 +160,8 @@ def _layouts(x: Tensor) -> Iterator[Tensor]:
         yield x.contiguous(memory_format=last)
 
 
-def _repeated(work: Callable[[], object], device: str, repeats: int) -> Timing:
-    return timed(work, repeats=repeats, warm_up=2, settle=settled(device))
+def _timed(work: Callable[[], object], device: str, repeats: int) -> Timing:
+    return timed(work, repeats=repeats, device=device, warm_up=2)
 
 
 def _precisions(device: str) -> list[tuple[str, torch.dtype, bool]]:

@@ -6,16 +6,15 @@ with the standard error of that slope. Memory is that beyond the interpreter and
 
 import math
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from mriimpute.bench.phantom import TINY, Shape, fine_shape, sparse_head, write_head
-from mriimpute.bench.timing import Memory, resident_bytes, settled
+from mriimpute.bench.phantom import TINY, Shape, sparse_head, write_head
+from mriimpute.bench.timing import Memory, resident_bytes, timed
 from mriimpute.cohort import Cache, Cohort
 from mriimpute.methods.registry import DEFAULT, load_imputer
 from mriimpute.train.run import build
@@ -30,7 +29,6 @@ __all__ = [
     "power_law",
     "scaled",
     "size_point",
-    "write_cohort",
 ]
 
 
@@ -84,9 +82,9 @@ class Growth:
     @property
     def memory(self) -> PowerLaw:
         """How memory grows."""
-        return power_law([p.size for p in self.points], [self.held(p) for p in self.points])
+        return power_law([p.size for p in self.points], [self.bytes_of(p) for p in self.points])
 
-    def held(self, point: Point) -> float:
+    def bytes_of(self, point: Point) -> float:
         """Returns the bytes of a point: on the GPU where one computes, else of main memory."""
         return float(max(point.memory.gpu_peak or point.memory.work, 1))
 
@@ -104,77 +102,73 @@ def power_law(sizes: Sequence[float], costs: Sequence[float]) -> PowerLaw:
     """
     x, y = np.log(np.asarray(sizes, float)), np.log(np.asarray(costs, float))
     x, y = x - x.mean(), y - y.mean()
-    spread = float(x @ x)
-    if spread == 0:
+    xx = float(x @ x)
+    if xx == 0:
         raise ValueError("sizes must differ")
-    slope = float(x @ y) / spread
-    free = len(x) - 2
+    slope = float(x @ y) / xx
+    degrees_of_freedom = len(x) - 2
+    if degrees_of_freedom == 0:
+        return PowerLaw(slope, math.nan)
     residual = float(np.square(y - slope * x).sum())
-    error = math.sqrt(residual / free / spread) if free > 0 else math.nan
-    return PowerLaw(slope, error)
+    return PowerLaw(slope, math.sqrt(residual / degrees_of_freedom / xx))
 
 
-def scaled(wanted: Shape, share: float) -> Shape:
-    """Returns a grid of the same proportions with about that share of the voxels."""
-    edge = share ** (1 / 3)
-    i, j, k = (max(13, round(edge * size)) for size in wanted)
+def scaled(size: Shape, fraction: float) -> Shape:
+    """Returns a grid of the same proportions with about that fraction of the voxels."""
+    factor = fraction ** (1 / 3)
+    i, j, k = (max(13, round(factor * edge)) for edge in size)
     return i, j, k
 
 
-def size_point(wanted: Shape, device: str) -> Point:
+def size_point(size: Shape, device: str) -> Point:
     """Returns what the mean of the default model costs on a grid."""
     before = resident_bytes()
     imputer = load_imputer(DEFAULT, device=device)
-    settle = settled(device)
     with torch.inference_mode():
         imputer.impute(sparse_head(TINY), seed=0, case="bench")
-        volume = sparse_head(wanted)
-        settle()
-        begun = time.perf_counter()
-        imputer.impute(volume, seed=0, case="bench")
-        settle()
-    seconds = time.perf_counter() - begun
-    voxels = float(np.prod(fine_shape(wanted)))
-    return Point(voxels, seconds, Memory.since(before, device))
+        volume = sparse_head(size)
+        seconds = _seconds(lambda: imputer.impute(volume, seed=0, case="bench"), device)
+    return Point(float(np.prod(volume.shape)), seconds, Memory.since(before, device))
 
 
-def draws_point(wanted: Shape, device: str, draws: int) -> Point:
+def draws_point(size: Shape, device: str, draws: int) -> Point:
     """Returns what so many draws cost after the mean; one is in memory at a time."""
     before = resident_bytes()
     imputer = load_imputer(DEFAULT, device=device)
-    settle = settled(device)
-    volume = sparse_head(wanted)
     with torch.inference_mode():
-        found = imputer.impute(volume, seed=0, case="bench")
-        if found.draw is None:
+        draw = imputer.impute(sparse_head(size), seed=0, case="bench").draw
+        if draw is None:
             raise ValueError(f"{DEFAULT} must give draws")
-        settle()
-        begun = time.perf_counter()
-        for number in range(1, draws + 1):
-            found.draw(number)
-        settle()
-    return Point(float(draws), time.perf_counter() - begun, Memory.since(before, device))
+
+        def draw_all() -> None:
+            for number in range(1, draws + 1):
+                draw(number)
+
+        seconds = _seconds(draw_all, device)
+    return Point(float(draws), seconds, Memory.since(before, device))
 
 
-def write_cohort(folder: Path, wanted: Shape, scans: int) -> list[Path]:
-    """Writes so many made-up scans and returns their files."""
+def cohort_point(size: Shape, scans: int) -> Point:
+    """Returns what it costs to load a cohort that the default model is to learn from."""
+    learner, first = (build(read(preset(DEFAULT), seed=0), device="cpu") for _ in range(2))
+    with tempfile.TemporaryDirectory(prefix="mriimpute-bench-") as folder:
+        # The validation scan is there in every cohort: it must not count as growth.
+        validation, *paths = _write_cohort(Path(folder), size, scans + 1)
+        cache = Cache(Path(folder) / "cache")
+        first.prepare(Cohort((validation,), (validation,)), cache)  # libraries are loaded now
+        before = resident_bytes()
+        cohort = Cohort(tuple(paths), (validation,))
+        seconds = _seconds(lambda: learner.prepare(cohort, cache), "cpu")
+        after = resident_bytes()
+    return Point(float(scans), seconds, Memory(after, before))
+
+
+def _seconds(work: Callable[[], object], device: str) -> float:
+    return timed(work, repeats=1, device=device, warm_up=0).median
+
+
+def _write_cohort(folder: Path, size: Shape, scans: int) -> list[Path]:
     paths = [folder / f"sub-{number:03d}.nii.gz" for number in range(scans)]
     for number, path in enumerate(paths):
-        write_head(path, wanted, seed=number)
+        write_head(path, size, seed=number)
     return paths
-
-
-def cohort_point(wanted: Shape, scans: int) -> Point:
-    """Returns what it costs to load a cohort that the default model is to learn from."""
-    learner, other = (build(read(preset(DEFAULT), seed=0), device="cpu") for _ in range(2))
-    with tempfile.TemporaryDirectory(prefix="mriimpute-bench-") as folder:
-        # The one that is watched is there in every cohort: it must not count as growth.
-        watched, *paths = write_cohort(Path(folder), wanted, scans + 1)
-        cache = Cache(Path(folder) / "cache")
-        other.prepare(Cohort((watched,), (watched,)), cache)  # libraries are loaded now
-        before = resident_bytes()
-        begun = time.perf_counter()
-        learner.prepare(Cohort(tuple(paths), (watched,)), cache)
-        seconds = time.perf_counter() - begun
-        held = resident_bytes()
-    return Point(float(scans), seconds, Memory(held, before))

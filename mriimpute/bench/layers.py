@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mriimpute.bench.phantom import GAP
-from mriimpute.bench.timing import Memory, Ratio, compared, resident_bytes, settled
+from mriimpute.bench.timing import Memory, Ratio, compared, resident_bytes
 from mriimpute.layers.convolution import ObservedConv
 from mriimpute.methods.patches.layers.linear import ObservedLinear, ObservedLocal
 from mriimpute.seeds import fixed, stream
@@ -36,7 +36,7 @@ GRID, BLOCK, LOCAL_LATENTS = (24, 24, 28), 4, 16
 
 @dataclass(frozen=True, slots=True)
 class LayerCost:
-    """A sparse layer beside another way.
+    """A sparse layer beside a reference.
 
     Attributes:
         name: What over what.
@@ -71,8 +71,13 @@ class LocalMemory:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Way:
-    """One way to compute, from an input that gradients flow to."""
+class _Variant:
+    """One way to compute a layer.
+
+    Attributes:
+        run: Computes it, from an input that gradients flow to.
+        layer: Has the parameters.
+    """
 
     run: Callable[[Tensor], Tensor]
     layer: nn.Module
@@ -118,13 +123,13 @@ def _convolutions(device: str, edge: int, repeats: int) -> list[LayerCost]:
     dense = nn.Conv3d(CHANNELS, CHANNELS, 3, padding=1).to(device)
     window = sparse.window(observed)
 
-    plain = _Way(dense, dense)
-    shared = _Way(lambda x: sparse(x, window), sparse)
-    alone = _Way(lambda x: sparse(x, sparse.window(observed)), sparse)
+    plain = _Variant(dense, dense)
+    window_given = _Variant(lambda x: sparse(x, window), sparse)
+    window_found = _Variant(lambda x: sparse(x, sparse.window(observed)), sparse)
     cost = partial(_cost, x=x, device=device, repeats=repeats)
     return [
-        cost("normalised convolution / convolution", shared, plain),
-        cost("the same with its window / convolution", alone, plain),
+        cost("normalised convolution / convolution", window_given, plain),
+        cost("the same with its window / convolution", window_found, plain),
     ]
 
 
@@ -135,14 +140,15 @@ def _connected(device: str, repeats: int) -> list[LayerCost]:
     layer = ObservedLinear(POSITIONS, LATENTS).to(device)
     dense = nn.Linear(POSITIONS, LATENTS).to(device)
 
-    def loop(y: Tensor) -> Tensor:
+    def row_by_row(y: Tensor) -> Tensor:
         return torch.stack([_solved(layer, *row) for row in zip(y, observed, strict=True)])
 
-    batched = _Way(lambda y: layer(y, observed), layer)
+    plain = _Variant(dense, dense)
+    batched, by_row = _Variant(lambda y: layer(y, observed), layer), _Variant(row_by_row, layer)
     cost = partial(_cost, x=y, device=device, repeats=repeats)
     return [
-        cost("sparse fully connected / fully connected", batched, _Way(lambda y: dense(y), dense)),
-        cost("sparse fully connected / row by row", batched, _Way(loop, layer)),
+        cost("sparse fully connected / fully connected", batched, plain),
+        cost("sparse fully connected / row by row", batched, by_row),
     ]
 
 
@@ -152,9 +158,9 @@ def _solved(layer: ObservedLinear, y: Tensor, observed: Tensor) -> Tensor:
     variance = layer.subspaces.log_variance
     if variance is None:
         raise TypeError("the ridge must be learnt")
-    seen = observed[0]
-    gram = w[seen].T @ w[seen] + variance.exp() * torch.eye(w.shape[1], device=w.device)
-    return torch.linalg.solve(gram, w[seen].T @ (y[0] - mu)[seen])
+    w_o, y_o = w[observed[0]], (y[0] - mu)[observed[0]]
+    gram = w_o.T @ w_o + variance.exp() * torch.eye(w.shape[1], device=w.device)
+    return torch.linalg.solve(gram, w_o.T @ y_o)
 
 
 def _slices(x: Tensor) -> Tensor:
@@ -163,23 +169,21 @@ def _slices(x: Tensor) -> Tensor:
     return observed
 
 
-def _cost(name: str, one: _Way, other: _Way, *, x: Tensor, device: str, repeats: int) -> LayerCost:
-    settle = settled(device)
-    forward = compared(
-        partial(_forward, one, x), partial(_forward, other, x), repeats=repeats, settle=settle
-    )
-    both = compared(
-        partial(_both, one, x), partial(_both, other, x), repeats=repeats, settle=settle
-    )
+def _cost(
+    name: str, layer: _Variant, reference: _Variant, *, x: Tensor, device: str, repeats: int
+) -> LayerCost:
+    ratio = partial(compared, repeats=repeats, device=device)
+    forward = ratio(partial(_forward, layer, x), partial(_forward, reference, x))
+    both = ratio(partial(_both, layer, x), partial(_both, reference, x))
     return LayerCost(name, tuple(x.shape), forward, both)
 
 
-def _forward(way: _Way, x: Tensor) -> None:
+def _forward(variant: _Variant, x: Tensor) -> None:
     with torch.no_grad():
-        way.run(x)
+        variant.run(x)
 
 
-def _both(way: _Way, x: Tensor) -> None:
-    way.layer.zero_grad()
-    y = way.run(x.detach().requires_grad_())
+def _both(variant: _Variant, x: Tensor) -> None:
+    variant.layer.zero_grad()
+    y = variant.run(x.detach().requires_grad_())
     y.backward(torch.ones_like(y))

@@ -1,13 +1,15 @@
-"""Every way of imputing that the package brings, on the same made-up head."""
+"""Every method that the package brings, on the same made-up head."""
 
+import itertools
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
 import torch
 
-from mriimpute.bench.phantom import TINY, Shape, fine_shape, sparse_head
-from mriimpute.bench.timing import Memory, Timing, resident_bytes, settled, timed
+from mriimpute.bench.phantom import TINY, Shape, sparse_head, target_shape
+from mriimpute.bench.timing import Memory, Timing, resident_bytes, timed
 from mriimpute.bench.training import Step, training_step
 from mriimpute.cohort import in_space
 from mriimpute.interpolation import Kind
@@ -18,7 +20,7 @@ from mriimpute.methods.patches.tiling import Lattice
 from mriimpute.methods.registry import DEFAULT, METHODS, load_imputer, trainable
 from mriimpute.train.settings import preset
 
-__all__ = ["Contender", "Weights", "measurable", "measured"]
+__all__ = ["MethodCost", "Weights", "measurable", "measure"]
 
 Weights = Literal["package", "none", "random"]
 """Where a model's numbers come from; "random": untrained, which takes the same arithmetic."""
@@ -28,15 +30,15 @@ SMALL: Shape = (36, 36, 37)
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
-    """What a way of imputing costs.
+class MethodCost:
+    """What a method costs.
 
     Attributes:
         name: Of the method or the model.
         weights: Where its numbers come from.
         shape: Grid that the times are for.
         measured_on: Grid that was imputed; where it is smaller, times were multiplied.
-        volume: Seconds of a conditional mean, with its spread where there is one; no files.
+        volume: Seconds of a conditional mean, with its std where there is one; no files.
         draw: Seconds of a draw, after the mean; None where there is none.
         step: Of training; None where nothing is trained step by step.
         memory: Of the process, for the mean of the grid that was imputed.
@@ -63,14 +65,14 @@ def measurable() -> list[str]:
     return [DEFAULT, "cross-plane-ridge", *plain, *models.available()]
 
 
-def measured(
-    name: str, wanted: Shape, device: str, *, repeats: int, budget: float, steps: int
-) -> Contender:
-    """Returns what one way of imputing costs.
+def measure(
+    name: str, size: Shape, device: str, *, repeats: int, budget: float, steps: int
+) -> MethodCost:
+    """Returns what a method costs.
 
     Args:
         name: One of `measurable`.
-        wanted: Of the imputed grid, about.
+        size: Of the imputed grid, about.
         device: "cpu" or "cuda:N".
         repeats: At most.
         budget: Seconds after which no further repetition begins.
@@ -78,58 +80,41 @@ def measured(
     """
     before = resident_bytes()
     imputer, weights = _imputer(name, device)
-    small = min(SMALL, wanted, key=np.prod) if weights == "random" else wanted
+    small = min(SMALL, size, key=np.prod) if weights == "random" else size
     volume = sparse_head(small)
-    share = _share(imputer, small, wanted)
-    settle = settled(device)
-    found: list[Imputation] = []
+    fraction = _work_fraction(imputer, small, size)
+    seconds = partial(timed, repeats=repeats, device=device, per=fraction, budget=budget)
+    imputations: list[Imputation] = []
 
     def impute() -> None:
-        found[:] = [imputer.impute(volume, seed=0, case="bench")]
+        imputations[:] = [imputer.impute(volume, seed=0, case="bench")]
 
     with torch.inference_mode():
         imputer.impute(sparse_head(TINY), seed=0, case="bench")
-        mean = timed(impute, repeats=repeats, warm_up=0, settle=settle, per=share, budget=budget)
+        mean = seconds(impute, warm_up=0)
         memory = Memory.since(before, device)
-        draw = _draw(found[0], repeats, device, share, budget)
-    step = None
-    if steps and name in trainable():
-        step = training_step(name, small, device, repeats=steps)
-    return Contender(
+        draw, numbers = imputations[0].draw, itertools.count(1)
+        draw_seconds = seconds(lambda: draw(next(numbers))) if draw else None
+    is_stepwise = steps and name in trainable()
+    return MethodCost(
         name=name,
         weights=weights,
-        shape=fine_shape(wanted),
-        measured_on=fine_shape(small),
+        shape=target_shape(size),
+        measured_on=target_shape(small),
         volume=mean,
-        draw=draw,
-        step=step,
+        draw=draw_seconds,
+        step=training_step(name, small, device, repeats=steps) if is_stepwise else None,
         memory=memory,
     )
 
 
-def _share(imputer: Imputer, small: Shape, whole: Shape) -> float:
-    """Returns the share of the work of a whole grid that a small one is."""
+def _work_fraction(imputer: Imputer, small: Shape, whole: Shape) -> float:
+    """Returns the fraction of the work of a whole grid that a small one is."""
     if not isinstance(imputer, PatchImputer):
         return 1.0
     extent = in_space(imputer.model.patch, slice_axis=2)
-    groups = [len(Lattice(fine_shape(one), extent, BATCH).groups()) for one in (small, whole)]
+    groups = [len(Lattice(target_shape(size), extent, BATCH).groups()) for size in (small, whole)]
     return groups[0] / groups[1]
-
-
-def _draw(
-    imputed: Imputation, repeats: int, device: str, share: float, budget: float
-) -> Timing | None:
-    make = imputed.draw
-    if make is None:
-        return None
-    numbers = iter(range(1, 10**6))
-    return timed(
-        lambda: make(next(numbers)),
-        repeats=repeats,
-        settle=settled(device),
-        per=share,
-        budget=budget,
-    )
 
 
 def _imputer(name: str, device: str) -> tuple[Imputer, Weights]:

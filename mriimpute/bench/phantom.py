@@ -14,19 +14,19 @@ from mriimpute.io import write_grid
 from mriimpute.seeds import numpy_stream
 from mriimpute.volume import Volume
 
-__all__ = ["GAP", "TINY", "Shape", "fine_shape", "sparse_head", "write_head"]
+__all__ = ["GAP", "TINY", "Shape", "sparse_head", "target_shape", "write_head"]
 
 GAP = 6
 """Voxels from one acquired slice to the next: 6 mm, as in the clinic of Dalca et al."""
 
 NOISE = 0.02
-"""Standard deviation, as a share of the brightest tissue."""
+"""Standard deviation, as a fraction of the brightest tissue."""
 
 WIDTHS = (1.5, 4.0, 10.0)
 """Of the texture, in mm."""
 
 TEXTURE = 0.1
-"""Standard deviation of the texture at each width, as a share of the brightest tissue."""
+"""Standard deviation of the texture at each width, as a fraction of the brightest tissue."""
 
 BRIGHTEST = 1000.0
 
@@ -36,20 +36,20 @@ TINY: Shape = (24, 24, 13)
 """Grid of calls that are not counted."""
 
 
-def fine_shape(wanted: Shape) -> Shape:
-    """Returns the grid next to the wanted one that begins and ends with an acquired slice.
+def target_shape(size: Shape) -> Shape:
+    """Returns the grid next to `size` that begins and ends with an acquired slice.
 
     Example:
-        >>> fine_shape((192, 176, 224))
+        >>> target_shape((192, 176, 224))
         (192, 176, 223)
     """
-    i, j, k = wanted
+    i, j, k = size
     return i, j, GAP * max(2, round((k - 1) / GAP)) + 1
 
 
-def sparse_head(wanted: Shape, *, seed: int = 0) -> Volume:
+def sparse_head(size: Shape, *, seed: int = 0) -> Volume:
     """Returns a head of 1 mm of which every sixth slice was acquired."""
-    shape = fine_shape(wanted)
+    shape = target_shape(size)
     observed = np.zeros(shape, bool)
     observed[:, :, ::GAP] = True
     data = np.full(shape, np.nan, np.float32)
@@ -57,10 +57,10 @@ def sparse_head(wanted: Shape, *, seed: int = 0) -> Volume:
     return Volume(data, observed, np.eye(4))
 
 
-def write_head(path: Path, wanted: Shape, *, seed: int = 0) -> None:
+def write_head(path: Path, size: Shape, *, seed: int = 0) -> None:
     """Writes the acquired slices as a scanner would: thick voxels, whole numbers."""
     affine = np.diag([1.0, 1.0, float(GAP), 1.0])
-    write_grid(path, _slices(fine_shape(wanted), seed), affine, frame="scanner")
+    write_grid(path, _slices(target_shape(size), seed), affine, frame="scanner")
 
 
 def _slices(shape: Shape, seed: int) -> Int16[np.ndarray, "i j s"]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mriimpute.bench.arithmetic import Counted, counted
-from mriimpute.bench.floor import OPERATIONS, Convolutions, convolution_rate
-from mriimpute.bench.phantom import TINY, Shape, fine_shape, write_head
-from mriimpute.bench.timing import Memory, Timing, resident_bytes, settled
+from mriimpute.bench.arithmetic import count_macs
+from mriimpute.bench.floor import OPERATIONS, ConvolutionCost, convolution_rate
+from mriimpute.bench.phantom import TINY, Shape, target_shape, write_head
+from mriimpute.bench.timing import Memory, Timing, resident_bytes, synchronizer
 from mriimpute.impute.jobs import Job
 from mriimpute.impute.request import Request
 from mriimpute.impute.scan import impute_scan
@@ -52,7 +52,7 @@ class Pipeline:
     total: Timing
     stages: dict[str, Timing]
     macs: int
-    convolutions: Convolutions
+    convolutions: ConvolutionCost
     memory: Memory
 
     @property
@@ -61,7 +61,7 @@ class Pipeline:
         return sum(t.median for name, t in self.stages.items() if name not in OUTSIDE)
 
     @property
-    def network_share(self) -> float:
+    def network_fraction(self) -> float:
         """Share of the rate of the convolutions alone that the network reaches.
 
         All else that the network does, its activations, say, counts as lost time.
@@ -70,18 +70,18 @@ class Pipeline:
         return operations / self.stages["network"].median / self.convolutions.per_second
 
     @property
-    def outside_share(self) -> float:
+    def outside_fraction(self) -> float:
         """Share of the time of a conditional mean that is not the network's, files left out."""
         return 1 - self.stages["network"].median / self.imputing
 
 
 def run_pipeline(
-    wanted: Shape, device: str, *, draws: int, repeats: int, conv_repeats: int
+    size: Shape, device: str, *, draws: int, repeats: int, conv_repeats: int
 ) -> Pipeline:
     """Returns where the time goes.
 
     Args:
-        wanted: Of the imputed grid, about.
+        size: Of the imputed grid, about.
         device: "cpu" or "cuda:N".
         draws: To write.
         repeats: Of the whole; at least one.
@@ -94,50 +94,43 @@ def run_pipeline(
         run = _run(scan, imputer, draws)
         write_head(scan, TINY)
         run()
-        write_head(scan, wanted)
-        totals, heard = [], []
+        write_head(scan, size)
+        totals, stages = [], []
         for _ in range(repeats):
-            with counted(_network(imputer)) as counts:
-                total, stages = _heard(run, device)
+            with count_macs(imputer.network) as counts:  # type: ignore[attr-defined] # has one
+                total, seconds = _timed_stages(run, device)
             totals.append(total)
-            heard.append(stages)
+            stages.append(seconds)
     memory = Memory.since(before, device)
     return Pipeline(
-        shape=fine_shape(wanted),
+        shape=target_shape(size),
         draws=draws,
         total=Timing.of(totals),
-        stages={name: Timing.of([one[name] for one in heard]) for name in heard[0]},
+        stages={name: Timing.of([each[name] for each in stages]) for name in stages[0]},
         macs=counts.macs,
-        convolutions=_convolutions(counts, device, conv_repeats),
+        convolutions=convolution_rate(counts.calls, device, repeats=conv_repeats),
         memory=memory,
     )
 
 
 def _run(scan: Path, imputer: Imputer, draws: int) -> Callable[[], Path]:
-    case = Job(scan, scan.parent / "out")
+    job = Job(scan, scan.parent / "out")
     request = Request(model=identity(DEFAULT), samples=draws)
 
     def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
         return dict(facts)
 
-    return lambda: impute_scan(case, imputer, request, record=plain, overwrite=True)
+    return lambda: impute_scan(job, imputer, request, record=plain, overwrite=True)
 
 
-def _heard(run: Callable[[], object], device: str) -> tuple[float, dict[str, float]]:
-    settle = settled(device)
-    settle()
+def _timed_stages(run: Callable[[], object], device: str) -> tuple[float, dict[str, float]]:
+    """Returns the seconds of the whole, and of each stage."""
+    synchronize = synchronizer(device)
+    synchronize()
     begun = time.perf_counter()
-    with listening(settle) as stages:
+    with listening(synchronize) as stages:
         run()
-    settle()
+    synchronize()
     total = time.perf_counter() - begun
     rest = total - sum(stages.seconds.values())
     return total, {**stages.seconds, REST: rest}
-
-
-def _network(imputer: Imputer) -> Any:
-    return imputer.network  # type: ignore[attr-defined] # the default model has one
-
-
-def _convolutions(counts: Counted, device: str, repeats: int) -> Convolutions:
-    return convolution_rate(counts.calls, device, repeats=repeats)

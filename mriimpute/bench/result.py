@@ -1,15 +1,15 @@
-"""What a bench found, and the same as plain values."""
+"""The result of a bench, and the same as plain values."""
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mriimpute.bench.baselines import PAPER_RATIO, Prior
+from mriimpute.bench.baselines import PAPER_RATIO, DeepImagePriorCost
 from mriimpute.bench.floor import Rate
 from mriimpute.bench.growth import Growth
 from mriimpute.bench.layers import LayerCost, LocalMemory
-from mriimpute.bench.methods import Contender
+from mriimpute.bench.methods import MethodCost
 from mriimpute.bench.pipeline import Pipeline
 from mriimpute.bench.settings import BenchConfig
 from mriimpute.bench.startup import Startup
@@ -34,7 +34,7 @@ class Bench:
         device: "cpu" or "cuda:N".
         device_name: Of the processor or the GPU.
         machine: Facts about it, plain values.
-        load: Processes that wanted a core in the minute before; None where nobody tells.
+        load: Processes that waited for a core in the minute before; None where nobody tells.
         config: What was measured.
         floor: Rates of this machine.
         pipeline: The default model, from file to files.
@@ -55,8 +55,8 @@ class Bench:
     config: BenchConfig
     floor: tuple[Rate, ...]
     pipeline: Pipeline
-    models: tuple[Contender, ...]
-    prior: Prior
+    models: tuple[MethodCost, ...]
+    prior: DeepImagePriorCost
     simpleitk: Timing
     layers: tuple[LayerCost, ...]
     local: LocalMemory
@@ -74,7 +74,7 @@ class Bench:
         return self.startup.tiny.median + sum(before)
 
     @property
-    def default(self) -> Contender:
+    def default(self) -> MethodCost:
         """The default model in memory."""
         return next(model for model in self.models if model.name == DEFAULT)
 
@@ -89,29 +89,29 @@ class Bench:
         return self.prior.per_volume / self.default.volume.median
 
 
-def plain(found: Bench) -> dict[str, Any]:
+def plain(bench: Bench) -> dict[str, Any]:
     """Returns all of it as plain values, with what is derived: ratios first."""
-    pipeline, default = found.pipeline, found.default
+    pipeline, default = bench.pipeline, bench.default
     derived = {
-        "prior_per_slice_over_default": found.prior_ratio,
+        "prior_per_slice_over_default": bench.prior_ratio,
         "paper_prior_per_slice_over_its_model": PAPER_RATIO,
-        "network_share_of_convolution_rate": pipeline.network_share,
-        "share_of_time_outside_network": pipeline.outside_share,
-        "over_default": {m.name: m.volume.median / default.volume.median for m in found.models}
-        | {"simpleitk-bspline": found.simpleitk.median / default.volume.median},
+        "network_share_of_convolution_rate": pipeline.network_fraction,
+        "share_of_time_outside_network": pipeline.outside_fraction,
+        "over_default": {m.name: m.volume.median / default.volume.median for m in bench.models}
+        | {"simpleitk-bspline": bench.simpleitk.median / default.volume.median},
         "growth": {
-            one.name: {"time": _law(one.time), "memory": _law(one.memory)} for one in found.growth
+            curve.name: {
+                "time": dataclasses.asdict(curve.time),
+                "memory": dataclasses.asdict(curve.memory),
+            }
+            for curve in bench.growth
         },
         "layers": {
-            one.name: {"forward": one.forward.median, "both": one.both.median}
-            for one in found.layers
+            cost.name: {"forward": cost.forward.median, "both": cost.both.median}
+            for cost in bench.layers
         },
-        "first_voxel_seconds": found.first_voxel,
-        "default_seconds_per_slice": default.volume.median / found.planes,
-        "prior_seconds_per_slice": found.prior.per_plane,
+        "first_voxel_seconds": bench.first_voxel,
+        "default_seconds_per_slice": default.volume.median / bench.planes,
+        "prior_seconds_per_slice": bench.prior.per_plane,
     }
-    return {"layout": VERSION, "ratios": derived, **dataclasses.asdict(found)}
-
-
-def _law(law: Any) -> dict[str, float]:
-    return dataclasses.asdict(law)
+    return {"layout": VERSION, "ratios": derived, **dataclasses.asdict(bench)}

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from mriimpute.bench.baselines import prior, simpleitk
+from mriimpute.bench.baselines import deep_image_prior_cost, simpleitk_time
 from mriimpute.bench.floor import copy_rate, product_rates
 from mriimpute.bench.growth import Growth, Point, cohort_point, draws_point, scaled, size_point
 from mriimpute.bench.layers import layer_costs, local_memory
-from mriimpute.bench.methods import measurable, measured
+from mriimpute.bench.methods import measurable, measure
 from mriimpute.bench.pipeline import run_pipeline
 from mriimpute.bench.result import Bench
 from mriimpute.bench.settings import BenchConfig
@@ -46,13 +46,14 @@ def bench(config: BenchConfig, device: str, *, machine: Mapping[str, Any], track
     known = measurable()
     if unknown := [name for name in config.models if name not in known]:
         raise ConfigError(f"no model is called {unknown[0]!r}", hint=f"use some of {known}")
-    tasks = _tasks(config, device, config.models or tuple(known))
+    tasks = [*_tasks(config, device), *_method_tasks(config, device, config.models or known)]
+    tasks += _growth_tasks(config, device)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     if load is not None and load > BUSY:
         log.warning("other programs run here (load %.1f): times will mean little", load)
-    found: dict[str, list[Any]] = {}
+    results: dict[str, list[Any]] = {}
     for part, work in track(tasks, total=len(tasks), label="measuring"):
-        found.setdefault(part, []).append(in_subprocess(work))
+        results.setdefault(part, []).append(in_subprocess(work))
 
     return Bench(
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -61,58 +62,46 @@ def bench(config: BenchConfig, device: str, *, machine: Mapping[str, Any], track
         machine=machine,
         load=load,
         config=config,
-        floor=(*found["product"][0], found["copy"][0]),
-        pipeline=found["pipeline"][0],
-        models=tuple(found["models"]),
-        prior=found["prior"][0],
-        simpleitk=found["simpleitk"][0],
-        layers=tuple(found["layers"][0]),
-        local=found["local"][0],
-        startup=found["startup"][0],
-        growth=tuple(_growth(found)),
+        floor=(*results["product"][0], results["copy"][0]),
+        pipeline=results["pipeline"][0],
+        models=tuple(results["models"]),
+        prior=results["prior"][0],
+        simpleitk=results["simpleitk"][0],
+        layers=tuple(results["layers"][0]),
+        local=results["local"][0],
+        startup=results["startup"][0],
+        growth=tuple(_growth(results)),
     )
 
 
 Task = tuple[str, Callable[[], Any]]
+"""The part of the result that a measurement belongs to, and what measures."""
 
 
-def _tasks(config: BenchConfig, device: str, names: Sequence[str]) -> list[Task]:
-    """Returns what to measure, the name of the part first."""
-    size, repeats, budget = config.size, config.repeats, config.budget
-    tasks: list[Task] = [
-        ("product", partial(product_rates, device, size=config.product, repeats=repeats)),
-        ("copy", partial(copy_rate, device, megabytes=config.copy_megabytes, repeats=repeats)),
-        (
-            "pipeline",
-            partial(
-                run_pipeline,
-                size,
-                device,
-                draws=config.draws,
-                repeats=config.passes,
-                conv_repeats=repeats,
-            ),
-        ),
-        ("prior", partial(prior, size, device, steps=config.prior_steps, repeats=repeats)),
-        ("simpleitk", partial(simpleitk, size, repeats=repeats, budget=budget)),
-        (
-            "layers",
-            partial(layer_costs, device, edge=config.layer_edge, repeats=config.layer_repeats),
-        ),
-        ("local", partial(local_memory, device, rows=config.layer_rows)),
-        ("startup", partial(startup, device, repeats=config.starts)),
-    ]
+def _tasks(config: BenchConfig, device: str) -> Iterator[Task]:
+    size, repeats = config.size, config.repeats
+    yield "product", partial(product_rates, device, size=config.product, repeats=repeats)
+    yield "copy", partial(copy_rate, device, megabytes=config.copy_megabytes, repeats=repeats)
+    passes = {"draws": config.draws, "repeats": config.passes, "conv_repeats": repeats}
+    yield "pipeline", partial(run_pipeline, size, device, **passes)
+    steps = config.prior_steps
+    yield "prior", partial(deep_image_prior_cost, size, device, steps=steps, repeats=repeats)
+    yield "simpleitk", partial(simpleitk_time, size, repeats=repeats, budget=config.budget)
+    edge, pairs = config.layer_edge, config.layer_repeats
+    yield "layers", partial(layer_costs, device, edge=edge, repeats=pairs)
+    yield "local", partial(local_memory, device, rows=config.layer_rows)
+    yield "startup", partial(startup, device, repeats=config.starts)
+
+
+def _method_tasks(config: BenchConfig, device: str, names: Sequence[str]) -> Iterator[Task]:
     for name in dict.fromkeys((DEFAULT, *names)):
-        work = partial(
-            measured, name, size, device, repeats=repeats, budget=budget, steps=config.steps
-        )
-        tasks.append(("models", work))
-    return [*tasks, *_curves(config, device)]
+        work = partial(measure, name, config.size, device, repeats=config.repeats)
+        yield "models", partial(work, budget=config.budget, steps=config.steps)
 
 
-def _curves(config: BenchConfig, device: str) -> Iterator[Task]:
-    for share in config.shares:
-        yield "volume", partial(size_point, scaled(config.size, share), device)
+def _growth_tasks(config: BenchConfig, device: str) -> Iterator[Task]:
+    for fraction in config.shares:
+        yield "volume", partial(size_point, scaled(config.size, fraction), device)
     small = scaled(config.size, config.draw_share)
     for count in config.draw_counts:
         yield "draws", partial(draws_point, small, device, count)
@@ -123,11 +112,11 @@ def _curves(config: BenchConfig, device: str) -> Iterator[Task]:
 UNITS = {"volume": "voxels", "draws": "draws", "cohort": "scans"}
 
 
-def _growth(found: Mapping[str, Sequence[Any]]) -> Iterator[Growth]:
-    whole = next(model for model in found["models"] if model.name == DEFAULT)
+def _growth(results: Mapping[str, Sequence[Any]]) -> Iterator[Growth]:
+    whole = next(model for model in results["models"] if model.name == DEFAULT)
     last = Point(float(math.prod(whole.shape)), whole.volume.median, whole.memory)
     for name, unit in UNITS.items():
-        points = [*found[name], last] if name == "volume" else found[name]
+        points = [*results[name], last] if name == "volume" else results[name]
         yield Growth(name, unit, tuple(points))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mriimpute.bench.phantom import TINY, Shape, fine_shape, write_head
+from mriimpute.bench.phantom import TINY, Shape, target_shape, write_head
 from mriimpute.bench.timing import Timing, timed
 
 __all__ = ["Startup", "startup"]
@@ -44,18 +44,18 @@ def startup(device: str, *, repeats: int) -> Startup:
         scan, out = Path(folder, "head.nii.gz"), Path(folder, "out")
         write_head(scan, TINY)
         words = ["impute", str(scan), "-o", str(out), "--device", device, "--overwrite"]
-        often = partial(timed, repeats=repeats)
+        seconds = partial(timed, repeats=repeats)
         return Startup(
-            help=often(partial(_child, ["--help"], 0)),
-            usage=often(partial(_child, ["impute", "--no-such-option"], USAGE)),
-            tiny=often(partial(_child, words, 0)),
-            shape=fine_shape(TINY),
+            help=seconds(partial(_child, ["--help"], 0)),
+            usage=seconds(partial(_child, ["impute", "--no-such-option"], USAGE)),
+            tiny=seconds(partial(_child, words, 0)),
+            shape=target_shape(TINY),
         )
 
 
 def _child(words: list[str], expected: int) -> None:
     command = [sys.executable, "-m", "mriimpute", *words]
-    done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - this package
-    if done.returncode != expected:
-        told = done.stderr.decode(errors="replace").strip()
-        raise RuntimeError(f"{words} must end with {expected}, got {done.returncode}: {told}")
+    run = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - this package
+    if run.returncode != expected:
+        message = run.stderr.decode(errors="replace").strip()
+        raise RuntimeError(f"{words} must end with {expected}, got {run.returncode}: {message}")

@@ -25,7 +25,7 @@ __all__ = [
     "compared",
     "in_subprocess",
     "resident_bytes",
-    "settled",
+    "synchronizer",
     "timed",
 ]
 
@@ -60,11 +60,11 @@ class Timing:
             >>> Timing.of([3.0, 1.0, 2.0, 5.0, 4.0])
             Timing(median=3.0, low=2.0, high=4.0, repeats=5, per=1.0)
         """
-        shares = [second / per for second in seconds]
-        if len(shares) == 1:
-            return cls(shares[0], shares[0], shares[0], 1, per)
-        low, median, high = statistics.quantiles(shares, n=4, method="inclusive")
-        return cls(median, low, high, len(shares), per)
+        scaled = [second / per for second in seconds]
+        if len(scaled) == 1:
+            return cls(scaled[0], scaled[0], scaled[0], 1, per)
+        low, median, high = statistics.quantiles(scaled, n=4, method="inclusive")
+        return cls(median, low, high, len(scaled), per)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,8 @@ def timed(
     work: Callable[[], object],
     *,
     repeats: int,
+    device: str = "cpu",
     warm_up: int = 1,
-    settle: Callable[[], None] = lambda: None,
     per: float = 1.0,
     budget: float = math.inf,
 ) -> Timing:
@@ -133,52 +133,50 @@ def timed(
     Args:
         work: What to measure.
         repeats: Calls that count, at most.
+        device: Where it computes, "cpu" or "cuda:N".
         warm_up: Calls before them.
-        settle: Waits for the device; called before the clock is read.
         per: What the seconds are divided by.
         budget: Seconds after which no further call begins; the first one is always made.
     """
+    synchronize = synchronizer(device)
     for _ in range(warm_up):
         work()
     seconds: list[float] = []
     while len(seconds) < repeats and (not seconds or sum(seconds) < budget):
-        settle()
+        synchronize()
         begun = time.perf_counter()
         work()
-        settle()
+        synchronize()
         seconds.append(time.perf_counter() - begun)
     return Timing.of(seconds, per=per)
 
 
 def compared(
-    one: Callable[[], object],
-    other: Callable[[], object],
-    *,
-    repeats: int,
-    settle: Callable[[], None] = lambda: None,
+    work: Callable[[], object], reference: Callable[[], object], *, repeats: int, device: str
 ) -> Ratio:
-    """Returns how many times as long `one` takes as `other`.
+    """Returns how many times as long `work` takes as `reference`.
 
     Both by turns: what slows a machine down for a second slows both of a pair.
 
     Args:
-        one: What is divided.
-        other: By what.
+        work: What is measured.
+        reference: What it is divided by.
         repeats: Pairs.
-        settle: Waits for the device.
+        device: Where both compute, "cpu" or "cuda:N".
     """
-    pairs = []
+    ratios = []
     for warm_up in (2, *(0,) * (repeats - 1)):
-        seconds = [
-            timed(work, repeats=1, warm_up=warm_up, settle=settle).median for work in (one, other)
-        ]
-        pairs.append(seconds[0] / seconds[1])
-    ratio = Timing.of(pairs)
+        seconds, reference_seconds = (
+            timed(call, repeats=1, device=device, warm_up=warm_up).median
+            for call in (work, reference)
+        )
+        ratios.append(seconds / reference_seconds)
+    ratio = Timing.of(ratios)
     return Ratio(ratio.median, ratio.low, ratio.high, repeats)
 
 
-def settled(device: str) -> Callable[[], None]:
-    """Returns what waits until a device has done all that it was told to; the CPU always has."""
+def synchronizer(device: str) -> Callable[[], None]:
+    """Returns what waits until a device has done all that was asked of it; the CPU always has."""
     if device == "cpu":
         return lambda: None
     import torch
@@ -209,9 +207,9 @@ def resident_bytes(*, peak: bool = False) -> int:
     """Returns what this process holds of main memory, or the most that it ever held."""
     if STATUS.is_file():
         # Not getrusage: what a parent held when it forked counts there as this process's own.
-        wanted = "VmHWM:" if peak else "VmRSS:"
+        field = "VmHWM:" if peak else "VmRSS:"
         for line in STATUS.read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith(wanted):
+            if line.startswith(field):
                 return int(line.split()[1]) * 1024
     return _from_usage()
 
@@ -221,5 +219,5 @@ def _from_usage() -> int:
         return 0
     import resource
 
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

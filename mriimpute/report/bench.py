@@ -10,7 +10,7 @@ from mriimpute.bench import Bench
 from mriimpute.bench.baselines import PAPER_RATIO
 from mriimpute.bench.floor import Rate
 from mriimpute.bench.growth import PowerLaw
-from mriimpute.bench.methods import Contender
+from mriimpute.bench.methods import MethodCost
 from mriimpute.bench.pipeline import FILES
 from mriimpute.bench.training import Step
 from mriimpute.memory import format_bytes
@@ -56,12 +56,12 @@ def _ratios(bench: Bench) -> Table:
         ],
         [
             "network / its convolutions in isolation",
-            f"{pipeline.network_share:.0%}",
+            f"{pipeline.network_fraction:.0%}",
             f"wanted on a CPU: at least {LEAST_NETWORK:.0%}",
         ],
         [
             "time outside the network, without files and draws",
-            f"{pipeline.outside_share:.0%}",
+            f"{pipeline.outside_fraction:.0%}",
             f"wanted on a CPU: at most {MOST_OUTSIDE:.0%}",
         ],
         [
@@ -106,7 +106,7 @@ def _models(bench: Bench) -> Table:
     return Table(headers, rows, f"Seconds on {where} only ({note})")
 
 
-def _model_row(model: Contender, default_seconds: float, planes: int) -> list[str]:
+def _model_row(model: MethodCost, default_seconds: float, planes: int) -> list[str]:
     volume = model.volume
     memory = model.memory.gpu_peak or model.memory.peak
     return [
@@ -160,7 +160,7 @@ def _growth(bench: Bench) -> Table:
                 law_text(curve.time),
                 law_text(curve.memory),
                 _seconds(last.seconds),
-                format_bytes(int(curve.held(last))),
+                format_bytes(int(curve.bytes_of(last))),
             ]
         )
     headers = ["grows with", "from", "time ~ size^", "memory ~ size^", "s at the end", "memory"]

@@ -68,10 +68,10 @@ def _model_bars(axis: Any, bench: Bench) -> None:
 
 def _curve(axis: Any, curve: Any) -> None:
     sizes = [point.size for point in curve.points]
-    first = curve.points[0]
+    first, held = curve.points[0], curve.bytes_of
     rows = (
         ("time", [p.seconds / first.seconds for p in curve.points], curve.time, "o-"),
-        ("memory", [curve.held(p) / curve.held(first) for p in curve.points], curve.memory, "s--"),
+        ("memory", [held(p) / held(first) for p in curve.points], curve.memory, "s--"),
     )
     for number, (name, ratios, law, style) in enumerate(rows):
         label = f"{name} ~ size^{law_text(law)}"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mriimpute.bench.arithmetic import ConvCall, counted
+from mriimpute.bench.arithmetic import ConvCall, count_macs
 from mriimpute.bench.floor import convolution_rate, copy_rate, product_rates
 from mriimpute.methods.cross_plane.conditioning import offsets
 from mriimpute.methods.cross_plane.network import Config, build
@@ -21,7 +21,7 @@ def test_a_small_network_is_counted_as_by_hand() -> None:
         nn.Linear(6 * 4 * 3, 7),
     )  # fmt: skip
 
-    with counted(network) as found:
+    with count_macs(network) as found:
         network(torch.zeros(2, 2, 4, 5))
 
     first = 2 * 3 * 4 * 5 * (2 * 9)  # outputs times what each is a sum of
@@ -31,10 +31,10 @@ def test_a_small_network_is_counted_as_by_hand() -> None:
 
 def test_the_line_network_is_counted_as_torch_counts_it() -> None:
     network = build(Config(channels=6, blocks=2, hidden=4), seed=0)
-    lines, told = torch.zeros(2, 1, 5, 9), torch.zeros(2, 4)
+    lines, conditioning = torch.zeros(2, 1, 5, 9), torch.zeros(2, 4)
 
-    with counted(network) as found, FlopCounterMode(display=False) as theirs:
-        network(lines, told, offsets(4))
+    with count_macs(network) as found, FlopCounterMode(display=False) as theirs:
+        network(lines, conditioning, offsets(4))
 
     assert 2 * found.macs == theirs.get_total_flops()
 
@@ -52,7 +52,7 @@ def test_any_convolution_is_counted_as_torch_counts_it(
     kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
     layer = kind(4, 6, kernel, stride=stride, dilation=dilation, groups=groups)
 
-    with counted(layer) as found, FlopCounterMode(display=False) as theirs:
+    with count_macs(layer) as found, FlopCounterMode(display=False) as theirs:
         layer(torch.zeros(2, 4, *(7,) * axes))
 
     # Theirs leaves groups out of account.
@@ -62,7 +62,7 @@ def test_any_convolution_is_counted_as_torch_counts_it(
 def test_after_the_block_nothing_is_counted() -> None:
     layer = nn.Conv2d(1, 1, 1)
 
-    with counted(layer) as found:
+    with count_macs(layer) as found:
         layer(torch.zeros(1, 1, 2, 2))
     layer(torch.zeros(1, 1, 2, 2))
 
@@ -73,7 +73,7 @@ def test_the_shape_of_a_call_makes_the_same_convolution_again(generator: torch.G
     layer = nn.Conv2d(3, 5, 3, padding=1, stride=2)
     x = torch.randn(2, 3, 6, 8, generator=generator).contiguous(memory_format=torch.channels_last)
 
-    with counted(layer) as found:
+    with count_macs(layer) as found:
         y = layer(x)
 
     (call,) = found.calls
@@ -87,7 +87,7 @@ def test_the_shape_of_a_call_makes_the_same_convolution_again(generator: torch.G
 def test_a_convolution_in_another_precision_is_told_from_one_in_single_precision() -> None:
     layer = nn.Conv2d(3, 5, 1)
 
-    with counted(layer) as found:
+    with count_macs(layer) as found:
         for kind in (torch.float32, torch.float64):
             layer.to(kind)(torch.zeros(1, 3, 4, 4, dtype=kind))
 

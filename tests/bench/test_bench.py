@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from mriimpute.bench import Bench, BenchConfig, bench, plain, startup
 from mriimpute.bench import run as run_module
-from mriimpute.bench.methods import measurable, measured
+from mriimpute.bench.methods import measurable, measure
 from mriimpute.bench.pipeline import FILES
 from mriimpute.cli import app
 from mriimpute.errors import ConfigError
@@ -99,7 +99,7 @@ def test_the_share_outside_the_network_leaves_files_and_draws_out(found: Bench) 
     inside = stages["network"]
     own = sum(stages[name] for name in stages if name not in {*FILES, "draws"})
 
-    assert found.pipeline.outside_share == pytest.approx(1 - inside / own)
+    assert found.pipeline.outside_fraction == pytest.approx(1 - inside / own)
 
 
 def test_the_network_cannot_do_more_than_it_was_counted_to(found: Bench) -> None:
@@ -107,7 +107,7 @@ def test_the_network_cannot_do_more_than_it_was_counted_to(found: Bench) -> None
 
     assert pipeline.macs * 2 > pipeline.convolutions.operations > 0
     expected = 2 * pipeline.macs / pipeline.stages["network"].median
-    assert pipeline.network_share * pipeline.convolutions.per_second == pytest.approx(expected)
+    assert pipeline.network_fraction * pipeline.convolutions.per_second == pytest.approx(expected)
 
 
 def test_json_holds_ratios_first_and_survives_a_round_trip(found: Bench, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_setting_that_measures_nothing_is_refused(setting: dict[str, Any]) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", available())
 def test_every_model_of_patches_is_measured_untrained(name: str) -> None:
-    model = measured(name, (64, 48, 49), "cpu", repeats=1, budget=0.0, steps=1)
+    model = measure(name, (64, 48, 49), "cpu", repeats=1, budget=0.0, steps=1)
 
     assert (model.weights, model.is_computed) == ("random", True)
     assert model.draw is not None

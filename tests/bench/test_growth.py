@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mriimpute.bench import timing as timing_module
 from mriimpute.bench.growth import Growth, Point, power_law, scaled
-from mriimpute.bench.phantom import GAP, fine_shape, sparse_head, write_head
+from mriimpute.bench.phantom import GAP, sparse_head, target_shape, write_head
 from mriimpute.bench.timing import Memory, Timing, in_subprocess, resident_bytes, timed
 from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.errors import ResourceError
@@ -62,7 +63,7 @@ def test_memory_grows_beyond_what_was_there_before() -> None:
 def test_where_a_gpu_computes_its_memory_counts() -> None:
     point = Point(1.0, 1.0, Memory(peak=5000, before=1000, gpu_peak=7))
 
-    assert Growth("draws", "draws", (point, point)).held(point) == 7
+    assert Growth("draws", "draws", (point, point)).bytes_of(point) == 7
 
 
 def test_a_grid_is_scaled_to_a_share_of_its_voxels() -> None:
@@ -88,12 +89,15 @@ def test_repetitions_end_with_the_budget_but_there_is_always_one() -> None:
     assert (timing.repeats, len(calls)) == (1, 3)
 
 
-def test_the_device_settles_before_and_after_each_repetition() -> None:
-    said: list[str] = []
+def test_the_device_is_waited_for_before_and_after_each_repetition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(timing_module, "synchronizer", lambda device: lambda: calls.append(device))
 
-    timed(lambda: said.append("work"), repeats=2, warm_up=0, settle=lambda: said.append("."))
+    timed(lambda: calls.append("work"), repeats=2, device="cuda:0", warm_up=0)
 
-    assert said == [".", "work", "."] * 2
+    assert calls == ["cuda:0", "work", "cuda:0"] * 2
 
 
 def test_memory_of_a_child_is_not_that_of_its_parent() -> None:
@@ -138,7 +142,7 @@ def test_the_head_begins_and_ends_with_an_acquired_slice() -> None:
     assert stack is not None
     assert set(stack.gaps) == {GAP}
     assert (stack.positions[0], stack.positions[-1]) == (0, volume.shape[2] - 1)
-    assert volume.shape == fine_shape((16, 14, 20)) == (16, 14, 19)
+    assert volume.shape == target_shape((16, 14, 20)) == (16, 14, 19)
 
 
 def test_the_file_of_a_head_is_imputed_onto_its_grid(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_a_loop_over_rows_solves_what_a_batch_does(generator: torch.Generator) -
 def test_both_of_a_pair_are_measured_by_turns() -> None:
     said: list[str] = []
 
-    ratio = compared(lambda: said.append("a"), lambda: said.append("b"), repeats=3)
+    ratio = compared(lambda: said.append("a"), lambda: said.append("b"), repeats=3, device="cpu")
 
     assert "".join(said) == "aaabbb" + "ab" * 2  # two calls of each do not count
     assert ratio.low <= ratio.median <= ratio.high
