@@ -1,4 +1,4 @@
-"""What every check says."""
+"""The outcome of a check."""
 
 from dataclasses import dataclass
 from typing import Literal

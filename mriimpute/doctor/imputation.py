@@ -24,22 +24,25 @@ __all__ = ["imputation_checks", "package_checks", "phantom"]
 
 Image = Float32[np.ndarray, "i j k"]
 
-EVERY = 4
+SLICE_STEP = 4
+"""Voxels from one acquired slice of the phantom to the next."""
+
 RANGE = "share of the range"
+"""The unit of what is compared, in tables and JSON."""
 
-SHAPE = (40, 36, 9 * EVERY + 1)
+SHAPE = (40, 36, 9 * SLICE_STEP + 1)
 
-UNITS = (0.37, 12.5)
+SCALE_AND_SHIFT = (0.37, 12.5)
 """Intensities are multiplied by the first and moved by the second."""
 
-EQUIVARIANT = 1e-4
-"""f(a y + b) and a f(y) + b may be so far apart, as a share of the range."""
+MAX_UNITS_ERROR = 1e-4
+"""f(a y + b) and a f(y) + b may differ by so much, as a fraction of the range."""
 
-NEAR = 0.04
-"""Root mean square error on the phantom, as a share of the range."""
+MAX_PHANTOM_ERROR = 0.04
+"""Root mean square error on the phantom, as a fraction of the range."""
 
-SAME = 2e-3
-"""What a GPU computes may be so far from what the CPU does, as a share of the range."""
+MAX_GPU_DIFFERENCE = 2e-3
+"""What a GPU computes may differ from what the CPU does by so much, as a fraction of the range."""
 
 
 def package_checks() -> Iterator[Check]:
@@ -62,7 +65,7 @@ def imputation_checks(device: str) -> Iterator[Check]:
     """Yields the checks of the default model on a device, "cpu" or "cuda:N"."""
     truth, sparse = phantom()
     imputer = load_imputer(DEFAULT, device=device)
-    scale = float(np.ptp(truth))
+    value_range = float(np.ptp(truth))
     mean = _imputed(imputer, sparse)
 
     changed = float((mean != sparse.data)[sparse.observed].sum())
@@ -70,21 +73,21 @@ def imputation_checks(device: str) -> Iterator[Check]:
     again = float((_imputed(imputer, sparse) != mean).sum())
     yield at_most(f"same imputation twice, {device}", again, 0.0, "values that differ")
 
-    a, b = (np.float32(unit) for unit in UNITS)
-    other = Volume(a * sparse.data + b, sparse.observed, sparse.affine)
-    apart = np.abs(_imputed(imputer, other) - (a * mean + b)).max() / (a * scale)
-    yield at_most(f"change of units, {device}", float(apart), EQUIVARIANT, RANGE)
+    a, b = map(np.float32, SCALE_AND_SHIFT)
+    rescaled = Volume(a * sparse.data + b, sparse.observed, sparse.affine)
+    difference = np.abs(_imputed(imputer, rescaled) - (a * mean + b)).max() / (a * value_range)
+    yield at_most(f"change of units, {device}", float(difference), MAX_UNITS_ERROR, RANGE)
 
-    error = float(np.sqrt(np.square(mean - truth)[~sparse.observed].mean())) / scale
-    yield at_most(f"phantom, {device}", error, NEAR, RANGE)
+    error = float(np.sqrt(np.square(mean - truth)[~sparse.observed].mean())) / value_range
+    yield at_most(f"phantom, {device}", error, MAX_PHANTOM_ERROR, RANGE)
     if device != "cpu":
-        other_mean = _imputed(load_imputer(DEFAULT, device="cpu"), sparse)
-        apart = np.abs(mean - other_mean).max() / scale
-        yield at_most(f"GPU against CPU, {device}", float(apart), SAME, RANGE)
+        cpu_mean = _imputed(load_imputer(DEFAULT, device="cpu"), sparse)
+        difference = np.abs(mean - cpu_mean).max() / value_range
+        yield at_most(f"GPU against CPU, {device}", float(difference), MAX_GPU_DIFFERENCE, RANGE)
 
 
 def phantom() -> tuple[Image, Volume]:
-    """Returns a smooth head, and what a scanner keeps of it: one slice in `EVERY`."""
+    """Returns a smooth head, and what a scanner keeps of it: one slice in `SLICE_STEP`."""
     axes = (np.linspace(-1, 1, size) for size in SHAPE)
     i, j, k = np.meshgrid(*axes, indexing="ij")
     radius = np.sqrt(i**2 + j**2 + k**2)
@@ -92,7 +95,7 @@ def phantom() -> tuple[Image, Volume]:
     truth = (1000 * head * (1 + 0.2 * np.sin(4 * i + 2 * k) * np.cos(3 * j))).astype(np.float32)
 
     observed = np.zeros(SHAPE, bool)
-    observed[:, :, ::EVERY] = True
+    observed[:, :, ::SLICE_STEP] = True
     data = np.where(observed, truth, np.float32(np.nan))
     return truth, Volume(data, observed, np.eye(4))
 

@@ -1,12 +1,13 @@
 """The self-test, in a process of its own.
 
 A kernel that a CPU or a driver does not support ends the process ("illegal instruction"): then
-the parent is there to say so, and which check it was.
+the parent is there to say so, and which check it was. No pool of `mriimpute.workers` does that: it
+hands over a result when all is done, and does not say how a process ended.
 """
 
 import multiprocessing
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -15,15 +16,15 @@ from mriimpute.workers import begin_worker
 
 __all__ = ["accelerators", "all_checks", "self_test"]
 
-SECONDS = 300.0
-"""After so long without a word the self-test is given up."""
+SILENCE_SECONDS = 300.0
+"""After so long without a message the self-test is given up."""
 
-GRACE = 10.0
-"""Seconds for the process to end when it has told everything."""
+EXIT_SECONDS = 10.0
+"""For the process to end when it has sent everything."""
 
 START, END = "start of the self-test", "end"
 
-CURE = "set ONEDNN_MAX_CPU_ISA=AVX2 and try again; then set it for mriimpute, too"
+HINT = "set ONEDNN_MAX_CPU_ISA=AVX2 and try again; then set it for mriimpute, too"
 
 
 def self_test(device: str) -> Iterator[Check | dict[str, Any]]:
@@ -33,25 +34,25 @@ def self_test(device: str) -> Iterator[Check | dict[str, Any]]:
         device: "auto", "cpu", "cuda" or "cuda:N". The CPU is tested in any case.
     """
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_tell, args=(there, device), daemon=True)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_all, args=(sender, device), daemon=True)
     process.start()
-    there.close()
+    sender.close()
     last = START
     try:
-        while (told := _next(here)) is not None:
-            if told == END:
+        while (message := _received(receiver)) is not None:
+            if message == END:
                 return
-            if isinstance(told, Check):
-                last = told.name
-            yield told
+            if isinstance(message, Check):
+                last = message.name
+            yield message
     finally:
-        here.close()
-        process.join(GRACE)
+        receiver.close()
+        process.join(EXIT_SECONDS)
         if process.is_alive():
             process.kill()
             process.join()
-    yield Check("self-test", "fail", note=f"{_end(process.exitcode)} after: {last}; {CURE}")
+    yield Check("self-test", "fail", note=f"{_ending(process.exitcode)} after: {last}; {HINT}")
 
 
 def all_checks(device: str) -> Iterator[Check]:
@@ -67,12 +68,12 @@ def all_checks(device: str) -> Iterator[Check]:
     except MriImputeError as error:
         yield Check("device", "fail", note=f"{error}; {error.hint}")
         chosen = "cpu"
-    for one in dict.fromkeys(("cpu", chosen)):
-        yield from numeric_checks(one)
+    for tested in dict.fromkeys(("cpu", chosen)):
+        yield from numeric_checks(tested)
         try:
-            yield from imputation_checks(one)
+            yield from imputation_checks(tested)
         except MriImputeError as error:
-            yield Check(f"imputation, {one}", "fail", note=str(error))
+            yield Check(f"imputation, {tested}", "fail", note=str(error))
 
 
 def accelerators() -> dict[str, Any]:
@@ -102,28 +103,24 @@ def _gpu(index: int) -> dict[str, Any]:
     }
 
 
-def _tell(there: Connection, device: str) -> None:
+def _send_all(sender: Connection, device: str) -> None:
     """Sends everything to the parent; what runs in the child."""
     begin_worker()
-    there.send(accelerators())
-    _send(there, all_checks(device))
-    there.send(END)
+    sender.send(accelerators())
+    for check in all_checks(device):
+        sender.send(check)
+    sender.send(END)
 
 
-def _send(there: Connection, checks: Iterable[Check]) -> None:
-    for check in checks:
-        there.send(check)
-
-
-def _next(here: Connection) -> Any:
-    """Returns what the child said; None where it has died or fallen silent."""
+def _received(receiver: Connection) -> Any:
+    """Returns the next message of the child; None where it has died or fallen silent."""
     try:
-        return here.recv() if here.poll(SECONDS) else None
+        return receiver.recv() if receiver.poll(SILENCE_SECONDS) else None
     except EOFError:
         return None
 
 
-def _end(code: int | None) -> str:
+def _ending(code: int | None) -> str:
     if code is not None and code < 0:
         return f"the process was ended by {signal.Signals(-code).name}"
     return f"the process ended with status {code}"

@@ -34,7 +34,6 @@ INSTRUCTIONS = (
 )
 """Those that libraries of linear algebra choose their kernels by; of x86 and ARM."""
 
-
 HEAD_BYTES = 2 * 2**30
 """An imputation of 192 x 176 x 224 voxels takes less."""
 
@@ -70,26 +69,20 @@ def machine_facts() -> dict[str, dict[str, Any]]:
 
 def machine_checks(facts: dict[str, dict[str, Any]]) -> list[Check]:
     """Returns what the facts of a machine say about what it can do."""
-    room = facts["memory"]["available_bytes"]
+    memory = facts["memory"]["available_bytes"]
     temporary = facts["disk"]["temporary_free_bytes"]
     return [
-        _at_least("memory for a head of 1 mm", room, HEAD_BYTES, "close other programs"),
+        _at_least("memory for a head of 1 mm", memory, HEAD_BYTES, "close other programs"),
         _at_least("room in the temporary folder", temporary, TEMPORARY_BYTES, "set TMPDIR"),
     ]
 
 
-def _at_least(name: str, found: int | None, least: int, note: str) -> Check:
-    if found is None:
-        return Check(name, "warn", None, float(least), "bytes", "not known")
-    enough = found >= least
-    return Check(
-        name,
-        "ok" if enough else "warn",
-        float(found),
-        float(least),
-        "bytes",
-        "" if enough else note,
-    )
+def _at_least(name: str, measured: int | None, limit: int, note: str) -> Check:
+    if measured is None:
+        return Check(name, "warn", None, float(limit), "bytes", "not known")
+    if measured < limit:
+        return Check(name, "warn", float(measured), float(limit), "bytes", note)
+    return Check(name, "ok", float(measured), float(limit), "bytes")
 
 
 def _dependencies() -> dict[str, str]:
@@ -103,10 +96,10 @@ def _cpu(info: Path) -> dict[str, Any]:
     text = _text(info)
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
-    has = set(flags[1].split()) if flags else set()
+    supported = set(flags[1].split()) if flags else set()
     return {
         "model": model[1] if model else platform.processor() or None,
-        "instruction_sets": [name for name in INSTRUCTIONS if name in has],
+        "instruction_sets": [name for name in INSTRUCTIONS if name in supported],
         "cores": os.cpu_count(),
         "usable_cores": _usable_cores(),
     }
@@ -127,8 +120,8 @@ def _free(folder: Callable[[], str]) -> int | None:
 
 
 def _driver(path: Path) -> str | None:
-    found = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", _text(path))
-    return found[1] if found else None
+    match = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", _text(path))
+    return match[1] if match else None
 
 
 def _text(path: Path) -> str:

@@ -22,48 +22,48 @@ from mriimpute.seeds import numpy_stream, stream
 
 __all__ = ["conv", "numeric_checks", "relative_error"]
 
-EXACT = 1e-5
-"""Largest error of float32, as a share of the largest value."""
+FLOAT32_TOLERANCE = 1e-5
+"""Largest error of float32, as a fraction of the largest value."""
 
-TENSOR_CORES = 2e-3
+TF32_TOLERANCE = 2e-3
 """The same on a GPU, whose tensor cores round float32 to 10 bits (TF32) in convolutions."""
 
-HALF = {torch.float16: 2e-3, torch.bfloat16: 2e-2}
+HALF_TOLERANCES = {torch.float16: 2e-3, torch.bfloat16: 2e-2}
 """The same for types of 10 and of 7 bits."""
 
-PIXELS = (8, 48, 32, 176)
+PIXELS_SHAPE = (8, 48, 32, 176)
 """What the default model sees at once."""
 
-VOXELS = (2, 24, 12, 20, 24)
+VOXELS_SHAPE = (2, 24, 12, 20, 24)
 
-PLACES = 500
+COMPARED_POINTS = 500
 """Of a convolution, so many results are compared, borders among them."""
 
-PLANES = (184, 48, 38, 176)
+PLANES_SHAPE = (184, 48, 38, 176)
 """What the default model sees at once on a GPU, in float16."""
 
-LARGE = (1, 32, 192, 176, 224)
+HEAD_SHAPE = (1, 32, 192, 176, 224)
 """A whole head, on which convolutions in bfloat16 have been wrong (cuDNN 9.8 to 9.10)."""
 
 
 def numeric_checks(device: str) -> Iterator[Check]:
     """Yields the checks of one device, "cpu" or "cuda:N"."""
-    limit = EXACT if device == "cpu" else TENSOR_CORES
-    for shape, label in ((PIXELS, "2D"), (VOXELS, "3D")):
+    limit = FLOAT32_TOLERANCE if device == "cpu" else TF32_TOLERANCE
+    for shape, label in ((PIXELS_SHAPE, "2D"), (VOXELS_SHAPE, "3D")):
         x, weight = _tensors(shape, device)
         for layout in ("rows", "channels last"):
             worst = _convolution_error(x, weight, last=layout != "rows")
             yield at_most(f"convolution {label}, {layout}, {device}", worst, limit)
         y = conv(x, weight)
-        alone = torch.cat([conv(one[None], weight) for one in x])
-        yield at_most(f"one image alone, {label}, {device}", _apart(alone, y), limit)
+        alone = torch.cat([conv(image[None], weight) for image in x])
+        yield at_most(f"one image alone, {label}, {device}", relative_difference(alone, y), limit)
         changed = float((conv(x, weight) != y).sum())
         yield at_most(f"same result twice, {label}, {device}", changed, 0.0, "values that differ")
     yield _matrix_product(device, limit)
     yield _functions(device)
     yield _instance_norm(device)
-    yield _half(PLANES, torch.float16, device)
-    yield _half(LARGE, torch.bfloat16, device)
+    yield _half_precision(PLANES_SHAPE, torch.float16, device)
+    yield _half_precision(HEAD_SHAPE, torch.bfloat16, device)
 
 
 def conv(x: Float[Tensor, "b c *grid"], weight: Tensor) -> Float[Tensor, "b d *grid"]:
@@ -73,29 +73,34 @@ def conv(x: Float[Tensor, "b c *grid"], weight: Tensor) -> Float[Tensor, "b d *g
 
 
 def relative_error(got: Tensor, expected: NDArray[np.float64]) -> float:
-    """Returns the largest error as a share of the largest value expected."""
-    values = got.detach().double().cpu().numpy()
-    return float(np.abs(values - expected).max() / np.abs(expected).max())
+    """Returns the largest error as a fraction of the largest value expected, in float64."""
+    return relative_difference(got.detach().double().cpu(), torch.from_numpy(expected))
+
+
+def relative_difference(got: Tensor, expected: Tensor) -> float:
+    """Returns the largest difference as a fraction of the largest value expected."""
+    return float((got - expected).abs().max() / expected.abs().max())
 
 
 def _convolution_error(x: Tensor, weight: Tensor, *, last: bool) -> float:
     axes = x.ndim - 2
     layout = {2: torch.channels_last, 3: torch.channels_last_3d}[axes]
-    shown = x.contiguous(memory_format=layout) if last else x
-    y = conv(shown, weight)
+    arranged = x.contiguous(memory_format=layout) if last else x
+    y = conv(arranged, weight)
 
     rng = numpy_stream(0, "doctor", "places")
-    places = [rng.integers(0, size, PLACES) for size in (x.shape[0], *x.shape[2:])]
+    sizes = x.shape[0], *x.shape[2:]
+    points = [rng.integers(0, size, COMPARED_POINTS) for size in sizes]
     # The first and the last voxel of all: borders are where kernels differ.
-    batch, *grid = (np.r_[0, size - 1, p] for size, p in zip(_grid(x), places, strict=True))
+    batch, *grid = (np.r_[0, size - 1, p] for size, p in zip(sizes, points, strict=True))
     padded = np.pad(_double(x), ((0, 0), (0, 0), *((1, 1),) * axes))
     windows = np.lib.stride_tricks.sliding_window_view(
         padded, (3,) * axes, tuple(range(2, 2 + axes))
     )
-    seen = windows[(batch, slice(None), *grid)]
-    expected = np.tensordot(seen, _double(weight), axes=(range(1, 2 + axes), range(1, 2 + axes)))
-    chosen: Any = (torch.from_numpy(batch), slice(None), *(torch.from_numpy(g) for g in grid))
-    return relative_error(y[chosen], expected)
+    inputs = windows[(batch, slice(None), *grid)]
+    expected = np.tensordot(inputs, _double(weight), axes=(range(1, 2 + axes), range(1, 2 + axes)))
+    compared: Any = (torch.from_numpy(batch), slice(None), *(torch.from_numpy(g) for g in grid))
+    return relative_error(y[compared], expected)
 
 
 def _matrix_product(device: str, limit: float) -> Check:
@@ -118,7 +123,7 @@ def _functions(device: str) -> Check:
         (_float(positive, device).rsqrt(), positive**-0.5),
     ]
     worst = max(relative_error(got, expected) for got, expected in pairs)
-    return at_most(f"elementary functions, {device}", worst, EXACT)
+    return at_most(f"elementary functions, {device}", worst, FLOAT32_TOLERANCE)
 
 
 def _instance_norm(device: str) -> Check:
@@ -129,10 +134,10 @@ def _instance_norm(device: str) -> Check:
     mean = double.mean(axis=(2, 3, 4), keepdims=True)
     deviation = np.sqrt(double.var(axis=(2, 3, 4), keepdims=True) + 1e-5)
     error = relative_error(got, (double - mean) / deviation)
-    return at_most(f"instance norm 3D, channels last, {device}", error, EXACT)
+    return at_most(f"instance norm 3D, channels last, {device}", error, FLOAT32_TOLERANCE)
 
 
-def _half(shape: tuple[int, ...], kind: torch.dtype, device: str) -> Check:
+def _half_precision(shape: tuple[int, ...], kind: torch.dtype, device: str) -> Check:
     name = f"{str(kind).removeprefix('torch.')} convolution {len(shape) - 2}D, {device}"
     if device == "cpu":
         return Check(name, "skipped", note="not used on a CPU, where it may crash")
@@ -143,11 +148,7 @@ def _half(shape: tuple[int, ...], kind: torch.dtype, device: str) -> Check:
     with torch.inference_mode():
         expected = conv(x, weight)
         got = conv(x.to(kind), weight.to(kind))
-        return at_most(name, _apart(got.float(), expected), HALF[kind])
-
-
-def _apart(got: Tensor, expected: Tensor) -> float:
-    return float((got - expected).abs().max() / expected.abs().max())
+        return at_most(name, relative_difference(got.float(), expected), HALF_TOLERANCES[kind])
 
 
 def _tensors(shape: tuple[int, ...], device: str) -> tuple[Tensor, Tensor]:
@@ -156,10 +157,6 @@ def _tensors(shape: tuple[int, ...], device: str) -> tuple[Tensor, Tensor]:
     x = rng.standard_normal(shape)
     weight = rng.standard_normal((channels, channels, *(3,) * (len(shape) - 2)))
     return _float(x, device), _float(weight, device)
-
-
-def _grid(x: Tensor) -> tuple[int, ...]:
-    return (x.shape[0], *x.shape[2:])
 
 
 def _float(x: NDArray[np.float64], device: str) -> Tensor:
