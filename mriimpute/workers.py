@@ -15,13 +15,15 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event
+from operator import call
 from typing import TypeVar
 
-from mriimpute.errors import MriImputeError
+from mriimpute.errors import MriImputeError, ResourceError
 
 __all__ = [
     "allowed_threads",
     "begin_worker",
+    "killed_worker",
     "limited_threads",
     "run_in_subprocess",
     "run_tasks",
@@ -30,9 +32,6 @@ __all__ = [
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-Record = tuple[str, int, str]
-"""Name of a logger, level, message."""
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -125,7 +124,7 @@ def run_tasks(
         work: What to do; travels to the processes, as tasks do.
         tasks: To perform.
         workers: Processes at most.
-        killed: Raised if a process is ended from outside, most likely for want of memory.
+        killed: Raised if a process is ended from outside, see `killed_worker`.
         ordered: Results come in the order of the tasks, not in that in which they end.
         threads: Of each process; 0: an equal share of those allowed here.
         abandon: Tasks that have begun are ended at a stop, not finished.
@@ -145,8 +144,20 @@ def run_in_subprocess(work: Callable[[], R], *, killed: MriImputeError) -> R:
 
     Raises `killed` if that process is ended from outside.
     """
-    ((_, result),) = _in_pool(_call, [work], 1, {}, killed)
+    ((_, result),) = _in_pool(call, [work], 1, {}, killed)
     return result
+
+
+def killed_worker(doing: str) -> ResourceError:
+    """Returns what is usually to be said of a process that was ended from outside.
+
+    Args:
+        doing: What it did, such as "scored scans".
+    """
+    return ResourceError(
+        f"a process that {doing} was ended, most likely for want of memory",
+        hint="run the same command again with fewer --jobs",
+    )
 
 
 def stop_requested() -> bool:
@@ -215,27 +226,23 @@ def _begin(stop: Event, limits: Mapping[str, int], level: int) -> None:
 
 
 class _Recorder(logging.Handler):
-    """Keeps what is logged, for the process that speaks."""
+    """Keeps what is logged, as name of the logger, level and message, for who speaks."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.records: list[Record] = []
+        self.records: list[tuple[str, int, str]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append((record.name, record.levelno, record.getMessage()))
 
 
-def _recorded(work: Callable[[T], R], task: T) -> tuple[R, list[Record]]:
+def _recorded(work: Callable[[T], R], task: T) -> tuple[R, list[tuple[str, int, str]]]:
     recorder = _Recorder()
     PACKAGE.addHandler(recorder)
     try:
         return work(task), recorder.records
     finally:
         PACKAGE.removeHandler(recorder)
-
-
-def _call(work: Callable[[], R]) -> R:
-    return work()
 
 
 def _end_with_parent() -> None:

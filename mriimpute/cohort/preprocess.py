@@ -11,9 +11,9 @@ from mriimpute.cohort.cache import Cache
 from mriimpute.cohort.slices import has_room, is_shown
 from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.target_grid import to_target_grid
-from mriimpute.errors import MriImputeError, ResourceError
+from mriimpute.errors import MriImputeError
 from mriimpute.io import read_scan
-from mriimpute.workers import run_tasks
+from mriimpute.workers import killed_worker, run_tasks
 
 __all__ = ["Task", "preprocess", "preprocessed"]
 
@@ -85,11 +85,7 @@ def preprocessed(
             yield task, _attempt(task, cache)
         return
 
-    killed = ResourceError(
-        "a process that read scans was ended, most likely for want of memory",
-        hint="run the same command again with fewer --jobs",
-    )
-    work = partial(_attempt_in_worker, folder=cache.folder)
+    work, killed = partial(_attempt_in_worker, folder=cache.folder), killed_worker("read scans")
     for task, error in run_tasks(work, tasks, workers=jobs, killed=killed, ordered=True):
         if error is None and task.kept != "nothing":
             error = _attempt(task, cache)  # it only has to be found there

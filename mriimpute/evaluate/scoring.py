@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from mriimpute.errors import ConfigError, MriImputeError, ResourceError
+from mriimpute.errors import ConfigError, MriImputeError
 from mriimpute.evaluate.failures import Scored, as_mriimpute_error, comparable, pair
 from mriimpute.evaluate.hidden import TargetGridImputer
 from mriimpute.evaluate.inpainting import inpainting_scores
@@ -27,7 +27,7 @@ from mriimpute.evaluate.test_set import OnFailure
 from mriimpute.memory import keep_freed_memory
 from mriimpute.methods.base import Imputer
 from mriimpute.progress import Track
-from mriimpute.workers import run_tasks, stop_requested
+from mriimpute.workers import killed_worker, run_tasks, stop_requested
 
 __all__ = ["Work", "score_all"]
 
@@ -143,11 +143,7 @@ def _outcomes(work: Work[S], scans: Sequence[S], jobs: int) -> Iterator[_Outcome
 
     workers = min(jobs, len(todo))
     log.info("%d scans at once: times are those of a machine that is busy with others", workers)
-    killed = ResourceError(
-        "a process that scored scans was ended, most likely for want of memory",
-        hint="run the same command again with fewer --jobs",
-    )
-    score = partial(_scored_here, work)
+    score, killed = partial(_scored_here, work), killed_worker("scored scans")
     for _, outcomes in run_tasks(score, todo, workers=workers, killed=killed):
         yield from outcomes
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mriimpute.errors import ConfigError, MriImputeError, OutputError, ResourceError
+from mriimpute.errors import ConfigError, MriImputeError, OutputError
 from mriimpute.files import is_occupied, read_json, refuse_inside, sha256, write_json, write_tsv
 from mriimpute.io import checksum
 from mriimpute.memory import available_bytes
@@ -21,7 +21,7 @@ from mriimpute.provenance import versions
 from mriimpute.simulate.acquisition import SimulationConfig
 from mriimpute.simulate.head import record_path, simulate_head, template_path
 from mriimpute.simulate.sources import SourceScan, find_sources, split
-from mriimpute.workers import run_tasks
+from mriimpute.workers import killed_worker, run_tasks
 
 __all__ = ["Failure", "SimulationReport", "simulate"]
 
@@ -101,7 +101,7 @@ def simulate(
     limit_bytes = None if free_bytes is None else free_bytes // workers
     work = partial(_attempt, out=out, config=config, seed=seed, limit_bytes=limit_bytes)
     failures: dict[str, Failure] = {}
-    results = run_tasks(work, todo, workers=workers, killed=_killed())
+    results = run_tasks(work, todo, workers=workers, killed=killed_worker("simulated scans"))
     for scan, result in track(results, total=len(todo), label="scans"):
         if isinstance(result, Failure):
             failures[scan.name] = result
@@ -181,13 +181,6 @@ def _attempt(
         return simulate_head(scan, out, config, seed=seed, limit_bytes=limit_bytes)
     except MriImputeError as error:
         return Failure(name=scan.name, problem=str(error), hint=error.hint)
-
-
-def _killed() -> ResourceError:
-    return ResourceError(
-        "a process that simulated scans was ended, most likely for want of memory",
-        hint="run the same command again with fewer --jobs",
-    )
 
 
 def _write_tables(
