@@ -109,7 +109,7 @@ def quick_processes(loaded: BaseContext, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(multiprocessing, "get_context", lambda _: loaded)
 
 
-Apart = Callable[..., BaseProcess]
+StartProcess = Callable[..., BaseProcess]
 
 SAYING = """
 import os
@@ -119,7 +119,7 @@ for stream in (1, 2):
 
 
 @pytest.fixture
-def apart(loaded: BaseContext) -> Apart:
+def start_process(loaded: BaseContext) -> StartProcess:
     """Returns a function that starts code in a process of its own.
 
     What it says goes to `log`; the code knows all else that is given by its name.

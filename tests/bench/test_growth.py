@@ -21,7 +21,7 @@ from mriimpute.errors import ResourceError
 from mriimpute.geometry import find_stack
 from mriimpute.io import read_scan
 
-Apart = Callable[..., BaseProcess]
+StartProcess = Callable[..., BaseProcess]
 
 SIZES = [1.0, 3.0, 10.0, 40.0]
 
@@ -109,7 +109,7 @@ def test_memory_of_a_child_is_not_that_of_its_parent() -> None:
     assert 0 < peak < resident_bytes() - 200 * 2**20
 
 
-def test_the_peak_outlives_what_was_held(apart: Apart, tmp_path: Path) -> None:
+def test_the_peak_outlives_what_was_held(start_process: StartProcess, tmp_path: Path) -> None:
     """In a process of its own: this one may have memory left over from other tests."""
     code = """
 import numpy as np
@@ -122,7 +122,7 @@ memory = Memory.since(before, "cpu")
 assert memory.peak >= during - 2**20, memory  # the kernel counts in batches of pages
 assert memory.work > 250 * 2**20, memory
 """
-    process = apart(code, tmp_path / "said.txt")
+    process = start_process(code, tmp_path / "said.txt")
     process.join(60)
 
     assert process.exitcode == 0, (tmp_path / "said.txt").read_text()

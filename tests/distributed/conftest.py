@@ -17,7 +17,7 @@ from torch.distributed import TCPStore
 
 Words = Sequence[object]
 Begin = Callable[..., "Pair"]
-Apart = Callable[..., BaseProcess]
+StartProcess = Callable[..., BaseProcess]
 
 SIZE = 2
 
@@ -47,19 +47,23 @@ class Pair:
     Args:
         commands: One after the other.
         logs: Folder for what each process says.
-        apart: Starts a process.
+        start_process: Starts a process.
         store: What processes before them have used; None for a new one.
     """
 
     def __init__(
-        self, commands: Sequence[Words], logs: Path, apart: Apart, store: TCPStore | None = None
+        self,
+        commands: Sequence[Words],
+        logs: Path,
+        start_process: StartProcess,
+        store: TCPStore | None = None,
     ) -> None:
         # As torchrun does: the store lives in neither of the two, and is never emptied.
         self.store = store or TCPStore("127.0.0.1", 0, None, True, wait_for_workers=False)
         said = [list(map(str, words)) for words in commands]
         self.logs = [logs / f"{rank}.log" for rank in range(SIZE)]
         self.processes = [
-            apart(RANK, log, environment=self._environment(rank), commands=said)
+            start_process(RANK, log, environment=self._environment(rank), commands=said)
             for rank, log in enumerate(self.logs)
         ]
 
@@ -94,14 +98,14 @@ class Pair:
 
 
 @pytest.fixture
-def begin(apart: Apart, tmp_path: Path) -> Iterator[Begin]:
+def begin(start_process: StartProcess, tmp_path: Path) -> Iterator[Begin]:
     """Starts commands in two processes each."""
     begun: list[Pair] = []
 
     def start(*commands: Words, store: TCPStore | None = None) -> Pair:
         logs = tmp_path / f"logs{len(begun)}"
         logs.mkdir()
-        begun.append(Pair(commands, logs, apart, store))
+        begun.append(Pair(commands, logs, start_process, store))
         return begun[-1]
 
     yield start

@@ -19,7 +19,7 @@ from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.memory_estimate import MemoryEstimate
 from mriimpute.volume import Volume
 
-Apart = Callable[..., BaseProcess]
+StartProcess = Callable[..., BaseProcess]
 
 CODE = """
 import resource
@@ -59,12 +59,14 @@ def scan(tmp_path: Path) -> Path:
     ("blind", "said"), [(False, "needs about"), (True, "out of memory on the CPU")]
 )
 def test_too_little_memory_is_two_lines_and_no_file(
-    blind: bool, said: str, model: str, scan: Path, tmp_path: Path, apart: Apart
+    blind: bool, said: str, model: str, scan: Path, tmp_path: Path, start_process: StartProcess
 ) -> None:
     out, log = tmp_path / "out", tmp_path / "said.txt"
     room = {"linear": 12, "cross-plane": 48}[model] * 2**20
 
-    process = apart(CODE, log, room=room, model=model, scan=str(scan), out=str(out), blind=blind)
+    process = start_process(
+        CODE, log, room=room, model=model, scan=str(scan), out=str(out), blind=blind
+    )
     process.join(120)
 
     told = log.read_text()

@@ -87,13 +87,13 @@ def test_memory_taken_is_below_its_estimate_and_of_its_order(
     space: Literal["native", "template"],
     tmp_path: Path,
     rng: np.random.Generator,
-    apart: Callable[..., BaseProcess],
+    start_process: Callable[..., BaseProcess],
 ) -> None:
     shape = (96, 112, 88)
     scan = tmp_path / "scan.nii"
     nib.save(nib.Nifti1Image(rng.integers(0, 900, shape).astype(np.int16), np.eye(4)), scan)
 
-    process = apart(
+    process = start_process(
         MEASURED, tmp_path / "said.txt", source=str(scan), out=str(tmp_path / "out"), space=space
     )
     process.join(120)
