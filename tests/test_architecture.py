@@ -47,6 +47,7 @@ RESERVED = {
     "markupsafe": {"report"},
     "typer": {"cli"},
     "rich": {"cli"},
+    "multiprocessing": {"doctor", "workers"},
     "pickle": set(),
     "click": set(),
 }
