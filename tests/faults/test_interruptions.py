@@ -297,7 +297,8 @@ def test_a_full_disk_is_two_lines_and_no_half_file_and_more_space_gives_the_same
             assert "hint: " in said
         left = content(out) if out.exists() else {}
         assert not [path for path in out.rglob("*") if ".partial." in path.name]
-        assert set(left) <= set(expected)
+        kept = {path for path in left if not path.startswith("cache/")}  # for the next try
+        assert kept <= set(expected)
     small_disk(1 << 30)
     status, said = finished(commands_on(warm, out)[name])
 
