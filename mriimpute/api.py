@@ -23,11 +23,11 @@ from mriimpute.progress import Track, silent
 from mriimpute.volume import Volume
 
 if TYPE_CHECKING:
-    from mriimpute.evaluate import Summary
-    from mriimpute.evaluate.test_set import ScoredSplit
+    from mriimpute.evaluation import Summary
+    from mriimpute.evaluation.simulated import ScoredSplit
     from mriimpute.io import Form, Scan
     from mriimpute.methods.external import External
-    from mriimpute.simulate import SimulationConfig, SimulationReport
+    from mriimpute.simulation import SimulationConfig, SimulationReport
 
 __all__ = ["Imputed", "evaluate", "impute", "settings_of", "simulate", "train"]
 
@@ -101,8 +101,8 @@ def impute(
     Raises:
         MriImputeError: If the scan cannot be read or imputed, or an option does not fit it.
     """
-    from mriimpute.impute.request import Request
-    from mriimpute.impute.scan import imputed_scan, require_finite
+    from mriimpute.imputation.request import Request
+    from mriimpute.imputation.scan import imputed_scan, require_finite
     from mriimpute.io.nifti import image_like
     from mriimpute.methods.registry import identity, load_imputer
 
@@ -189,7 +189,7 @@ def train(
     """
     from mriimpute.files import located
     from mriimpute.io.tree import stem
-    from mriimpute.train import train as fit
+    from mriimpute.training import train as fit
 
     if isinstance(settings, Mapping):
         chosen = dict(settings)
@@ -237,7 +237,7 @@ def settings_of(
     Raises:
         ConfigError: If there is no such model, or the file cannot be read.
     """
-    from mriimpute.train import DEFAULT, preset
+    from mriimpute.training import DEFAULT, preset
 
     given = toml.read_toml(Path(config)) if config is not None else {}
     name = model or given.get("name") or DEFAULT
@@ -275,7 +275,7 @@ def simulate(
     Raises:
         MriImputeError: If an option is wrong, a scan cannot be read, or nothing written.
     """
-    from mriimpute import simulate as library
+    from mriimpute import simulation as library
 
     config = config or library.SimulationConfig(**options)
     return library.simulate(
@@ -331,7 +331,7 @@ def evaluate(
     Raises:
         MriImputeError: If an option is wrong, or nothing can be scored or written.
     """
-    from mriimpute import evaluate as library
+    from mriimpute import evaluation as library
     from mriimpute.files import located
     from mriimpute.io import stem
     from mriimpute.report import write_figure, write_page
@@ -391,7 +391,8 @@ def _read(
             )
         found = scan_of_volume(scan, Path("volume"))
     else:
-        found = scan_of_image(scan, Path("image"), observed=observed, form=form)
+        name = scan.get_filename() or "image"
+        found = scan_of_image(scan, Path(name), observed=observed, form=form)
     volume = found.volume
     parts = (volume.data, volume.observed, volume.affine)
     content = hashlib.sha256(b"".join(part.tobytes() for part in parts))

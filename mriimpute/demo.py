@@ -22,7 +22,7 @@ from mriimpute.geometry import centred_grid, rotation, spacing_mm, transform
 from mriimpute.io import write_grid
 from mriimpute.progress import Track
 from mriimpute.seeds import numpy_stream
-from mriimpute.simulate.template import Template, load_template, mni152
+from mriimpute.simulation.template import Template, load_template, mni152
 
 __all__ = ["STAGES", "DemoConfig", "DemoFolder", "make_brain", "make_cohort"]
 

@@ -70,14 +70,14 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 
 LIBRARIES = [
     "mriimpute.cli",
-    "mriimpute.evaluate",
-    "mriimpute.impute.batch",
+    "mriimpute.evaluation",
+    "mriimpute.imputation.batch",
     "mriimpute.methods.cross_plane.imputer",
     "mriimpute.methods.ridge.imputer",
     "mriimpute.methods.patches.models.tae",
     "mriimpute.papers.dalca.fig4",
-    "mriimpute.simulate",
-    "mriimpute.train.run",
+    "mriimpute.simulation",
+    "mriimpute.training.run",
     "pytest",  # every process looks into the file that was started
     "scipy.interpolate",
     "skimage.filters",
@@ -248,7 +248,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
             stop.interrupted = wish and interrupted
             return wish
 
-        monkeypatch.setattr("mriimpute.train.stop.Stop.wanted", property(wanted))
+        monkeypatch.setattr("mriimpute.training.stop.Stop.wanted", property(wanted))
 
     return arrange
 

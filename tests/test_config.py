@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mriimpute.config import assign, dump, merge, parse, read_toml
 from mriimpute.errors import ConfigError
-from mriimpute.train.folder import RunFolder
+from mriimpute.training.folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

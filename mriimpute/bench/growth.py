@@ -17,8 +17,8 @@ from mriimpute.bench.phantom import TINY, Shape, sparse_head, write_head
 from mriimpute.bench.timing import Memory, resident_bytes, timed
 from mriimpute.cohort import Cache, Cohort
 from mriimpute.methods.registry import DEFAULT, load_imputer
-from mriimpute.train.run import build
-from mriimpute.train.settings import preset, read
+from mriimpute.training.run import build
+from mriimpute.training.settings import preset, read
 
 __all__ = [
     "Growth",

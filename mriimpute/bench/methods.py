@@ -18,7 +18,7 @@ from mriimpute.methods.patches import models
 from mriimpute.methods.patches.imputer import BATCH, PatchImputer
 from mriimpute.methods.patches.tiling import Lattice
 from mriimpute.methods.registry import DEFAULT, METHODS, load_imputer, trainable
-from mriimpute.train.settings import preset
+from mriimpute.training.settings import preset
 
 __all__ = ["MethodCost", "Weights", "measurable", "measure"]
 

@@ -15,9 +15,9 @@ from mriimpute.bench.arithmetic import count_macs
 from mriimpute.bench.floor import OPERATIONS, ConvolutionCost, convolution_rate
 from mriimpute.bench.phantom import TINY, Shape, target_shape, write_head
 from mriimpute.bench.timing import Memory, Timing, resident_bytes, synchronizer
-from mriimpute.impute.jobs import Job
-from mriimpute.impute.request import Request
-from mriimpute.impute.scan import impute_scan
+from mriimpute.imputation.jobs import Job
+from mriimpute.imputation.request import Request
+from mriimpute.imputation.scan import impute_scan
 from mriimpute.methods.base import Imputer
 from mriimpute.methods.registry import DEFAULT, identity, load_imputer
 from mriimpute.stopwatch import listening

@@ -10,8 +10,8 @@ from mriimpute.cohort.sparse import sparse
 from mriimpute.methods.base import Learner
 from mriimpute.methods.cross_plane.learner import LineLearner
 from mriimpute.methods.patches.learner import PatchLearner
-from mriimpute.train.run import build
-from mriimpute.train.settings import preset, read
+from mriimpute.training.run import build
+from mriimpute.training.settings import preset, read
 
 __all__ = ["Step", "training_step"]
 

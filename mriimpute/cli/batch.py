@@ -10,8 +10,8 @@ from mriimpute.cli.output import show_table
 from mriimpute.cli.run import Run
 
 if TYPE_CHECKING:
-    from mriimpute.impute.batch import Batch
-    from mriimpute.impute.jobs import Job
+    from mriimpute.imputation.batch import Batch
+    from mriimpute.imputation.jobs import Job
 
 __all__ = ["work_through"]
 
@@ -73,7 +73,7 @@ def _impute(run: Run, batch: "Batch", job: "Job") -> None:
 
 
 def _summarise(run: Run, batch: "Batch") -> None:
-    from mriimpute.impute.bids import NOTICE
+    from mriimpute.imputation.bids import NOTICE
 
     rows = batch.rows()
     if len(rows) > MAX_TABLE_ROWS:

@@ -18,7 +18,7 @@ METHODS, SCORING = "What is compared", "How it is scored"  # panels of the help
 
 def _define(wanted: bool) -> bool:
     if wanted:
-        from mriimpute.evaluate.definitions import definitions_text
+        from mriimpute.evaluation.definitions import definitions_text
 
         typer.echo(definitions_text())
         raise typer.Exit
@@ -134,7 +134,7 @@ def evaluate(
     if without_truth and protocol != "simulated":
         raise typer.BadParameter(f"--protocol {protocol} needs truth")
     from mriimpute import api
-    from mriimpute.evaluate.failures import pairs
+    from mriimpute.evaluation.failures import pairs
     from mriimpute.methods.external import parse_external
     from mriimpute.report import table_of
 

@@ -186,10 +186,10 @@ def impute(
     Example: mriimpute impute scan.nii.gz --samples 20
     """
     from mriimpute.distributed import joined
-    from mriimpute.impute.batch import Batch, Part
-    from mriimpute.impute.jobs import plan_jobs
-    from mriimpute.impute.request import Request, require_draws
-    from mriimpute.impute.sources import protect_inputs
+    from mriimpute.imputation.batch import Batch, Part
+    from mriimpute.imputation.jobs import plan_jobs
+    from mriimpute.imputation.request import Request, require_draws
+    from mriimpute.imputation.sources import protect_inputs
     from mriimpute.io.bids import Selection, read_queries
     from mriimpute.methods.registry import identity, load_imputer, uses_device
 

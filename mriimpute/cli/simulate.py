@@ -64,7 +64,7 @@ def simulate(
     if template and not register:
         raise typer.BadParameter("--template is of no use with --no-register")
     from mriimpute import api
-    from mriimpute.simulate import SimulationConfig
+    from mriimpute.simulation import SimulationConfig
 
     try:
         config = SimulationConfig(

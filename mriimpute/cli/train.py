@@ -70,7 +70,7 @@ def train(
     from mriimpute import api
     from mriimpute.config import dump
     from mriimpute.distributed import joined
-    from mriimpute.train import resolve
+    from mriimpute.training import resolve
 
     settings = api.settings_of(
         model, config=config, settings=assign or [], from_scratch=from_scratch

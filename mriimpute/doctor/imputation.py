@@ -17,7 +17,7 @@ from mriimpute.files import shipped
 from mriimpute.io import read_scan
 from mriimpute.methods.base import Imputer
 from mriimpute.methods.registry import DEFAULT, load_imputer
-from mriimpute.simulate.template import mni152
+from mriimpute.simulation.template import mni152
 from mriimpute.volume import Volume
 
 __all__ = ["imputation_checks", "package_checks", "phantom"]

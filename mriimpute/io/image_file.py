@@ -114,7 +114,7 @@ def read_voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
             f"{path} has shape {shape}: {what}", hint="pass a stack of at least two slices"
         )
     count = int(np.prod(shape, dtype=object))
-    if count * dtype.itemsize > _capacity(path):
+    if isinstance(image.dataobj, ArrayProxy) and count * dtype.itemsize > _capacity(path):
         raise _damaged(path, "its header announces more voxels than it can hold")
     # A small compressed file may hold a thousand times its size.
     require_memory(

@@ -1,7 +1,7 @@
 """What every method promises: to impute a volume and, where it is trained, to learn from scans.
 
 A method without training is an `Imputer`. One that is trained also has a `Learner`, which the one
-loop in `mriimpute.train` drives, and whose tensors its imputer is made of.
+loop in `mriimpute.training` drives, and whose tensors its imputer is made of.
 """
 
 from abc import ABC, abstractmethod

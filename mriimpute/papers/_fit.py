@@ -1,4 +1,4 @@
-"""Training a model on sparse images, as `mriimpute.train` does on patches of scans."""
+"""Training a model on sparse images, as `mriimpute.training` does on patches of scans."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -16,9 +16,9 @@ from mriimpute.methods.patches.model import Model
 from mriimpute.papers._corrupt import Sparse
 from mriimpute.progress import Track, silent
 from mriimpute.seeds import numpy_stream
-from mriimpute.train.folder import RunFolder
-from mriimpute.train.loop import learn
-from mriimpute.train.stop import Stop
+from mriimpute.training.folder import RunFolder
+from mriimpute.training.loop import learn
+from mriimpute.training.stop import Stop
 
 __all__ = ["fit"]
 

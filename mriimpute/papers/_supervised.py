@@ -10,12 +10,12 @@ from mriimpute.errors import ConfigError
 from mriimpute.methods.cross_plane.learner import LineLearner
 from mriimpute.papers._simulation import Simulation
 from mriimpute.progress import silent
-from mriimpute.train import train
-from mriimpute.train.folder import RunFolder
-from mriimpute.train.loop import learn
-from mriimpute.train.run import fingerprint
-from mriimpute.train.settings import read, resolve
-from mriimpute.train.stop import Stop
+from mriimpute.training import train
+from mriimpute.training.folder import RunFolder
+from mriimpute.training.loop import learn
+from mriimpute.training.run import fingerprint
+from mriimpute.training.settings import read, resolve
+from mriimpute.training.stop import Stop
 
 __all__ = ["Network", "train_network", "with_own_gaps"]
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from mriimpute.evaluate import MethodSummary, Result, Summary
-from mriimpute.evaluate.columns import BY_DISTANCE
-from mriimpute.evaluate.definitions import DEFINITIONS
+from mriimpute.evaluation import MethodSummary, Result, Summary
+from mriimpute.evaluation.columns import BY_DISTANCE
+from mriimpute.evaluation.definitions import DEFINITIONS
 from mriimpute.report._charts import Frame, Series, dot_rows, histogram, line_chart
 from mriimpute.report._html import join, tag
 from mriimpute.report._styles import LineStyle

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from markupsafe import Markup
 
 from mriimpute import metrics
-from mriimpute.evaluate import Panel, View
+from mriimpute.evaluation import Panel, View
 from mriimpute.report._html import join, tag
 from mriimpute.report._pictures import (
     DIVERGING,

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from mriimpute.evaluate import Estimate, MethodSummary, Summary
-from mriimpute.evaluate.columns import ACCURACY, STRUCTURES, UNCERTAINTY
-from mriimpute.evaluate.definitions import DEFINITIONS, Definition
+from mriimpute.evaluation import Estimate, MethodSummary, Summary
+from mriimpute.evaluation.columns import ACCURACY, STRUCTURES, UNCERTAINTY
+from mriimpute.evaluation.definitions import DEFINITIONS, Definition
 from mriimpute.report._html import join, tag
 from mriimpute.report.table import NO_NUMBER, mean_of, number, p_value
 

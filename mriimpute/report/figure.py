@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from mriimpute import metrics
-from mriimpute.evaluate import Panel, Summary, View
+from mriimpute.evaluation import Panel, Summary, View
 from mriimpute.files import atomic
 
 __all__ = ["write_figure"]

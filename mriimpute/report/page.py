@@ -2,7 +2,7 @@
 
 Everything is inside of the file: style, script, pictures, charts. It opens without a network, is
 readable without colours, prints, and shows no face: its pictures are those of
-`mriimpute.evaluate.panels`, which keeps nothing outside of the brain, and no profile of a head.
+`mriimpute.evaluation.panels`, which keeps nothing outside of the brain, and no profile of a head.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from mriimpute.evaluate import MethodSummary, Panel, Summary
-from mriimpute.evaluate.definitions import DEFINITIONS, meanings
-from mriimpute.evaluate.without_truth import SEEN
-from mriimpute.impute.bids import NOTICE
+from mriimpute.evaluation import MethodSummary, Panel, Summary
+from mriimpute.evaluation.definitions import DEFINITIONS, meanings
+from mriimpute.evaluation.without_truth import SEEN
+from mriimpute.imputation.bids import NOTICE
 from mriimpute.provenance import versions
 from mriimpute.report import _figures, _scores
 from mriimpute.report._html import document, join, pairs, tag, write_html

@@ -18,9 +18,9 @@ from markupsafe import Markup
 from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.files import read_json
-from mriimpute.impute.bids import NOTICE
-from mriimpute.impute.jobs import Job
-from mriimpute.impute.request import Request
+from mriimpute.imputation.bids import NOTICE
+from mriimpute.imputation.jobs import Job
+from mriimpute.imputation.request import Request
 from mriimpute.io import read_scan
 from mriimpute.methods.registry import load_imputer
 from mriimpute.report._charts import Frame, Series, histogram, line_chart

@@ -3,9 +3,9 @@
 import math
 from typing import NamedTuple
 
-from mriimpute.evaluate import Comparison, Estimate, MethodSummary, Summary
-from mriimpute.evaluate.columns import PRINTED
-from mriimpute.evaluate.definitions import DEFINITIONS
+from mriimpute.evaluation import Comparison, Estimate, MethodSummary, Summary
+from mriimpute.evaluation.columns import PRINTED
+from mriimpute.evaluation.definitions import DEFINITIONS
 
 __all__ = ["NO_NUMBER", "Table", "mean_of", "number", "p_value", "table_of"]
 

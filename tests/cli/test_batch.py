@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from mriimpute.cli import app, bids
 from mriimpute.cli.variadic import repeat_options
 from mriimpute.files import sha256
-from mriimpute.impute import scan as scan_module
+from mriimpute.imputation import scan as scan_module
 from mriimpute.io import Scan
 
 

@@ -17,7 +17,7 @@ from mriimpute.geometry import rotation
 from mriimpute.methods.base import Imputation
 from mriimpute.methods.interpolation import Interpolation
 from mriimpute.methods.ridge.imputer import CrossPlaneRidge
-from mriimpute.simulate.template import mni152
+from mriimpute.simulation.template import mni152
 from mriimpute.volume import Volume
 
 OBLIQUE = nib.affines.from_matvec(

@@ -48,9 +48,9 @@ from mriimpute.checkpoint import save
 from mriimpute.cli import app
 from mriimpute.cohort.split import cohort
 from mriimpute.errors import MriImputeError
-from mriimpute.impute.jobs import Job
-from mriimpute.impute.request import Request
-from mriimpute.impute.scan import impute_scan
+from mriimpute.imputation.jobs import Job
+from mriimpute.imputation.request import Request
+from mriimpute.imputation.scan import impute_scan
 from mriimpute.io import find_scans
 from mriimpute.methods.cross_plane.network import Config as Network
 from mriimpute.methods.cross_plane.network import build
@@ -58,7 +58,7 @@ from mriimpute.methods.interpolation import Interpolation
 from mriimpute.methods.patches import models
 from mriimpute.methods.registry import load_imputer
 from mriimpute.seeds import numpy_stream
-from mriimpute.train import preset, resolve
+from mriimpute.training import preset, resolve
 from mriimpute.volume import Volume
 
 EXAMPLES = int(os.environ.get("MRIIMPUTE_FUZZ", "0"))

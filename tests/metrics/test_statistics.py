@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mriimpute.evaluate.definitions import DEFINITIONS
+from mriimpute.evaluation.definitions import DEFINITIONS
 from mriimpute.metrics.statistics import (
     RESAMPLES,
     Estimate,

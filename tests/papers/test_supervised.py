@@ -10,8 +10,8 @@ import pytest
 
 from mriimpute.checkpoint import load
 from mriimpute.errors import ConfigError, GeometryError, OutputError, VolumeError
-from mriimpute.evaluate.scores import score_method
-from mriimpute.evaluate.test_set import find_simulated_scans, read_test_case
+from mriimpute.evaluation.scores import score_method
+from mriimpute.evaluation.simulated import find_simulated_scans, read_test_case
 from mriimpute.geometry import rotation
 from mriimpute.methods.cross_plane.hidden_lines import LineConfig, draw_lines
 from mriimpute.methods.registry import load_imputer
@@ -188,7 +188,7 @@ def test_supervised_run_that_was_stopped_ends_with_the_bytes_of_one_that_was_not
 
     with monkeypatch.context() as patch:
         stop = property(lambda _: next(left, True))
-        patch.setattr("mriimpute.train.stop.Stop.wanted", stop)
+        patch.setattr("mriimpute.training.stop.Stop.wanted", stop)
         with pytest.raises(KeyboardInterrupt):
             perform(sim, tmp_path / "parts", "supervised")
     parts = perform(sim, tmp_path / "parts", "supervised")
@@ -239,7 +239,7 @@ def test_run_stopped_inside_its_first_training_goes_on(
 ) -> None:
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr("mriimpute.train.stop.Stop.wanted", property(lambda _: True))
+        patch.setattr("mriimpute.training.stop.Stop.wanted", property(lambda _: True))
         with pytest.raises(KeyboardInterrupt):
             _run.reproduce("supervised", Data(None, sim), out, budget="smoke")
     assert (out / "runs" / "supervised" / "checkpoint.safetensors").is_file()

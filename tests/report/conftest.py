@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mriimpute.evaluate import Estimate, MethodSummary, Panel, Result, Summary, View
-from mriimpute.evaluate.bins import BIN_METRICS, Bin
-from mriimpute.evaluate.columns import METRICS
-from mriimpute.evaluate.curves import Curves
+from mriimpute.evaluation import Estimate, MethodSummary, Panel, Result, Summary, View
+from mriimpute.evaluation.bins import BIN_METRICS, Bin
+from mriimpute.evaluation.columns import METRICS
+from mriimpute.evaluation.curves import Curves
 from mriimpute.methods.base import Trace
 from mriimpute.metrics.statistics import Comparison
 from mriimpute.seeds import numpy_stream

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mriimpute.evaluate import Summary
+from mriimpute.evaluation import Summary
 from mriimpute.report import write_page
 
 MakeSummary = Callable[..., Summary]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mriimpute.evaluate import Estimate, Region, Summary
-from mriimpute.evaluate.protocol import SLICES
+from mriimpute.evaluation import Estimate, Region, Summary
+from mriimpute.evaluation.protocol import SLICES
 from mriimpute.report import figure, write_page
 from mriimpute.report._html import tag
 from mriimpute.report._pictures import DIVERGING, GREY, LEVELS, Album

@@ -10,8 +10,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.image import imread
 
-from mriimpute.evaluate import Estimate, MethodSummary, Panel, Result, Summary, View
-from mriimpute.evaluate.columns import METRICS
+from mriimpute.evaluation import Estimate, MethodSummary, Panel, Result, Summary, View
+from mriimpute.evaluation.columns import METRICS
 from mriimpute.report import table_of, write_figure
 from mriimpute.report.figure import DPI, _draw
 

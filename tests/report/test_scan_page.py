@@ -9,8 +9,8 @@ import numpy as np
 from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app
-from mriimpute.impute.jobs import plan_jobs
-from mriimpute.impute.request import Request
+from mriimpute.imputation.jobs import plan_jobs
+from mriimpute.imputation.request import Request
 from mriimpute.report import write_scan_page
 
 ReadPage = Callable[[Path], Any]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mriimpute.evaluate import Comparison, Estimate, MethodSummary, Summary
-from mriimpute.evaluate.columns import METRICS
-from mriimpute.evaluate.protocol import SLICES
+from mriimpute.evaluation import Comparison, Estimate, MethodSummary, Summary
+from mriimpute.evaluation.columns import METRICS
+from mriimpute.evaluation.protocol import SLICES
 from mriimpute.report import table_of
 
 

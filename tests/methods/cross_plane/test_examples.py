@@ -12,8 +12,8 @@ from mriimpute.cohort.slices import SliceScan
 from mriimpute.cohort.split import Cohort, cohort
 from mriimpute.methods.cross_plane.learner import LineLearner
 from mriimpute.methods.cross_plane.validation import ValidationSlice
-from mriimpute.train.run import build
-from mriimpute.train.settings import read
+from mriimpute.training.run import build
+from mriimpute.training.settings import read
 
 
 def read_lines(

@@ -22,7 +22,7 @@ from mriimpute.methods.cross_plane.network import Config, build
 from mriimpute.methods.registry import load_imputer
 from mriimpute.progress import silent
 from mriimpute.seeds import stream
-from mriimpute.train import train
+from mriimpute.training import train
 from mriimpute.volume import Volume
 
 TINY = Config(channels=4, blocks=1, hidden=4)

@@ -16,7 +16,7 @@ from mriimpute.methods.cross_plane.validation import GapScore
 from mriimpute.methods.cross_plane.weights import Start, adopt, kept
 from mriimpute.methods.registry import load_imputer
 from mriimpute.progress import silent
-from mriimpute.train import train
+from mriimpute.training import train
 from mriimpute.volume import Volume
 
 Package = Callable[..., Path]

@@ -15,7 +15,7 @@ from mriimpute.config import merge
 from mriimpute.errors import ConfigError, TrainingError
 from mriimpute.files import sha256
 from mriimpute.progress import silent
-from mriimpute.train import train
+from mriimpute.training import train
 
 Package = Callable[..., Path]
 

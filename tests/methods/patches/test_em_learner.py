@@ -12,7 +12,7 @@ from mriimpute.errors import ConfigError
 from mriimpute.methods.registry import load_imputer
 from mriimpute.progress import silent
 from mriimpute.seeds import numpy_stream
-from mriimpute.train import preset, train
+from mriimpute.training import preset, train
 from mriimpute.volume import Volume
 
 MODEL: dict[str, dict[str, Any]] = {

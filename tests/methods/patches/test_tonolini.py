@@ -11,7 +11,7 @@ from mriimpute.config import merge
 from mriimpute.errors import ConfigError
 from mriimpute.progress import silent
 from mriimpute.seeds import numpy_stream
-from mriimpute.train import preset, train
+from mriimpute.training import preset, train
 from mriimpute.volume import Volume
 
 SMALL: dict[str, Any] = {

@@ -10,7 +10,7 @@ import pytest
 from mriimpute.checkpoint import load
 from mriimpute.errors import TrainingError
 from mriimpute.progress import silent
-from mriimpute.train import preset, train
+from mriimpute.training import preset, train
 
 
 def fit(sim: Path, run: Path) -> Path:

@@ -8,7 +8,7 @@ from mriimpute.methods.patches import models
 from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.methods.patches.objective import objective
 from mriimpute.seeds import stream
-from mriimpute.train.settings import preset
+from mriimpute.training.settings import preset
 
 
 @pytest.mark.gpu

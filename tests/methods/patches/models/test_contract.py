@@ -14,7 +14,7 @@ from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.methods.patches.objective import objective
 from mriimpute.methods.patches.objectives.elbo import negative_elbo
 from mriimpute.seeds import stream
-from mriimpute.train.settings import preset
+from mriimpute.training.settings import preset
 
 assert_same = partial(assert_close, rtol=0, atol=0, equal_nan=True)
 GRID = (12, 12, 12)

@@ -1,0 +1,145 @@
+"""Which scans are imputed, and what the results of each are called."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mriimpute.cohort.split import Split, observed_beside
+from mriimpute.errors import OutputError
+from mriimpute.imputation.sources import find_sources, protect_inputs
+from mriimpute.imputation.space import Space
+from mriimpute.io import stem
+from mriimpute.io.bids import NAME, Selection, enclosing_dataset
+
+__all__ = ["Job", "plan_jobs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A scan and the folder its results go to.
+
+    Attributes:
+        scan: A file, a folder that holds one scan, or the address of a DICOM series.
+        folder: For results.
+        space: Where results lie.
+        below: Where `folder` lies below the folder for all results.
+        tree: The BIDS tree that the scan was found in, if in one.
+    """
+
+    scan: Path
+    folder: Path
+    space: Space = "native"
+    below: Path = Path()
+    tree: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What tells the scan from others in tables and reports."""
+        return (self.below / self.scan.name).as_posix()
+
+    def results(self) -> list[Path]:
+        """Returns the images that are there, that of the mean first."""
+        images = [self.file(label) for label in ("mean", "std", "observed")]
+        while (draw := self.file(f"draw{len(images) - 2:03d}")).is_file():
+            images.append(draw)
+        return [path for path in images if path.is_file()]
+
+    def file(self, label: str) -> Path:
+        """Returns the path of a result such as "mean"; a BIDS name keeps its entities."""
+        name = stem(self.scan)
+        bids = NAME.fullmatch(name)
+        start, suffix = bids.groups() if bids else (name, "")
+        middle = "" if self.space == "native" else f"_space-{self.space}"
+        if bids and label == "observed":  # a mask has no suffix of its own to tell T1w from FLAIR
+            label, suffix = f"observed{suffix}", "mask"
+        end = f"_{suffix}" if bids else ""
+        return self.folder / f"{start}{middle}_desc-{label}{end}.nii.gz"
+
+    def sidecar(self, label: str) -> Path:
+        """Returns the path of the JSON beside a result."""
+        image = self.file(label)
+        return image.with_name(f"{stem(image)}.json")
+
+    @property
+    def dataset(self) -> Path | None:
+        """Root of the results of the BIDS tree that the scan was found in."""
+        if self.tree is None:
+            return None
+        below = self.scan.parent.relative_to(self.tree)
+        return self.folder.parents[len(below.parts) - 1] if below.parts else self.folder
+
+    @property
+    def record(self) -> Path:
+        """The sidecar of the mean, written last."""
+        return self.sidecar("mean")
+
+    @property
+    def page(self) -> Path:
+        """Where a page about the results lies, if there is one."""
+        return self.file("report").with_name(f"{stem(self.file('report'))}.html")
+
+
+def plan_jobs(
+    sources: Sequence[Path],
+    out: Path | None,
+    *,
+    split: Split | None = None,
+    space: Space = "native",
+    selection: Selection | None = None,
+    observed: Path | None = None,
+) -> list[Job]:
+    """Returns the scans that `sources` stand for, each once.
+
+    The results of a file go to `out`, by default to `<name>_imputed` beside it; those of a
+    folder keep its structure below `out`, by default `<folder>_imputed` beside it.
+
+    Args:
+        sources: Files, folders, BIDS trees, lists.
+        out: Folder for all results.
+        split: Of folders with a `participants.tsv`, the only split to impute.
+        space: Where results lie.
+        selection: Of BIDS trees, the only scans to impute.
+        observed: The image that marks acquired voxels, if not the one beside each scan.
+
+    Raises:
+        ConfigError: If a list of scans cannot be read.
+        OutputError: If two scans would write the same files, results would lie among inputs, or
+            `out` names a file.
+        VolumeError: If a folder holds no scan.
+    """
+    if out is not None and (out.is_file() or out.name.lower().endswith((".nii", ".nii.gz"))):
+        raise OutputError(f"{out} is a file name", hint="pass a folder with -o")
+
+    jobs: dict[Path, Job] = {}
+    for found in find_sources(sources, split=split, selection=selection):
+        folder = (out or found.default) / found.below
+        job = Job(found.scan, folder, space, found.below, found.tree)
+        first = jobs.setdefault(job.file("mean"), job)
+        if first != job:
+            raise OutputError(
+                f"{first.scan} and {job.scan} would both write {job.file('mean')}",
+                hint="impute them in two calls with different -o",
+            )
+    planned = list(jobs.values())
+    masks = [observed] if observed else [observed_beside(job.scan) for job in planned]
+    enclosing = [enclosing_dataset(job.scan) for job in planned] if out else []
+    protect_inputs(
+        [*sources, *(tree for tree in enclosing if tree)],
+        [*(job.scan for job in planned), *filter(None, masks)],
+        [job.file(label) for job in planned for label in ("mean", "std", "observed")],
+    )
+    _require_separate(planned)
+    return planned
+
+
+def _require_separate(jobs: Sequence[Job]) -> None:
+    """Stops before results lie beside their scan: the next call would read one as its input.
+
+    `desc-observed` beside a scan says what of it was acquired, and ours lies on a finer grid.
+    """
+    for job in jobs:
+        if job.scan.is_file() and job.folder.resolve() == job.scan.parent.resolve():
+            raise OutputError(
+                f"{job.folder} holds {job.scan.name}, which is input",
+                hint="choose another folder with -o",
+            )

@@ -1,0 +1,82 @@
+"""What to make of each scan, and whether an earlier call has made it."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mriimpute.device import TILE
+from mriimpute.errors import ConfigError, VolumeError
+from mriimpute.imputation.dicom import Export
+from mriimpute.imputation.jobs import Job
+from mriimpute.io import Form, checksum
+from mriimpute.methods.base import Imputer
+
+__all__ = ["Request", "is_done", "no_draws", "recorded", "require_draws"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What to make of each scan.
+
+    Attributes:
+        model: What imputes: the name of a method, or the SHA-256 of a model file.
+        samples: Number of posterior draws.
+        seed: Same seed, same draws; from 0.
+        spacing_mm: Between output slices, in mm; None stands for the in-plane spacing.
+        observed: Image that marks acquired voxels. None: an image `desc-observed` beside the
+            scan, else the geometry and NaN tell.
+        tile: Edge of the region worked on at once, in voxels. It bounds memory alone.
+        thickness_mm: Full width at half maximum of the slice profile; 0: point samples; "auto":
+            what the header of each scan says.
+        adapt: Learn from each scan before it is imputed.
+        form: Which NIfTI form says where a scan lies; "auto": the sform where its code is set.
+        dicom: Which derived DICOM series to write, too.
+    """
+
+    model: str
+    samples: int = 0
+    seed: int = 0
+    spacing_mm: float | None = None
+    observed: Path | None = None
+    tile: int = TILE
+    thickness_mm: float | Literal["auto"] = 0.0
+    adapt: bool = False
+    form: Form = "auto"
+    dicom: Export = "none"
+
+
+def require_draws(imputer: Imputer, request: Request) -> None:
+    """Stops before any work where draws are asked of a method that gives none.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if request.samples and not imputer.gives_draws:
+        raise no_draws(imputer)
+
+
+def is_done(job: Job, request: Request) -> bool:
+    """Tells whether an earlier call finished this very scan with the same request."""
+    try:
+        settings = json.loads(job.record.read_text(encoding="utf-8"))["settings"]
+        same = settings["request"] == recorded(request)
+        return same and settings["input"]["sha256"] == checksum(job.scan)
+    except (VolumeError, OSError, ValueError, KeyError, TypeError):
+        return False  # no record, or one that another tool wrote
+
+
+def recorded(request: Request) -> dict[str, Any]:
+    """Returns what of a request decides the result, as plain values."""
+    decisive = asdict(request) | {"observed": request.observed and request.observed.name}
+    del decisive["tile"]
+    # Was an option once: without it, results of earlier versions would not count as done.
+    return decisive | {"keep_observed": True}
+
+
+def no_draws(imputer: Imputer) -> ConfigError:
+    """Returns the error of a method that was asked for draws and gives none."""
+    return ConfigError(
+        f"{imputer.name} gives no draws",
+        hint="leave --samples out or pass --model cross-plane",
+    )

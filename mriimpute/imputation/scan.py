@@ -1,0 +1,275 @@
+"""One scan from file to files: read, refine, impute, write.
+
+The mean's sidecar is written last: a scan is finished when it is there, and a killed run leaves a
+scan that the next one does again.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from mriimpute.cohort.inspection import stated_thickness_mm
+from mriimpute.cohort.split import observed_beside
+from mriimpute.cohort.target_grid import TargetGrid, to_target_grid
+from mriimpute.errors import ConfigError, OutputError, VolumeError
+from mriimpute.files import writable_folder, write_json
+from mriimpute.imputation.bids import CONTENTS, NOTICE, sidecar
+from mriimpute.imputation.dicom import remove_export, require_series, with_series
+from mriimpute.imputation.jobs import Job
+from mriimpute.imputation.request import Request, no_draws, recorded, require_draws
+from mriimpute.imputation.space import Write, writer
+from mriimpute.io import Scan, checksum, read_scan
+from mriimpute.memory import available_bytes
+from mriimpute.methods.base import Imputation, Imputer
+from mriimpute.methods.memory_estimate import fitting_tile
+from mriimpute.provenance import FOLDER
+from mriimpute.stopwatch import stage
+
+__all__ = ["impute_scan", "imputed_scan", "require_finite"]
+
+log = logging.getLogger(__name__)
+
+Image = Float32[np.ndarray, "i j k"]
+
+MAX_OVERLAP = 2.0
+"""Of thickness over spacing of slices."""
+
+
+def impute_scan(
+    job: Job,
+    imputer: Imputer,
+    request: Request,
+    *,
+    record: Callable[[Mapping[str, Any]], dict[str, Any]],
+    overwrite: bool,
+) -> Path:
+    """Imputes one scan, writes the results and returns the path of the mean.
+
+    Args:
+        job: The scan and where its results go.
+        imputer: The method.
+        request: What to make.
+        record: Adds what decided the result to the provenance of the run.
+        overwrite: Replace results that are there.
+
+    Raises:
+        MriImputeError: If the scan cannot be read, imputed or written.
+    """
+    require_draws(imputer, request)
+    if job.record.exists() and not overwrite:
+        raise OutputError(f"{job.file('mean')} exists", hint="pass --overwrite to replace it")
+    started = time.monotonic()
+    with stage("read"):
+        observed = request.observed or observed_beside(job.scan)
+        scan = read_scan(job.scan, observed=observed, form=request.form)
+        require_series(scan, request.dicom, is_native=job.space == "native")
+        content = checksum(job.scan)
+    grid, imputed, facts = imputed_scan(
+        scan, imputer, request, content=content, begin=lambda: writable_folder(job.folder)
+    )
+
+    put = writer(job.space, scan, grid, imputed.mean)
+    made_by = {"sha256": content, "request": facts["request"]}
+    put = with_series(put, scan, grid, request.dicom, made_by=made_by)
+    with stage("write"):
+        _write_all(job, put, grid, imputed, imputer, request, lambda: record(facts))
+    log.info(
+        "%s: %d of %d slices acquired, %.1f s",
+        job.scan.name,
+        scan.volume.shape[grid.axis],
+        grid.volume.shape[grid.axis],
+        time.monotonic() - started,
+    )
+    return job.file("mean")
+
+
+def imputed_scan(
+    scan: Scan,
+    imputer: Imputer,
+    request: Request,
+    *,
+    content: str,
+    begin: Callable[[], object] = lambda: None,
+) -> tuple[TargetGrid, Imputation, dict[str, Any]]:
+    """Returns the grid that a scan is imputed on, what was imputed, and the facts of the record.
+
+    Args:
+        scan: As read.
+        imputer: The method.
+        request: What to make.
+        content: Names the scan in random streams: a renamed or moved scan gets the same draws.
+        begin: Called once the scan is known to fit the request, before the work begins.
+
+    Raises:
+        MriImputeError: If the scan cannot be imputed, or the result is not finite.
+    """
+    require_draws(imputer, request)
+    grid = to_target_grid(scan, request.spacing_mm)
+    thickness_mm = _thickness_mm(scan, grid, request)
+    tile = fitting_tile(
+        imputer.memory_estimate,
+        grid.volume.shape,
+        tile=request.tile,
+        free=available_bytes("cpu"),
+        what=str(scan.path),
+    )
+    begin()
+    volume = replace(grid.volume, thickness_mm=thickness_mm)
+    try:
+        imputed = imputer.tiled(tile).impute(volume, seed=request.seed, case=content)
+    except VolumeError as error:  # it knows voxels, no file
+        raise VolumeError(f"{scan.path}: {error}", hint=error.hint) from error
+    if request.samples and imputed.draw is None:
+        raise no_draws(imputer)
+    require_finite(imputed.mean, "mean", scan.path, imputer)
+    if imputed.std is not None:
+        require_finite(imputed.std, "std", scan.path, imputer)
+    source = {"name": _name(scan.path), "sha256": content}
+    facts = _facts(scan, grid, imputer, request, source=source, thickness_mm=thickness_mm)
+    return grid, imputed, facts
+
+
+def require_finite(image: Image, what: str, scan: Path, imputer: Imputer) -> None:
+    """Stops where a result is not finite everywhere.
+
+    Raises:
+        VolumeError: If so; it names the scan and the method.
+    """
+    if not np.isfinite(image).all():
+        raise VolumeError(
+            f"{scan}: the {what} of {imputer.name} is not finite everywhere",
+            hint="report this; --model linear works meanwhile",
+        )
+
+
+def _write_all(
+    job: Job,
+    put: Write,
+    grid: TargetGrid,
+    imputed: Imputation,
+    imputer: Imputer,
+    request: Request,
+    record: Callable[[], dict[str, Any]],
+) -> None:
+    job.record.unlink(missing_ok=True)  # from here until the end the scan is unfinished
+    job.page.unlink(missing_ok=True)  # it would show another result
+    _remove_stale(job, imputed, request)
+    described = {"Notice": NOTICE, **_spatial(job, grid)}
+    if job.tree:
+        described |= sidecar(job.scan, job.tree)
+
+    def write(label: str, data: Image | UInt8[np.ndarray, "i j k"]) -> None:
+        put(job.file(label), data)
+        content = CONTENTS[label.rstrip("0123456789")]
+        write_json(job.sidecar(label), {"Description": content, **described, **record()})
+
+    if imputed.draw is not None:
+        _write_draws(job, imputed.draw, imputer, request.samples, write)
+    if imputed.std is not None:
+        write("std", imputed.std)
+    write("observed", grid.volume.observed.astype(np.uint8))
+    write("mean", imputed.mean)
+
+
+def _write_draws(
+    job: Job,
+    draw: Callable[[int], Image],
+    imputer: Imputer,
+    samples: int,
+    write: Callable[[str, Image], None],
+) -> None:
+    """Writes draws one by one, as only one fits into memory; one that fails takes all back."""
+    labels = [f"draw{number:03d}" for number in range(1, samples + 1)]
+    try:
+        for number, label in enumerate(labels, start=1):
+            image = draw(number)
+            require_finite(image, f"draw {number}", job.scan, imputer)
+            write(label, image)
+    except VolumeError:
+        for label in labels:
+            _remove(job, label)
+        raise
+
+
+def _remove_stale(job: Job, imputed: Imputation, request: Request) -> None:
+    """Removes results of an earlier call that this one does not replace."""
+    stale = [] if imputed.std is not None else ["std"]
+    number = request.samples + 1
+    while job.file(label := f"draw{number:03d}").exists():
+        stale.append(label)
+        number += 1
+    for label in stale:
+        _remove(job, label)
+    if request.dicom == "none":
+        for label in ("mean", "std"):
+            remove_export(job.file(label))
+
+
+def _remove(job: Job, label: str) -> None:
+    job.file(label).unlink(missing_ok=True)
+    job.sidecar(label).unlink(missing_ok=True)
+    remove_export(job.file(label))
+
+
+def _thickness_mm(scan: Scan, grid: TargetGrid, request: Request) -> float:
+    """Returns how thick slices are taken to be."""
+    wanted = request.thickness_mm
+    stated = stated_thickness_mm(scan) if wanted == "auto" else wanted
+    if stated is None:
+        raise ConfigError(
+            f"{scan.path} does not say how thick its slices are", hint="pass --thickness MM"
+        )
+    spacing_mm = grid.volume.spacing_mm[grid.axis] * grid.factor
+    if stated > MAX_OVERLAP * spacing_mm:
+        raise ConfigError(
+            f"{scan.path}: slices are {spacing_mm:.3g} mm apart, not {stated:g} mm thick",
+            hint="correct --thickness, or leave it out",
+        )
+    return stated
+
+
+def _facts(
+    scan: Scan,
+    grid: TargetGrid,
+    imputer: Imputer,
+    request: Request,
+    *,
+    source: Mapping[str, str],
+    thickness_mm: float,
+) -> dict[str, Any]:
+    axis = grid.axis
+    spacing_mm = grid.volume.spacing_mm[axis]
+    return {
+        "method": imputer.name,
+        "input": source,
+        "slice_axis": "RAS"[axis],
+        "slice_spacing_mm": round(spacing_mm * grid.factor, 6),
+        "stated_thickness_mm": stated_thickness_mm(scan),
+        "assumed_thickness_mm": thickness_mm,
+        "imputed_spacing_mm": [round(mm, 6) for mm in grid.volume.spacing_mm],
+        "missing_share": round(1 - float(grid.volume.observed.mean()), 6),
+        "request": recorded(request),
+    }
+
+
+def _name(scan: Path) -> str:
+    """Returns the name of a file; that of a folder is often the patient's."""
+    return FOLDER if scan.is_dir() else scan.name
+
+
+def _spatial(job: Job, grid: TargetGrid) -> dict[str, str]:
+    """Returns where an image lies and how fine it is, in the words of BIDS."""
+    if job.space == "template":
+        return {"SpatialReference": "MNI152NLin2009aSym", "Resolution": "1 mm, isotropic"}
+    spacing_mm = grid.volume.spacing_mm[grid.axis]
+    return {
+        "SpatialReference": "orig",
+        "Resolution": f"{spacing_mm:.4g} mm between slices, {spacing_mm * grid.factor:.4g} mm "
+        "where acquired; unchanged inside slices",
+    }
