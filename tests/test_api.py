@@ -40,12 +40,14 @@ def test_a_path_gives_what_the_command_writes(thick: Path, tmp_path: Path) -> No
         assert image.to_bytes() == written.to_bytes(), label
 
 
-@pytest.mark.parametrize("kind", ["path", "image", "volume"])
+@pytest.mark.parametrize("kind", ["path", "image", "saved", "volume"])
 def test_a_path_an_image_and_a_volume_are_one_scan(kind: str, thick: Path) -> None:
     image = nib.load(thick)
     data = image.get_fdata(dtype=np.float32)
     volume = Volume(data[::-1], np.ones(data.shape, bool), np.diag([1.0, 1.0, 3.0, 1.0]))
-    scan = {"path": thick, "image": image, "volume": volume}[kind]
+    saved = nib.Nifti1Image(np.asarray(image.dataobj), image.affine)
+    saved.to_filename(thick.with_name("saved.nii.gz"))
+    scan = {"path": thick, "image": image, "saved": saved, "volume": volume}[kind]
 
     imputed = mriimpute.impute(scan, model="pchip")
 

@@ -180,7 +180,8 @@ def _capacity(path: Path) -> int:
 
 
 def _intensities(stored: Any, path: Path) -> Float32[np.ndarray, "..."]:
-    if not has_ending(path, COMPRESSED):
+    # An image that was made in memory may have the name of the file that it was saved in.
+    if not (isinstance(stored, ArrayProxy) and has_ending(path, COMPRESSED)):
         return np.asarray(stored, dtype=np.float32)
     with gzip.open(path) as file:
         unpacked = ArrayProxy(
