@@ -18,7 +18,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 # The package, built aside: neither sources nor build tools get into the image.
 FROM base AS package
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE CITATION.cff CHANGELOG.md ./
 RUN python -c "import pathlib, tomllib; \
     project = tomllib.loads(pathlib.Path('pyproject.toml').read_text())['project']; \
     print(*project['dependencies'], sep='\n')" > /requirements.txt

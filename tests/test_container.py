@@ -137,7 +137,8 @@ def test_what_the_build_copies_is_let_in() -> None:
     package = (p for p in (ROOT / "mriimpute").rglob("*") if p.is_file())
     files = [str(p.relative_to(ROOT)) for p in package if "__pycache__" not in p.parts]
 
-    assert names == ["pyproject.toml", "README.md", "mriimpute"]
+    metadata = ["LICENSE", "CITATION.cff", "CHANGELOG.md"]
+    assert names == ["pyproject.toml", "README.md", *metadata, "mriimpute"]
     assert [name for name in (*names, *files) if is_ignored(name)] == []
 
 
