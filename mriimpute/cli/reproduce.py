@@ -30,9 +30,9 @@ def reproduce(
     jobs: Jobs = 1,
 ) -> None:
     """Repeats an experiment and shows its tables, and which claims of the paper hold."""
-    from mriimpute.papers._data import Data
-    from mriimpute.papers._run import reproduce as perform
-    from mriimpute.papers._tables import text
+    from mriimpute.papers.data import Data
+    from mriimpute.papers.run import reproduce as perform
+    from mriimpute.papers.tables import text
     from mriimpute.report import write_panels
 
     folder = out or Path(f"{experiment}_{budget}")

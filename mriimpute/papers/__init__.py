@@ -1,8 +1,7 @@
 """The experiments of the papers, one per file; the file name, dashes for underscores, is its name.
 
 `supervised` is in no paper: it measures how much is kept without full scans to learn from.
-
-A file that begins with an underscore is what they share. Importing this package loads nothing.
+Importing this package loads nothing.
 """
 
 import ast
@@ -13,8 +12,8 @@ __all__ = ["Entry", "available", "listing", "module_of"]
 
 FOLDER = Path(__file__).parent
 
-PLACES = ("supervised.py", "dalca/[!_]*.py", "tonolini/[!_]*.py")
-"""Where experiments lie."""
+PLACES = ("supervised.py", "dalca/fig*.py", "tonolini/tae_*.py")
+"""Where experiments lie; other modules are what they share."""
 
 
 class Entry(NamedTuple):

@@ -11,9 +11,9 @@ from typing import Any
 
 from mriimpute.errors import ConfigError, MriImputeError, TrainingError
 from mriimpute.papers import available, module_of
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Experiment, Task
-from mriimpute.papers._store import Finished, TaskStore
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Experiment, Task
+from mriimpute.papers.store import Finished, TaskStore
 from mriimpute.workers import run_tasks
 
 __all__ = ["Failure", "Work", "experiment", "results"]

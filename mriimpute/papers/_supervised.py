@@ -8,7 +8,7 @@ from mriimpute.cohort import Cache, Cohort
 from mriimpute.cohort.slices import SliceScan, gaps_of, read_slices
 from mriimpute.errors import ConfigError
 from mriimpute.methods.cross_plane.learner import LineLearner
-from mriimpute.papers._simulation import Simulation
+from mriimpute.papers.simulation import Simulation
 from mriimpute.progress import silent
 from mriimpute.training import train
 from mriimpute.training.folder import RunFolder

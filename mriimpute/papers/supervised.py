@@ -25,8 +25,9 @@ from mriimpute.interpolation import Kind
 from mriimpute.methods.base import Imputer
 from mriimpute.methods.registry import load_imputer
 from mriimpute.metrics.statistics import Estimate, estimate, ratio_of_means
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import (
+from mriimpute.papers._supervised import Network, train_network
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import (
     Bars,
     Budget,
     Cell,
@@ -39,8 +40,7 @@ from mriimpute.papers._experiment import (
     Table,
     Task,
 )
-from mriimpute.papers._simulation import Exam
-from mriimpute.papers._supervised import Network, train_network
+from mriimpute.papers.simulation import Exam
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mriimpute.files import atomic
-from mriimpute.papers._experiment import Bars, Conclusion, Images, Lines, Plot
+from mriimpute.papers.experiment import Bars, Conclusion, Images, Lines, Plot
 from mriimpute.report._styles import LineStyle, line_styles
 
 __all__ = ["write_panels"]

@@ -9,12 +9,8 @@ import numpy as np
 import pytest
 
 from mriimpute.methods.dictionary.learning import DictionaryConfig
-from mriimpute.papers._corrupt import Sparse, pad_to, random_missing
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Images, Outcome, Task
-from mriimpute.papers._scans import middle_slices
 from mriimpute.papers.dalca import fig5, fig7, fig8
-from mriimpute.papers.dalca._budgets import (
+from mriimpute.papers.dalca.config import (
     BASELINES,
     METHODS,
     NETWORKS,
@@ -24,7 +20,7 @@ from mriimpute.papers.dalca._budgets import (
     settings_of,
     subspace_schedule,
 )
-from mriimpute.papers.dalca._data import (
+from mriimpute.papers.dalca.data import (
     NAMES,
     Corpus,
     Name,
@@ -34,7 +30,11 @@ from mriimpute.papers.dalca._data import (
     photographs,
     sparse_images,
 )
-from mriimpute.papers.dalca._methods import Splits, impute, score
+from mriimpute.papers.dalca.methods import Splits, impute, score
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Images, Outcome, Task
+from mriimpute.papers.slices import middle_slices
+from mriimpute.papers.sparse import Sparse, pad_to, random_missing
 
 TINY = Effort(
     encoding=2,
@@ -50,16 +50,16 @@ TINY = Effort(
 )
 
 
-def splits_of(rng: np.random.Generator, edge: int = 6) -> Splits:
+def splits_of(rng: np.random.Generator, test: int = 5) -> Splits:
     """Images in a plane of two smooth patterns, most pixels missing."""
-    row, column = np.indices((edge, edge)) / edge
+    row, column = np.indices((6, 6)) / 6
     patterns = np.stack([np.cos(3 * row), np.cos(3 * column)])
 
     def part(count: int) -> Sparse:
         truth = 0.5 + 0.2 * np.tensordot(rng.normal(size=(count, 2)), patterns, axes=1)
         return random_missing(truth.astype(np.float32), 0.5, 0.0, rng)
 
-    return Splits(part(40), part(4), part(5))
+    return Splits(part(40), part(4), part(test))
 
 
 def blinded(sparse: Sparse) -> Sparse:
@@ -82,7 +82,7 @@ def test_no_method_looks_at_any_truth(method: Method, rng: np.random.Generator) 
 def test_linear_methods_find_the_plane_that_images_lie_in(
     method: Method, rng: np.random.Generator
 ) -> None:
-    splits = splits_of(rng)
+    splits = splits_of(rng, test=60)
     effort = replace(
         TINY,
         subspace=subspace_schedule(4000, 20),

@@ -9,9 +9,9 @@ import pytest
 from mriimpute import workers
 from mriimpute.errors import OutputError, TrainingError
 from mriimpute.papers import _pool
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Outcome, Task
 from mriimpute.papers._pool import Failure, Work, results
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Outcome, Task
 
 TASKS = [Task(key=(str(n),), settings={}) for n in range(3)]
 

@@ -1,4 +1,4 @@
-"""Tests for mriimpute.papers._run, _store and _tables, on an experiment made up for them."""
+"""Tests for mriimpute.papers.run, _store and _tables, on an experiment made up for them."""
 
 import json
 from collections.abc import Callable
@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from mriimpute.errors import ConfigError, OutputError, TrainingError
-from mriimpute.papers import _pool, _run, available
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Budget, Claim, Conclusion, Outcome, Outcomes, Table, Task
+from mriimpute.papers import _pool, available
+from mriimpute.papers import run as runner
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Budget, Claim, Conclusion, Outcome, Outcomes, Table, Task
 from mriimpute.seeds import numpy_stream
 
 
@@ -49,13 +50,13 @@ class MadeUp:
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUp:
     module = MadeUp()
-    for place in (_run, _pool):
+    for place in (runner, _pool):
         monkeypatch.setattr(place, "experiment", lambda name: module)
     return module
 
 
 def run(root: Path, out: Path, **options: Any) -> dict[str, Any]:
-    _run.reproduce("squares", Data(root), out, **options)
+    runner.reproduce("squares", Data(root), out, **options)
     record: dict[str, Any] = json.loads((out / "record.json").read_text())
     return record
 

@@ -1,4 +1,4 @@
-"""Tests for mriimpute.papers.supervised, _simulation and _yardstick."""
+"""Tests for mriimpute.papers.supervised and simulation."""
 
 import json
 from pathlib import Path
@@ -15,10 +15,11 @@ from mriimpute.evaluation.simulated import find_simulated_scans, read_test_case
 from mriimpute.geometry import rotation
 from mriimpute.methods.cross_plane.hidden_lines import LineConfig, draw_lines
 from mriimpute.methods.registry import load_imputer
-from mriimpute.papers import _run, supervised
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Conclusion, Outcome
-from mriimpute.papers._simulation import Simulation
+from mriimpute.papers import supervised
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Conclusion, Outcome
+from mriimpute.papers.run import reproduce
+from mriimpute.papers.simulation import Simulation
 from mriimpute.seeds import numpy_stream
 
 SHAPE = (14, 15, 17)
@@ -209,7 +210,7 @@ def supervised_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_smoke_run_says_what_is_kept(sim: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
-    _run.reproduce("supervised", Data(None, sim), out, budget="smoke")
+    reproduce("supervised", Data(None, sim), out, budget="smoke")
 
     record: dict[str, Any] = json.loads((out / "record.json").read_text())
     table, kept = record["tables"]
@@ -221,14 +222,14 @@ def test_smoke_run_says_what_is_kept(sim: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("supervised_alone")
 def test_run_begins_anew_when_told(sim: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    _run.reproduce("supervised", Data(None, sim), out, budget="smoke")
+    reproduce("supervised", Data(None, sim), out, budget="smoke")
     run = out / "runs" / "supervised" / "model.safetensors"
     before = run.stat().st_mtime_ns
 
     with pytest.raises(OutputError, match="holds supervised with seed 0"):
-        _run.reproduce("supervised", Data(None, sim), out, budget="smoke", seed=1)
+        reproduce("supervised", Data(None, sim), out, budget="smoke", seed=1)
     options: Any = {"budget": "smoke", "seed": 1, "overwrite": True}
-    _run.reproduce("supervised", Data(None, sim), out, **options)
+    reproduce("supervised", Data(None, sim), out, **options)
 
     assert run.stat().st_mtime_ns > before
 
@@ -241,10 +242,10 @@ def test_run_stopped_inside_its_first_training_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr("mriimpute.training.stop.Stop.wanted", property(lambda _: True))
         with pytest.raises(KeyboardInterrupt):
-            _run.reproduce("supervised", Data(None, sim), out, budget="smoke")
+            reproduce("supervised", Data(None, sim), out, budget="smoke")
     assert (out / "runs" / "supervised" / "checkpoint.safetensors").is_file()
 
-    _run.reproduce("supervised", Data(None, sim), out, budget="smoke")
+    reproduce("supervised", Data(None, sim), out, budget="smoke")
 
     assert (out / "record.json").is_file()
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from mriimpute.config import parse
-from mriimpute.papers._corrupt import Sparse, random_missing
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Outcome, Task
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Outcome, Task
+from mriimpute.papers.sparse import Sparse, random_missing
 from mriimpute.papers.tonolini import (
     tae_c_lambda,
     tae_depth,
@@ -23,9 +23,9 @@ from mriimpute.papers.tonolini import (
     tae_structured,
     tae_table1,
 )
-from mriimpute.papers.tonolini._classify import ClassifierConfig, classify, raw
-from mriimpute.papers.tonolini._methods import SMOKE, Case, corrupted, learn, run, task
-from mriimpute.papers.tonolini._recovery import SCORES, average, gallery, judge, recover
+from mriimpute.papers.tonolini.classifier import ClassifierConfig, classify, raw
+from mriimpute.papers.tonolini.posteriors import SMOKE, Case, corrupted, learn, run, task
+from mriimpute.papers.tonolini.recovery import SCORES, average, gallery, judge, recover
 from mriimpute.seeds import numpy_stream
 
 NAMES = ("table1", "fig3", "fig5", "structured", "depth", "c_lambda")
@@ -36,7 +36,7 @@ WINDOW = 4  # the made-up images are 8 x 8
 
 
 def module_of(name: str) -> Any:
-    return import_module(f"mriimpute.papers.tae_{name}")
+    return import_module(f"mriimpute.papers.tonolini.tae_{name}")
 
 
 def shrunk(job: Task) -> Task:

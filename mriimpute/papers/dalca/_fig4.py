@@ -5,8 +5,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from mriimpute.papers._experiment import Bars, Claim, Conclusion, Lines, Series, Table
-from mriimpute.papers.dalca._encodings import ENCODINGS, Encoding
+from mriimpute.papers.dalca.encodings import ENCODINGS, Encoding
+from mriimpute.papers.experiment import Bars, Claim, Conclusion, Lines, Series, Table
 
 __all__ = ["DECISIVE", "ORDERS", "Curves", "Order", "Responses", "conclusion"]
 

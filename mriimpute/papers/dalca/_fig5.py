@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mriimpute.papers._experiment import Bars, Claim, Conclusion, Images, Outcomes, Table
-from mriimpute.papers.dalca._budgets import LABELS, METHODS, NETWORKS, Method
+from mriimpute.papers.dalca.config import LABELS, METHODS, NETWORKS, Method
+from mriimpute.papers.experiment import Bars, Claim, Conclusion, Images, Outcomes, Table
 
 __all__ = ["conclusion"]
 

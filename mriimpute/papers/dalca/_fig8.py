@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from mriimpute.papers._experiment import (
+from mriimpute.papers.experiment import (
     Cell,
     Claim,
     Conclusion,

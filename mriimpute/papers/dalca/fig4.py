@@ -26,11 +26,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from mriimpute.papers._corrupt import permuted, random_missing
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Budget, Conclusion, Outcome, Outcomes, Task
-from mriimpute.papers._fit import batch_of
-from mriimpute.papers.dalca._encodings import (
+from mriimpute.papers.dalca._fig4 import DECISIVE, ORDERS, Order, conclusion
+from mriimpute.papers.dalca.encodings import (
     ENCODINGS,
     AutoEncoder,
     Encoding,
@@ -40,7 +37,10 @@ from mriimpute.papers.dalca._encodings import (
     pixel_means,
     respond,
 )
-from mriimpute.papers.dalca._fig4 import DECISIVE, ORDERS, Order, conclusion
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Budget, Conclusion, Outcome, Outcomes, Task
+from mriimpute.papers.fit import batch_of
+from mriimpute.papers.sparse import permuted, random_missing
 from mriimpute.seeds import fixed, numpy_stream
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]

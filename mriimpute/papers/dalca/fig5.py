@@ -17,18 +17,18 @@ from dataclasses import asdict, dataclass
 
 from mriimpute.config import parse
 from mriimpute.methods.dictionary.learning import DictionaryConfig
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Budget, Conclusion, Outcome, Outcomes, Task
-from mriimpute.papers.dalca._budgets import (
+from mriimpute.papers.dalca._fig5 import conclusion
+from mriimpute.papers.dalca.config import (
     METHODS,
     Effort,
     network_schedule,
     settings_of,
     subspace_schedule,
 )
-from mriimpute.papers.dalca._data import NAMES, Corpus, sparse_images
-from mriimpute.papers.dalca._fig5 import conclusion
-from mriimpute.papers.dalca._methods import judged
+from mriimpute.papers.dalca.data import NAMES, Corpus, sparse_images
+from mriimpute.papers.dalca.methods import judged
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Budget, Conclusion, Outcome, Outcomes, Task
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 

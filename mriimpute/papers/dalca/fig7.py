@@ -16,8 +16,20 @@ from typing import Any
 
 from mriimpute.config import parse
 from mriimpute.methods.dictionary.learning import DictionaryConfig
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import (
+from mriimpute.papers.dalca.config import (
+    LABELS,
+    METHODS,
+    NETWORKS,
+    Effort,
+    Method,
+    network_schedule,
+    settings_of,
+    subspace_schedule,
+)
+from mriimpute.papers.dalca.data import Slices, sparse_slices
+from mriimpute.papers.dalca.methods import judged
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import (
     Bars,
     Budget,
     Claim,
@@ -29,18 +41,6 @@ from mriimpute.papers._experiment import (
     Table,
     Task,
 )
-from mriimpute.papers.dalca._budgets import (
-    LABELS,
-    METHODS,
-    NETWORKS,
-    Effort,
-    Method,
-    network_schedule,
-    settings_of,
-    subspace_schedule,
-)
-from mriimpute.papers.dalca._data import Slices, sparse_slices
-from mriimpute.papers.dalca._methods import judged
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 

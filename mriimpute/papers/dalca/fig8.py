@@ -23,13 +23,13 @@ from mriimpute.config import parse
 from mriimpute.methods.deep_image_prior.fit import PriorConfig, deep_image_prior
 from mriimpute.methods.patches.completion import complete
 from mriimpute.methods.patches.model import Model
-from mriimpute.papers._corrupt import Sparse, pad_to, random_missing
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Budget, Conclusion, Outcome, Outcomes, Task
-from mriimpute.papers.dalca._budgets import Effort, network_schedule, settings_of
-from mriimpute.papers.dalca._data import PARTS, Slices, divided, photographs, sparse_slices
 from mriimpute.papers.dalca._fig8 import METHODS, NAMES, Method, conclusion
-from mriimpute.papers.dalca._methods import Splits, complete_all, score, train_network
+from mriimpute.papers.dalca.config import Effort, network_schedule, settings_of
+from mriimpute.papers.dalca.data import PARTS, Slices, divided, photographs, sparse_slices
+from mriimpute.papers.dalca.methods import Splits, complete_all, score, train_network
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Budget, Conclusion, Outcome, Outcomes, Task
+from mriimpute.papers.sparse import Sparse, pad_to, random_missing
 from mriimpute.seeds import numpy_stream, stream
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from mriimpute.papers._experiment import Cell, Claim, Conclusion, Images, Outcomes, Table
+from mriimpute.papers.experiment import Cell, Claim, Conclusion, Images, Outcomes, Table
 
 __all__ = ["METHODS", "Method", "conclusion"]
 

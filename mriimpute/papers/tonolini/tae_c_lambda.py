@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import (
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import (
     Budget,
     Claim,
     Conclusion,
@@ -13,8 +13,8 @@ from mriimpute.papers._experiment import (
     Table,
     Task,
 )
-from mriimpute.papers.tonolini._methods import PAPER, SMOKE, Case, Effort, brief, run, task
-from mriimpute.papers.tonolini._recovery import average
+from mriimpute.papers.tonolini.posteriors import PAPER, SMOKE, Case, Effort, brief, run, task
+from mriimpute.papers.tonolini.recovery import average
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 

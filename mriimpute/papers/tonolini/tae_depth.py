@@ -16,14 +16,14 @@ from scipy import stats
 
 from mriimpute.config import parse
 from mriimpute.methods.patches.config import PatchTrainingConfig
-from mriimpute.papers._corrupt import Sparse, hide
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Budget, Conclusion, Outcome, Outcomes, Task
-from mriimpute.papers._fit import fit
-from mriimpute.papers._score import score_draws
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Budget, Conclusion, Outcome, Outcomes, Task
+from mriimpute.papers.fit import fit
 from mriimpute.papers.scattered import median_fill
+from mriimpute.papers.scores import score_draws
+from mriimpute.papers.sparse import Sparse, hide
 from mriimpute.papers.tonolini._depth import METHODS, Method, conclusion
-from mriimpute.papers.tonolini._recovery import recover
+from mriimpute.papers.tonolini.recovery import recover
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import (
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import (
     Budget,
     Cell,
     Claim,
@@ -17,7 +17,7 @@ from mriimpute.papers._experiment import (
     Table,
     Task,
 )
-from mriimpute.papers.tonolini._methods import (
+from mriimpute.papers.tonolini.posteriors import (
     LABELS,
     NOISE_STD,
     PAPER,
@@ -29,7 +29,7 @@ from mriimpute.papers.tonolini._methods import (
     run,
     task,
 )
-from mriimpute.papers.tonolini._recovery import SCORES, average, gallery
+from mriimpute.papers.tonolini.recovery import SCORES, average, gallery
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 

@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from mriimpute.config import parse
-from mriimpute.papers._corrupt import Sparse
-from mriimpute.papers._data import Data, ImageSet
-from mriimpute.papers._experiment import (
+from mriimpute.papers.data import Data, ImageSet
+from mriimpute.papers.experiment import (
     Bars,
     Budget,
     Cell,
@@ -22,8 +21,15 @@ from mriimpute.papers._experiment import (
     Table,
     Task,
 )
-from mriimpute.papers.tonolini._classify import ClassifierConfig, Draw, classify, of_posterior, raw
-from mriimpute.papers.tonolini._methods import (
+from mriimpute.papers.sparse import Sparse
+from mriimpute.papers.tonolini.classifier import (
+    ClassifierConfig,
+    Draw,
+    classify,
+    of_posterior,
+    raw,
+)
+from mriimpute.papers.tonolini.posteriors import (
     LABELS,
     PAPER,
     SMOKE,

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import (
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import (
     Budget,
     Cell,
     Claim,
@@ -13,7 +13,7 @@ from mriimpute.papers._experiment import (
     Table,
     Task,
 )
-from mriimpute.papers.tonolini._methods import (
+from mriimpute.papers.tonolini.posteriors import (
     LABELS,
     PAPER,
     SMOKE,
@@ -24,7 +24,7 @@ from mriimpute.papers.tonolini._methods import (
     run,
     task,
 )
-from mriimpute.papers.tonolini._recovery import SCORES, average, gallery
+from mriimpute.papers.tonolini.recovery import SCORES, average, gallery
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 

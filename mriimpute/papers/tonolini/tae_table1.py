@@ -11,8 +11,8 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import (
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import (
     Bars,
     Budget,
     Cell,
@@ -23,7 +23,7 @@ from mriimpute.papers._experiment import (
     Table,
     Task,
 )
-from mriimpute.papers.tonolini._methods import (
+from mriimpute.papers.tonolini.posteriors import (
     LABELS,
     PAPER,
     SMOKE,
@@ -35,7 +35,7 @@ from mriimpute.papers.tonolini._methods import (
     run,
     task,
 )
-from mriimpute.papers.tonolini._recovery import COLLAPSED, SCORES, average, gallery
+from mriimpute.papers.tonolini.recovery import COLLAPSED, SCORES, average, gallery
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 

@@ -11,8 +11,8 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from mriimpute.methods.patches.layers.linear import ObservedLinear
-from mriimpute.papers._corrupt import Sparse
 from mriimpute.papers.scattered import linear_fill
+from mriimpute.papers.sparse import Sparse
 
 __all__ = [
     "ENCODINGS",

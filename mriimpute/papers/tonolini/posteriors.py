@@ -26,11 +26,11 @@ from jaxtyping import Float32
 from mriimpute.config import parse
 from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.methods.patches.model import Model
-from mriimpute.papers._corrupt import Sparse, random_missing, window
-from mriimpute.papers._data import Data, Split
-from mriimpute.papers._experiment import Outcome, Task
-from mriimpute.papers._fit import Journal, fit
-from mriimpute.papers.tonolini._recovery import judge
+from mriimpute.papers.data import Data, Split
+from mriimpute.papers.experiment import Outcome, Task
+from mriimpute.papers.fit import Journal, fit
+from mriimpute.papers.sparse import Sparse, random_missing, window
+from mriimpute.papers.tonolini.recovery import judge
 from mriimpute.seeds import numpy_stream
 
 __all__ = [

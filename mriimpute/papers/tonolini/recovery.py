@@ -19,9 +19,9 @@ from jaxtyping import Float32
 from mriimpute.methods.patches.completion import complete
 from mriimpute.methods.patches.model import Model
 from mriimpute.methods.patches.objectives.recovery_bound import recovery_bound
-from mriimpute.papers._corrupt import Sparse
-from mriimpute.papers._experiment import Images, Outcome
-from mriimpute.papers._score import psnr_db, score_draws
+from mriimpute.papers.experiment import Images, Outcome
+from mriimpute.papers.scores import psnr_db, score_draws
+from mriimpute.papers.sparse import Sparse
 from mriimpute.seeds import stream
 
 __all__ = ["COLLAPSED", "SCORES", "Recovered", "average", "gallery", "judge", "recover"]

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from mriimpute.papers._data import Data
+from mriimpute.papers.data import Data
 
 __all__ = [
     "Bars",

@@ -15,8 +15,8 @@ import numpy as np
 
 from mriimpute.errors import OutputError
 from mriimpute.files import atomic, refuse_existing, writable_folder
-from mriimpute.papers._experiment import Outcome
 from mriimpute.papers._npz import DAMAGES, read_npz
+from mriimpute.papers.experiment import Outcome
 
 __all__ = ["RUNS", "Finished", "TaskStore", "claim"]
 

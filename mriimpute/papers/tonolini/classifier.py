@@ -19,7 +19,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from mriimpute.methods.patches.model import Model
-from mriimpute.papers._corrupt import Sparse
+from mriimpute.papers.sparse import Sparse
 from mriimpute.seeds import fixed, numpy_stream, stream
 
 __all__ = ["ClassifierConfig", "Draw", "classify", "of_posterior", "raw"]

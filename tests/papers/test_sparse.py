@@ -1,4 +1,4 @@
-"""Tests for mriimpute.papers._corrupt."""
+"""Tests for mriimpute.papers.sparse."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mriimpute.papers._corrupt import (
+from mriimpute.papers.sparse import (
     Sparse,
     crop,
     hide,

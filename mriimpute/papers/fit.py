@@ -13,7 +13,7 @@ from mriimpute.errors import TrainingError
 from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.methods.patches.learner import PatchLearner
 from mriimpute.methods.patches.model import Model
-from mriimpute.papers._corrupt import Sparse
+from mriimpute.papers.sparse import Sparse
 from mriimpute.progress import Track, silent
 from mriimpute.seeds import numpy_stream
 from mriimpute.training.folder import RunFolder

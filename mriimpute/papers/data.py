@@ -15,8 +15,8 @@ from mriimpute.errors import ConfigError
 from mriimpute.io import find_scans
 from mriimpute.papers._idx import read_idx
 from mriimpute.papers._npz import DAMAGES, read_names, read_npz
-from mriimpute.papers._scans import Part, middle_slices, random_patches
-from mriimpute.papers._simulation import Simulation
+from mriimpute.papers.simulation import Simulation
+from mriimpute.papers.slices import Part, middle_slices, random_patches
 
 __all__ = ["Data", "ImageSet", "Labelled", "Split"]
 
@@ -139,7 +139,7 @@ class Data:
     ) -> Float32[np.ndarray, "n h w"]:
         """Returns the middle coronal slice of every scan of a part, and some beside it.
 
-        Scans are split 50/30/20 by subject. See `mriimpute.papers._scans.middle_slices`.
+        Scans are split 50/30/20 by subject. See `mriimpute.papers.slices.middle_slices`.
         """
         return middle_slices(self._scans(), part, size, seed=seed, around=around, step=step)
 
@@ -148,7 +148,7 @@ class Data:
     ) -> Float32[np.ndarray, "n h w"]:
         """Returns square patches at random places of the coronal slices of a part.
 
-        Scans are split 50/30/20 by subject. See `mriimpute.papers._scans`.
+        Scans are split 50/30/20 by subject. See `mriimpute.papers.slices`.
         """
         return random_patches(self._scans(), part, count=count, size=size, seed=seed)
 

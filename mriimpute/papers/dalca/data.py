@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Float32
 from scipy import ndimage
 
-from mriimpute.papers._corrupt import lines, random_missing
-from mriimpute.papers._data import Data
-from mriimpute.papers._scans import Part
-from mriimpute.papers.dalca._methods import Splits
+from mriimpute.papers.dalca.methods import Splits
+from mriimpute.papers.data import Data
+from mriimpute.papers.slices import Part
+from mriimpute.papers.sparse import lines, random_missing
 from mriimpute.seeds import numpy_stream
 
 __all__ = [

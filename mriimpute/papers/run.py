@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from mriimpute.files import sha256, write_json
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Budget, Conclusion, Task
 from mriimpute.papers._pool import Failure, Work, experiment, results
-from mriimpute.papers._store import RUNS, Finished, TaskStore, claim
-from mriimpute.papers._tables import write_tables
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Budget, Conclusion, Task
+from mriimpute.papers.store import RUNS, Finished, TaskStore, claim
+from mriimpute.papers.tables import write_tables
 from mriimpute.progress import Track, silent
 from mriimpute.provenance import provenance
 

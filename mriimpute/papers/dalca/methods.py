@@ -28,12 +28,12 @@ from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.methods.patches.em import fit_em
 from mriimpute.methods.patches.model import Model
 from mriimpute.methods.patches.models.ppca import Ppca
-from mriimpute.papers._corrupt import Sparse, crop, pad, pad_to
-from mriimpute.papers._experiment import Outcome
-from mriimpute.papers._fit import fit
-from mriimpute.papers._score import mse, score_mean
-from mriimpute.papers.dalca._budgets import Method
+from mriimpute.papers.dalca.config import Method
+from mriimpute.papers.experiment import Outcome
+from mriimpute.papers.fit import fit
 from mriimpute.papers.scattered import linear_fill
+from mriimpute.papers.scores import mse, score_mean
+from mriimpute.papers.sparse import Sparse, crop, pad, pad_to
 from mriimpute.seeds import stream
 
 __all__ = ["Imputed", "Splits", "complete_all", "impute", "judged", "score", "train_network"]
