@@ -20,7 +20,7 @@ from mriimpute.training.folder import RunFolder
 from mriimpute.training.loop import learn
 from mriimpute.training.stop import Stop
 
-__all__ = ["fit"]
+__all__ = ["Journal", "batch_of", "fit"]
 
 Journal = list[dict[str, Any]]
 
@@ -75,7 +75,7 @@ def fit(
 
 
 def batch_of(images: int, batch: int, step: int, seed: int) -> Int64[np.ndarray, " b"]:
-    """Returns which images a step sees: every image once per epoch, in an order of its own."""
+    """Returns which images a step sees: every image once per epoch, shuffled for each."""
     places = np.arange(step * batch, (step + 1) * batch)
     epochs = places // images
     pairs = zip(epochs.tolist(), (places % images).tolist(), strict=True)
@@ -113,10 +113,11 @@ class ImageLearner(PatchLearner):
     def report(self, seconds: float) -> dict[str, Any]:
         """Returns a line of the journal."""
         line = super().report(seconds)
-        epoch = line["patches"] / len(self.images)
-        found = {key: line[key] for key in ("step", "loss", "sigma", "seconds")}
-        validated = {"val_loss": line["val_loss"]} if self.validation else {}
-        return {**found, "epoch": epoch, **validated}
+        line["epoch"] = line["patches"] / len(self.images)
+        keys = ["step", "epoch", "loss", "sigma", "seconds"]
+        if self.validation:
+            keys.append("val_loss")
+        return {key: line[key] for key in keys}
 
 
 class Unsaved(RunFolder):

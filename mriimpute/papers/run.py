@@ -14,7 +14,7 @@ from mriimpute.files import sha256, write_json
 from mriimpute.papers._pool import Failure, Work, experiment, results
 from mriimpute.papers.data import Data
 from mriimpute.papers.experiment import Budget, Conclusion, Task
-from mriimpute.papers.store import RUNS, Finished, TaskStore, claim
+from mriimpute.papers.store import RUNS, Finished, TaskStore, prepare
 from mriimpute.papers.tables import write_tables
 from mriimpute.progress import Track, silent
 from mriimpute.provenance import provenance
@@ -60,11 +60,11 @@ def reproduce(
     number of interruptions: a task that is finished is not done again.
 
     Args:
-        name: Of the experiment.
-        data: What it reads.
+        name: One of `available()`.
+        data: Where its data lie.
         out: The folder to write to.
         budget: "smoke" for seconds, "cpu" for minutes, "paper" for the published schedule.
-        seed: Of every draw.
+        seed: Of every random stream.
         device: "cpu" or "cuda:N".
         jobs: Processes that work side by side, with one thread each.
         track: Shows progress.
@@ -78,7 +78,7 @@ def reproduce(
     begun = time.monotonic()
     module = experiment(name)
     inputs = [path for wanted in module.DATA for path in data.files(wanted)]
-    claim(out, name, budget, seed, overwrite=overwrite)
+    prepare(out, name, budget, seed, overwrite=overwrite)
     tasks = module.tasks(budget, seed)
     if len({task.key for task in tasks}) != len(tasks):
         raise ValueError(f"the tasks of {name} must have different keys")
@@ -100,7 +100,7 @@ def reproduce(
         inputs=inputs,
         settings={"experiment": name, "budget": budget, "jobs": jobs},
     )
-    write_json(out / "record.json", record | _found(reproduction, tasks, finished))
+    write_json(out / "record.json", record | _results(reproduction, tasks, finished))
     log.info("%s: table.md, table.tsv, record.json", out)
     return reproduction
 
@@ -114,15 +114,15 @@ def _perform(
     todo = [task for task in tasks if done[task.key] is None]
     if len(todo) < len(tasks):
         log.info("%d of %d tasks were finished before", len(tasks) - len(todo), len(tasks))
-    with closing(results(work, todo, jobs)) as found:
-        for task, result in track(found, total=len(todo), label=work.name):
+    with closing(results(work, todo, jobs)) as performed:
+        for task, result in track(performed, total=len(todo), label=work.name):
             if isinstance(result, Failure):
                 raise result.kind(result.problem, hint=result.hint)
             done[task.key] = result
     return {key: entry for key, entry in done.items() if entry is not None}
 
 
-def _found(
+def _results(
     reproduction: Reproduction, tasks: Sequence[Task], finished: Mapping[tuple[str, ...], Finished]
 ) -> dict[str, Any]:
     conclusion = reproduction.conclusion

@@ -143,7 +143,7 @@ def _show_bars(axis: Any, plot: Bars, styles: Mapping[str, LineStyle]) -> None:
             places + (n - (len(plot.series) - 1) / 2) * width,
             heights,
             width,
-            yerr=plot.spread.get(name),
+            yerr=plot.error_bars.get(name),
             color=style.colour,
             hatch=style.hatch,
             edgecolor="white",

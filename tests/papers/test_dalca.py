@@ -14,8 +14,8 @@ from mriimpute.papers.dalca.config import (
     BASELINES,
     METHODS,
     NETWORKS,
-    Effort,
     Method,
+    MethodConfig,
     network_schedule,
     settings_of,
     subspace_schedule,
@@ -25,18 +25,19 @@ from mriimpute.papers.dalca.data import (
     Corpus,
     Name,
     Slices,
+    Splits,
     _images,
     _rotated,
     photographs,
     sparse_images,
 )
-from mriimpute.papers.dalca.methods import Splits, impute, score
+from mriimpute.papers.dalca.methods import impute, score
 from mriimpute.papers.data import Data
 from mriimpute.papers.experiment import Images, Outcome, Task
 from mriimpute.papers.slices import middle_slices
 from mriimpute.papers.sparse import Sparse, pad_to, random_missing
 
-TINY = Effort(
+TINY = MethodConfig(
     encoding=2,
     local=2,
     levels=2,
@@ -83,7 +84,7 @@ def test_linear_methods_find_the_plane_that_images_lie_in(
     method: Method, rng: np.random.Generator
 ) -> None:
     splits = splits_of(rng, test=60)
-    effort = replace(
+    config = replace(
         TINY,
         subspace=subspace_schedule(4000, 20),
         em_iterations=40,
@@ -91,7 +92,7 @@ def test_linear_methods_find_the_plane_that_images_lie_in(
         dictionary=DictionaryConfig(atoms=4, sparsity=2, iterations=20, kappa=1e-3),
     )
 
-    mean = impute(method, settings_of(method, effort), splits, seed=0, device="cpu").mean
+    mean = impute(method, settings_of(method, config), splits, seed=0, device="cpu").mean
 
     error = np.square(mean - splits.test.truth).mean()
     assert error < 0.2 * splits.test.truth.var(axis=0).mean()
@@ -204,7 +205,7 @@ def test_slices_around_the_middle_have_the_middle_one_among_them(scans: Path) ->
 def tiny_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     slices = Slices(every=3, size=(8, 8), around=1, step=1)
     plan5 = fig5.Plan(missing=(0.5,), counts=(12, 4, 3), flat=TINY, patches=TINY)
-    plan7 = fig7.Plan(every=(3,), slices=slices, effort=TINY)
+    plan7 = fig7.Plan(every=(3,), slices=slices, methods=TINY)
     plan8 = fig8.Plan(
         missing=(50, 75),
         every=(2, 3),

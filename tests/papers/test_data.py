@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from mriimpute.errors import ConfigError
-from mriimpute.papers._idx import read_idx
-from mriimpute.papers.data import Data
+from mriimpute.papers.data import Data, read_idx
 
 IMAGES = "train-images-idx3-ubyte.gz"
 HEADER = bytes([0, 0, 8, 3]) + bytes(11)

@@ -339,4 +339,4 @@ def test_cohort_without_test_subjects_is_refused(sim: Path) -> None:
     table.write_text(table.read_text().replace("test", "val"))
 
     with pytest.raises(ConfigError, match="no subject whose split is 'test'"):
-        list(Simulation(sim).exams())
+        list(Simulation(sim).test_cases())

@@ -1,9 +1,12 @@
 """Ways to encode images with missing pixels linearly: filling them in, or the sparse layer.
 
+The protocol of figure 4 of Dalca et al., which `fig4` describes.
+
 Axes: n = images, b = batch, (h, w) = rows and columns, p = pixels, d = coordinates.
 """
 
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Literal, assert_never, get_args
 
 import numpy as np
 import torch
@@ -11,24 +14,68 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from mriimpute.methods.patches.layers.linear import ObservedLinear
-from mriimpute.papers.scattered import linear_fill
-from mriimpute.papers.sparse import Sparse
+from mriimpute.papers.dalca.methods import interpolated
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Outcome
+from mriimpute.papers.fit import batch_of
+from mriimpute.papers.sparse import Sparse, permuted, random_missing
+from mriimpute.seeds import fixed, numpy_stream
 
 __all__ = [
     "ENCODINGS",
     "LATENTS",
-    "AutoEncoder",
+    "ORDERS",
     "Encoding",
+    "Learning",
+    "Order",
+    "Projection",
     "components",
     "filled",
-    "observed_error",
     "pixel_means",
+    "project",
     "respond",
+    "train_autoencoder",
 ]
 
 Encoding = Literal["zero", "mean", "interpolation", "sparse"]
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
+Order = Literal["original", "permuted"]
+ORDERS: tuple[Order, ...] = get_args(Order)
 LATENTS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Projection:
+    """The size of (a, b).
+
+    Attributes:
+        fitted: Training images: fully observed for the components, sparse for the pixel means.
+        projected: Test images.
+        repeats: Patterns of missing pixels, and orders of all pixels.
+    """
+
+    fitted: int
+    projected: int
+    repeats: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learning:
+    """The size of (c, d).
+
+    Attributes:
+        train: Training images.
+        val: Validation images.
+        epochs: Passes through the training images.
+        batch: Images per step.
+        rate: Learning rate of Adam.
+    """
+
+    train: int
+    val: int
+    epochs: int
+    batch: int = 64
+    rate: float = 5e-3
 
 
 def components(
@@ -70,10 +117,11 @@ def filled(
         case "mean":
             return np.where(sparse.observed, sparse.y, means)
         case "interpolation":
-            pairs = zip(sparse.y[:, 0], sparse.observed[:, 0], strict=True)
-            return np.stack([linear_fill(y, observed)[None] for y, observed in pairs])
+            return interpolated(sparse)
         case "sparse":
             return sparse.y
+        case _ as unknown:
+            assert_never(unknown)
 
 
 def pixel_means(sparse: Sparse) -> Float32[np.ndarray, "h w"]:
@@ -102,10 +150,95 @@ class AutoEncoder(nn.Module):
         return self.decoder(self.encoder(y))
 
 
+def project(data: Data, size: Projection, *, order: Order, level: int, seed: int) -> Outcome:
+    """Returns the error of each encoding's response, and the variance of the true one.
+
+    Args:
+        data: Gives Fashion-MNIST.
+        size: How many images, how often.
+        order: Of the pixels, one for all images.
+        level: Missing pixels, in per cent.
+        seed: Of patterns and orders.
+    """
+    train = data.images("fashion", "train").images[: size.fitted]
+    test = data.images("fashion", "test").images[: size.projected]
+    errors: dict[str, list[float]] = {encoding: [] for encoding in ENCODINGS}
+    variance = 0.0
+    for repeat in range(size.repeats):
+        generator = numpy_stream(seed, "fig4", "subspace", level, repeat)
+        sparse, fitted = (
+            random_missing(images, level / 100, 0.0, generator) for images in (test, train)
+        )
+        if order == "permuted":
+            shuffle = numpy_stream(seed, "fig4", "order", repeat).permutation(sparse.y[0].size)
+            sparse, fitted = permuted(sparse, shuffle), permuted(fitted, shuffle)
+        means = pixel_means(fitted)
+        w, mu = components(fitted.truth)
+
+        truth = (sparse.truth.reshape(len(sparse), -1) - mu) @ w
+        variance = float(truth.var(axis=0).mean())
+        for encoding in ENCODINGS:
+            response = respond(encoding, sparse, w, mu, means)
+            errors[encoding].append(float(np.square(response - truth).mean()))
+    return Outcome({"mse": errors, "variance": variance})
+
+
+def train_autoencoder(
+    data: Data,
+    size: Learning,
+    *,
+    encoding: Encoding,
+    level: int,
+    repeat: int,
+    seed: int,
+    device: str,
+) -> Outcome:
+    """Returns the validation error of observed pixels by epoch, and the last one of all pixels.
+
+    Args:
+        data: Gives Fashion-MNIST.
+        size: How many images, how often.
+        encoding: Of the encoder.
+        level: Missing pixels, in per cent.
+        repeat: Each has its own patterns and initial weights.
+        seed: Of patterns, initial weights and order of the images.
+        device: "cpu" or "cuda:N".
+    """
+    images = data.images("fashion", "train").images[: size.train + size.val]
+    generator = numpy_stream(seed, "fig4", "autoencoder", level, repeat)
+    sparse = random_missing(images, level / 100, 0.0, generator)
+    train, val = sparse.take(slice(size.train)), sparse.take(slice(size.train, None))
+    means = pixel_means(train)
+    inputs, val_inputs = (_flat(filled(encoding, part, means), device) for part in (train, val))
+    targets, val_targets = (_flat(part.y, device) for part in (train, val))
+
+    with fixed(seed, "fig4", "autoencoder", repeat):
+        model = AutoEncoder(targets.shape[1], sparse=encoding == "sparse").to(device)
+    optimiser = torch.optim.Adam(model.parameters(), lr=size.rate)
+    steps = -(-len(train) // size.batch)
+    losses = [_observed_error(model, val_inputs, val_targets)]
+    for step in range(size.epochs * steps):
+        which = torch.from_numpy(batch_of(len(train), size.batch, step, seed)).to(device)
+        y = targets[which]
+        error = torch.where(y.isfinite(), model(inputs[which]) - y, 0.0)
+        optimiser.zero_grad(set_to_none=True)
+        (error.square().sum() / y.isfinite().sum()).backward()
+        optimiser.step()
+        if (step + 1) % steps == 0:
+            losses.append(_observed_error(model, val_inputs, val_targets))
+
+    truth = _flat(val.truth, device)
+    return Outcome({"val_loss": losses, "val_mse_all": _observed_error(model, val_inputs, truth)})
+
+
+def _flat(images: Float32[np.ndarray, "n 1 h w"], device: str) -> Float[Tensor, "n p"]:
+    return torch.from_numpy(images).flatten(1).to(device)
+
+
 @torch.no_grad()
-def observed_error(
-    model: nn.Module, given: Float[Tensor, "n p"], y: Float[Tensor, "n p"]
+def _observed_error(
+    model: nn.Module, inputs: Float[Tensor, "n p"], y: Float[Tensor, "n p"]
 ) -> float:
     """Returns the mean squared error over what is not NaN in `y`."""
-    error = torch.where(y.isfinite(), model(given) - y, 0.0)
+    error = torch.where(y.isfinite(), model(inputs) - y, 0.0)
     return float(error.square().sum() / y.isfinite().sum())
