@@ -38,14 +38,16 @@ def reproduce(
     folder = out or Path(f"{experiment}_{budget}")
     options: Any = {"seed": run.seed, "device": run.device, "overwrite": run.overwrite}
     options |= {"track": run.track, "command": run.command_line}
-    found = perform(experiment, Data(data, scans), folder, budget=budget, jobs=jobs, **options)
-    write_panels(folder / "figure.png", found.title, found.conclusion)
-    typer.echo(f"{found.title}\n{found.source}\n")
-    for table in found.conclusion.tables:
+    reproduction = perform(
+        experiment, Data(data, scans), folder, budget=budget, jobs=jobs, **options
+    )
+    write_panels(folder / "figure.png", reproduction.title, reproduction.conclusion)
+    typer.echo(f"{reproduction.title}\n{reproduction.source}\n")
+    for table in reproduction.conclusion.tables:
         rows = [[text(cell) for cell in row] for row in table.rows]
         show_table(table.columns, rows, title=table.title)
         typer.echo()
-    for claim in found.conclusion.claims:
+    for claim in reproduction.conclusion.claims:
         typer.echo(f"{'yes' if claim.holds else 'NO'}: {claim.text} ({claim.detail})")
     typer.echo(str(folder))
 

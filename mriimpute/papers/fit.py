@@ -93,12 +93,10 @@ class ImageLearner(PatchLearner):
     def show(self, sparse: Sparse, validation: Sparse | None) -> None:
         """Sets what there is to learn from, and to validate on."""
         self.images = sparse
-        size, count = self.config.batch, self.config.val_patches
-        starts = range(0, min(len(validation), count), size) if validation else ()
+        validation = sparse.take(slice(0)) if validation is None else validation
+        size, count = self.config.batch, min(len(validation), self.config.val_patches)
         self.validation = [
-            _patches(validation, slice(start, min(start + size, count)))
-            for start in starts
-            if validation
+            _patches(validation, slice(n, min(n + size, count))) for n in range(0, count, size)
         ]
 
     def prepare(self, scans: Cohort, cache: Cache) -> None:

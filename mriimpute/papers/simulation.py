@@ -193,7 +193,7 @@ def _read(path: Path) -> Volume:
 
 def _aligned(path: Path, truth: Volume) -> tuple[Volume, tuple[slice, slice, slice]]:
     """Returns a sparse scan on its target grid, and where in the grid of the truth that lies."""
-    volume = _fine(path, truth)
+    volume = _on_target_grid(path, truth)
     part = inside_grid(
         volume.affine, volume.shape, truth.affine, truth.shape, tolerance_mm=TOLERANCE_MM
     )
@@ -202,7 +202,7 @@ def _aligned(path: Path, truth: Volume) -> tuple[Volume, tuple[slice, slice, sli
     return volume, part
 
 
-def _fine(path: Path, truth: Volume) -> Volume:
+def _on_target_grid(path: Path, truth: Volume) -> Volume:
     """Returns a sparse scan on its target grid, whose voxels must be those of the truth.
 
     Whoever learns inside slices counts gaps in voxels of that grid.

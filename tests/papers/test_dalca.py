@@ -173,9 +173,9 @@ def test_a_single_digit_is_chosen_by_its_label(root: Path) -> None:
     data = Data(root)
     wanted = [(images[labels == 2]) for images, labels in map(data.images, *mnist_files())]
 
-    found = photographs(data, "mnist", 2)
+    images = photographs(data, "mnist", 2)
 
-    assert np.array_equal(found, np.concatenate(wanted))
+    assert np.array_equal(images, np.concatenate(wanted))
 
 
 def mnist_files() -> tuple[tuple[str, str], tuple[str, str]]:
@@ -195,11 +195,11 @@ def test_rotation_changes_images_and_no_two_alike(root: Path) -> None:
 def test_slices_around_the_middle_have_the_middle_one_among_them(scans: Path) -> None:
     middle = middle_slices(scans, "train", (8, 8), seed=0)
 
-    found = middle_slices(scans, "train", (8, 8), around=1, step=2, seed=0)
+    slices = middle_slices(scans, "train", (8, 8), around=1, step=2, seed=0)
 
-    assert len(found) == 3 * len(middle)
-    assert np.array_equal(found[1::3], middle)
-    assert not np.array_equal(found[::3], middle)
+    assert len(slices) == 3 * len(middle)
+    assert np.array_equal(slices[1::3], middle)
+    assert not np.array_equal(slices[::3], middle)
 
 
 def tiny_plans(monkeypatch: pytest.MonkeyPatch) -> None:

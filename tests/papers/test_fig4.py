@@ -113,10 +113,10 @@ def test_two_jobs_give_the_numbers_of_one(
 
 
 def test_claim_holds_exactly_where_the_table_says_so(root: Path, tmp_path: Path) -> None:
-    found = reproduce("fig4", Data(root), tmp_path / "out", budget="smoke").conclusion
+    conclusion = reproduce("fig4", Data(root), tmp_path / "out", budget="smoke").conclusion
 
-    columns, rows = found.tables[0].columns, found.tables[0].rows
-    for order, claim in zip(("original", "permuted"), found.claims[:2], strict=True):
+    columns, rows = conclusion.tables[0].columns, conclusion.tables[0].rows
+    for order, claim in zip(("original", "permuted"), conclusion.claims[:2], strict=True):
         table = [dict(zip(columns, row, strict=True)) for row in rows if row[0] == order]
         best = [min(ENCODINGS, key=line.__getitem__) for line in table]
         assert len(table) == 2

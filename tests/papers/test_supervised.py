@@ -90,13 +90,13 @@ def perform(sim: Path, runs: Path, method: str) -> Outcome:
 
 def outcomes(**psnr: list[float]) -> dict[tuple[str, ...], Outcome]:
     """Outcomes of six subjects, one scan each; methods that are left out are flat."""
-    found = {}
+    results = {}
     for task in supervised.tasks("smoke", 0):
         values = psnr.get(task.key[0], [20.0] * 6)
         subjects = [f"sub-{n}" for n in range(len(values))]
         numbers = {"subject": subjects, "psnr_db": values, "ssim": [0.5] * len(values)}
-        found[task.key] = Outcome(numbers)
-    return found
+        results[task.key] = Outcome(numbers)
+    return results
 
 
 def test_true_planes_are_the_voxels_of_the_truth(sim: Path) -> None:
@@ -139,16 +139,16 @@ def test_lines_of_true_planes_cross_the_slices_at_their_spacing_from_any_start(
 
 
 def test_scores_are_those_of_evaluate(sim: Path, tmp_path: Path) -> None:
-    found = perform(sim, tmp_path / "runs", "pchip").numbers
+    numbers = perform(sim, tmp_path / "runs", "pchip").numbers
 
     pchip = load_imputer("pchip", device="cpu")
     rows = [
         score_method(pchip, read_test_case(scan), method="pchip", samples=2, seed=0)[0]
         for scan in find_simulated_scans(sim)
     ]
-    assert found["subject"] == [row.subject for row in rows]
-    assert found["psnr_db"] == [row.psnr_db for row in rows]
-    assert found["ssim"] == [row.ssim for row in rows]
+    assert numbers["subject"] == [row.subject for row in rows]
+    assert numbers["psnr_db"] == [row.psnr_db for row in rows]
+    assert numbers["ssim"] == [row.ssim for row in rows]
 
 
 def test_unsupervised_run_has_the_same_bytes_without_the_truth_it_must_not_open(
@@ -251,13 +251,13 @@ def test_run_stopped_inside_its_first_training_goes_on(
 
 
 def test_share_is_that_of_the_mean_gains_over_the_best_interpolator() -> None:
-    found = outcomes(
+    results = outcomes(
         linear=[21.0] * 6,
         unsupervised=[21.9, 22.8, 22.8, 21.9, 22.8, 22.8],
         supervised=[22.0, 23.0, 23.0, 22.0, 23.0, 23.0],
     )
 
-    conclusion = supervised.conclude(found, "smoke")
+    conclusion = supervised.conclude(results, "smoke")
 
     table, kept = conclusion.tables
     assert "gains over linear" in table.title
@@ -270,32 +270,32 @@ def test_share_is_that_of_the_mean_gains_over_the_best_interpolator() -> None:
     ("ours", "holds"), [([21.95] * 6, True), ([22.2] * 3 + [21.7] * 3, False), ([21.7] * 6, False)]
 )
 def test_claim_holds_where_the_whole_interval_does(ours: list[float], holds: bool) -> None:
-    found = outcomes(unsupervised=ours, supervised=[22.0] * 6)
+    results = outcomes(unsupervised=ours, supervised=[22.0] * 6)
 
-    (claim,) = supervised.conclude(found, "smoke").claims
+    (claim,) = supervised.conclude(results, "smoke").claims
 
     assert claim.holds == holds
 
 
 def test_nothing_is_kept_of_a_supervised_loss() -> None:
-    found = outcomes(unsupervised=[21.0] * 6, supervised=[19.0] * 6)
+    results = outcomes(unsupervised=[21.0] * 6, supervised=[19.0] * 6)
 
-    (claim,) = supervised.conclude(found, "smoke").claims
+    (claim,) = supervised.conclude(results, "smoke").claims
 
     assert not claim.holds
     assert "no share" in claim.detail
 
 
 def test_subject_of_two_scans_counts_once() -> None:
-    found = outcomes(
+    results = outcomes(
         **{key: [20.0, 20.0] for key in supervised.INTERPOLATORS},
         unsupervised=[22.0, 23.0],
         supervised=[23.0, 24.0],
     )
-    for outcome in found.values():
+    for outcome in results.values():
         outcome.numbers["subject"] = ["sub-0", "sub-0"]
 
-    conclusion = supervised.conclude(found, "smoke")
+    conclusion = supervised.conclude(results, "smoke")
 
     assert "1 test subjects" in conclusion.tables[0].title
     assert conclusion.tables[1].rows[0][0] == pytest.approx(2.5 / 3.5)

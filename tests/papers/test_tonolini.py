@@ -98,14 +98,14 @@ def test_training_and_recovery_never_see_the_truth(root: Path) -> None:
     sparse = corrupted(config, images, "train", 0)
     blind = Sparse(sparse.y, np.full_like(sparse.truth, np.nan))
 
-    found = [
+    draws = [
         recover(
             train_model(config, part, seed=0, device="cpu")[0], part, 2, seed=0, device="cpu"
         ).draws
         for part in (sparse, blind)
     ]
 
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(*draws)
 
 
 def test_a_model_that_knows_the_noise_starts_with_the_same_means_but_quieter_draws(
@@ -191,10 +191,10 @@ def verdicts(module: Any, scores: Callable[[Task], dict[str, float]]) -> dict[st
 
 @pytest.mark.parametrize("covered", [0.03, 0.6])
 def test_draws_have_collapsed_where_their_intervals_cover_little(covered: float) -> None:
-    found = verdicts(tae_table1, lambda job: {"lit_latent_coverage90": covered})
+    holds = verdicts(tae_table1, lambda job: {"lit_latent_coverage90": covered})
 
-    assert found["MVAE draws collapse "] == (covered < 0.1)
-    assert found["TAE draws do not col"] == (covered > 0.1)
+    assert holds["MVAE draws collapse "] == (covered < 0.1)
+    assert holds["TAE draws do not col"] == (covered > 0.1)
 
 
 @pytest.mark.parametrize("baseline", ["mvae", "miwae"])
@@ -203,10 +203,10 @@ def test_a_density_that_is_beaten_once_is_not_the_highest_everywhere(baseline: s
         lost = job.key[:3] == ("fashion", "0.5", baseline)
         return {"elbo": 2000.0 if lost else 1500.0 if job.key[2] == "tae" else 500.0}
 
-    found = verdicts(tae_table1, scores)
+    holds = verdicts(tae_table1, scores)
 
-    assert not found["TAE has the highest "]
-    assert found["the ELBO of TAE is a"]
+    assert not holds["TAE has the highest "]
+    assert holds["the ELBO of TAE is a"]
 
 
 def test_draws_that_differ_less_do_not_differ_more_because_they_are_better() -> None:
@@ -228,21 +228,21 @@ def test_a_broad_range_is_most_of_the_grid(better: int, holds: bool) -> None:
     points = [job.key for job in tae_c_lambda.tasks("cpu", 0) if job.key != ("mvae",)]
     above = points[:better]
 
-    found = verdicts(tae_c_lambda, lambda job: {"elbo": 9.0 if job.key in above else 1.0})
+    claims = verdicts(tae_c_lambda, lambda job: {"elbo": 9.0 if job.key in above else 1.0})
 
     assert len(points) == 9
-    assert list(found.values()) == [holds]
+    assert list(claims.values()) == [holds]
 
 
 def test_means_are_alike_within_two_db_whichever_is_better() -> None:
-    found = [
+    alike = [
         verdicts(tae_fig3, lambda job, tae=tae: {"psnr_db": tae if "tae" in job.key else 20.0})[
             "The means of MVAE an"
         ]
         for tae in (17.9, 18.1, 21.9, 22.1)
     ]
 
-    assert found == [False, True, True, False]
+    assert alike == [False, True, True, False]
 
 
 def test_a_gap_that_grows_as_more_is_observed_does_not_shrink() -> None:
@@ -303,10 +303,10 @@ def test_draws_of_different_classes_are_told_apart_in_the_frequencies() -> None:
         return torch.where(y.isfinite(), y, sign.expand(draws, *y.shape))
 
     config = ClassifierConfig(steps=80, runs=400, rate=0.05)
-    found = classify(draw, sparse, labels[:20], config, classes=2, seed=0, device="cpu")
+    frequencies = classify(draw, sparse, labels[:20], config, classes=2, seed=0, device="cpu")
 
-    np.testing.assert_allclose(found.sum(1), 1.0, atol=1e-6)
-    np.testing.assert_allclose(found, 0.5, atol=0.12)
+    np.testing.assert_allclose(frequencies.sum(1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(frequencies, 0.5, atol=0.12)
 
 
 def test_classification_after_imputation_ends_with_a_row_per_input(root: Path) -> None:

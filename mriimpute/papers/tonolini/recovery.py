@@ -92,11 +92,7 @@ def evaluate(
     numbers = {
         "elbo": bound.nats,
         "elbo_per_value": bound.nats / math.prod(test.grid),
-        "psnr_db": psnr_db(shown.truth, recovered.mean),
-        "ess": recovered.ess,
-        **score_draws(shown.truth, recovered.draws, mean=recovered.mean),
-        **score_draws(shown.truth, recovered.latent_draws, mean=recovered.mean, prefix="latent_"),
-        **_coverage_of_lit(shown, recovered),
+        **_scores(shown.truth, recovered),
         "judge_seconds": time.monotonic() - begun,
     }
     few = slice(SHOWN)
@@ -145,12 +141,18 @@ def recover(
     )
 
 
-def _coverage_of_lit(shown: Sparse, recovered: Recovered) -> dict[str, float]:
-    lit = shown.truth > DARK
-    kinds = {"lit_": recovered.draws, "lit_latent_": recovered.latent_draws}
+def _scores(
+    truth: Float32[np.ndarray, "n 1 h w"], recovered: Recovered
+) -> dict[str, float | None]:
+    mean, draws, latent = recovered.mean, recovered.draws, recovered.latent_draws
+    lit = truth > DARK
     return {
-        f"{prefix}coverage90": score_draws(shown.truth, draws, lit)["coverage90"]
-        for prefix, draws in kinds.items()
+        "psnr_db": psnr_db(truth, mean),
+        "ess": recovered.ess,
+        **score_draws(truth, draws, mean=mean),
+        **score_draws(truth, latent, mean=mean, prefix="latent_"),
+        "lit_coverage90": score_draws(truth, draws, lit)["coverage90"],
+        "lit_latent_coverage90": score_draws(truth, latent, lit)["coverage90"],
     }
 
 
