@@ -30,22 +30,24 @@ def reproduce(
     jobs: Jobs = 1,
 ) -> None:
     """Repeats an experiment and shows its tables, and which claims of the paper hold."""
-    from mriimpute.papers._data import Data
-    from mriimpute.papers._run import reproduce as perform
-    from mriimpute.papers._tables import text
+    from mriimpute.papers.data import Data
+    from mriimpute.papers.run import reproduce as perform
+    from mriimpute.papers.tables import text
     from mriimpute.report import write_panels
 
     folder = out or Path(f"{experiment}_{budget}")
     options: Any = {"seed": run.seed, "device": run.device, "overwrite": run.overwrite}
     options |= {"track": run.track, "command": run.command_line}
-    found = perform(experiment, Data(data, scans), folder, budget=budget, jobs=jobs, **options)
-    write_panels(folder / "figure.png", found.title, found.conclusion)
-    typer.echo(f"{found.title}\n{found.source}\n")
-    for table in found.conclusion.tables:
+    reproduction = perform(
+        experiment, Data(data, scans), folder, budget=budget, jobs=jobs, **options
+    )
+    write_panels(folder / "figure.png", reproduction.title, reproduction.conclusion)
+    typer.echo(f"{reproduction.title}\n{reproduction.source}\n")
+    for table in reproduction.conclusion.tables:
         rows = [[text(cell) for cell in row] for row in table.rows]
         show_table(table.columns, rows, title=table.title)
         typer.echo()
-    for claim in found.conclusion.claims:
+    for claim in reproduction.conclusion.claims:
         typer.echo(f"{'yes' if claim.holds else 'NO'}: {claim.text} ({claim.detail})")
     typer.echo(str(folder))
 

@@ -1,8 +1,7 @@
 """The experiments of the papers, one per file; the file name, dashes for underscores, is its name.
 
 `supervised` is in no paper: it measures how much is kept without full scans to learn from.
-
-A file that begins with an underscore is what they share. Importing this package loads nothing.
+Importing this package loads nothing.
 """
 
 import ast
@@ -13,8 +12,8 @@ __all__ = ["Entry", "available", "listing", "module_of"]
 
 FOLDER = Path(__file__).parent
 
-PLACES = ("supervised.py", "dalca/[!_]*.py", "tonolini/[!_]*.py")
-"""Where experiments lie."""
+PLACES = ("supervised.py", "dalca/fig*.py", "tonolini/tae_*.py")
+"""Where experiments lie; other modules are what they share."""
 
 
 class Entry(NamedTuple):
@@ -38,8 +37,8 @@ def available() -> list[str]:
 
 def module_of(name: str) -> str:
     """Returns the module of the experiment `name`, to be imported."""
-    inside = _files()[name].relative_to(FOLDER).with_suffix("")
-    return ".".join((__name__, *inside.parts))
+    path = _files()[name].relative_to(FOLDER).with_suffix("")
+    return ".".join((__name__, *path.parts))
 
 
 def listing() -> dict[str, Entry]:
@@ -48,17 +47,17 @@ def listing() -> dict[str, Entry]:
 
 
 def _files() -> dict[str, Path]:
-    found = [path for pattern in PLACES for path in FOLDER.glob(pattern)]
-    return {path.stem.replace("_", "-"): path for path in found}
+    paths = [path for pattern in PLACES for path in FOLDER.glob(pattern)]
+    return {path.stem.replace("_", "-"): path for path in paths}
 
 
 def _entry(path: Path) -> Entry:
-    written = {}
+    constants = {}
     for line in ast.parse(path.read_text("utf-8")).body:
         match line:
             case (
                 ast.Assign(targets=[ast.Name(id=name)], value=ast.expr() as value)
                 | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
             ) if name in ("TITLE", "SOURCE", "DATA"):
-                written[name] = ast.literal_eval(value)
-    return Entry(written["TITLE"], written["SOURCE"], written["DATA"])
+                constants[name] = ast.literal_eval(value)
+    return Entry(constants["TITLE"], constants["SOURCE"], constants["DATA"])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mriimpute.files import atomic
-from mriimpute.papers._experiment import Bars, Conclusion, Images, Lines, Plot
+from mriimpute.papers.experiment import Bars, Conclusion, Images, Lines, Plot
 from mriimpute.report._styles import LineStyle, line_styles
 
 __all__ = ["write_panels"]
@@ -143,7 +143,7 @@ def _show_bars(axis: Any, plot: Bars, styles: Mapping[str, LineStyle]) -> None:
             places + (n - (len(plot.series) - 1) / 2) * width,
             heights,
             width,
-            yerr=plot.spread.get(name),
+            yerr=plot.error_bars.get(name),
             color=style.colour,
             hatch=style.hatch,
             edgecolor="white",

@@ -9,34 +9,35 @@ import numpy as np
 import pytest
 
 from mriimpute.methods.dictionary.learning import DictionaryConfig
-from mriimpute.papers._corrupt import Sparse, pad_to, random_missing
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Images, Outcome, Task
-from mriimpute.papers._scans import middle_slices
 from mriimpute.papers.dalca import fig5, fig7, fig8
-from mriimpute.papers.dalca._budgets import (
+from mriimpute.papers.dalca.config import (
     BASELINES,
     METHODS,
     NETWORKS,
-    Effort,
     Method,
+    MethodConfig,
     network_schedule,
     settings_of,
     subspace_schedule,
 )
-from mriimpute.papers.dalca._data import (
+from mriimpute.papers.dalca.data import (
     NAMES,
     Corpus,
     Name,
     Slices,
+    Splits,
     _images,
     _rotated,
     photographs,
     sparse_images,
 )
-from mriimpute.papers.dalca._methods import Splits, impute, score
+from mriimpute.papers.dalca.methods import impute, score
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Images, Outcome, Task
+from mriimpute.papers.slices import middle_slices
+from mriimpute.papers.sparse import Sparse, pad_to, random_missing
 
-TINY = Effort(
+TINY = MethodConfig(
     encoding=2,
     local=2,
     levels=2,
@@ -50,16 +51,16 @@ TINY = Effort(
 )
 
 
-def splits_of(rng: np.random.Generator, edge: int = 6) -> Splits:
+def splits_of(rng: np.random.Generator, test: int = 5) -> Splits:
     """Images in a plane of two smooth patterns, most pixels missing."""
-    row, column = np.indices((edge, edge)) / edge
+    row, column = np.indices((6, 6)) / 6
     patterns = np.stack([np.cos(3 * row), np.cos(3 * column)])
 
     def part(count: int) -> Sparse:
         truth = 0.5 + 0.2 * np.tensordot(rng.normal(size=(count, 2)), patterns, axes=1)
         return random_missing(truth.astype(np.float32), 0.5, 0.0, rng)
 
-    return Splits(part(40), part(4), part(5))
+    return Splits(part(40), part(4), part(test))
 
 
 def blinded(sparse: Sparse) -> Sparse:
@@ -82,8 +83,8 @@ def test_no_method_looks_at_any_truth(method: Method, rng: np.random.Generator) 
 def test_linear_methods_find_the_plane_that_images_lie_in(
     method: Method, rng: np.random.Generator
 ) -> None:
-    splits = splits_of(rng)
-    effort = replace(
+    splits = splits_of(rng, test=60)
+    config = replace(
         TINY,
         subspace=subspace_schedule(4000, 20),
         em_iterations=40,
@@ -91,7 +92,7 @@ def test_linear_methods_find_the_plane_that_images_lie_in(
         dictionary=DictionaryConfig(atoms=4, sparsity=2, iterations=20, kappa=1e-3),
     )
 
-    mean = impute(method, settings_of(method, effort), splits, seed=0, device="cpu").mean
+    mean = impute(method, settings_of(method, config), splits, seed=0, device="cpu").mean
 
     error = np.square(mean - splits.test.truth).mean()
     assert error < 0.2 * splits.test.truth.var(axis=0).mean()
@@ -172,9 +173,9 @@ def test_a_single_digit_is_chosen_by_its_label(root: Path) -> None:
     data = Data(root)
     wanted = [(images[labels == 2]) for images, labels in map(data.images, *mnist_files())]
 
-    found = photographs(data, "mnist", 2)
+    images = photographs(data, "mnist", 2)
 
-    assert np.array_equal(found, np.concatenate(wanted))
+    assert np.array_equal(images, np.concatenate(wanted))
 
 
 def mnist_files() -> tuple[tuple[str, str], tuple[str, str]]:
@@ -194,17 +195,17 @@ def test_rotation_changes_images_and_no_two_alike(root: Path) -> None:
 def test_slices_around_the_middle_have_the_middle_one_among_them(scans: Path) -> None:
     middle = middle_slices(scans, "train", (8, 8), seed=0)
 
-    found = middle_slices(scans, "train", (8, 8), around=1, step=2, seed=0)
+    slices = middle_slices(scans, "train", (8, 8), around=1, step=2, seed=0)
 
-    assert len(found) == 3 * len(middle)
-    assert np.array_equal(found[1::3], middle)
-    assert not np.array_equal(found[::3], middle)
+    assert len(slices) == 3 * len(middle)
+    assert np.array_equal(slices[1::3], middle)
+    assert not np.array_equal(slices[::3], middle)
 
 
 def tiny_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     slices = Slices(every=3, size=(8, 8), around=1, step=1)
     plan5 = fig5.Plan(missing=(0.5,), counts=(12, 4, 3), flat=TINY, patches=TINY)
-    plan7 = fig7.Plan(every=(3,), slices=slices, effort=TINY)
+    plan7 = fig7.Plan(every=(3,), slices=slices, methods=TINY)
     plan8 = fig8.Plan(
         missing=(50, 75),
         every=(2, 3),

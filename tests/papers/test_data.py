@@ -1,4 +1,4 @@
-"""Tests for mriimpute.papers._data, _idx and _scans."""
+"""Tests for mriimpute.papers.data and slices."""
 
 import gzip
 from collections.abc import Callable
@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from mriimpute.errors import ConfigError
-from mriimpute.papers._data import Data
-from mriimpute.papers._idx import read_idx
+from mriimpute.papers.data import Data, read_idx
 
 IMAGES = "train-images-idx3-ubyte.gz"
 HEADER = bytes([0, 0, 8, 3]) + bytes(11)

@@ -1,4 +1,4 @@
-"""Tests for mriimpute.papers.dalca.fig4 and _encodings, and of the runner with processes."""
+"""Tests for mriimpute.papers.dalca.fig4 and encodings, and of the runner with processes."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mriimpute.papers import _run
-from mriimpute.papers._corrupt import Sparse, hide, permuted, random_missing
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Conclusion
 from mriimpute.papers.dalca import fig4
-from mriimpute.papers.dalca._encodings import (
+from mriimpute.papers.dalca.encodings import (
     ENCODINGS,
     LATENTS,
     components,
@@ -19,6 +15,10 @@ from mriimpute.papers.dalca._encodings import (
     pixel_means,
     respond,
 )
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Conclusion
+from mriimpute.papers.run import reproduce
+from mriimpute.papers.sparse import Sparse, hide, permuted, random_missing
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_two_jobs_give_the_numbers_of_one(
     records = []
     for jobs in (1, 2):
         out = tmp_path / str(jobs)
-        _run.reproduce("fig4", Data(root), out, budget="smoke", jobs=jobs)
+        reproduce("fig4", Data(root), out, budget="smoke", jobs=jobs)
         records.append(json.loads((out / "record.json").read_text()))
 
     one, two = ([(t["key"], t["numbers"]) for t in record["tasks"]] for record in records)
@@ -113,10 +113,10 @@ def test_two_jobs_give_the_numbers_of_one(
 
 
 def test_claim_holds_exactly_where_the_table_says_so(root: Path, tmp_path: Path) -> None:
-    found = _run.reproduce("fig4", Data(root), tmp_path / "out", budget="smoke").conclusion
+    conclusion = reproduce("fig4", Data(root), tmp_path / "out", budget="smoke").conclusion
 
-    columns, rows = found.tables[0].columns, found.tables[0].rows
-    for order, claim in zip(("original", "permuted"), found.claims[:2], strict=True):
+    columns, rows = conclusion.tables[0].columns, conclusion.tables[0].rows
+    for order, claim in zip(("original", "permuted"), conclusion.claims[:2], strict=True):
         table = [dict(zip(columns, row, strict=True)) for row in rows if row[0] == order]
         best = [min(ENCODINGS, key=line.__getitem__) for line in table]
         assert len(table) == 2

@@ -1,12 +1,12 @@
-"""Tests for mriimpute.papers._fit."""
+"""Tests for mriimpute.papers.fit."""
 
 import numpy as np
 import pytest
 import torch
 
 from mriimpute.methods.patches.config import PatchTrainingConfig
-from mriimpute.papers._corrupt import Sparse, random_missing
-from mriimpute.papers._fit import batch_of, fit
+from mriimpute.papers.fit import batch_of, fit
+from mriimpute.papers.sparse import Sparse, random_missing
 from mriimpute.seeds import numpy_stream
 
 TRAIN = PatchTrainingConfig(patches=320, batch=8, rate=0.02, report=80, objective="evidence")

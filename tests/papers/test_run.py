@@ -1,6 +1,8 @@
-"""Tests for mriimpute.papers._run, _store and _tables, on an experiment made up for them."""
+"""Tests for mriimpute.papers.run, store and tables, on an experiment made up for them."""
 
 import json
+import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mriimpute import workers
 from mriimpute.errors import ConfigError, OutputError, TrainingError
-from mriimpute.papers import _pool, _run, available
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Budget, Claim, Conclusion, Outcome, Outcomes, Table, Task
+from mriimpute.papers import available
+from mriimpute.papers import run as runner
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Budget, Claim, Conclusion, Outcome, Outcomes, Table, Task
+from mriimpute.papers.run import Failure, Work, results
 from mriimpute.seeds import numpy_stream
 
 
@@ -49,13 +54,12 @@ class MadeUp:
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUp:
     module = MadeUp()
-    for place in (_run, _pool):
-        monkeypatch.setattr(place, "experiment", lambda name: module)
+    monkeypatch.setattr(runner, "experiment", lambda name: module)
     return module
 
 
 def run(root: Path, out: Path, **options: Any) -> dict[str, Any]:
-    _run.reproduce("squares", Data(root), out, **options)
+    runner.reproduce("squares", Data(root), out, **options)
     record: dict[str, Any] = json.loads((out / "record.json").read_text())
     return record
 
@@ -242,14 +246,14 @@ def test_missing_data_stop_before_the_first_task(made_up: MadeUp, tmp_path: Path
 
 def test_unknown_experiment_is_refused_with_the_list() -> None:
     with pytest.raises(ConfigError, match="'fig99'") as caught:
-        _pool.experiment("fig99")
+        runner.experiment("fig99")
 
     assert "fig4" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", available())
 def test_every_experiment_keeps_the_contract(name: str) -> None:
-    module = _pool.experiment(name)
+    module = runner.experiment(name)
 
     for budget in ("smoke", "cpu", "paper"):
         tasks = module.tasks(budget, 0)
@@ -260,3 +264,71 @@ def test_every_experiment_keeps_the_contract(name: str) -> None:
     assert module.TITLE
     assert module.SOURCE
     assert set(module.DATA) <= {"mnist", "fashion", "activity", "depth", "scans", "simulation"}
+
+
+TASKS = [Task(key=(str(n),), settings={}) for n in range(3)]
+
+
+def end(task: Task, work: Work) -> None:
+    """Ends the process, as a system does that is out of memory."""
+    os._exit(1)
+
+
+class Nothing:
+    """An experiment whose tasks find nothing."""
+
+    def perform(self, task: Task, data: Data, *, seed: int, device: str) -> Outcome:
+        return Outcome({})
+
+
+def work_in(out: Path) -> Work:
+    return Work(name="n", data=Data(None), out=out, seed=0, device="cpu", checksums=[])
+
+
+def test_outcome_that_cannot_be_written_is_a_failure_that_passes_between_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "experiment", lambda name: Nothing())
+    (tmp_path / "tasks").touch()  # no folder: nothing can be written below it
+
+    ((_, result),) = results(work_in(tmp_path), TASKS[:1], jobs=1)
+
+    assert isinstance(result, Failure)
+    assert result.kind is OutputError
+    assert "cannot write" in result.problem
+    assert pickle.loads(pickle.dumps(result)) == result  # noqa: S301
+
+
+@pytest.mark.usefixtures("quick_processes")
+def test_killed_process_is_an_expected_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_attempt", end)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+    with pytest.raises(TrainingError, match="was killed") as caught:
+        list(results(work_in(tmp_path), TASKS, jobs=2))
+
+    assert "--jobs" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("jobs", "tasks", "cores", "expected"), [(1000, 3, 2, 2), (2, 3, 8, 2), (9, 3, 8, 3)]
+)
+def test_processes_are_no_more_than_jobs_tasks_or_cores(
+    jobs: int,
+    tasks: int,
+    cores: int,
+    expected: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[int] = []
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(
+        workers, "_in_pool", lambda work, tasks, count, *_: iter([started.append(count)])
+    )
+
+    list(results(work_in(tmp_path), TASKS[:tasks], jobs))
+
+    assert started == [expected]

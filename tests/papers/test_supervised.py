@@ -1,4 +1,4 @@
-"""Tests for mriimpute.papers.supervised, _simulation and _yardstick."""
+"""Tests for mriimpute.papers.supervised and simulation."""
 
 import json
 from pathlib import Path
@@ -15,10 +15,11 @@ from mriimpute.evaluation.simulated import find_simulated_scans, read_test_case
 from mriimpute.geometry import rotation
 from mriimpute.methods.cross_plane.hidden_lines import LineConfig, draw_lines
 from mriimpute.methods.registry import load_imputer
-from mriimpute.papers import _run, supervised
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Conclusion, Outcome
-from mriimpute.papers._simulation import Simulation
+from mriimpute.papers import supervised
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Conclusion, Outcome
+from mriimpute.papers.run import reproduce
+from mriimpute.papers.simulation import Simulation
 from mriimpute.seeds import numpy_stream
 
 SHAPE = (14, 15, 17)
@@ -89,13 +90,13 @@ def perform(sim: Path, runs: Path, method: str) -> Outcome:
 
 def outcomes(**psnr: list[float]) -> dict[tuple[str, ...], Outcome]:
     """Outcomes of six subjects, one scan each; methods that are left out are flat."""
-    found = {}
+    results = {}
     for task in supervised.tasks("smoke", 0):
         values = psnr.get(task.key[0], [20.0] * 6)
         subjects = [f"sub-{n}" for n in range(len(values))]
         numbers = {"subject": subjects, "psnr_db": values, "ssim": [0.5] * len(values)}
-        found[task.key] = Outcome(numbers)
-    return found
+        results[task.key] = Outcome(numbers)
+    return results
 
 
 def test_true_planes_are_the_voxels_of_the_truth(sim: Path) -> None:
@@ -138,16 +139,16 @@ def test_lines_of_true_planes_cross_the_slices_at_their_spacing_from_any_start(
 
 
 def test_scores_are_those_of_evaluate(sim: Path, tmp_path: Path) -> None:
-    found = perform(sim, tmp_path / "runs", "pchip").numbers
+    numbers = perform(sim, tmp_path / "runs", "pchip").numbers
 
     pchip = load_imputer("pchip", device="cpu")
     rows = [
         score_method(pchip, read_test_case(scan), method="pchip", samples=2, seed=0)[0]
         for scan in find_simulated_scans(sim)
     ]
-    assert found["subject"] == [row.subject for row in rows]
-    assert found["psnr_db"] == [row.psnr_db for row in rows]
-    assert found["ssim"] == [row.ssim for row in rows]
+    assert numbers["subject"] == [row.subject for row in rows]
+    assert numbers["psnr_db"] == [row.psnr_db for row in rows]
+    assert numbers["ssim"] == [row.ssim for row in rows]
 
 
 def test_unsupervised_run_has_the_same_bytes_without_the_truth_it_must_not_open(
@@ -209,7 +210,7 @@ def supervised_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_smoke_run_says_what_is_kept(sim: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
-    _run.reproduce("supervised", Data(None, sim), out, budget="smoke")
+    reproduce("supervised", Data(None, sim), out, budget="smoke")
 
     record: dict[str, Any] = json.loads((out / "record.json").read_text())
     table, kept = record["tables"]
@@ -221,14 +222,14 @@ def test_smoke_run_says_what_is_kept(sim: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("supervised_alone")
 def test_run_begins_anew_when_told(sim: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    _run.reproduce("supervised", Data(None, sim), out, budget="smoke")
+    reproduce("supervised", Data(None, sim), out, budget="smoke")
     run = out / "runs" / "supervised" / "model.safetensors"
     before = run.stat().st_mtime_ns
 
     with pytest.raises(OutputError, match="holds supervised with seed 0"):
-        _run.reproduce("supervised", Data(None, sim), out, budget="smoke", seed=1)
+        reproduce("supervised", Data(None, sim), out, budget="smoke", seed=1)
     options: Any = {"budget": "smoke", "seed": 1, "overwrite": True}
-    _run.reproduce("supervised", Data(None, sim), out, **options)
+    reproduce("supervised", Data(None, sim), out, **options)
 
     assert run.stat().st_mtime_ns > before
 
@@ -241,22 +242,22 @@ def test_run_stopped_inside_its_first_training_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr("mriimpute.training.stop.Stop.wanted", property(lambda _: True))
         with pytest.raises(KeyboardInterrupt):
-            _run.reproduce("supervised", Data(None, sim), out, budget="smoke")
+            reproduce("supervised", Data(None, sim), out, budget="smoke")
     assert (out / "runs" / "supervised" / "checkpoint.safetensors").is_file()
 
-    _run.reproduce("supervised", Data(None, sim), out, budget="smoke")
+    reproduce("supervised", Data(None, sim), out, budget="smoke")
 
     assert (out / "record.json").is_file()
 
 
 def test_share_is_that_of_the_mean_gains_over_the_best_interpolator() -> None:
-    found = outcomes(
+    results = outcomes(
         linear=[21.0] * 6,
         unsupervised=[21.9, 22.8, 22.8, 21.9, 22.8, 22.8],
         supervised=[22.0, 23.0, 23.0, 22.0, 23.0, 23.0],
     )
 
-    conclusion = supervised.conclude(found, "smoke")
+    conclusion = supervised.conclude(results, "smoke")
 
     table, kept = conclusion.tables
     assert "gains over linear" in table.title
@@ -269,32 +270,32 @@ def test_share_is_that_of_the_mean_gains_over_the_best_interpolator() -> None:
     ("ours", "holds"), [([21.95] * 6, True), ([22.2] * 3 + [21.7] * 3, False), ([21.7] * 6, False)]
 )
 def test_claim_holds_where_the_whole_interval_does(ours: list[float], holds: bool) -> None:
-    found = outcomes(unsupervised=ours, supervised=[22.0] * 6)
+    results = outcomes(unsupervised=ours, supervised=[22.0] * 6)
 
-    (claim,) = supervised.conclude(found, "smoke").claims
+    (claim,) = supervised.conclude(results, "smoke").claims
 
     assert claim.holds == holds
 
 
 def test_nothing_is_kept_of_a_supervised_loss() -> None:
-    found = outcomes(unsupervised=[21.0] * 6, supervised=[19.0] * 6)
+    results = outcomes(unsupervised=[21.0] * 6, supervised=[19.0] * 6)
 
-    (claim,) = supervised.conclude(found, "smoke").claims
+    (claim,) = supervised.conclude(results, "smoke").claims
 
     assert not claim.holds
     assert "no share" in claim.detail
 
 
 def test_subject_of_two_scans_counts_once() -> None:
-    found = outcomes(
+    results = outcomes(
         **{key: [20.0, 20.0] for key in supervised.INTERPOLATORS},
         unsupervised=[22.0, 23.0],
         supervised=[23.0, 24.0],
     )
-    for outcome in found.values():
+    for outcome in results.values():
         outcome.numbers["subject"] = ["sub-0", "sub-0"]
 
-    conclusion = supervised.conclude(found, "smoke")
+    conclusion = supervised.conclude(results, "smoke")
 
     assert "1 test subjects" in conclusion.tables[0].title
     assert conclusion.tables[1].rows[0][0] == pytest.approx(2.5 / 3.5)
@@ -338,4 +339,4 @@ def test_cohort_without_test_subjects_is_refused(sim: Path) -> None:
     table.write_text(table.read_text().replace("test", "val"))
 
     with pytest.raises(ConfigError, match="no subject whose split is 'test'"):
-        list(Simulation(sim).exams())
+        list(Simulation(sim).test_cases())

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from mriimpute.config import parse
-from mriimpute.papers._corrupt import Sparse, random_missing
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Outcome, Task
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Outcome, Task
+from mriimpute.papers.sparse import Sparse, random_missing
 from mriimpute.papers.tonolini import (
     tae_c_lambda,
     tae_depth,
@@ -23,9 +23,16 @@ from mriimpute.papers.tonolini import (
     tae_structured,
     tae_table1,
 )
-from mriimpute.papers.tonolini._classify import ClassifierConfig, classify, raw
-from mriimpute.papers.tonolini._methods import SMOKE, Case, corrupted, learn, run, task
-from mriimpute.papers.tonolini._recovery import SCORES, average, gallery, judge, recover
+from mriimpute.papers.tonolini.classifier import ClassifierConfig, classify, raw
+from mriimpute.papers.tonolini.posteriors import (
+    SMOKE,
+    RecoveryConfig,
+    corrupted,
+    perform,
+    task,
+    train_model,
+)
+from mriimpute.papers.tonolini.recovery import SCORES, average, evaluate, gallery, recover
 from mriimpute.seeds import numpy_stream
 
 NAMES = ("table1", "fig3", "fig5", "structured", "depth", "c_lambda")
@@ -36,7 +43,7 @@ WINDOW = 4  # the made-up images are 8 x 8
 
 
 def module_of(name: str) -> Any:
-    return import_module(f"mriimpute.papers.tae_{name}")
+    return import_module(f"mriimpute.papers.tonolini.tae_{name}")
 
 
 def shrunk(job: Task) -> Task:
@@ -67,47 +74,49 @@ def test_tasks_have_names_of_their_own_and_plain_settings(name: str, budget: str
 
 @pytest.mark.parametrize("name", ["table1", "fig3", "structured", "c_lambda"])
 def test_the_paper_budget_is_the_published_schedule(name: str) -> None:
-    case = parse(Case, module_of(name).tasks("paper", 0)[0].settings)
+    config = parse(RecoveryConfig, module_of(name).tasks("paper", 0)[0].settings)
 
-    assert (case.effort.steps, case.effort.batch, case.effort.rate) == (500_000, 20, 2e-4)
-    assert (case.effort.gamma_start, case.effort.gamma_end) == (0.1, 0.2)
+    assert (config.effort.steps, config.effort.batch, config.effort.rate) == (500_000, 20, 2e-4)
+    assert (config.effort.gamma_start, config.effort.gamma_end) == (0.1, 0.2)
 
 
 def test_every_model_sees_the_same_corruption_and_every_repeat_another(root: Path) -> None:
     images = Data(root).images("mnist", "train").images[:5]
-    mvae = Case(data="mnist", model="mvae", missing=0.5, effort=TINY)
+    mvae = RecoveryConfig(data="mnist", model="mvae", missing=0.5, effort=TINY)
     tae = dataclasses.replace(mvae, model="tae", strength=1.0)
     again = dataclasses.replace(mvae, repeat=1)
 
-    first, second, other = (corrupted(case, images, "train", 0) for case in (mvae, tae, again))
+    first, second, other = (corrupted(config, images, "train", 0) for config in (mvae, tae, again))
 
     np.testing.assert_array_equal(first.y, second.y)
     assert (np.isnan(first.y) != np.isnan(other.y)).any()
 
 
 def test_training_and_recovery_never_see_the_truth(root: Path) -> None:
-    case = Case(data="mnist", model="tae", missing=0.5, effort=TINY)
+    config = RecoveryConfig(data="mnist", model="tae", missing=0.5, effort=TINY)
     images = Data(root).images("mnist", "train").images[:16]
-    sparse = corrupted(case, images, "train", 0)
+    sparse = corrupted(config, images, "train", 0)
     blind = Sparse(sparse.y, np.full_like(sparse.truth, np.nan))
 
-    found = [
-        recover(learn(case, part, seed=0, device="cpu")[0], part, 2, seed=0, device="cpu").draws
+    draws = [
+        recover(
+            train_model(config, part, seed=0, device="cpu")[0], part, 2, seed=0, device="cpu"
+        ).draws
         for part in (sparse, blind)
     ]
 
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(*draws)
 
 
 def test_a_model_that_knows_the_noise_starts_with_the_same_means_but_quieter_draws(
     root: Path,
 ) -> None:
     images = Data(root).images("mnist", "test").images[:10]
-    noisy = Case(data="mnist", model="mvae", missing=0.5, effort=TINY)
+    noisy = RecoveryConfig(data="mnist", model="mvae", missing=0.5, effort=TINY)
     quiet = dataclasses.replace(noisy, model="mvae-denoised")
     sparse = corrupted(noisy, images, "test", 0)
 
-    models = [learn(case, sparse, seed=0, device="cpu")[0] for case in (noisy, quiet)]
+    models = [train_model(config, sparse, seed=0, device="cpu")[0] for config in (noisy, quiet)]
     y = torch.from_numpy(sparse.y)
     z = torch.zeros(1, len(y), 20)
 
@@ -118,12 +127,12 @@ def test_a_model_that_knows_the_noise_starts_with_the_same_means_but_quieter_dra
 
 
 def test_a_longer_fit_of_the_bound_does_not_lower_it(root: Path) -> None:
-    case = Case(data="mnist", model="mvae", missing=0.5, effort=TINY)
-    test = corrupted(case, Data(root).images("mnist", "test").images, "test", 0)
-    model, _ = learn(case, test, seed=0, device="cpu")
+    config = RecoveryConfig(data="mnist", model="mvae", missing=0.5, effort=TINY)
+    test = corrupted(config, Data(root).images("mnist", "test").images, "test", 0)
+    model, _ = train_model(config, test, seed=0, device="cpu")
 
     short, long = (
-        judge(model, test, bound_steps=steps, drawn=4, draws=20, seed=0, device="cpu")
+        evaluate(model, test, bound_steps=steps, drawn=4, draws=20, seed=0, device="cpu")
         for steps in (1, 60)
     )
 
@@ -182,27 +191,27 @@ def verdicts(module: Any, scores: Callable[[Task], dict[str, float]]) -> dict[st
 
 @pytest.mark.parametrize("covered", [0.03, 0.6])
 def test_draws_have_collapsed_where_their_intervals_cover_little(covered: float) -> None:
-    found = verdicts(tae_table1, lambda job: {"lit_latent_coverage90": covered})
+    holds = verdicts(tae_table1, lambda job: {"lit_latent_coverage90": covered})
 
-    assert found["MVAE draws collapse "] == (covered < 0.1)
-    assert found["TAE draws do not col"] == (covered > 0.1)
+    assert holds["MVAE draws collapse "] == (covered < 0.1)
+    assert holds["TAE draws do not col"] == (covered > 0.1)
 
 
-@pytest.mark.parametrize("rival", ["mvae", "miwae"])
-def test_a_density_that_is_beaten_once_is_not_the_highest_everywhere(rival: str) -> None:
+@pytest.mark.parametrize("baseline", ["mvae", "miwae"])
+def test_a_density_that_is_beaten_once_is_not_the_highest_everywhere(baseline: str) -> None:
     def scores(job: Task) -> dict[str, float]:
-        lost = job.key[:3] == ("fashion", "0.5", rival)
+        lost = job.key[:3] == ("fashion", "0.5", baseline)
         return {"elbo": 2000.0 if lost else 1500.0 if job.key[2] == "tae" else 500.0}
 
-    found = verdicts(tae_table1, scores)
+    holds = verdicts(tae_table1, scores)
 
-    assert not found["TAE has the highest "]
-    assert found["the ELBO of TAE is a"]
+    assert not holds["TAE has the highest "]
+    assert holds["the ELBO of TAE is a"]
 
 
 def test_draws_that_differ_less_do_not_differ_more_because_they_are_better() -> None:
     def scores(job: Task) -> dict[str, float]:
-        # An error of 0.01 and a spread of 0.009; of MVAE 0.1 and 0.05.
+        # An error of 0.01 and a standard deviation of 0.009; of MVAE 0.1 and 0.05.
         tae = {"psnr_db": 40.0, "latent_spread_skill": 0.9}
         return tae if job.key == ("tae",) else {"psnr_db": 20.0, "latent_spread_skill": 0.5}
 
@@ -219,21 +228,21 @@ def test_a_broad_range_is_most_of_the_grid(better: int, holds: bool) -> None:
     points = [job.key for job in tae_c_lambda.tasks("cpu", 0) if job.key != ("mvae",)]
     above = points[:better]
 
-    found = verdicts(tae_c_lambda, lambda job: {"elbo": 9.0 if job.key in above else 1.0})
+    claims = verdicts(tae_c_lambda, lambda job: {"elbo": 9.0 if job.key in above else 1.0})
 
     assert len(points) == 9
-    assert list(found.values()) == [holds]
+    assert list(claims.values()) == [holds]
 
 
 def test_means_are_alike_within_two_db_whichever_is_better() -> None:
-    found = [
+    alike = [
         verdicts(tae_fig3, lambda job, tae=tae: {"psnr_db": tae if "tae" in job.key else 20.0})[
             "The means of MVAE an"
         ]
         for tae in (17.9, 18.1, 21.9, 22.1)
     ]
 
-    assert found == [False, True, True, False]
+    assert alike == [False, True, True, False]
 
 
 def test_a_gap_that_grows_as_more_is_observed_does_not_shrink() -> None:
@@ -294,10 +303,10 @@ def test_draws_of_different_classes_are_told_apart_in_the_frequencies() -> None:
         return torch.where(y.isfinite(), y, sign.expand(draws, *y.shape))
 
     config = ClassifierConfig(steps=80, runs=400, rate=0.05)
-    found = classify(draw, sparse, labels[:20], config, classes=2, seed=0, device="cpu")
+    frequencies = classify(draw, sparse, labels[:20], config, classes=2, seed=0, device="cpu")
 
-    np.testing.assert_allclose(found.sum(1), 1.0, atol=1e-6)
-    np.testing.assert_allclose(found, 0.5, atol=0.12)
+    np.testing.assert_allclose(frequencies.sum(1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(frequencies, 0.5, atol=0.12)
 
 
 def test_classification_after_imputation_ends_with_a_row_per_input(root: Path) -> None:
@@ -356,8 +365,8 @@ def test_depth_maps_are_filled_by_every_method(tmp_path: Path) -> None:
 
 
 def test_the_seed_decides_what_a_task_finds(root: Path) -> None:
-    job = task(Case(data="mnist", model="tae", missing=0.5, effort=TINY), "x")
+    job = task(RecoveryConfig(data="mnist", model="tae", missing=0.5, effort=TINY), "x")
 
-    first, second, other = (run(job, Data(root), seed=s, device="cpu") for s in (0, 0, 1))
+    first, second, other = (perform(job, Data(root), seed=s, device="cpu") for s in (0, 0, 1))
 
     assert first.numbers["elbo"] == second.numbers["elbo"] != other.numbers["elbo"]

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mriimpute.papers._experiment import Bars, Conclusion, Images, Lines, Plot
-from mriimpute.papers.dalca._budgets import METHODS
+from mriimpute.papers.dalca.config import METHODS
+from mriimpute.papers.experiment import Bars, Conclusion, Images, Lines, Plot
 from mriimpute.report import write_panels
 from mriimpute.report._styles import COLOURS
 from mriimpute.report.reproduction import _rows, _styles

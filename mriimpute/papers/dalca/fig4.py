@@ -9,7 +9,7 @@ here it is W^T mu everywhere, and cancels in the error. In (b) all images have t
 random order, missing ones included, so that (a) and (b) differ by nothing else.
 
 (c, d) Linear auto-encoders of size 10 with each of these encoders, from random weights, and a
-fully connected decoder of its own, trained by Adam on the squared error of observed pixels.
+fully connected decoder each, trained by Adam on the squared error of observed pixels.
 Training, validation and test images are different ones; each has one pattern of missing pixels,
 the same for all encoders. The paper says neither the sparsity of (c, d) nor the schedule, which
 are below and the same for all encoders. The learning rate was chosen on observed validation
@@ -21,27 +21,35 @@ The sparse layer has lambda = 1e-4 tr(W_O^T W_O) / 10 in place of the 0 of Eq. 1
 solution where fewer than 10 pixels are observed.
 """
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 
-from mriimpute.papers._corrupt import permuted, random_missing
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Budget, Conclusion, Outcome, Outcomes, Task
-from mriimpute.papers._fit import batch_of
-from mriimpute.papers.dalca._encodings import (
+from mriimpute.papers.dalca.encodings import (
     ENCODINGS,
-    AutoEncoder,
+    ORDERS,
     Encoding,
-    components,
-    filled,
-    observed_error,
-    pixel_means,
-    respond,
+    Learning,
+    Order,
+    Projection,
+    project,
+    train_autoencoder,
 )
-from mriimpute.papers.dalca._fig4 import DECISIVE, ORDERS, Order, conclusion
-from mriimpute.seeds import fixed, numpy_stream
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import (
+    Bars,
+    Budget,
+    Claim,
+    Conclusion,
+    Lines,
+    Outcome,
+    Outcomes,
+    Series,
+    Table,
+    Task,
+)
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 
@@ -49,39 +57,13 @@ TITLE = "Sparse fully connected layer against filling: projections and linear au
 SOURCE = "Dalca et al. 2019, section 4.2 and Fig. 4 (figure only, no numbers in the text)"
 DATA = ("fashion",)
 
+Numbers: TypeAlias = dict[str, Any]
+Responses: TypeAlias = dict[tuple[Order, int], Numbers]
+Curves: TypeAlias = dict[tuple[Encoding, int], list[Numbers]]
+"""One entry per repeat."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Projection:
-    """The size of (a, b).
-
-    Attributes:
-        fitted: Fully observed images for the components, sparse ones for the pixel means.
-        projected: Test images.
-        repeats: With other patterns and orders.
-    """
-
-    fitted: int
-    projected: int
-    repeats: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Learning:
-    """The size of (c, d).
-
-    Attributes:
-        train: Images to learn from.
-        val: Images to watch.
-        epochs: Times that every image is seen.
-        batch: Images per step.
-        rate: Learning rate of Adam.
-    """
-
-    train: int
-    val: int
-    epochs: int
-    batch: int = 64
-    rate: float = 5e-3
+DECISIVE = (75, 90)  # per cent missing, where the claims are tested
+SAME = 0.05  # relative change that is taken for chance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +74,7 @@ class Plan:
         levels: Of missing pixels in (a, b), in per cent.
         projection: The size of (a, b).
         learning: The size of (c, d).
-        repeats: Of (c, d), with other patterns and weights.
+        repeats: Of (c, d): patterns of missing pixels, and initial weights.
     """
 
     levels: tuple[int, ...]
@@ -149,83 +131,17 @@ def tasks(budget: Budget, seed: int) -> list[Task]:
 
 def perform(task: Task, data: Data, *, seed: int, device: str) -> Outcome:
     """Performs one task."""
-    given = dict(task.settings)
-    size = given.pop("size")
+    settings = dict(task.settings)
+    size = settings.pop("size")
     if task.key[0] == "subspace":
-        return _subspace(data, Projection(**size), seed=seed, **given)
-    return _autoencoder(data, Learning(**size), seed=seed, device=device, **given)
-
-
-def _subspace(data: Data, size: Projection, *, order: Order, level: int, seed: int) -> Outcome:
-    """Returns the error of each encoding's response, and the variance of the true one."""
-    train = data.images("fashion", "train").images[: size.fitted]
-    test = data.images("fashion", "test").images[: size.projected]
-    errors: dict[str, list[float]] = {encoding: [] for encoding in ENCODINGS}
-    variance = 0.0
-    for repeat in range(size.repeats):
-        places = numpy_stream(seed, "fig4", "subspace", level, repeat)
-        sparse, learnt = (
-            random_missing(images, level / 100, 0.0, places) for images in (test, train)
-        )
-        if order == "permuted":
-            shuffle = numpy_stream(seed, "fig4", "order", repeat).permutation(sparse.y[0].size)
-            sparse, learnt = permuted(sparse, shuffle), permuted(learnt, shuffle)
-        means = pixel_means(learnt)
-        w, mu = components(learnt.truth)
-
-        truth = (sparse.truth.reshape(len(sparse), -1) - mu) @ w
-        variance = float(truth.var(axis=0).mean())
-        for encoding in ENCODINGS:
-            response = respond(encoding, sparse, w, mu, means)
-            errors[encoding].append(float(np.square(response - truth).mean()))
-    return Outcome({"mse": errors, "variance": variance})
-
-
-def _autoencoder(
-    data: Data,
-    size: Learning,
-    *,
-    encoding: Encoding,
-    level: int,
-    repeat: int,
-    seed: int,
-    device: str,
-) -> Outcome:
-    """Returns the validation loss after each epoch, and the final error on all pixels."""
-    images = data.images("fashion", "train").images[: size.train + size.val]
-    places = numpy_stream(seed, "fig4", "autoencoder", level, repeat)
-    sparse = random_missing(images, level / 100, 0.0, places)
-    train, val = sparse.take(slice(size.train)), sparse.take(slice(size.train, None))
-    means = pixel_means(train)
-    given, watched = (
-        torch.from_numpy(filled(encoding, part, means)).flatten(1).to(device)
-        for part in (train, val)
-    )
-    target, seen = (torch.from_numpy(part.y).flatten(1).to(device) for part in (train, val))
-
-    with fixed(seed, "fig4", "autoencoder", repeat):
-        model = AutoEncoder(target.shape[1], sparse=encoding == "sparse").to(device)
-    optimiser = torch.optim.Adam(model.parameters(), lr=size.rate)
-    steps = -(-len(train) // size.batch)
-    losses = [observed_error(model, watched, seen)]
-    for step in range(size.epochs * steps):
-        which = torch.from_numpy(batch_of(len(train), size.batch, step, seed)).to(device)
-        y = target[which]
-        error = torch.where(y.isfinite(), model(given[which]) - y, 0.0)
-        optimiser.zero_grad(set_to_none=True)
-        (error.square().sum() / y.isfinite().sum()).backward()
-        optimiser.step()
-        if (step + 1) % steps == 0:
-            losses.append(observed_error(model, watched, seen))
-
-    truth = torch.from_numpy(val.truth).flatten(1).to(device)
-    return Outcome({"val_loss": losses, "val_mse_all": observed_error(model, watched, truth)})
+        return project(data, Projection(**size), seed=seed, **settings)
+    return train_autoencoder(data, Learning(**size), seed=seed, device=device, **settings)
 
 
 def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
     """Returns the panels of the figure and what the paper says about them."""
     plan = PLANS[budget]
-    response = {
+    responses = {
         (order, level): outcomes["subspace", order, str(level)].numbers
         for order in ORDERS
         for level in plan.levels
@@ -238,4 +154,137 @@ def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
         for encoding in ENCODINGS
         for level in DECISIVE
     }
-    return conclusion(response, curves, plan.levels)
+    return Conclusion(
+        tables=[_response_table(responses), _reconstruction_table(curves)],
+        plots=[
+            *(_response_panel(responses, plan.levels, order) for order in ORDERS),
+            *(_convergence_panel(curves, level) for level in DECISIVE),
+            _reconstruction_panel(curves),
+        ],
+        claims=[
+            *(_response_claim(responses, order) for order in ORDERS),
+            _permutation_claim(responses),
+            _best_claim(curves, "c", "lowest validation loss on observed pixels", _last_loss),
+            _best_claim(curves, "d", "lowest validation error on all pixels", _error),
+        ],
+    )
+
+
+def _response_table(responses: Responses) -> Table:
+    rows = [
+        [order, level, *(_mean(numbers["mse"][e]) for e in ENCODINGS), numbers["variance"]]
+        for (order, level), numbers in responses.items()
+    ]
+    columns = ["pixels", "missing %", *ENCODINGS, "variance of the response"]
+    return Table("(a, b) Mean squared error of the response; paper: figure only", columns, rows)
+
+
+def _reconstruction_table(curves: Curves) -> Table:
+    rows = [
+        [encoding, level, _mean(map(_last_loss, runs)), _mean(map(_error, runs)), _std(runs)]
+        for (encoding, level), runs in curves.items()
+    ]
+    columns = ["encoder", "missing %", "(c) observed pixels", "(d) all pixels", "std over repeats"]
+    title = "(c, d) Validation MSE of linear auto-encoders after training; paper: figure only"
+    return Table(title, columns, rows)
+
+
+def _response_panel(responses: Responses, levels: Sequence[int], order: Order) -> Lines:
+    series: dict[str, Series] = {}
+    for encoding in ENCODINGS:
+        errors = [np.array(responses[order, level]["mse"][encoding]) for level in levels]
+        series[encoding] = _curve([float(level) for level in levels], errors)
+    title = f"({_panel(order)}) Response, {order} pixels"
+    return Lines(title, "missing pixels (%)", "MSE of the response", series, log_y=True)
+
+
+def _convergence_panel(curves: Curves, level: int) -> Lines:
+    series: dict[str, Series] = {}
+    for encoding in ENCODINGS:
+        losses = np.array([run["val_loss"] for run in curves[encoding, level]]).T
+        series[encoding] = _curve([float(epoch) for epoch in range(len(losses))], list(losses))
+    title = f"(c) Linear auto-encoders, {level} % missing"
+    return Lines(title, "epoch", "validation MSE, observed pixels", series, log_y=True)
+
+
+def _curve(x: list[float], repeats: Sequence[np.ndarray]) -> Series:
+    """Returns mean and standard deviation over the repeats at each place."""
+    return x, [float(y.mean()) for y in repeats], [float(y.std()) for y in repeats]
+
+
+def _reconstruction_panel(curves: Curves) -> Bars:
+    return Bars(
+        "(d) Linear auto-encoders, final error",
+        "validation MSE, all pixels",
+        [f"{level} % missing" for level in DECISIVE],
+        {e: [_mean(map(_error, curves[e, level])) for level in DECISIVE] for e in ENCODINGS},
+        {e: [_std(curves[e, level]) for level in DECISIVE] for e in ENCODINGS},
+    )
+
+
+def _response_claim(responses: Responses, order: Order) -> Claim:
+    errors = {
+        level: {e: _mean(responses[order, level]["mse"][e]) for e in ENCODINGS}
+        for level in DECISIVE
+    }
+    text = f"({_panel(order)}) the sparse layer projects better than zero, mean and interpolation"
+    return _sparse_claim(f"{text} filling, {order} pixels", errors)
+
+
+def _best_claim(curves: Curves, panel: str, text: str, score: Callable[[Numbers], float]) -> Claim:
+    errors = {
+        level: {e: _mean(map(score, curves[e, level])) for e in ENCODINGS} for level in DECISIVE
+    }
+    return _sparse_claim(f"({panel}) the sparse encoder has the {text}", errors)
+
+
+def _sparse_claim(text: str, errors: dict[int, dict[Encoding, float]]) -> Claim:
+    """Holds where the sparse encoding has the lowest error at every level."""
+    details, holds = [], True
+    for level, error in errors.items():
+        best = min((e for e in ENCODINGS if e != "sparse"), key=lambda e: error[e])
+        holds &= error["sparse"] < error[best]
+        details.append(f"{level} %: {error['sparse']:.3g} against {error[best]:.3g} of {best}")
+    return Claim(text, holds, "; ".join(details))
+
+
+def _permutation_claim(responses: Responses) -> Claim:
+    ratio = {
+        encoding: [
+            _mean(responses["permuted", level]["mse"][encoding])
+            / _mean(responses["original", level]["mse"][encoding])
+            for level in DECISIVE
+        ]
+        for encoding in ENCODINGS
+    }
+    hurt = min(ratio["interpolation"]) > 1 + SAME
+    changes = [abs(r - 1) for e in ENCODINGS if e != "interpolation" for r in ratio[e]]
+    detail = ", ".join(
+        f"{encoding} x {' and '.join(f'{r:.2f}' for r in ratios)}"
+        for encoding, ratios in ratio.items()
+    )
+    return Claim(
+        "(b) permuting pixels hurts interpolation, and only that",
+        hurt and max(changes) < SAME,
+        f"error permuted / original at {' and '.join(map(str, DECISIVE))} %: {detail}",
+    )
+
+
+def _panel(order: Order) -> str:
+    return "a" if order == "original" else "b"
+
+
+def _last_loss(run: Numbers) -> float:
+    return float(run["val_loss"][-1])
+
+
+def _error(run: Numbers) -> float:
+    return float(run["val_mse_all"])
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _std(runs: Sequence[Numbers]) -> float:
+    return float(np.std([_error(run) for run in runs]))

@@ -7,7 +7,7 @@ of 1 mm scans; `every` is in voxels, so of scans at 2 mm every third line is the
 every sixth is twice as hard. Scans are not registered, only centred on the brain.
 
 Errors are over the missing voxels of the brain, where the truth is above 0; background would make
-them look smaller. Methods, efforts and rules are those of figure 5.
+them look smaller. Methods and rules are those of figure 5.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,20 @@ from typing import Any
 
 from mriimpute.config import parse
 from mriimpute.methods.dictionary.learning import DictionaryConfig
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import (
+from mriimpute.papers.dalca.config import (
+    LABELS,
+    METHODS,
+    NETWORKS,
+    Method,
+    MethodConfig,
+    network_schedule,
+    settings_of,
+    subspace_schedule,
+)
+from mriimpute.papers.dalca.data import Slices, sparse_slices
+from mriimpute.papers.dalca.methods import evaluate
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import (
     Bars,
     Budget,
     Claim,
@@ -25,22 +37,9 @@ from mriimpute.papers._experiment import (
     Images,
     Outcome,
     Outcomes,
-    Plot,
     Table,
     Task,
 )
-from mriimpute.papers.dalca._budgets import (
-    LABELS,
-    METHODS,
-    NETWORKS,
-    Effort,
-    Method,
-    network_schedule,
-    settings_of,
-    subspace_schedule,
-)
-from mriimpute.papers.dalca._data import Slices, sparse_slices
-from mriimpute.papers.dalca._methods import judged
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 
@@ -48,7 +47,9 @@ TITLE = "Imputation of coronal brain slices with lines missing at random angles"
 SOURCE = "Dalca et al. 2019, section 4.4, Fig. 5 right and Fig. 7 (figures only, no numbers)"
 DATA: tuple[str, ...] = ("scans",)
 
-Errors = Mapping[str, Mapping[Method, Mapping[str, Any]]]
+Numbers = Mapping[str, Mapping[Method, Mapping[str, Any]]]
+"""By distance of the lines."""
+
 SHOWN: tuple[Method, ...] = ("interpolation", "subspace-sgd", *NETWORKS)  # the paper's columns
 EXAMPLES = 2  # test subjects shown, the first ones
 
@@ -59,20 +60,20 @@ class Plan:
 
     Attributes:
         every: Distances of the lines that are kept, in voxels.
-        slices: The data set; `every` is replaced.
-        effort: Of all methods.
+        slices: The data set; `every` is replaced by each distance.
+        methods: Sizes and training of all methods.
     """
 
     every: tuple[int, ...]
     slices: Slices
-    effort: Effort
+    methods: MethodConfig
 
 
 PLANS: dict[Budget, Plan] = {
     "smoke": Plan(
         every=(6,),
         slices=Slices(every=6, size=(80, 80), around=0, step=2, subjects=6),
-        effort=Effort(
+        methods=MethodConfig(
             levels=2,
             channels=4,
             local=4,
@@ -88,7 +89,7 @@ PLANS: dict[Budget, Plan] = {
     "cpu": Plan(
         every=(3, 6),
         slices=Slices(every=6, size=(80, 80), around=3, step=2),
-        effort=Effort(
+        methods=MethodConfig(
             levels=3,
             channels=8,
             local=16,
@@ -104,7 +105,7 @@ PLANS: dict[Budget, Plan] = {
     "paper": Plan(
         every=(3, 6),
         slices=Slices(every=6, size=(96, 96), around=6, step=1),
-        effort=Effort(
+        methods=MethodConfig(
             levels=5,
             local=22,
             encoding=200,
@@ -128,7 +129,7 @@ def tasks(budget: Budget, seed: int) -> list[Task]:
             settings={
                 "slices": asdict(plan.slices) | {"every": every},
                 "method": method,
-                "effort": settings_of(method, plan.effort),
+                "effort": settings_of(method, plan.methods),
             },
         )
         for every in plan.every
@@ -140,80 +141,67 @@ def perform(task: Task, data: Data, *, seed: int, device: str) -> Outcome:
     """Fits one method to the slices, and scores what it makes of the test subjects."""
     settings = task.settings
     splits = sparse_slices(data, parse(Slices, settings["slices"], where="slices"), seed)
-    return judged(
-        settings["method"],
-        settings["effort"],
-        splits,
-        examples=EXAMPLES,
-        seed=seed,
-        device=device,
-    )
+    return evaluate(settings, splits, examples=EXAMPLES, seed=seed, device=device)
 
 
 def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
     """Returns errors and images like the paper's, and what it says about them."""
-    distances = list(dict.fromkeys(every for every, _ in outcomes))
-    errors = {every: {m: outcomes[every, m].numbers for m in METHODS} for every in distances}
+    numbers: Numbers = {
+        every: {m: outcomes[every, m].numbers for m in METHODS} for every, _ in outcomes
+    }
     return Conclusion(
-        tables=[_table(errors)],
-        plots=[
-            *(_gallery(outcomes, every) for every in distances),
-            _bars(errors),
-        ],
+        tables=[_table(numbers)],
+        plots=[*(_gallery(outcomes, every) for every in numbers), _bars(numbers)],
         claims=[
-            _claim(errors, "interpolation", "linear interpolation"),
-            _claim(errors, "subspace-sgd", "the linear subspace"),
+            _claim(numbers, "interpolation", "linear interpolation"),
+            _claim(numbers, "subspace-sgd", "the linear subspace"),
         ],
     )
 
 
-def _table(errors: Errors) -> Table:
+def _table(numbers: Numbers) -> Table:
     rows = [
         [
             LABELS[m],
-            *(of[m][f"mse_{region}"] for of in errors.values() for region in ("tissue", "all")),
+            *(n[m][f"mse_{region}"] for n in numbers.values() for region in ("tissue", "all")),
             "figure only",
         ]
         for m in METHODS
     ]
-    columns = [f"every {e}, {words}" for e in errors for words in ("brain", "all voxels")]
+    columns = [f"every {e}, {words}" for e in numbers for words in ("brain", "all voxels")]
     title = "Mean squared error of test slices: missing voxels of the brain, and all voxels"
     return Table(title, ["method", *columns, "paper"], rows)
 
 
-def _bars(errors: Errors) -> Bars:
+def _bars(numbers: Numbers) -> Bars:
     return Bars(
         "Errors of test slices (bars: standard error)",
         "MSE, missing voxels of the brain",
-        [f"every {every}" for every in errors],
-        {LABELS[m]: [of[m]["mse_tissue"] for of in errors.values()] for m in METHODS},
-        {LABELS[m]: [of[m]["sem_tissue"] for of in errors.values()] for m in METHODS},
+        [f"every {every}" for every in numbers],
+        {LABELS[m]: [scores[m]["mse_tissue"] for scores in numbers.values()] for m in METHODS},
+        {LABELS[m]: [scores[m]["sem_tissue"] for scores in numbers.values()] for m in METHODS},
     )
 
 
-def _gallery(outcomes: Outcomes, every: str) -> Plot:
-    found = {m: outcomes[every, m].arrays for m in SHOWN}
-    first = found["interpolation"]
+def _gallery(outcomes: Outcomes, every: str) -> Images:
+    images = {m: outcomes[every, m].arrays for m in SHOWN}
+    first = images["interpolation"]
     rows = [
-        [
-            first["truth"][n],
-            first["mean"][n],
-            first["y"][n],
-            *(found[m]["mean"][n] for m in SHOWN[1:]),
-        ]
-        for n in range(len(first["truth"]))
+        [truth, interpolated, y, *(images[m]["mean"][n] for m in SHOWN[1:])]
+        for n, (truth, interpolated, y) in enumerate(
+            zip(first["truth"], first["mean"], first["y"], strict=True)
+        )
     ]
     columns = ["truth", LABELS["interpolation"], "lines", *(LABELS[m] for m in SHOWN[1:])]
     title = f"Middle coronal slices of the first test subjects, one line in {every} kept"
     return Images(title, columns, rows)
 
 
-def _claim(errors: Errors, baseline: Method, words: str) -> Claim:
+def _claim(numbers: Numbers, baseline: Method, words: str) -> Claim:
     details, holds = [], True
-    for every, of in errors.items():
-        bound = float(of[baseline]["mse_tissue"])
-        found = {m: float(of[m]["mse_tissue"]) for m in NETWORKS}
-        holds &= max(found.values()) < bound
-        numbers = ", ".join(f"{m} {value:.3g}" for m, value in found.items())
-        details.append(f"every {every}: {words} {bound:.3g}; {numbers}")
+    for every, scores in numbers.items():
+        bound, *errors = (float(scores[m]["mse_tissue"]) for m in (baseline, *NETWORKS))
+        holds &= max(errors) < bound
+        networks = ", ".join(f"{m} {e:.3g}" for m, e in zip(NETWORKS, errors, strict=True))
+        details.append(f"every {every}: {words} {bound:.3g}; {networks}")
     return Claim(f"all six variants beat {words}", holds, "; ".join(details))

@@ -10,27 +10,37 @@ slices, parallel lines at a random angle are, and the sparsity is their distance
 those of this machine, of one image at a time, and mean something as a ratio only.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-import torch
-from jaxtyping import Float32
 
 from mriimpute.config import parse
-from mriimpute.methods.deep_image_prior.fit import PriorConfig, deep_image_prior
-from mriimpute.methods.patches.completion import complete
-from mriimpute.methods.patches.model import Model
-from mriimpute.papers._corrupt import Sparse, pad_to, random_missing
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Budget, Conclusion, Outcome, Outcomes, Task
-from mriimpute.papers.dalca._budgets import Effort, network_schedule, settings_of
-from mriimpute.papers.dalca._data import PARTS, Slices, divided, photographs, sparse_slices
-from mriimpute.papers.dalca._fig8 import METHODS, NAMES, Method, conclusion
-from mriimpute.papers.dalca._methods import Splits, complete_all, score, train_network
-from mriimpute.seeds import numpy_stream, stream
+from mriimpute.methods.deep_image_prior.fit import PriorConfig
+from mriimpute.papers.dalca.config import MethodConfig, network_schedule, settings_of
+from mriimpute.papers.dalca.data import Slices, Splits, sparse_photographs, sparse_slices
+from mriimpute.papers.dalca.methods import (
+    complete_all,
+    outcome,
+    pass_ms,
+    restore_all,
+    train_network,
+)
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import (
+    Budget,
+    Cell,
+    Claim,
+    Conclusion,
+    Images,
+    Lines,
+    Outcome,
+    Outcomes,
+    Series,
+    Table,
+    Task,
+)
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 
@@ -38,7 +48,17 @@ TITLE = "conv-sparse against Deep Image Prior as sparsity grows"
 SOURCE = "Dalca et al. 2019, section 4.5 and Fig. 8; times: 18.6 +- 13.7 ms and 36.5 +- 0.2 s"
 DATA: tuple[str, ...] = ("mnist", "fashion", "scans")
 
-TIMED = 20  # passes, after one that is not counted
+Name = Literal["mnist-2", "fashion-1", "slices"]
+NAMES: tuple[Name, ...] = get_args(Name)
+Method = Literal["conv-sparse", "dip", "dip-early"]
+METHODS: tuple[Method, ...] = get_args(Method)
+LABELS: dict[Method, str] = {"conv-sparse": "conv-sparse", "dip": "DIP", "dip-early": "DIP, early"}
+PAPER_MS: dict[Method, str] = {"conv-sparse": "18.6 +- 13.7", "dip": "36500 +- 200"}
+PAPER_RATIO = 36_500 / 18.6
+
+Levels: TypeAlias = Mapping[int, Mapping[Method, Mapping[str, Any]]]
+"""Numbers by per cent missing, or by distance of lines in voxels."""
+Numbers: TypeAlias = Mapping[Name, Levels]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,12 +68,12 @@ class Plan:
     Attributes:
         missing: Per cent of the pixels that are removed from digits and clothing.
         every: Distances of the lines that brain slices keep, in voxels.
-        counts: Images to train on, to watch and to score.
-        slices: The data set of brain slices; `every` is replaced.
-        slices_scored: Test slices at most.
-        flat: Effort for digits and clothing.
-        brain: Effort for brain slices.
-        steps: Of a Deep Image Prior; the paper has 1000.
+        counts: Training, validation and test images, at most.
+        slices: The data set of brain slices; `every` is replaced by each distance.
+        slices_scored: Test slices, at most.
+        flat: Methods for digits and clothing.
+        brain: Methods for brain slices.
+        steps: Steps of a Deep Image Prior, at most; the paper has 1000.
     """
 
     missing: tuple[int, ...]
@@ -61,8 +81,8 @@ class Plan:
     counts: tuple[int, int, int]
     slices: Slices
     slices_scored: int
-    flat: Effort
-    brain: Effort
+    flat: MethodConfig
+    brain: MethodConfig
     steps: int = 1000
 
 
@@ -73,10 +93,10 @@ PLANS: dict[Budget, Plan] = {
         counts=(96, 16, 2),
         slices=Slices(every=6, size=(80, 80), around=0, step=2, subjects=6),
         slices_scored=2,
-        flat=Effort(
+        flat=MethodConfig(
             levels=2, channels=4, local=4, network=network_schedule(96, 16, 3e-3, 0.9), draws=2
         ),
-        brain=Effort(
+        brain=MethodConfig(
             levels=2, channels=4, local=4, network=network_schedule(24, 4, 3e-3, 0.9), draws=2
         ),
         steps=20,
@@ -87,10 +107,10 @@ PLANS: dict[Budget, Plan] = {
         counts=(3000, 128, 3),
         slices=Slices(every=6, size=(80, 80), around=3, step=2),
         slices_scored=3,
-        flat=Effort(
+        flat=MethodConfig(
             levels=3, channels=8, local=8, network=network_schedule(8800, 16, 3e-3, 0.98), draws=10
         ),
-        brain=Effort(
+        brain=MethodConfig(
             levels=3, channels=8, local=16, network=network_schedule(2800, 4, 3e-3, 0.98), draws=10
         ),
     ),
@@ -100,8 +120,8 @@ PLANS: dict[Budget, Plan] = {
         counts=(100_000, 1000, 20),
         slices=Slices(every=6, size=(96, 96), around=6, step=1),
         slices_scored=18,
-        flat=Effort(network=network_schedule(400_000, 64, 1e-3, 0.999), draws=50),
-        brain=Effort(local=22, network=network_schedule(160_000, 16, 1e-3, 0.999), draws=50),
+        flat=MethodConfig(network=network_schedule(400_000, 64, 1e-3, 0.999), draws=50),
+        brain=MethodConfig(local=22, network=network_schedule(160_000, 16, 1e-3, 0.999), draws=50),
     ),
 }
 
@@ -109,40 +129,38 @@ PLANS: dict[Budget, Plan] = {
 def tasks(budget: Budget, seed: int) -> list[Task]:
     """Returns one task per data set, sparsity and method."""
     plan = PLANS[budget]
-    found = []
-    for name in NAMES:
-        brain = name == "slices"
-        effort = plan.brain if brain else plan.flat
-        for level in plan.every if brain else plan.missing:
-            corpus: dict[str, Any] = (
-                {"slices": asdict(plan.slices) | {"every": level}, "scored": plan.slices_scored}
-                if brain
-                else {"counts": plan.counts}
-            )
-            found += [
-                Task(
-                    key=(name, str(level), method),
-                    settings={
-                        "corpus": corpus,
-                        "method": method,
-                        "effort": _settings(method, effort, plan.steps),
-                    },
-                )
-                for method in METHODS
-            ]
-    return found
+    return [
+        Task(
+            key=(name, str(level), method),
+            settings={
+                "corpus": _corpus(plan, name, level),
+                "method": method,
+                "effort": _settings(method, plan, name),
+            },
+        )
+        for name in NAMES
+        for level in (plan.every if name == "slices" else plan.missing)
+        for method in METHODS
+    ]
 
 
-def _settings(method: Method, effort: Effort, steps: int) -> dict[str, Any]:
+def _corpus(plan: Plan, name: Name, level: int) -> dict[str, Any]:
+    if name != "slices":
+        return {"counts": plan.counts}
+    return {"slices": asdict(plan.slices) | {"every": level}, "scored": plan.slices_scored}
+
+
+def _settings(method: Method, plan: Plan, name: Name) -> dict[str, Any]:
+    config = plan.brain if name == "slices" else plan.flat
     if method == "conv-sparse":
-        return settings_of(method, effort)
+        return settings_of(method, config)
     prior = PriorConfig(
-        steps=steps,
+        steps=plan.steps,
         hold_out=0.1 if method == "dip-early" else 0.0,
-        levels=effort.levels,
-        channels=effort.channels,
-        widest=effort.widest,
-        latents=effort.local,
+        levels=config.levels,
+        channels=config.channels,
+        widest=config.widest,
+        latents=config.local,
     )
     return asdict(prior)
 
@@ -151,63 +169,140 @@ def perform(task: Task, data: Data, *, seed: int, device: str) -> Outcome:
     """Completes the test images of one data set with one method, and takes the time."""
     settings, (name, level, _) = task.settings, task.key
     splits = _splits(data, name, int(level), settings["corpus"], seed)
-    test, effort = splits.test, settings["effort"]
+    test, config = splits.test, settings["effort"]
     if settings["method"] == "conv-sparse":
-        model, numbers = train_network("conv-sparse", effort, splits, seed=seed, device=device)
-        mean = complete_all(model, test, int(effort["draws"]), seed=seed)
-        each = _passes(model, test, seed)
+        model, numbers = train_network("conv-sparse", config, splits, seed=seed, device=device)
+        mean = complete_all(model, test, int(config["draws"]), seed=seed)
+        times = pass_ms(model, test, seed=seed)
     else:
-        mean, each, numbers = _priors(
-            parse(PriorConfig, effort, where="prior"), test, seed, device
-        )
-    times = {"image_ms": float(np.mean(each)), "image_ms_std": float(np.std(each))}
-    found = numbers | times | {"images_test": len(test)} | score(test, mean)
-    return Outcome(found, {"mean": mean[:1, 0], "truth": test.truth[:1, 0], "y": test.y[:1, 0]})
+        prior = parse(PriorConfig, config, where="prior")
+        (mean, numbers), times = restore_all(prior, test, seed=seed, device=device)
+    ms = {"image_ms": float(np.mean(times)), "image_ms_std": float(np.std(times))}
+    return outcome(test, mean, numbers | ms | {"images_test": len(test)}, examples=1)
 
 
 def _splits(data: Data, name: str, level: int, corpus: Mapping[str, Any], seed: int) -> Splits:
-    if name == "slices":
-        slices = parse(Slices, corpus["slices"], where="slices")
-        splits = sparse_slices(data, slices, seed)
-        return splits._replace(test=splits.test.take(slice(int(corpus["scored"]))))
-    images = (
-        photographs(data, "mnist", 2) if name == "mnist-2" else photographs(data, "fashion", 1)
-    )
-    parts = []
-    for part, truth in zip(PARTS, divided(images, corpus["counts"], seed, name), strict=True):
-        generator = numpy_stream(seed, "pixels", name, level, part)
-        parts.append(random_missing(truth, level / 100, 0.0, generator))
-    return Splits(*parts)
-
-
-def _passes(model: Model, test: Sparse, seed: int) -> list[float]:
-    """Returns the milliseconds of single passes through encoder and decoder, image in and out."""
-    device = model.sigma.device
-    padded, each = pad_to(test.y, model.patch), []
-    for n in range(TIMED + 1):
-        begun = time.perf_counter()
-        y = torch.from_numpy(padded[n % len(test)][None]).to(device)
-        generator = stream(seed, "timing", n, device=device)
-        complete(model, y, y.isfinite(), samples=1, generator=generator).mean.cpu()
-        each.append(1000 * (time.perf_counter() - begun))
-    return each[1:]
-
-
-def _priors(
-    config: PriorConfig, test: Sparse, seed: int, device: str
-) -> tuple[Float32[np.ndarray, "n 1 h w"], list[float], dict[str, Any]]:
-    """Returns images restored one by one, their milliseconds, and what was noted on the way."""
-    images, each, stopped = [], [], []
-    for image in test.y:
-        begun = time.perf_counter()
-        y = torch.from_numpy(image[None]).to(device)
-        restored = deep_image_prior(y, y.isfinite(), config=config, seed=seed)
-        images.append(restored.image[0].cpu().numpy())
-        each.append(1000 * (time.perf_counter() - begun))
-        stopped.append(restored.stopped_at)
-    return np.stack(images), each, {"steps": config.steps, "stopped_at": stopped}
+    if name != "slices":
+        return sparse_photographs(data, name, level, corpus["counts"], seed)
+    splits = sparse_slices(data, parse(Slices, corpus["slices"], where="slices"), seed)
+    return splits._replace(test=splits.test.take(slice(int(corpus["scored"]))))
 
 
 def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
     """Returns errors by sparsity, run times, and what the paper says about them."""
-    return conclusion(outcomes, PLANS[budget].steps)
+    numbers: Numbers = {
+        name: {
+            level: {m: outcomes[name, str(level), m].numbers for m in METHODS}
+            for level in sorted({int(key[1]) for key in outcomes if key[0] == name})
+        }
+        for name in NAMES
+    }
+    return Conclusion(
+        tables=[_error_table(numbers), _time_table(numbers, PLANS[budget].steps)],
+        plots=[
+            *(_gallery(outcomes, name, list(levels)) for name, levels in numbers.items()),
+            *(_curves(name, levels) for name, levels in numbers.items()),
+        ],
+        claims=[_behind_claim(numbers), _better_claim(numbers), _time_claim(numbers)],
+    )
+
+
+def _error_table(numbers: Numbers) -> Table:
+    rows: list[list[Cell]] = [
+        [name, level, *errors.values(), levels[level]["dip"]["images_test"], "figure only"]
+        for name, levels in numbers.items()
+        for level, errors in _errors(name, levels).items()
+    ]
+    columns = ["data set", "% missing, or line distance", *(LABELS[m] for m in METHODS)]
+    title = "Mean squared error over missing pixels (slices: of the brain)"
+    return Table(title, [*columns, "test images", "paper"], rows)
+
+
+def _time_table(numbers: Numbers, steps: int) -> Table:
+    rows: list[list[Cell]] = []
+    paper_ratio: dict[Method, str] = {"conv-sparse": "1", "dip": f"{PAPER_RATIO:.0f}"}
+    for name, levels in numbers.items():
+        ms = {m: _pooled_ms(levels, m) for m in METHODS}
+        for m in METHODS:
+            paper = (PAPER_MS.get(m), paper_ratio.get(m)) if name == "slices" else (None, None)
+            rows.append([name, LABELS[m], *ms[m], ms[m][0] / ms["conv-sparse"][0], *paper])
+    columns = ["data set", "method", "ms", "std", "ratio", "paper ms", "paper ratio"]
+    title = (
+        f"Time per image on this machine: one draw by conv-sparse (errors are of means of draws), "
+        f"at most {steps} steps of Deep Image Prior (paper: 1000)"
+    )
+    return Table(title, columns, rows)
+
+
+def _gallery(outcomes: Outcomes, name: Name, levels: list[int]) -> Images:
+    rows = []
+    for level in levels:
+        images = {m: outcomes[name, str(level), m].arrays for m in METHODS}
+        first = images["conv-sparse"]
+        rows.append([first["truth"][0], first["y"][0], *(images[m]["mean"][0] for m in METHODS)])
+    unit = "lines at a distance of" if name == "slices" else "% missing:"
+    title = f"{name}, {unit} {', '.join(map(str, levels))}"
+    return Images(title, ["truth", "observed", *(LABELS[m] for m in METHODS)], rows)
+
+
+def _curves(name: Name, levels: Levels) -> Lines:
+    sem = "sem_tissue" if name == "slices" else "sem_missing"
+    errors = _errors(name, levels)
+    series: dict[str, Series] = {
+        LABELS[m]: (
+            [float(level) for level in levels],
+            [error[m] for error in errors.values()],
+            [float(scores[m][sem]) for scores in levels.values()],
+        )
+        for m in METHODS
+    }
+    x_label = "distance of lines (voxels)" if name == "slices" else "missing pixels (%)"
+    return Lines(name, x_label, "MSE, missing pixels", series, log_y=True)
+
+
+def _behind_claim(numbers: Numbers) -> Claim:
+    details, holds = [], True
+    for name, levels in numbers.items():
+        gaps = {
+            level: error["dip"] - error["conv-sparse"]
+            for level, error in _errors(name, levels).items()
+        }
+        holds &= gaps[max(gaps)] > max(gaps[min(gaps)], 0.0)
+        details.append(f"{name}: {', '.join(f'{n}: {gap:+.3g}' for n, gap in gaps.items())}")
+    text = "Deep Image Prior falls behind as sparsity grows"
+    return Claim(text, holds, "MSE of DIP minus conv-sparse; " + "; ".join(details))
+
+
+def _better_claim(numbers: Numbers) -> Claim:
+    details, total = [], 0
+    for name, levels in numbers.items():
+        for level, error in _errors(name, levels).items():
+            total += 1
+            sparse, prior = error["conv-sparse"], min(error["dip"], error["dip-early"])
+            if sparse >= prior:
+                details.append(f"not {name} {level}: {sparse:.3g} against {prior:.3g}")
+    text = "conv-sparse reconstructs consistently better than either Deep Image Prior"
+    summary = f"{total - len(details)} of {total}"
+    return Claim(text, not details, "; ".join([summary, *details]))
+
+
+def _time_claim(numbers: Numbers) -> Claim:
+    dip, sparse = (_pooled_ms(numbers["slices"], m)[0] for m in ("dip", "conv-sparse"))
+    return Claim(
+        "a brain slice takes one pass, a Deep Image Prior a thousand steps: ratio above 100",
+        dip / sparse > 100,
+        f"ratio {dip / sparse:.0f} here, {PAPER_RATIO:.0f} in the paper, on another machine",
+    )
+
+
+def _pooled_ms(levels: Levels, method: Method) -> tuple[float, float]:
+    """Returns mean and standard deviation over the images of all levels."""
+    mean = np.array([scores[method]["image_ms"] for scores in levels.values()])
+    std = np.array([scores[method]["image_ms_std"] for scores in levels.values()])
+    return float(mean.mean()), float(np.sqrt(np.mean(std**2) + mean.var()))
+
+
+def _errors(name: Name, levels: Levels) -> dict[int, dict[Method, float]]:
+    """Returns the mean squared errors of missing pixels, of slices those of the brain."""
+    score = "mse_tissue" if name == "slices" else "mse_missing"
+    return {n: {m: float(scores[m][score]) for m in METHODS} for n, scores in levels.items()}

@@ -1,20 +1,27 @@
 """The density that TAE gives to clean data, over C and lambda: MNIST with 90 % missing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import (
+from mriimpute.papers.experiment import (
     Budget,
     Claim,
     Conclusion,
     Lines,
-    Outcome,
     Outcomes,
+    Series,
     Table,
     Task,
 )
-from mriimpute.papers.tonolini._methods import PAPER, SMOKE, Case, Effort, brief, run, task
-from mriimpute.papers.tonolini._recovery import average
+from mriimpute.papers.tonolini.posteriors import (
+    PAPER,
+    SMOKE,
+    RecoveryConfig,
+    TrainingBudget,
+    cpu_budget,
+    perform,
+    task,
+)
+from mriimpute.papers.tonolini.recovery import average
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 
@@ -32,21 +39,23 @@ class Plan:
     Attributes:
         localisations: Values of C, in nats.
         strengths: Values of lambda.
-        effort: For each point of the grid.
+        training: Training and evaluation of each point of the grid.
     """
 
     localisations: tuple[float, ...]
     strengths: tuple[float, ...]
-    effort: Effort
+    training: TrainingBudget
 
 
 PLANS: dict[Budget, Plan] = {
-    "smoke": Plan(localisations=(4.0, 16.0), strengths=(0.5, 2.0), effort=SMOKE),
-    "cpu": Plan(localisations=(4.0, 16.0, 64.0), strengths=(0.5, 2.0, 8.0), effort=brief(1000)),
+    "smoke": Plan(localisations=(4.0, 16.0), strengths=(0.5, 2.0), training=SMOKE),
+    "cpu": Plan(
+        localisations=(4.0, 16.0, 64.0), strengths=(0.5, 2.0, 8.0), training=cpu_budget(1000)
+    ),
     "paper": Plan(
         localisations=(1.0, 2.0, 4.0, 8.0, 10.0, 16.0, 32.0, 64.0),
         strengths=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0),
-        effort=PAPER,
+        training=PAPER,
     ),
 }
 
@@ -54,39 +63,24 @@ PLANS: dict[Budget, Plan] = {
 def tasks(budget: Budget, seed: int) -> list[Task]:
     """Returns one task per point of the grid, and one for MVAE."""
     plan = PLANS[budget]
-    mvae = Case(data="mnist", model="mvae", missing=MISSING, effort=plan.effort)
+    mvae = RecoveryConfig(data="mnist", model="mvae", missing=MISSING, effort=plan.training)
     return [
         task(mvae, "mvae"),
         *(
-            task(
-                Case(
-                    data="mnist",
-                    model="tae",
-                    missing=MISSING,
-                    localisation=localisation,
-                    strength=strength,
-                    effort=plan.effort,
-                ),
-                *_key(localisation, strength),
-            )
-            for localisation in plan.localisations
+            task(replace(mvae, model="tae", localisation=c, strength=strength), *_key(c, strength))
+            for c in plan.localisations
             for strength in plan.strengths
         ),
     ]
-
-
-def perform(task: Task, data: Data, *, seed: int, device: str) -> Outcome:
-    """Trains one model and judges its posterior."""
-    return run(task, data, seed=seed, device=device)
 
 
 def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
     """Returns the grid of ELBOs beside that of MVAE."""
     plan = PLANS[budget]
     mvae = average([outcomes[("mvae",)]])["elbo"]
-    found = {
-        (localisation, strength): average([outcomes[_key(localisation, strength)]])
-        for localisation in plan.localisations
+    scores = {
+        (c, strength): average([outcomes[_key(c, strength)]])
+        for c in plan.localisations
         for strength in plan.strengths
     }
     tables = [
@@ -94,8 +88,8 @@ def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
             f"{label}; the paper's values are in a figure only",
             ["C", *(f"lambda {strength:g}" for strength in plan.strengths)],
             [
-                [f"{localisation:g}", *(found[localisation, s][name] for s in plan.strengths)]
-                for localisation in plan.localisations
+                [f"{c:g}", *(scores[c, strength][name] for strength in plan.strengths)]
+                for c in plan.localisations
             ],
         )
         for name, label in (
@@ -103,29 +97,21 @@ def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
             ("latent_spread_skill", "Spread/skill of TAE draws without pixel noise"),
         )
     ]
-    ends = [min(plan.localisations), max(plan.localisations)]
-    plot = Lines(
-        "MNIST, 90 % missing",
-        "C [nats]",
-        "ELBO [nats]",
-        {
-            **{
-                f"TAE, lambda {strength:g}": (
-                    plan.localisations,
-                    [found[c, strength]["elbo"] for c in plan.localisations],
-                    None,
-                )
-                for strength in plan.strengths
-            },
-            "MVAE": (ends, [mvae, mvae], None),
-        },
-        log_x=True,
-    )
-    above = [point for point, numbers in found.items() if numbers["elbo"] > mvae]
+    series: dict[str, Series] = {
+        f"TAE, lambda {strength:g}": (
+            plan.localisations,
+            [scores[c, strength]["elbo"] for c in plan.localisations],
+            None,
+        )
+        for strength in plan.strengths
+    }
+    series["MVAE"] = ([min(plan.localisations), max(plan.localisations)], [mvae, mvae], None)
+    plot = Lines("MNIST, 90 % missing", "C [nats]", "ELBO [nats]", series, log_x=True)
+    above = sum(numbers["elbo"] > mvae for numbers in scores.values())
     claim = Claim(
         "TAE exceeds MVAE over a broad range of C and lambda (most of the grid)",
-        len(above) > len(found) / 2,
-        f"at {len(above)} of {len(found)} points",
+        above > len(scores) / 2,
+        f"at {above} of {len(scores)} points",
     )
     return Conclusion(tables, [plot], [claim])
 

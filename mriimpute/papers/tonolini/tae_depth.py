@@ -6,24 +6,34 @@ The maps are one recording of one camera path: train and test maps are apart in 
 """
 
 import dataclasses
+import math
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 from scipy import stats
 
 from mriimpute.config import parse
-from mriimpute.methods.patches.config import PatchTrainingConfig
-from mriimpute.papers._corrupt import Sparse, hide
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Budget, Conclusion, Outcome, Outcomes, Task
-from mriimpute.papers._fit import fit
-from mriimpute.papers._score import score_draws
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import (
+    Budget,
+    Cell,
+    Claim,
+    Conclusion,
+    Images,
+    Outcome,
+    Outcomes,
+    Table,
+    Task,
+)
+from mriimpute.papers.fit import fit
 from mriimpute.papers.scattered import median_fill
-from mriimpute.papers.tonolini._depth import METHODS, Method, conclusion
-from mriimpute.papers.tonolini._recovery import recover
+from mriimpute.papers.scores import score_draws
+from mriimpute.papers.sparse import Sparse, hide
+from mriimpute.papers.tonolini.posteriors import train_config
+from mriimpute.papers.tonolini.recovery import recover
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 
@@ -31,6 +41,20 @@ TITLE = "Holes of depth maps: median filter, MVAE and TAE"
 SOURCE = "Tonolini et al. 2021, section 4.3, Fig. 6, and supplement D.6"
 DATA: tuple[str, ...] = ("depth",)
 
+Method = Literal["median", "median-wide", "mvae", "tae"]
+METHODS: dict[Method, str] = {
+    "median": "median, 5 x 5",
+    "median-wide": "median, 11 x 11",
+    "mvae": "MVAE",
+    "tae": "TAE",
+}
+UNCERTAINTY: dict[str, str] = {
+    "crps": "CRPS [m]",
+    "coverage90": "90 % covers",
+    "spread_skill": "spread/skill",
+    "correlation": "rank correlation of std and error",
+}
+LEARNT: tuple[Method, ...] = ("mvae", "tae")
 WINDOWS: dict[Method, int] = {"median": 5, "median-wide": 11}  # edges, in pixels
 FLOOR = 0.003  # of standard deviations: about a centimetre
 TRAIN, TEST = (0.0, 0.7), (0.8, 1.0)  # of the recording; what lies between is left out
@@ -38,26 +62,26 @@ SHOWN = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trial:
-    """One method.
+class DepthConfig:
+    """One method: the settings of a task, so names stay as on disk.
 
     Attributes:
-        method: Its name.
+        method: Name of the method.
         stride: Every how many pixels of the maps are kept along both axes.
         tested: Test maps, evenly over the block.
-        steps: Of training.
+        steps: Training steps.
         batch: Maps per step.
         rate: Learning rate.
-        final_rate: Learning rate at the end, as a share of `rate`; in between it is a cosine.
-        gamma_start: Share of the run after which the weight of the prior of TAE rises.
-        gamma_end: Share of the run after which it is 1.
+        final_rate: Learning rate at the end, as a fraction of `rate`; in between it is a cosine.
+        gamma_start: Fraction of the run after which the weight of the prior of TAE rises.
+        gamma_end: Fraction of the run after which it is 1.
         levels: Halvings of the grid.
-        channels: Of each convolution.
+        channels: Channels of each convolution.
         latents: Channels of the latent images.
         prior_latents: Channels of those of the prior of TAE.
         strength: Lambda of TAE.
-        localisation: C of TAE.
-        draws: Of each test map.
+        localisation: C of TAE, in nats.
+        draws: Draws per test map.
     """
 
     method: Method
@@ -78,10 +102,10 @@ class Trial:
     draws: int = 20
 
 
-PLANS: dict[Budget, Trial] = {
-    "smoke": Trial(method="median", stride=4, tested=4, steps=20, batch=4, levels=2),
-    "cpu": Trial(method="median", stride=2, tested=20, steps=800, batch=8, levels=3),
-    "paper": Trial(
+PLANS: dict[Budget, DepthConfig] = {
+    "smoke": DepthConfig(method="median", stride=4, tested=4, steps=20, batch=4, levels=2),
+    "cpu": DepthConfig(method="median", stride=2, tested=20, steps=800, batch=8, levels=3),
+    "paper": DepthConfig(
         method="median",
         stride=1,
         tested=40,
@@ -109,15 +133,15 @@ def tasks(budget: Budget, seed: int) -> list[Task]:
 
 def perform(task: Task, data: Data, *, seed: int, device: str) -> Outcome:
     """Fills the hidden pixels of the test maps."""
-    trial = parse(Trial, task.settings)
-    depth = data.depth()[:, :: trial.stride, :: trial.stride]
+    config = parse(DepthConfig, task.settings)
+    depth = data.depth()[:, :: config.stride, :: config.stride]
     train, test = _block(depth, TRAIN), _block(depth, TEST)
-    farthest = float(np.nanmax(train))  # what is learnt from lies in 0 to 1
-    test = test[np.linspace(0, len(test) - 1, min(trial.tested, len(test))).round().astype(int)]
+    farthest = float(np.nanmax(train))  # training maps are divided by it: they lie in 0 to 1
+    test = test[np.linspace(0, len(test) - 1, min(config.tested, len(test))).round().astype(int)]
     sparse = with_holes(test / farthest, ~np.isfinite(train))
-    if trial.method in WINDOWS:
-        return _filtered(sparse, WINDOWS[trial.method], farthest)
-    return _learnt(train / farthest, sparse, trial, farthest, seed=seed, device=device)
+    if config.method in WINDOWS:
+        return _filtered(sparse, WINDOWS[config.method], farthest)
+    return _learnt(train / farthest, sparse, config, farthest, seed=seed, device=device)
 
 
 def with_holes(truth: Float32[np.ndarray, "n h w"], holes: Bool[np.ndarray, "m h w"]) -> Sparse:
@@ -126,13 +150,8 @@ def with_holes(truth: Float32[np.ndarray, "n h w"], holes: Bool[np.ndarray, "m h
     return hide(truth, truth, ~holes[which, :, ::-1])
 
 
-def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
-    """Returns the errors of the methods, and maps of depth and uncertainty as in the paper."""
-    return conclusion(outcomes)
-
-
 def _block(depth: Float32[np.ndarray, "n h w"], part: tuple[float, float]) -> np.ndarray:
-    first, last = (round(share * len(depth)) for share in part)
+    first, last = (round(end * len(depth)) for end in part)
     return depth[first:last]
 
 
@@ -144,37 +163,31 @@ def _filtered(sparse: Sparse, window: int, farthest: float) -> Outcome:
 def _learnt(
     train: Float32[np.ndarray, "n h w"],
     test: Sparse,
-    trial: Trial,
+    config: DepthConfig,
     farthest: float,
     *,
     seed: int,
     device: str,
 ) -> Outcome:
     begun = time.monotonic()
-    settings = _settings(trial)
-    images = trial.steps * trial.batch
-    config = PatchTrainingConfig(
-        objective="tomographic" if trial.method == "tae" else "elbo",
-        patches=images,
-        batch=trial.batch,
-        rate=trial.rate,
-        final_rate=trial.final_rate,
-        warm_up_start=trial.gamma_start if trial.method == "tae" else 0.0,
-        warm_up_end=trial.gamma_end if trial.method == "tae" else 0.0,
-        weight_decay=0.0,
-        precision="float32",
-        report=max(1, images // 10),
+    training = train_config(
+        "tomographic" if config.method == "tae" else "elbo",
+        steps=config.steps,
+        batch=config.batch,
+        rate=config.rate,
+        final_rate=config.final_rate,
+        warm_up=(config.gamma_start, config.gamma_end),
     )
-    observed = Sparse(train[:, None], train[:, None])
-    model, journal = fit(trial.method, settings, config, observed, seed=seed, device=device)
+    observed, settings = Sparse(train[:, None], train[:, None]), _model_settings(config)
+    model, journal = fit(config.method, settings, training, observed, seed=seed, device=device)
     seconds = time.monotonic() - begun
-    found = recover(model, test, trial.draws, seed=seed, device=device, batch=1)
-    outcome = _outcome(test, found.mean, farthest)
+    recovered = recover(model, test, config.draws, seed=seed, device=device, batch=1)
+    outcome = _outcome(test, recovered.mean, farthest)
 
     hidden = ~np.isfinite(test.y) & np.isfinite(test.truth)
-    std = found.draws.std(axis=0, ddof=1)
-    error = np.abs(found.mean - test.truth)[hidden]
-    scores = score_draws(test.truth, found.draws, hidden, mean=found.mean)
+    std = recovered.draws.std(axis=0, ddof=1)
+    error = np.abs(recovered.mean - test.truth)[hidden]
+    scores = score_draws(test.truth, recovered.draws, hidden, mean=recovered.mean)
     numbers = {
         **outcome.numbers,
         **scores,
@@ -186,23 +199,23 @@ def _learnt(
     return Outcome(numbers, outcome.arrays | {"std_m": std[:SHOWN, 0] * np.float32(farthest)})
 
 
-def _settings(trial: Trial) -> dict[str, Any]:
+def _model_settings(config: DepthConfig) -> dict[str, Any]:
     settings = {
         "architecture": "conv",
-        "levels": trial.levels,
-        "channels": trial.channels,
-        "latents": trial.latents,
+        "levels": config.levels,
+        "channels": config.channels,
+        "latents": config.latents,
         "floor": FLOOR,
     }
-    if trial.method != "tae":
+    if config.method != "tae":
         return settings
     return settings | {
         "skip": True,
-        "prior_levels": trial.levels,
-        "prior_channels": trial.channels,
-        "prior_latents": trial.prior_latents,
-        "strength": trial.strength,
-        "localisation": trial.localisation,
+        "prior_levels": config.levels,
+        "prior_channels": config.channels,
+        "prior_latents": config.prior_latents,
+        "strength": config.strength,
+        "localisation": config.localisation,
     }
 
 
@@ -219,3 +232,63 @@ def _outcome(sparse: Sparse, filled: Float32[np.ndarray, "n 1 h w"], farthest: f
             "truth_m": sparse.truth[few, 0] * metres,
         },
     )
+
+
+def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
+    """Returns the errors of the methods, and maps of depth and uncertainty as in the paper."""
+    # Errors are compared on what the filter of the paper can fill, too: the easier pixels.
+    easy = np.isfinite(outcomes[("median",)].arrays["error_m"])
+    rows: list[list[Cell]] = []
+    for method, label in METHODS.items():
+        outcome = outcomes[(method,)]
+        error = outcome.arrays["error_m"].astype(np.float64)
+        filled = np.isfinite(error)
+        rows.append(
+            [
+                label,
+                float((~filled).mean()),
+                _root_mean_square(error[filled]),
+                float(np.abs(error[filled]).mean()),
+                _root_mean_square(error[easy & filled]),
+                *(outcome.numbers.get(name) for name in UNCERTAINTY),
+                "figure only",
+            ]
+        )
+    errors = ["not filled", "RMSE [m]", "MAE [m]", "RMSE where 5 x 5 fills [m]"]
+    columns = ["method", *errors, *UNCERTAINTY.values(), "paper"]
+    table = Table("Hidden pixels of test maps", columns, rows)
+    return Conclusion([table], _pictures(outcomes), _claims(outcomes, float((~easy).mean())))
+
+
+def _pictures(outcomes: Outcomes) -> list[Images]:
+    arrays = {method: outcomes[(method,)].arrays for method in METHODS}
+    truth, y = (arrays["median"][name] for name in ("truth_m", "y_m"))
+    low, high = np.nanpercentile(truth, [1, 99]).tolist()
+    depth = [[truth[n], y[n], *(a["filled_m"][n] for a in arrays.values())] for n in range(len(y))]
+    std = [[arrays[method]["std_m"][n] for method in LEARNT] for n in range(len(y))]
+    largest = float(np.percentile(np.array(std), 98))
+    names = [METHODS[method] for method in LEARNT]
+    return [
+        Images("Depth", ["recorded", "observed", *METHODS.values()], depth, low, high),
+        Images("Standard deviation of draws", names, std, 0.0, largest),
+    ]
+
+
+def _claims(outcomes: Outcomes, unfilled: float) -> list[Claim]:
+    mvae, tae = (outcomes[(method,)].numbers["correlation"] for method in LEARNT)
+    return [
+        Claim(
+            "The median filter cannot fill pixels surrounded by large missing areas",
+            unfilled > 0,
+            f"{unfilled:.1%} of the hidden pixels by 5 x 5 pixels",
+        ),
+        Claim(
+            "The uncertainty of TAE is high where it is wrong, more so than that of MVAE",
+            tae > max(mvae, 0.0),
+            f"rank correlation of std and error: TAE {tae:.2f}, MVAE {mvae:.2f}",
+        ),
+    ]
+
+
+def _root_mean_square(error: Float[np.ndarray, " n"]) -> float:
+    return float(np.sqrt(np.square(error).mean())) if error.size else math.nan

@@ -3,33 +3,31 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import (
+from mriimpute.papers.experiment import (
     Budget,
     Cell,
     Claim,
     Conclusion,
     Images,
     Lines,
-    Outcome,
     Outcomes,
     Series,
     Table,
     Task,
 )
-from mriimpute.papers.tonolini._methods import (
+from mriimpute.papers.tonolini.posteriors import (
     LABELS,
     NOISE_STD,
     PAPER,
     SMOKE,
-    Case,
-    Effort,
+    RecoveryConfig,
+    TrainingBudget,
     Variant,
-    brief,
-    run,
+    cpu_budget,
+    perform,
     task,
 )
-from mriimpute.papers.tonolini._recovery import SCORES, average, gallery
+from mriimpute.papers.tonolini.recovery import SCORES, average, gallery
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 
@@ -37,6 +35,7 @@ TITLE = "Recovery of MNIST from missing pixels and noise: MVAE and TAE"
 SOURCE = "Tonolini et al. 2021, Fig. 3, and supplements D.4 (no noise) and D.5 (noise alone)"
 DATA: tuple[str, ...] = ("mnist",)
 
+Scores = dict[tuple[str, float, Variant], dict[str, float]]
 MODELS: tuple[Variant, ...] = ("mvae", "tae")
 CLOSE_DB = 2.0  # "very similar" PSNR, as the paper's curves are
 
@@ -49,7 +48,7 @@ class Panel:
         title: Above its panels.
         x_label: What `levels` are.
         noise: Whether levels are of noise; else they are ratios of observed pixels.
-        noise_std: Where levels are ratios.
+        noise_std: Standard deviation of the noise where levels are ratios.
         repeats: In the paper.
     """
 
@@ -59,16 +58,18 @@ class Panel:
     noise_std: float = 0.0
     repeats: int
 
-    def case(self, model: Variant, level: float, repeat: int, effort: Effort) -> Case:
-        """Returns the case of a level."""
+    def config(
+        self, model: Variant, level: float, repeat: int, training: TrainingBudget
+    ) -> RecoveryConfig:
+        """Returns the settings of a model at a level."""
         missing, noise_std = (0.0, level) if self.noise else (1 - level, self.noise_std)
-        return Case(
+        return RecoveryConfig(
             data="mnist",
             model=model,
             missing=round(missing, 6),
             noise_std=noise_std,
             repeat=repeat,
-            effort=effort,
+            effort=training,
         )
 
 
@@ -87,12 +88,12 @@ class Plan:
     Attributes:
         levels: Of each panel. The paper gives them in its figures only.
         repeated: Whether corruptions are drawn as often as in the paper, or once.
-        effort: For each model.
+        training: Training and evaluation of each model.
     """
 
     levels: Mapping[str, tuple[float, ...]]
     repeated: bool
-    effort: Effort
+    training: TrainingBudget
 
     def repeats(self, panel: str) -> range:
         """Returns the repeats of a panel."""
@@ -103,12 +104,12 @@ PLANS: dict[Budget, Plan] = {
     "smoke": Plan(
         levels={"noisy": (0.2, 0.8), "exact": (0.2,), "noise": (0.3,)},
         repeated=False,
-        effort=SMOKE,
+        training=SMOKE,
     ),
     "cpu": Plan(
         levels={"noisy": (0.1, 0.3, 0.8), "exact": (0.1, 0.8), "noise": (0.1, 0.3)},
         repeated=False,
-        effort=brief(1000),
+        training=cpu_budget(1000),
     ),
     "paper": Plan(
         levels={
@@ -117,7 +118,7 @@ PLANS: dict[Budget, Plan] = {
             "noise": (0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
         },
         repeated=True,
-        effort=PAPER,
+        training=PAPER,
     ),
 }
 
@@ -126,23 +127,21 @@ def tasks(budget: Budget, seed: int) -> list[Task]:
     """Returns one task per panel, level, model and repeat."""
     plan = PLANS[budget]
     return [
-        task(PANELS[panel].case(model, level, repeat, plan.effort), *_key(panel, level, model, n))
+        task(
+            PANELS[panel].config(model, level, repeat, plan.training),
+            *_key(panel, level, model, repeat),
+        )
         for panel, levels in plan.levels.items()
         for level in levels
         for model in MODELS
-        for n, repeat in enumerate(plan.repeats(panel))
+        for repeat in plan.repeats(panel)
     ]
-
-
-def perform(task: Task, data: Data, *, seed: int, device: str) -> Outcome:
-    """Trains one model and judges its posterior."""
-    return run(task, data, seed=seed, device=device)
 
 
 def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
     """Returns PSNR and ELBO over the levels of each panel, and images as in the paper."""
     plan = PLANS[budget]
-    found = {
+    scores: Scores = {
         (panel, level, model): average(
             outcomes[_key(panel, level, model, repeat)] for repeat in plan.repeats(panel)
         )
@@ -157,9 +156,9 @@ def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
             LABELS[model],
             numbers["elbo"],
             "figure only",
-            *(numbers[score] for score in SCORES),
+            *(numbers[name] for name in SCORES),
         ]
-        for (panel, level, model), numbers in found.items()
+        for (panel, level, model), numbers in scores.items()
     ]
     columns = ["corruption", "level", "model", "ELBO", "ELBO, paper", *SCORES.values()]
     table = Table("MNIST: level is the ratio observed, or the std of the noise", columns, rows)
@@ -168,26 +167,23 @@ def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
             PANELS[panel].title,
             PANELS[panel].x_label,
             label,
-            {LABELS[model]: _series(found, plan, panel, model, name) for model in MODELS},
+            {LABELS[model]: _series(scores, plan, panel, model, name) for model in MODELS},
         )
         for name, label in (("psnr_db", "PSNR of mean [dB]"), ("elbo", "ELBO [nats]"))
         for panel in plan.levels
     ]
-    return Conclusion([table], [*curves, *_pictures(outcomes, plan)], _claims(found))
-
-
-Found = dict[tuple[str, float, Variant], dict[str, float]]
+    return Conclusion([table], [*curves, *_pictures(outcomes, plan)], _claims(scores))
 
 
 def _key(panel: str, level: float, model: Variant, repeat: int) -> tuple[str, ...]:
     return panel, f"{level:g}", model, str(repeat)
 
 
-def _series(found: Found, plan: Plan, panel: str, model: Variant, name: str) -> Series:
+def _series(scores: Scores, plan: Plan, panel: str, model: Variant, name: str) -> Series:
     levels = plan.levels[panel]
-    numbers = [found[panel, level, model] for level in levels]
-    spread = [n[f"{name}_std"] for n in numbers] if plan.repeated else None
-    return levels, [n[name] for n in numbers], spread
+    numbers = [scores[panel, level, model] for level in levels]
+    std = [n[f"{name}_std"] for n in numbers] if plan.repeated else None
+    return levels, [n[name] for n in numbers], std
 
 
 def _pictures(outcomes: Outcomes, plan: Plan) -> list[Images]:
@@ -203,29 +199,26 @@ def _pictures(outcomes: Outcomes, plan: Plan) -> list[Images]:
     ]
 
 
-def _claims(found: Found) -> list[Claim]:
-    cells = sorted({(panel, level) for panel, level, _ in found})
-    gap = {
-        name: [found[*cell, "tae"][name] - found[*cell, "mvae"][name] for cell in cells]
+def _claims(scores: Scores) -> list[Claim]:
+    cells = sorted({(panel, level) for panel, level, _ in scores})
+    psnr, elbo = (
+        {cell: scores[*cell, "tae"][name] - scores[*cell, "mvae"][name] for cell in cells}
         for name in ("psnr_db", "elbo")
-    }
-    least = min(gap["elbo"])
-    exact = {
-        level: g for (panel, level), g in zip(cells, gap["elbo"], strict=True) if panel == "exact"
-    }
-    few, many = min(exact), max(exact)
+    )
     claims = [
         Claim(
             "The means of MVAE and TAE are about as good everywhere",
-            max(map(abs, gap["psnr_db"])) <= CLOSE_DB,
-            f"TAE is {min(gap['psnr_db']):+.1f} to {max(gap['psnr_db']):+.1f} dB better",
+            max(map(abs, psnr.values())) <= CLOSE_DB,
+            f"TAE is {min(psnr.values()):+.1f} to {max(psnr.values()):+.1f} dB better",
         ),
         Claim(
             "TAE has the higher ELBO everywhere",
-            least > 0,
-            f"by {least:.0f} to {max(gap['elbo']):.0f} nats",
+            min(elbo.values()) > 0,
+            f"by {min(elbo.values()):.0f} to {max(elbo.values()):.0f} nats",
         ),
     ]
+    exact = {level: gap for (panel, level), gap in elbo.items() if panel == "exact"}
+    few, many = min(exact), max(exact)
     if few < many:
         claims.append(
             Claim(

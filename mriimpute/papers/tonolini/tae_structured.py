@@ -2,29 +2,19 @@
 
 from collections.abc import Mapping
 
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import (
-    Budget,
-    Cell,
-    Claim,
-    Conclusion,
-    Outcome,
-    Outcomes,
-    Table,
-    Task,
-)
-from mriimpute.papers.tonolini._methods import (
+from mriimpute.papers.experiment import Budget, Cell, Claim, Conclusion, Outcomes, Table, Task
+from mriimpute.papers.tonolini.posteriors import (
     LABELS,
     PAPER,
     SMOKE,
-    Case,
-    Effort,
+    RecoveryConfig,
+    TrainingBudget,
     Variant,
-    brief,
-    run,
+    cpu_budget,
+    perform,
     task,
 )
-from mriimpute.papers.tonolini._recovery import SCORES, average, gallery
+from mriimpute.papers.tonolini.recovery import SCORES, average, gallery
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 
@@ -36,25 +26,20 @@ MODELS: tuple[Variant, ...] = ("mvae", "mvae-denoised", "tae")
 PUBLISHED: dict[Variant, float] = {"mvae": 428.0, "tae": 638.0}
 WINDOW = 10  # pixels
 
-EFFORTS: dict[Budget, Effort] = {"smoke": SMOKE, "cpu": brief(4000), "paper": PAPER}
+PLANS: dict[Budget, TrainingBudget] = {"smoke": SMOKE, "cpu": cpu_budget(4000), "paper": PAPER}
 
 
 def tasks(budget: Budget, seed: int) -> list[Task]:
     """Returns one task per model."""
     return [
-        task(Case(data="mnist", model=model, window=WINDOW, effort=EFFORTS[budget]), model)
-        for model in MODELS
+        task(RecoveryConfig(data="mnist", model=m, window=WINDOW, effort=PLANS[budget]), m)
+        for m in MODELS
     ]
-
-
-def perform(task: Task, data: Data, *, seed: int, device: str) -> Outcome:
-    """Trains one model and judges its posterior."""
-    return run(task, data, seed=seed, device=device)
 
 
 def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
     """Returns the ELBO beside the paper's, and images as in its Fig. 8."""
-    found = {model: average([outcomes[(model,)]]) for model in MODELS}
+    scores = {model: average([outcomes[(model,)]]) for model in MODELS}
     rows: list[list[Cell]] = [
         [
             LABELS[model],
@@ -62,7 +47,7 @@ def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
             PUBLISHED.get(model, "not in the paper"),
             *(numbers[score] for score in SCORES),
         ]
-        for model, numbers in found.items()
+        for model, numbers in scores.items()
     ]
     table = Table(
         "Bound of log q(clean | window) in nats, and scores of the recovery of all pixels",
@@ -70,7 +55,7 @@ def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
         rows,
     )
     shown = {LABELS[model]: outcomes[(model,)] for model in ("mvae", "tae")}
-    mvae, tae = found["mvae"], found["tae"]
+    mvae, tae = scores["mvae"], scores["tae"]
     claims = [
         Claim(
             "TAE has the higher ELBO",
@@ -79,13 +64,13 @@ def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
         ),
         Claim(
             "Without pixel noise TAE draws differ more from each other than MVAE draws",
-            _spread(tae) > _spread(mvae),
-            f"their standard deviation: TAE {_spread(tae):.3f}, MVAE {_spread(mvae):.3f}",
+            _latent_std(tae) > _latent_std(mvae),
+            f"their standard deviation: TAE {_latent_std(tae):.3f}, MVAE {_latent_std(mvae):.3f}",
         ),
     ]
     return Conclusion([table], gallery("A window of 10 x 10", shown), claims)
 
 
-def _spread(scores: Mapping[str, float]) -> float:
+def _latent_std(scores: Mapping[str, float]) -> float:
     """Returns the standard deviation of draws without pixel noise: spread/skill times skill."""
     return float(scores["latent_spread_skill"] * 10 ** (-scores["psnr_db"] / 20))

@@ -1,4 +1,4 @@
-"""Density of the clean data under recovered posteriors: three data sets, three shares missing.
+"""Density of the clean data under recovered posteriors: three data sets, three missing fractions.
 
 The paper does not say which values of UCI HAR it takes. Here they are the 9 x 128 samples of a
 window, so its ELBO is about another number of values; that of the images is about 28 x 28.
@@ -11,31 +11,29 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import (
+from mriimpute.papers.experiment import (
     Bars,
     Budget,
     Cell,
     Claim,
     Conclusion,
-    Outcome,
     Outcomes,
     Table,
     Task,
 )
-from mriimpute.papers.tonolini._methods import (
+from mriimpute.papers.tonolini.posteriors import (
     LABELS,
     PAPER,
     SMOKE,
-    Case,
     DataName,
-    Effort,
+    RecoveryConfig,
+    TrainingBudget,
     Variant,
-    brief,
-    run,
+    cpu_budget,
+    perform,
     task,
 )
-from mriimpute.papers.tonolini._recovery import COLLAPSED, SCORES, average, gallery
+from mriimpute.papers.tonolini.recovery import COLLAPSED, SCORES, average, gallery
 
 __all__ = ["DATA", "SOURCE", "TITLE", "conclude", "perform", "tasks"]
 
@@ -45,6 +43,7 @@ DATA: tuple[str, ...] = ("mnist", "fashion", "activity")
 
 HEADLINE: tuple[DataName, float] = ("mnist", 0.5)
 MODELS: tuple[Variant, ...] = ("mvae", "mvae-denoised", "miwae", "tae")
+Scores = dict[tuple[DataName, float, Variant], dict[str, float]]
 NAMES: dict[DataName, str] = {
     "mnist": "MNIST",
     "fashion": "Fashion-MNIST",
@@ -68,55 +67,55 @@ class Plan:
     """What a budget pays for.
 
     Attributes:
-        missing: Shares of missing values.
+        missing: Fractions of missing values.
         repeats: How often masks and noise are drawn.
-        effort: For each model.
+        training: Training and evaluation of each model.
         headline: The same for MNIST at 50 %, the case of the paper's figures.
         slowdown: By how much fewer steps MIWAE takes there: each of its steps decodes 20 draws.
     """
 
     missing: tuple[float, ...]
     repeats: int
-    effort: Effort
-    headline: Effort
+    training: TrainingBudget
+    headline: TrainingBudget
     slowdown: int = 1
 
-    def effort_of(self, data: DataName, missing: float, model: Variant) -> Effort:
-        """Returns what a model may cost in a cell of the table."""
+    def training_of(self, data: DataName, missing: float, model: Variant) -> TrainingBudget:
+        """Returns training and evaluation of a model in a cell of the table."""
         if (data, missing) != HEADLINE:
-            return self.effort
+            return self.training
         steps = self.headline.steps // (self.slowdown if model == "miwae" else 1)
         return dataclasses.replace(self.headline, steps=steps)
 
     def cells(self) -> Iterator[tuple[DataName, float]]:
-        """Returns the data sets and shares, in the order of the table."""
+        """Returns the data sets and missing fractions, in the order of the table."""
         return ((data, missing) for data in NAMES for missing in self.missing)
 
 
 PLANS: dict[Budget, Plan] = {
-    "smoke": Plan(missing=(0.5,), repeats=1, effort=SMOKE, headline=SMOKE),
+    "smoke": Plan(missing=(0.5,), repeats=1, training=SMOKE, headline=SMOKE),
     "cpu": Plan(
         missing=(0.2, 0.5, 0.8),
         repeats=1,
-        effort=brief(1500),
-        headline=brief(40_000),
+        training=cpu_budget(1500),
+        headline=cpu_budget(40_000),
         slowdown=5,
     ),
-    "paper": Plan(missing=(0.2, 0.5, 0.8), repeats=5, effort=PAPER, headline=PAPER),
+    "paper": Plan(missing=(0.2, 0.5, 0.8), repeats=5, training=PAPER, headline=PAPER),
 }
 
 
 def tasks(budget: Budget, seed: int) -> list[Task]:
-    """Returns one task per data set, share, model and repeat."""
+    """Returns one task per data set, missing fraction, model and repeat."""
     plan = PLANS[budget]
     return [
         task(
-            Case(
+            RecoveryConfig(
                 data=data,
                 model=model,
                 missing=missing,
                 repeat=repeat,
-                effort=plan.effort_of(data, missing, model),
+                effort=plan.training_of(data, missing, model),
             ),
             *_key(data, missing, model, repeat),
         )
@@ -126,15 +125,10 @@ def tasks(budget: Budget, seed: int) -> list[Task]:
     ]
 
 
-def perform(task: Task, data: Data, *, seed: int, device: str) -> Outcome:
-    """Trains one model and judges its posterior."""
-    return run(task, data, seed=seed, device=device)
-
-
 def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
     """Returns the paper's table beside ours, and what it claims."""
     plan = PLANS[budget]
-    found = {
+    scores: Scores = {
         (data, missing, model): average(
             outcomes[_key(data, missing, model, repeat)] for repeat in range(plan.repeats)
         )
@@ -151,7 +145,7 @@ def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
             PUBLISHED[data, missing].get(model, "not in the paper"),
             *(numbers[name] for name in SCORES),
         ]
-        for (data, missing, model), numbers in found.items()
+        for (data, missing, model), numbers in scores.items()
     ]
     columns = ["data", "missing", "model", "ELBO", "+-", "ELBO, paper", *SCORES.values()]
     title = (
@@ -161,39 +155,35 @@ def conclude(outcomes: Outcomes, budget: Budget) -> Conclusion:
     shown = {LABELS[model]: outcomes[_key("mnist", 0.5, model, 0)] for model in MODELS}
     return Conclusion(
         [Table(title, columns, rows)],
-        [_bars(found, plan), *gallery("MNIST, 50 % missing", shown)],
-        _claims(found),
+        [_bars(scores, plan), *gallery("MNIST, 50 % missing", shown)],
+        _claims(scores),
     )
-
-
-Found = dict[tuple[DataName, float, Variant], dict[str, float]]
 
 
 def _key(data: DataName, missing: float, model: Variant, repeat: int) -> tuple[str, ...]:
     return data, f"{missing:g}", model, str(repeat)
 
 
-def _bars(found: Found, plan: Plan) -> Bars:
+def _bars(scores: Scores, plan: Plan) -> Bars:
     def of_all(name: str) -> dict[str, list[float]]:
         return {
-            LABELS[model]: [found[data, missing, model][name] for data, missing in plan.cells()]
+            LABELS[model]: [scores[data, missing, model][name] for data, missing in plan.cells()]
             for model in MODELS
         }
 
     groups = [f"{NAMES[data].partition(',')[0]}\n{missing:.0%}" for data, missing in plan.cells()]
-    spread = of_all("elbo_std") if plan.repeats > 1 else {}
+    std = of_all("elbo_std") if plan.repeats > 1 else {}
     title = "Density of the clean data, by share missing"
-    return Bars(title, "ELBO [nats]", groups, of_all("elbo"), spread)
+    return Bars(title, "ELBO [nats]", groups, of_all("elbo"), std)
 
 
-def _claims(found: Found) -> list[Claim]:
+def _claims(scores: Scores) -> list[Claim]:
     mvae, denoised, tae = (
-        found["mnist", 0.5, model] for model in ("mvae", "mvae-denoised", "tae")
+        scores["mnist", 0.5, model] for model in ("mvae", "mvae-denoised", "tae")
     )
-    cells = sorted({(data, missing) for data, missing, _ in found})
+    cells = {(data, missing) for data, missing, _ in scores}
     best = [
-        found[*cell, "tae"]["elbo"]
-        > max(found[*cell, "mvae"]["elbo"], found[*cell, "miwae"]["elbo"])
+        scores[*cell, "tae"]["elbo"] > max(scores[*cell, m]["elbo"] for m in ("mvae", "miwae"))
         for cell in cells
     ]
     covered = {

@@ -1,33 +1,53 @@
 """The data of the experiments, found by their standard names below a folder; never downloaded.
 
+Files may be damaged: that is an expected error, and reading one never runs code.
+
 Axes: n = images, (h, w) = rows and columns, c = channels, t = time.
 """
 
+import gzip
+import math
+import struct
+import tokenize
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, UInt8
 
 from mriimpute.errors import ConfigError
 from mriimpute.io import find_scans
-from mriimpute.papers._idx import read_idx
-from mriimpute.papers._npz import DAMAGES, read_names, read_npz
-from mriimpute.papers._scans import Part, middle_slices, random_patches
-from mriimpute.papers._simulation import Simulation
+from mriimpute.papers.simulation import Simulation
+from mriimpute.papers.slices import Part, middle_slices, random_patches
 
-__all__ = ["Data", "ImageSet", "Labelled", "Split"]
+__all__ = ["DAMAGES", "Data", "ImageSet", "Labelled", "Split", "read_idx", "read_npz"]
 
 ImageSet = Literal["mnist", "fashion"]
 Split = Literal["train", "test"]
 PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
 KINDS = ("images-idx3", "labels-idx1")
 ACTIVITY = "*inertial*.npz"
-HALF = (9, 64)  # channels and samples of half a window of it
+HALF_WINDOW = (9, 64)  # channels, samples
+FEWEST_MAPS = 3  # of depth: fewer cannot be split by time
 WHERE = "pass the folder of the data with --data; nothing is downloaded"
-LEAST_MAPS = 3  # of depth: fewer cannot be split by time
+
+DAMAGES = (
+    AttributeError,
+    EOFError,
+    KeyError,
+    OSError,
+    RuntimeError,  # encrypted, or packed in a way that Python does not know
+    TypeError,
+    ValueError,
+    BadZipFile,
+    tokenize.TokenError,  # the header of an array
+    zlib.error,
+)
+"""What reading a file can end with whose bytes are not those that were written."""
 
 
 class Labelled(NamedTuple):
@@ -57,13 +77,12 @@ class Data:
         """Returns the files of what is called `name` in DATA of an experiment, sorted."""
         match name:
             case "mnist" | "fashion":
-                parts = [(PREFIX[part], kind) for part in PREFIX for kind in KINDS]
-                return [self._idx(name, f"{prefix}-{kind}-ubyte.gz") for prefix, kind in parts]
+                return [self._idx(name, part, kind) for part in PREFIX for kind in KINDS]
             case "activity":
-                return [self._first(self._found(ACTIVITY), f"{ACTIVITY} (UCI HAR)")]
+                return [self._first(self._matching(ACTIVITY), f"{ACTIVITY} (UCI HAR)")]
             case "depth":
-                holding = [path for path in self._found("*.npz") if "depth" in read_names(path)]
-                return [self._first(holding, "*.npz with an array `depth`")]
+                paths = [path for path in self._matching("*.npz") if "depth" in _names(path)]
+                return [self._first(paths, "*.npz with an array `depth`")]
             case "scans":
                 return find_scans(self._scans())
             case "simulation":
@@ -77,7 +96,7 @@ class Data:
         Both use the same file names: those of Fashion-MNIST lie below a folder with "fashion"
         in its name, those of MNIST do not.
         """
-        paths = [self._idx(name, f"{PREFIX[part]}-{kind}-ubyte.gz") for kind in KINDS]
+        paths = [self._idx(name, part, kind) for kind in KINDS]
         images, labels = read_idx(paths[0], axes=3), read_idx(paths[1], axes=1)
         if len(images) != len(labels):
             raise ConfigError(
@@ -96,10 +115,9 @@ class Data:
         therefore lie in 0 to 1; test windows may lie a little outside.
         """
         (path,) = self.files("activity")
-        stored = _read(path, ("halves", "index", "is_test"))
-        halves, index, is_test = stored.values()
+        halves, index, is_test = _read(path, ("halves", "index", "is_test"))
         if not (
-            halves.shape[1:] == HALF
+            halves.shape[1:] == HALF_WINDOW
             and halves.dtype.kind == "f"
             and index.shape == (len(is_test), 2)
             and index.dtype.kind in "iu"
@@ -120,9 +138,9 @@ class Data:
         They are the array `depth` of an .npz file, in mm if integers, 0 where missing.
         """
         (path,) = self.files("depth")
-        depth = _read(path, ("depth",))["depth"]
-        if depth.ndim != 3 or depth.dtype.kind not in "iuf" or len(depth) < LEAST_MAPS:
-            raise _refused(path, f"does not hold {LEAST_MAPS} or more depth maps (n, h, w)")
+        (depth,) = _read(path, ("depth",))
+        if depth.ndim != 3 or depth.dtype.kind not in "iuf" or len(depth) < FEWEST_MAPS:
+            raise _refused(path, f"does not hold {FEWEST_MAPS} or more depth maps (n, h, w)")
         metres = depth.astype(np.float32)
         if np.issubdtype(depth.dtype, np.integer):
             metres *= np.float32(1e-3)
@@ -139,7 +157,7 @@ class Data:
     ) -> Float32[np.ndarray, "n h w"]:
         """Returns the middle coronal slice of every scan of a part, and some beside it.
 
-        Scans are split 50/30/20 by subject. See `mriimpute.papers._scans.middle_slices`.
+        Scans are split 50/30/20 by subject. See `mriimpute.papers.slices.middle_slices`.
         """
         return middle_slices(self._scans(), part, size, seed=seed, around=around, step=step)
 
@@ -148,7 +166,7 @@ class Data:
     ) -> Float32[np.ndarray, "n h w"]:
         """Returns square patches at random places of the coronal slices of a part.
 
-        Scans are split 50/30/20 by subject. See `mriimpute.papers._scans`.
+        Scans are split 50/30/20 by subject. See `mriimpute.papers.slices`.
         """
         return random_patches(self._scans(), part, count=count, size=size, seed=seed)
 
@@ -161,17 +179,17 @@ class Data:
             raise ConfigError("this experiment needs scans", hint="pass --scans DIR")
         return self.scans
 
-    def _idx(self, name: ImageSet, file: str) -> Path:
-        of_clothing = name == "fashion"
-        found = [
+    def _idx(self, name: ImageSet, part: Split, kind: str) -> Path:
+        file, fashion = f"{PREFIX[part]}-{kind}-ubyte.gz", name == "fashion"
+        paths = [
             path
-            for path in self._found(file)
-            if ("fashion" in str(path.parent.relative_to(self._root())).lower()) == of_clothing
+            for path in self._matching(file)
+            if ("fashion" in str(path.parent.relative_to(self._root())).lower()) == fashion
         ]
-        place = 'a folder with "fashion" in its name' if of_clothing else "a folder for MNIST"
-        return self._first(found, f"{file} in {place}")
+        place = 'a folder with "fashion" in its name' if fashion else "a folder for MNIST"
+        return self._first(paths, f"{file} in {place}")
 
-    def _found(self, pattern: str) -> list[Path]:
+    def _matching(self, pattern: str) -> list[Path]:
         return sorted(self._root().rglob(pattern))
 
     def _first(self, paths: Sequence[Path], wanted: str) -> Path:
@@ -187,9 +205,58 @@ class Data:
         return self.root
 
 
-def _read(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+def read_idx(path: Path, *, axes: int) -> UInt8[np.ndarray, "..."]:
+    """Returns the array in a gzipped idx file of unsigned bytes, the format of MNIST.
+
+    References:
+        LeCun, Cortes, Burges, The MNIST database of handwritten digits, "File formats".
+
+    Args:
+        path: Ends in .gz.
+        axes: How many the array must have.
+
+    Raises:
+        ConfigError: If the file is damaged or holds something else.
+    """
     try:
-        return read_npz(path, names)
+        content = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise _refused(path, f"cannot be unpacked ({error})") from error
+    start = 4 + 4 * axes
+    if len(content) < start or content[:4] != bytes([0, 0, 8, axes]):  # 8: unsigned bytes
+        raise _refused(path, f"is no idx file of bytes along {axes} axes")
+
+    sizes = struct.unpack(f">{axes}I", content[4:start])
+    if 0 in sizes:
+        raise _refused(path, "is empty")
+    if len(content) - start != math.prod(sizes):
+        raise _refused(path, f"should hold {math.prod(sizes)} bytes, has {len(content) - start}")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
+
+
+def read_npz(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Returns the arrays of a NumPy archive, all of them by default.
+
+    Raises:
+        Exception: One of `DAMAGES`.
+    """
+    # Opened here: np.load leaves the file of a damaged archive open.
+    with path.open("rb") as file, np.load(file) as stored:
+        return {name: stored[name] for name in (stored.files if names is None else names)}
+
+
+def _names(path: Path) -> list[str]:
+    """Returns the names of the arrays of an archive; none if it is damaged."""
+    try:
+        with path.open("rb") as file, np.load(file) as stored:
+            return list(stored.files)
+    except DAMAGES:
+        return []
+
+
+def _read(path: Path, names: Sequence[str]) -> list[np.ndarray]:
+    try:
+        return list(read_npz(path, names).values())
     except DAMAGES as error:
         raise _refused(path, f"is damaged, or does not hold {', '.join(names)}") from error
 

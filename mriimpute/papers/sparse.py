@@ -59,23 +59,23 @@ class Sparse:
 
 
 def random_missing(
-    images: Stack, share: float, noise_std: float, generator: np.random.Generator
+    images: Stack, fraction: float, noise_std: float, generator: np.random.Generator
 ) -> Sparse:
-    """Removes each pixel with probability `share`, and adds Gaussian noise to the others.
+    """Removes each pixel with probability `fraction`, and adds Gaussian noise to the others.
 
     An image that would lose all its pixels keeps one of them.
 
     Args:
         images: The truth.
-        share: Of pixels to be removed, in 0 to 1.
-        noise_std: Of the noise, 0 for none.
+        fraction: Of pixels to be removed, in [0, 1).
+        noise_std: Standard deviation of the noise; 0 for none.
         generator: Gives pattern and noise.
     """
-    if not 0 <= share < 1:
-        raise ValueError(f"share must be in 0 to 1, got {share}")
+    if not 0 <= fraction < 1:
+        raise ValueError(f"fraction must be in 0 to 1, got {fraction}")
     chance = generator.random(images.shape, dtype=np.float32)
-    # The pixel of the largest chance stays, whatever the share.
-    kept = (chance >= share) | (chance == chance.max(axis=(1, 2), keepdims=True))
+    # The pixel of the largest chance stays, whatever the fraction.
+    kept = (chance >= fraction) | (chance == chance.max(axis=(1, 2), keepdims=True))
     return hide(_noisy(images, noise_std, generator), images, kept)
 
 
@@ -88,7 +88,7 @@ def window(images: Stack, size: int, noise_std: float, generator: np.random.Gene
     Args:
         images: The truth.
         size: Edge of the window, in pixels.
-        noise_std: Of the noise, 0 for none.
+        noise_std: Standard deviation of the noise; 0 for none.
         generator: Gives places and noise.
     """
     count, h, w = images.shape
@@ -117,7 +117,7 @@ def lines(
         images: The truth.
         every: Distance of the lines, in pixels.
         generator: Gives angles, phases and noise.
-        noise_std: Of the noise.
+        noise_std: Standard deviation of the noise; 0 for none.
     """
     if every < 1:
         raise ValueError(f"every must be at least 1, got {every}")
@@ -160,7 +160,7 @@ def pad_to(
 ) -> Float32[np.ndarray, "n 1 h2 w2"]:
     """Returns images with a border of NaN, in the middle of a larger grid."""
     extra = [full - edge for edge, full in zip(images.shape[2:], grid, strict=True)]
-    widths = [(0, 0), (0, 0), *((more // 2, more - more // 2) for more in extra)]
+    widths = [(0, 0), (0, 0), *((n // 2, n - n // 2) for n in extra)]
     return np.pad(images, widths, constant_values=np.nan)
 
 

@@ -1,25 +1,30 @@
 """Performs the tasks of an experiment, side by side, and writes what they show."""
 
 import logging
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mriimpute.errors import ConfigError, MriImputeError, TrainingError
 from mriimpute.files import sha256, write_json
-from mriimpute.papers._data import Data
-from mriimpute.papers._experiment import Budget, Conclusion, Task
-from mriimpute.papers._pool import Failure, Work, experiment, results
-from mriimpute.papers._store import RUNS, Finished, TaskStore, claim
-from mriimpute.papers._tables import write_tables
+from mriimpute.papers import available, module_of
+from mriimpute.papers.data import Data
+from mriimpute.papers.experiment import Budget, Conclusion, Experiment, Task
+from mriimpute.papers.store import RUNS, Finished, TaskStore, prepare
+from mriimpute.papers.tables import write_tables
 from mriimpute.progress import Track, silent
 from mriimpute.provenance import provenance
+from mriimpute.workers import run_tasks
 
-__all__ = ["Reproduction", "reproduce"]
+__all__ = ["Failure", "Reproduction", "Work", "experiment", "reproduce", "results"]
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +46,46 @@ class Reproduction:
     conclusion: Conclusion
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An expected error, in a form that passes from process to process."""
+
+    kind: type[MriImputeError]
+    problem: str
+    hint: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What all tasks of a reproduction have in common.
+
+    Attributes:
+        name: Of the experiment.
+        data: Where its data lie.
+        out: The folder to write to.
+        seed: Of every random stream.
+        device: "cpu" or "cuda:N".
+        checksums: Of the files of the data.
+    """
+
+    name: str
+    data: Data
+    out: Path
+    seed: int
+    device: str
+    checksums: Sequence[str]
+
+    def identity(self, task: Task) -> dict[str, Any]:
+        """Returns everything that decides the outcome of a task."""
+        return {
+            "experiment": self.name,
+            "settings": task.settings,
+            "seed": self.seed,
+            "device": self.device.partition(":")[0],
+            "data": list(self.checksums),
+        }
+
+
 def reproduce(
     name: str,
     data: Data,
@@ -60,11 +105,11 @@ def reproduce(
     number of interruptions: a task that is finished is not done again.
 
     Args:
-        name: Of the experiment.
-        data: What it reads.
+        name: One of `available()`.
+        data: Where its data lie.
         out: The folder to write to.
         budget: "smoke" for seconds, "cpu" for minutes, "paper" for the published schedule.
-        seed: Of every draw.
+        seed: Of every random stream.
         device: "cpu" or "cuda:N".
         jobs: Processes that work side by side, with one thread each.
         track: Shows progress.
@@ -78,7 +123,7 @@ def reproduce(
     begun = time.monotonic()
     module = experiment(name)
     inputs = [path for wanted in module.DATA for path in data.files(wanted)]
-    claim(out, name, budget, seed, overwrite=overwrite)
+    prepare(out, name, budget, seed, overwrite=overwrite)
     tasks = module.tasks(budget, seed)
     if len({task.key for task in tasks}) != len(tasks):
         raise ValueError(f"the tasks of {name} must have different keys")
@@ -100,9 +145,23 @@ def reproduce(
         inputs=inputs,
         settings={"experiment": name, "budget": budget, "jobs": jobs},
     )
-    write_json(out / "record.json", record | _found(reproduction, tasks, finished))
+    write_json(out / "record.json", record | _contents(reproduction, tasks, finished))
     log.info("%s: table.md, table.tsv, record.json", out)
     return reproduction
+
+
+def experiment(name: str) -> Experiment:
+    """Returns an experiment by its name.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    if name not in available():
+        raise ConfigError(
+            f"no experiment is called {name!r}", hint=f"use one of {', '.join(available())}"
+        )
+    module: Any = import_module(module_of(name))
+    return module
 
 
 def _perform(
@@ -114,15 +173,62 @@ def _perform(
     todo = [task for task in tasks if done[task.key] is None]
     if len(todo) < len(tasks):
         log.info("%d of %d tasks were finished before", len(tasks) - len(todo), len(tasks))
-    with closing(results(work, todo, jobs)) as found:
-        for task, result in track(found, total=len(todo), label=work.name):
+    with closing(results(work, todo, jobs)) as performed:
+        for task, result in track(performed, total=len(todo), label=work.name):
             if isinstance(result, Failure):
                 raise result.kind(result.problem, hint=result.hint)
             done[task.key] = result
     return {key: entry for key, entry in done.items() if entry is not None}
 
 
-def _found(
+def results(
+    work: Work, tasks: Sequence[Task], jobs: int
+) -> Generator[tuple[Task, Finished | Failure]]:
+    """Yields each task with its result, in the order in which they end.
+
+    Closing the iterator ends the processes, and the tasks they are at.
+
+    Args:
+        work: What the tasks have in common.
+        tasks: To perform.
+        jobs: Processes at most; more than there are cores would only take memory.
+
+    Raises:
+        TrainingError: If a process was killed.
+    """
+    killed = TrainingError(
+        "a process was killed from outside, perhaps for want of memory",
+        hint="pass fewer --jobs; the same command goes on where it stopped",
+    )
+    # With one thread each, sums do not depend on the machine. A task may take hours: whoever
+    # stops does not wait for those of the other processes.
+    return run_tasks(
+        partial(_attempt, work=work),
+        tasks,
+        workers=min(jobs, os.cpu_count() or 1),
+        threads=1,
+        killed=killed,
+        abandon=True,
+    )
+
+
+def _attempt(task: Task, work: Work) -> Finished | Failure:
+    begun = time.monotonic()
+    try:
+        outcome = experiment(work.name).perform(
+            task, work.data, seed=work.seed, device=work.device
+        )
+        store, identity = TaskStore(work.out), work.identity(task)
+        store.keep(task.key, identity, outcome, time.monotonic() - begun)
+    except MriImputeError as error:
+        return Failure(type(error), f"{' '.join(task.key)}: {error}", error.hint)
+    stored = store.load(task.key, identity)  # as the next run will find it
+    if stored is None:
+        raise ValueError(f"the outcome of {task.key} does not come back from disk")
+    return stored
+
+
+def _contents(
     reproduction: Reproduction, tasks: Sequence[Task], finished: Mapping[tuple[str, ...], Finished]
 ) -> dict[str, Any]:
     conclusion = reproduction.conclusion

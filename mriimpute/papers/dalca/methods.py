@@ -21,6 +21,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from mriimpute.config import parse
+from mriimpute.methods.deep_image_prior.fit import PriorConfig, deep_image_prior
 from mriimpute.methods.dictionary.learning import DictionaryConfig, learn_dictionary
 from mriimpute.methods.patches import models
 from mriimpute.methods.patches.completion import complete
@@ -28,27 +29,32 @@ from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.methods.patches.em import fit_em
 from mriimpute.methods.patches.model import Model
 from mriimpute.methods.patches.models.ppca import Ppca
-from mriimpute.papers._corrupt import Sparse, crop, pad, pad_to
-from mriimpute.papers._experiment import Outcome
-from mriimpute.papers._fit import fit
-from mriimpute.papers._score import mse, score_mean
-from mriimpute.papers.dalca._budgets import Method
+from mriimpute.papers.dalca.config import Method
+from mriimpute.papers.dalca.data import Splits
+from mriimpute.papers.experiment import Outcome
+from mriimpute.papers.fit import fit
 from mriimpute.papers.scattered import linear_fill
+from mriimpute.papers.scores import mse, score_mean
+from mriimpute.papers.sparse import Sparse, crop, pad, pad_to
 from mriimpute.seeds import stream
 
-__all__ = ["Imputed", "Splits", "complete_all", "impute", "judged", "score", "train_network"]
+__all__ = [
+    "Imputed",
+    "complete_all",
+    "evaluate",
+    "impute",
+    "interpolated",
+    "outcome",
+    "pass_ms",
+    "restore_all",
+    "score",
+    "train_network",
+]
 
 Images: TypeAlias = Float32[np.ndarray, "n 1 h w"]
 
 BATCH = 16  # images completed at once
-
-
-class Splits(NamedTuple):
-    """A sparse data set; truth of `train` and `val` is never looked at."""
-
-    train: Sparse
-    val: Sparse
-    test: Sparse
+TIMED = 20  # passes, after one that is not counted
 
 
 class Imputed(NamedTuple):
@@ -67,53 +73,49 @@ def impute(
         method: One of `METHODS`.
         settings: As `settings_of` returns them.
         splits: The data set.
-        seed: Of parameters, order and draws.
+        seed: Of initial parameters, order of the images and draws.
         device: "cpu" or "cuda:N".
     """
     begun = time.monotonic()
     match cast("Method", method):
         case "interpolation":
-            found = Imputed(_interpolated(splits.test), {})
+            imputed = Imputed(interpolated(splits.test), {})
         case "subspace-sgd" | "subspace-em" as fitted:
-            found = _by_subspace(fitted, settings, splits, seed, device)
+            imputed = _by_subspace(fitted, settings, splits, seed, device)
         case "dictionary":
-            found = _by_dictionary(settings, splits, seed, device)
+            imputed = _by_dictionary(settings, splits, seed, device)
         case network:
             model, numbers = train_network(network, settings, splits, seed=seed, device=device)
             draws = int(settings["draws"])
-            found = Imputed(complete_all(model, splits.test, draws, seed=seed), numbers)
-    return Imputed(found.mean, found.numbers | {"seconds": round(time.monotonic() - begun, 3)})
+            imputed = Imputed(complete_all(model, splits.test, draws, seed=seed), numbers)
+    seconds = round(time.monotonic() - begun, 3)
+    return Imputed(imputed.mean, imputed.numbers | {"seconds": seconds})
 
 
-def judged(
-    method: str,
-    settings: Mapping[str, Any],
-    splits: Splits,
-    *,
-    examples: int,
-    seed: int,
-    device: str,
+def evaluate(
+    settings: Mapping[str, Any], splits: Splits, *, examples: int, seed: int, device: str
 ) -> Outcome:
     """Returns the scores of a method, and the first test images for the figure.
 
     Args:
-        method: One of `METHODS`.
-        settings: As `settings_of` returns them.
+        settings: Of a task: its "method", and as "effort" what `settings_of` returned for it.
         splits: The data set.
         examples: How many images.
-        seed: Of parameters, order and draws.
+        seed: Of initial parameters, order of the images and draws.
         device: "cpu" or "cuda:N".
     """
-    found = impute(method, settings, splits, seed=seed, device=device)
+    method, config = settings["method"], settings["effort"]
+    mean, numbers = impute(method, config, splits, seed=seed, device=device)
     counts = {f"images_{part}": len(sparse) for part, sparse in splits._asdict().items()}
-    test, shown = splits.test, slice(examples)
+    return outcome(splits.test, mean, numbers | counts, examples)
+
+
+def outcome(test: Sparse, mean: Images, numbers: Mapping[str, Any], examples: int) -> Outcome:
+    """Returns numbers with the scores of imputed test images, and the first of these."""
+    images = {"mean": mean, "truth": test.truth, "y": test.y}
     return Outcome(
-        found.numbers | counts | score(test, found.mean),
-        {
-            "mean": found.mean[shown, 0],
-            "truth": test.truth[shown, 0],
-            "y": test.y[shown, 0],
-        },
+        {**numbers, **score(test, mean)},
+        {name: array[:examples, 0] for name, array in images.items()},
     )
 
 
@@ -127,11 +129,8 @@ def score(test: Sparse, mean: Images) -> dict[str, float]:
     tissue = missing & (test.truth > 0)
     scores = score_mean(test.truth, mean, test.observed)
     scores["mse_tissue"] = mse(test.truth, mean, tissue)
-    for name, region in (
-        ("all", np.ones_like(missing)),
-        ("missing", missing),
-        ("tissue", tissue),
-    ):
+    regions = {"all": np.ones_like(missing), "missing": missing, "tissue": tissue}
+    for name, region in regions.items():
         scores[f"sem_{name}"] = _standard_error(test.truth, mean, region)
     return scores
 
@@ -166,8 +165,38 @@ def complete_all(model: Model, test: Sparse, draws: int, *, seed: int) -> Images
     return crop(np.concatenate(parts), test.grid)
 
 
-def _interpolated(test: Sparse) -> Images:
-    pairs = zip(test.y[:, 0], test.observed[:, 0], strict=True)
+def pass_ms(model: Model, test: Sparse, *, seed: int) -> list[float]:
+    """Returns the milliseconds of single passes through encoder and decoder, image in and out."""
+    device = model.sigma.device
+    padded, times = pad_to(test.y, model.patch), []
+    for n in range(TIMED + 1):
+        begun = time.perf_counter()
+        y = torch.from_numpy(padded[n % len(test)][None]).to(device)
+        generator = stream(seed, "timing", n, device=device)
+        complete(model, y, y.isfinite(), samples=1, generator=generator).mean.cpu()
+        times.append(1000 * (time.perf_counter() - begun))
+    return times[1:]
+
+
+def restore_all(
+    config: PriorConfig, test: Sparse, *, seed: int, device: str
+) -> tuple[Imputed, list[float]]:
+    """Returns images restored one by one by a Deep Image Prior, and their milliseconds."""
+    images, times, stopped = [], [], []
+    for image in test.y:
+        begun = time.perf_counter()
+        y = torch.from_numpy(image[None]).to(device)
+        restored = deep_image_prior(y, y.isfinite(), config=config, seed=seed)
+        images.append(restored.image[0].cpu().numpy())
+        times.append(1000 * (time.perf_counter() - begun))
+        stopped.append(restored.stopped_at)
+    numbers = {"steps": config.steps, "stopped_at": stopped}
+    return Imputed(np.stack(images), numbers), times
+
+
+def interpolated(sparse: Sparse) -> Images:
+    """Returns images whose missing pixels are interpolated linearly."""
+    pairs = zip(sparse.y[:, 0], sparse.observed[:, 0], strict=True)
     return np.stack([linear_fill(y, observed)[None] for y, observed in pairs])
 
 
@@ -237,5 +266,5 @@ def _standard_error(truth: Images, mean: Images, region: np.ndarray) -> float:
     region = region & np.isfinite(truth)
     square = np.where(region, np.square(mean - truth, dtype=np.float64), 0.0).sum((1, 2, 3))
     count = region.sum((1, 2, 3))
-    each = square[count > 0] / count[count > 0]
-    return float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else float("nan")
+    errors = square[count > 0] / count[count > 0]
+    return float(errors.std(ddof=1) / np.sqrt(len(errors))) if len(errors) > 1 else float("nan")

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from mriimpute.methods.patches.model import Model
-from mriimpute.papers._corrupt import Sparse
+from mriimpute.papers.sparse import Sparse
 from mriimpute.seeds import fixed, numpy_stream, stream
 
 __all__ = ["ClassifierConfig", "Draw", "classify", "of_posterior", "raw"]
@@ -36,7 +36,7 @@ class ClassifierConfig:
     """Settings of the classifier.
 
     Attributes:
-        steps: Of Adam.
+        steps: Training steps of Adam.
         batch: Labelled images per step.
         rate: Learning rate.
         runs: Draws of every image that are classified.
@@ -81,10 +81,10 @@ def classify(
     Args:
         draw: Makes images that can be classified.
         images: The first ones have labels.
-        labels: Of these.
-        config: Of the classifier.
-        classes: How many there are.
-        seed: Of everything random.
+        labels: Classes of these, from 0.
+        config: Training and use of the classifier.
+        classes: How many classes there are.
+        seed: Of initial weights, batches and draws.
         device: Of the model that draws.
     """
     count = len(labels)
@@ -123,6 +123,6 @@ def _frequencies(
 ) -> Float[np.ndarray, "b c"]:
     x = draw(y, runs, generator)
     scores = network(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-    taken = nn.functional.one_hot(scores.argmax(-1), scores.shape[-1])
-    frequencies: np.ndarray = taken.float().mean(0).cpu().numpy()
+    predicted = nn.functional.one_hot(scores.argmax(-1), scores.shape[-1])
+    frequencies: np.ndarray = predicted.float().mean(0).cpu().numpy()
     return frequencies

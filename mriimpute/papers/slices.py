@@ -25,14 +25,14 @@ from mriimpute.seeds import numpy_stream
 __all__ = ["Part", "middle_slices", "random_patches"]
 
 Part = Literal["train", "val", "test"]
-SHARES: dict[Part, tuple[float, float]] = {
+FRACTIONS: dict[Part, tuple[float, float]] = {
     "train": (0.0, 0.5),
     "val": (0.5, 0.8),
     "test": (0.8, 1.0),
 }
-BRAINS = ("_dseg", "_mask")
+BRAINS = ("_dseg", "_mask")  # endings of label maps and masks
 BRIGHT = 99.5  # percentile
-LEAST_TISSUE = 0.5  # share of a patch
+LEAST_TISSUE = 0.5  # fraction of a patch
 TRIES = 200
 
 
@@ -51,7 +51,7 @@ def middle_slices(
         scans: A folder or BIDS tree.
         part: Scans are split 50/30/20 by subject.
         size: Slices are cropped or padded with zeros about their middle to (h, w).
-        seed: Of the split.
+        seed: Decides which subjects are in which part.
         around: How many further slices on either side of the middle one.
         step: From one to the next, in voxels.
     """
@@ -73,9 +73,9 @@ def random_patches(
     Args:
         scans: A folder or BIDS tree.
         part: Scans are split 50/30/20 by subject.
-        count: How many.
+        count: How many patches.
         size: Edge, in voxels; a smaller slice is padded with zeros.
-        seed: Of the split and of the places.
+        seed: Decides which subjects are in which part, and the places.
     """
     paths = _chosen(scans, part, seed)
     return np.stack(
@@ -90,7 +90,7 @@ def _chosen(scans: Path, part: Part, seed: int) -> list[Path]:
     paths = find_scans(scans)
     subjects = sorted({subject(path) for path in paths})
     order = numpy_stream(seed, "subjects").permutation(len(subjects))
-    low, high = (round(share * len(subjects)) for share in SHARES[part])
+    low, high = (round(end * len(subjects)) for end in FRACTIONS[part])
     names = {subjects[index] for index in order[low:high]}
     if not names:
         raise ConfigError(
@@ -116,21 +116,21 @@ def _read(path: Path) -> tuple[Float32[np.ndarray, "j h w"], Bool[np.ndarray, "j
     known = tissue & volume.observed
     bright = float(np.percentile(data[known], BRIGHT)) if known.any() else 1.0
     scaled = np.clip(data / max(bright, 1e-6), 0.0, 1.0).astype(np.float32)
-    lacking = ~volume.observed if brain is None else ~volume.observed & tissue
-    return _slices(np.where(lacking, np.float32(np.nan), scaled)), _slices(tissue)
+    unobserved = ~volume.observed if brain is None else ~volume.observed & tissue
+    return _slices(np.where(unobserved, np.float32(np.nan), scaled)), _slices(tissue)
 
 
 def _brain(path: Path) -> Path | None:
     start = stem(path).rpartition("_")[0]
-    found = [
-        beside
-        for beside in sorted(path.parent.iterdir())
-        if beside.name.endswith(ENDINGS)
-        and stem(beside).startswith(f"{start}_")
-        and stem(beside).endswith(BRAINS)
-        and "observed" not in beside.name
+    brains = [
+        image
+        for image in sorted(path.parent.iterdir())
+        if image.name.endswith(ENDINGS)
+        and stem(image).startswith(f"{start}_")
+        and stem(image).endswith(BRAINS)
+        and "observed" not in image.name
     ]
-    return found[0] if found and start else None
+    return brains[0] if brains and start else None
 
 
 def _slices(volume: np.ndarray) -> np.ndarray:
@@ -159,14 +159,14 @@ def _patch(
     generator: np.random.Generator,
 ) -> Float32[np.ndarray, "h2 w2"]:
     ranges = [max(1, edge - size + 1) for edge in slices.shape[1:]]
-    best, most = (0, [0, 0]), -1.0
+    best, largest = (0, [0, 0]), -1.0
     for _ in range(TRIES):
         j = int(generator.integers(len(slices)))
         corner = [int(generator.integers(n)) for n in ranges]
-        share = float(_window(tissue[j], corner, (size, size)).mean())
-        if share > most:
-            best, most = (j, corner), share
-        if most >= LEAST_TISSUE:
+        fraction = float(_window(tissue[j], corner, (size, size)).mean())
+        if fraction > largest:
+            best, largest = (j, corner), fraction
+        if largest >= LEAST_TISSUE:
             break
     return _window(slices[best[0]], best[1], (size, size))
 

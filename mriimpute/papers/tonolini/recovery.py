@@ -19,15 +19,15 @@ from jaxtyping import Float32
 from mriimpute.methods.patches.completion import complete
 from mriimpute.methods.patches.model import Model
 from mriimpute.methods.patches.objectives.recovery_bound import recovery_bound
-from mriimpute.papers._corrupt import Sparse
-from mriimpute.papers._experiment import Images, Outcome
-from mriimpute.papers._score import psnr_db, score_draws
+from mriimpute.papers.experiment import Images, Outcome
+from mriimpute.papers.scores import psnr_db, score_draws
+from mriimpute.papers.sparse import Sparse
 from mriimpute.seeds import stream
 
-__all__ = ["COLLAPSED", "SCORES", "Recovered", "average", "gallery", "judge", "recover"]
+__all__ = ["COLLAPSED", "SCORES", "Recovered", "average", "evaluate", "gallery", "recover"]
 
 COLLAPSED = 0.1
-"""Draws whose central 90 % intervals cover less than this share of the truths have collapsed."""
+"""Draws whose central 90 % intervals cover less than this fraction of truths have collapsed."""
 
 SCORES: dict[str, str] = {
     "elbo_per_value": "ELBO per value",
@@ -43,7 +43,7 @@ SCORES: dict[str, str] = {
 """Columns of the tables; "no pixel noise" is about draws of z alone, x being its mean given z.
 
 Where the truth is 0 exactly, as most pixels of digits are, however narrow an interval around 0
-covers it. How wide draws are is told by the others, the lit ones.
+covers it. How wide draws are is seen on the lit ones.
 """
 
 DARK = 0.02  # lit pixels are above
@@ -54,7 +54,7 @@ SHOWN = 4  # images kept for the figure
 SHOWN_DRAWS = 4
 
 
-def judge(
+def evaluate(
     model: Model,
     test: Sparse,
     *,
@@ -68,11 +68,11 @@ def judge(
 
     Args:
         model: Trained.
-        test: Corrupted images, and the truth behind them.
+        test: Corrupted images, and their truth.
         bound_steps: Steps that fit q(z | x) of the evaluation bound, to all of them.
         drawn: How many of them, the first ones, are recovered and compared with the truth.
-        draws: Of each.
-        seed: Of the fit and the draws.
+        draws: Draws per image.
+        seed: Of the fit of the bound and the draws.
         device: Of the model.
     """
     begun = time.monotonic()
@@ -92,11 +92,7 @@ def judge(
     numbers = {
         "elbo": bound.nats,
         "elbo_per_value": bound.nats / math.prod(test.grid),
-        "psnr_db": psnr_db(shown.truth, recovered.mean),
-        "ess": recovered.ess,
-        **score_draws(shown.truth, recovered.draws, mean=recovered.mean),
-        **score_draws(shown.truth, recovered.latent_draws, mean=recovered.mean, prefix="latent_"),
-        **_coverage_of_lit(shown, recovered),
+        **_scores(shown.truth, recovered),
         "judge_seconds": time.monotonic() - begun,
     }
     few = slice(SHOWN)
@@ -112,12 +108,12 @@ def judge(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recovered:
-    """What sparse images were completed to.
+    """Means and draws of sparse images.
 
     Attributes:
         mean: Conditional means.
-        draws: Of the posterior.
-        latent_draws: The same without pixel noise.
+        draws: Posterior draws.
+        latent_draws: The same draws without pixel noise.
         ess: Effective sample size, mean over the images; None where draws have no weights.
     """
 
@@ -145,21 +141,27 @@ def recover(
     )
 
 
-def _coverage_of_lit(shown: Sparse, recovered: Recovered) -> dict[str, float]:
-    lit = shown.truth > DARK
-    kinds = {"lit_": recovered.draws, "lit_latent_": recovered.latent_draws}
+def _scores(
+    truth: Float32[np.ndarray, "n 1 h w"], recovered: Recovered
+) -> dict[str, float | None]:
+    mean, draws, latent = recovered.mean, recovered.draws, recovered.latent_draws
+    lit = truth > DARK
     return {
-        f"{prefix}coverage90": score_draws(shown.truth, draws, lit)["coverage90"]
-        for prefix, draws in kinds.items()
+        "psnr_db": psnr_db(truth, mean),
+        "ess": recovered.ess,
+        **score_draws(truth, draws, mean=mean),
+        **score_draws(truth, latent, mean=mean, prefix="latent_"),
+        "lit_coverage90": score_draws(truth, draws, lit)["coverage90"],
+        "lit_latent_coverage90": score_draws(truth, latent, lit)["coverage90"],
     }
 
 
 def average(outcomes: Iterable[Outcome]) -> dict[str, float]:
     """Returns the mean of each score over repeats, and its standard deviation as NAME_std."""
-    found = [outcome.numbers for outcome in outcomes]
+    repeats = [outcome.numbers for outcome in outcomes]
     averaged = {}
     for name in ("elbo", *SCORES):
-        values = [float(numbers[name]) for numbers in found]
+        values = [float(numbers[name]) for numbers in repeats]
         averaged[name] = float(np.mean(values))
         averaged[f"{name}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
     return averaged
@@ -171,9 +173,9 @@ def gallery(title: str, outcomes: Mapping[str, Outcome], *, images: int = 4) -> 
     Draws are shown without pixel noise, which would hide how little they differ.
 
     Args:
-        title: Of the panels.
-        outcomes: Of `judge`, by name of the model: one panel each.
-        images: How many to show.
+        title: Above the panels.
+        outcomes: Of `evaluate`, by name of the model: one panel each.
+        images: Rows of each panel, at most.
     """
     draws = [f"draw {number + 1}" for number in range(SHOWN_DRAWS)]
     return [

@@ -61,8 +61,8 @@ def score_draws(
 ) -> dict[str, float]:
     """Returns how well draws state their uncertainty over a region.
 
-    `crps`; `coverage90`, the share of truths inside the central 90 % interval (NaN for fewer
-    than 19 draws); `spread_skill`, the spread of the draws over the error of the mean.
+    `crps`; `coverage90`, the fraction of truths inside the central 90 % interval (NaN for fewer
+    than 19 draws); `spread_skill`, the standard deviation of the draws over the error of the mean.
 
     Args:
         truth: What was there, without noise.
@@ -72,15 +72,15 @@ def score_draws(
         prefix: Put before the names, such as "latent_" for draws without pixel noise.
     """
     where = _known(truth, region)
-    values, inside = truth[where], draws[:, where]
-    point = inside.mean(0) if mean is None else mean[where]
-    covered = math.nan
+    values, samples = truth[where], draws[:, where]
+    point = samples.mean(0) if mean is None else mean[where]
+    coverage = math.nan
     if len(draws) >= metrics.COVERAGE_DRAWS:
-        covered = metrics.coverage(values, *metrics.interval(inside))
-    variance = np.var(inside, axis=0, ddof=1, dtype=np.float64)
+        coverage = metrics.coverage(values, *metrics.interval(samples))
+    variance = np.var(samples, axis=0, ddof=1, dtype=np.float64)
     scores = {
-        "crps": metrics.crps(values, inside),
-        "coverage90": covered,
+        "crps": metrics.crps(values, samples),
+        "coverage90": coverage,
         "spread_skill": metrics.spread_skill(values, point, variance),
     }
     return {f"{prefix}{name}": value for name, value in scores.items()}

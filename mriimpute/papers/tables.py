@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from mriimpute.files import atomic
-from mriimpute.papers._experiment import Cell, Conclusion, Table
+from mriimpute.papers.experiment import Cell, Conclusion, Table
 
 __all__ = ["text", "write_tables"]
 

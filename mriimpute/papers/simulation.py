@@ -1,7 +1,7 @@
-"""What a simulation holds for the supervised yardstick: exams, and true planes to learn from.
+"""What a simulation holds for the supervised baseline: test cases, and true planes to learn from.
 
-The truth of test subjects answers exams, scored as `mriimpute evaluate` does. The truth of train
-subjects is opened by `Simulation.true_planes` and nowhere else in the package.
+The truth of test subjects is for scores, as in `mriimpute evaluate`. The truth of train subjects
+is opened by `Simulation.true_planes` and nowhere else in the package.
 
 Axes: (i, j, k) = voxels, s = planes, p = across slices, w = inside a slice.
 """
@@ -22,7 +22,7 @@ from mriimpute.io import find_scans, read_scan, stem
 from mriimpute.io.tree import subject
 from mriimpute.volume import Volume
 
-__all__ = ["Exam", "Simulation"]
+__all__ = ["Simulation", "TestCase"]
 
 DATA_RANGE_PERCENTILE = 99.5
 TOLERANCE_MM = 0.01  # float32 headers round a corner by 1e-5 mm; a real shift is far larger
@@ -30,7 +30,7 @@ AGAIN = "run `mriimpute simulate` again, or pass the folder that it wrote"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Exam:
+class TestCase:
     """A sparse scan of a test subject, and its truth.
 
     Attributes:
@@ -73,22 +73,22 @@ class Simulation:
     def files(self) -> list[Path]:
         """Returns every file that decides a result and is there, sorted."""
         scans = find_scans(self.folder / "cohort")
-        test = self._of("test")
-        truths = [_truth(self.folder, path) for path in (*self._of("train"), *test)]
+        test = self._scans_of("test")
+        truths = [_truth(self.folder, path) for path in (*self._scans_of("train"), *test)]
         brains = [_brain(self.folder, path) for path in test]
-        there = [path for path in (*truths, *brains) if path.is_file()]
-        return sorted([self.table, *scans, *there])
+        existing = [path for path in (*truths, *brains) if path.is_file()]
+        return sorted([self.table, *scans, *existing])
 
     def scans(self) -> Cohort:
-        """Returns the sparse scans to learn from and to watch."""
+        """Returns the sparse scans to train on, and those of the validation loss."""
         return cohort(self.folder)
 
     def truths(self) -> list[Path]:
         """Returns where the truth of the scans to learn from lies; opens none of it."""
         return [_truth(self.folder, path) for path in self.scans().train]
 
-    def exams(self) -> Iterator[Exam]:
-        """Yields the exams of the test subjects.
+    def test_cases(self) -> Iterator[TestCase]:
+        """Yields the scans of the test subjects, with their truth.
 
         Raises:
             ConfigError: If there is no test subject.
@@ -96,14 +96,14 @@ class Simulation:
                 or on another one than scans of such slices are imputed on.
             VolumeError: If a file cannot be read, or nothing is missing inside a brain.
         """
-        scans = self._of("test")
+        scans = self._scans_of("test")
         if not scans:
             raise ConfigError(
                 f"{self.table} has no subject whose split is 'test'",
                 hint="simulate more subjects: 20 % of them are to test on",
             )
         for path in scans:
-            yield _exam(self.folder, path)
+            yield _test_case(self.folder, path)
 
     def true_planes(self) -> list[SliceScan]:
         """Returns the planes of the train subjects' truth that cross their slices.
@@ -112,12 +112,12 @@ class Simulation:
         scan has; intensities are normalised as those of the sparse scan.
 
         Raises:
-            GeometryError: As `exams`.
+            GeometryError: As `test_cases`.
             VolumeError: If a file cannot be read.
         """
         return [plane for path in self.scans().train for plane in _planes(self.folder, path)]
 
-    def _of(self, split: Split) -> list[Path]:
+    def _scans_of(self, split: Split) -> list[Path]:
         names = subjects_of(self.table, split)
         return [p for p in find_scans(self.folder / "cohort") if subject(p) in names]
 
@@ -132,7 +132,7 @@ def _brain(folder: Path, scan: Path) -> Path:
     )
 
 
-def _exam(folder: Path, path: Path) -> Exam:
+def _test_case(folder: Path, path: Path) -> TestCase:
     truth = _read(_truth(folder, path))
     mask = _read(_brain(folder, path))
     if mask.shape != truth.shape:
@@ -145,7 +145,7 @@ def _exam(folder: Path, path: Path) -> Exam:
     data_range = float(np.percentile(truth.data[brain], DATA_RANGE_PERCENTILE))
     if data_range <= 0:
         raise VolumeError(f"the truth of {path} is dark: no score has a scale", hint=AGAIN)
-    return Exam(
+    return TestCase(
         subject=subject(path),
         name=stem(path),
         volume=volume,
@@ -193,7 +193,7 @@ def _read(path: Path) -> Volume:
 
 def _aligned(path: Path, truth: Volume) -> tuple[Volume, tuple[slice, slice, slice]]:
     """Returns a sparse scan on its target grid, and where in the grid of the truth that lies."""
-    volume = _fine(path, truth)
+    volume = _on_target_grid(path, truth)
     part = inside_grid(
         volume.affine, volume.shape, truth.affine, truth.shape, tolerance_mm=TOLERANCE_MM
     )
@@ -202,17 +202,17 @@ def _aligned(path: Path, truth: Volume) -> tuple[Volume, tuple[slice, slice, sli
     return volume, part
 
 
-def _fine(path: Path, truth: Volume) -> Volume:
+def _on_target_grid(path: Path, truth: Volume) -> Volume:
     """Returns a sparse scan on its target grid, whose voxels must be those of the truth.
 
     Whoever learns inside slices counts gaps in voxels of that grid.
     """
     fine = to_target_grid(read_scan(path, observed=observed_beside(path)))
-    ours, theirs = (volume.spacing_mm[fine.axis] for volume in (fine.volume, truth))
-    if abs(ours - theirs) > TOLERANCE_MM:
+    scan_mm, truth_mm = (volume.spacing_mm[fine.axis] for volume in (fine.volume, truth))
+    if abs(scan_mm - truth_mm) > TOLERANCE_MM:
         raise GeometryError(
-            f"the truth of {path} has a voxel every {theirs:.3g} mm across slices, but its slices "
-            f"have pixels for one every {ours:.3g} mm",
+            f"the truth of {path} has a voxel every {truth_mm:.3g} mm across slices, but its "
+            f"slices have pixels for one every {scan_mm:.3g} mm",
             hint="pass --spacing to `mriimpute simulate`: cubic voxels",
         )
     return fine.volume

@@ -13,14 +13,14 @@ from mriimpute.errors import TrainingError
 from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.methods.patches.learner import PatchLearner
 from mriimpute.methods.patches.model import Model
-from mriimpute.papers._corrupt import Sparse
+from mriimpute.papers.sparse import Sparse
 from mriimpute.progress import Track, silent
 from mriimpute.seeds import numpy_stream
 from mriimpute.training.folder import RunFolder
 from mriimpute.training.loop import learn
 from mriimpute.training.stop import Stop
 
-__all__ = ["fit"]
+__all__ = ["Journal", "batch_of", "fit"]
 
 Journal = list[dict[str, Any]]
 
@@ -75,7 +75,7 @@ def fit(
 
 
 def batch_of(images: int, batch: int, step: int, seed: int) -> Int64[np.ndarray, " b"]:
-    """Returns which images a step sees: every image once per epoch, in an order of its own."""
+    """Returns which images a step sees: every image once per epoch, shuffled for each."""
     places = np.arange(step * batch, (step + 1) * batch)
     epochs = places // images
     pairs = zip(epochs.tolist(), (places % images).tolist(), strict=True)
@@ -93,12 +93,10 @@ class ImageLearner(PatchLearner):
     def show(self, sparse: Sparse, validation: Sparse | None) -> None:
         """Sets what there is to learn from, and to validate on."""
         self.images = sparse
-        size, count = self.config.batch, self.config.val_patches
-        starts = range(0, min(len(validation), count), size) if validation else ()
+        validation = sparse.take(slice(0)) if validation is None else validation
+        size, count = self.config.batch, min(len(validation), self.config.val_patches)
         self.validation = [
-            _patches(validation, slice(start, min(start + size, count)))
-            for start in starts
-            if validation
+            _patches(validation, slice(n, min(n + size, count))) for n in range(0, count, size)
         ]
 
     def prepare(self, scans: Cohort, cache: Cache) -> None:
@@ -113,10 +111,11 @@ class ImageLearner(PatchLearner):
     def report(self, seconds: float) -> dict[str, Any]:
         """Returns a line of the journal."""
         line = super().report(seconds)
-        epoch = line["patches"] / len(self.images)
-        found = {key: line[key] for key in ("step", "loss", "sigma", "seconds")}
-        validated = {"val_loss": line["val_loss"]} if self.validation else {}
-        return {**found, "epoch": epoch, **validated}
+        line["epoch"] = line["patches"] / len(self.images)
+        keys = ["step", "epoch", "loss", "sigma", "seconds"]
+        if self.validation:
+            keys.append("val_loss")
+        return {key: line[key] for key in keys}
 
 
 class Unsaved(RunFolder):

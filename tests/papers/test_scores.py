@@ -1,11 +1,11 @@
-"""Tests for mriimpute.papers._score."""
+"""Tests for mriimpute.papers.scores."""
 
 import math
 
 import numpy as np
 import pytest
 
-from mriimpute.papers._score import mse, psnr_db, score_draws, score_mean
+from mriimpute.papers.scores import mse, psnr_db, score_draws, score_mean
 
 SHAPE = (5, 1, 12, 12)
 

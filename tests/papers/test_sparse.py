@@ -1,4 +1,4 @@
-"""Tests for mriimpute.papers._corrupt."""
+"""Tests for mriimpute.papers.sparse."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mriimpute.papers._corrupt import (
+from mriimpute.papers.sparse import (
     Sparse,
     crop,
     hide,
@@ -67,14 +67,14 @@ def test_noise_is_on_what_was_observed_and_not_on_the_truth(name: str, images: n
     assert abs(noise.mean()) < 0.02
 
 
-@given(share=st.floats(0, 0.99), seed=st.integers(0, 2**32))
-def test_share_of_missing_pixels_is_as_asked(share: float, seed: int) -> None:
+@given(fraction=st.floats(0, 0.99), seed=st.integers(0, 2**32))
+def test_fraction_of_missing_pixels_is_as_asked(fraction: float, seed: int) -> None:
     images = np.zeros((20, 16, 16), np.float32)
 
-    sparse = random_missing(images, share, 0.0, numpy_stream(seed, "share"))
+    sparse = random_missing(images, fraction, 0.0, numpy_stream(seed, "share"))
 
-    spread = np.sqrt(share * (1 - share) / images.size)
-    assert abs((~sparse.observed).mean() - share) < 5 * spread + 0.005  # one pixel always stays
+    std = np.sqrt(fraction * (1 - fraction) / images.size)
+    assert abs((~sparse.observed).mean() - fraction) < 5 * std + 0.005  # one pixel always stays
     assert sparse.observed.any(axis=(1, 2, 3)).all()
 
 
@@ -106,9 +106,9 @@ def test_window_reaches_every_corner() -> None:
 def test_one_pixel_in_six_lies_on_a_line_whatever_the_angle(images: np.ndarray) -> None:
     observed = lines(images, 6, numpy_stream(0, "l")).observed
 
-    share = observed.mean(axis=(1, 2, 3))
-    assert abs(share.mean() - 1 / 6) < 0.01
-    assert (abs(share - 1 / 6) < 0.05).all()
+    fraction = observed.mean(axis=(1, 2, 3))
+    assert abs(fraction.mean() - 1 / 6) < 0.01
+    assert (abs(fraction - 1 / 6) < 0.05).all()
 
 
 def test_lines_are_straight_and_six_pixels_apart(images: np.ndarray) -> None:
@@ -168,7 +168,7 @@ def test_taking_images_keeps_truth_beside_them(images: np.ndarray) -> None:
 def test_impossible_corruptions_are_refused(images: np.ndarray) -> None:
     generator = numpy_stream(0, "x")
 
-    with pytest.raises(ValueError, match="share"):
+    with pytest.raises(ValueError, match="fraction"):
         random_missing(images, 1.0, 0.0, generator)
     with pytest.raises(ValueError, match="size must be in 1 to 28"):
         window(images, 29, 0.0, generator)

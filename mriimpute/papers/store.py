@@ -15,14 +15,14 @@ import numpy as np
 
 from mriimpute.errors import OutputError
 from mriimpute.files import atomic, refuse_existing, writable_folder
-from mriimpute.papers._experiment import Outcome
-from mriimpute.papers._npz import DAMAGES, read_npz
+from mriimpute.papers.data import DAMAGES, read_npz
+from mriimpute.papers.experiment import Outcome
 
-__all__ = ["RUNS", "Finished", "TaskStore", "claim"]
+__all__ = ["RUNS", "Finished", "TaskStore", "prepare"]
 
 RUNS = "runs"
-SHOWN = ("record.json", "table.md", "table.tsv", "table_[0-9].tsv", "figure.png")
-RUN = ("checkpoint.safetensors", "model.safetensors", "journal.jsonl", "unreadable.json")
+RESULTS = ("record.json", "table.md", "table.tsv", "table_[0-9].tsv", "figure.png")
+RUN_FILES = ("checkpoint.safetensors", "model.safetensors", "journal.jsonl", "unreadable.json")
 SETTINGS = "config.toml"  # what tells a run folder from another one
 
 
@@ -68,7 +68,7 @@ class TaskStore:
             # Not write_json: a number may be infinite or NaN, and must come back as it was.
             temporary.write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")
 
-    def begun(self) -> Iterator[tuple[Path, tuple[str, int]]]:
+    def identities(self) -> Iterator[tuple[Path, tuple[str, int]]]:
         """Yields the files of numbers that can be read, with the experiment and seed of each."""
         for path in sorted(self.folder.glob("*.json")):
             try:
@@ -77,13 +77,13 @@ class TaskStore:
             except DAMAGES:
                 continue
 
-    def forget(self) -> None:
-        """Removes the tasks, their runs and what they showed, and nothing else beside them."""
-        tasks = [path for path, _ in self.begun()]
-        shown = [p for name in SHOWN for p in self.folder.parent.glob(name)] if tasks else []
-        begun = list((self.folder.parent / RUNS).glob(f"*/{SETTINGS}"))
-        runs = [path.with_name(name) for path in begun for name in (*RUN, SETTINGS)]
-        for path in (*tasks, *(path.with_suffix(".npz") for path in tasks), *shown, *runs):
+    def remove(self) -> None:
+        """Removes the tasks, their runs and results, and nothing else beside them."""
+        tasks = [path for path, _ in self.identities()]
+        results = [p for name in RESULTS for p in self.folder.parent.glob(name)] if tasks else []
+        settings = list((self.folder.parent / RUNS).glob(f"*/{SETTINGS}"))
+        runs = [path.with_name(name) for path in settings for name in (*RUN_FILES, SETTINGS)]
+        for path in (*tasks, *(path.with_suffix(".npz") for path in tasks), *results, *runs):
             path.unlink(missing_ok=True)
 
     def _path(self, key: tuple[str, ...]) -> Path:
@@ -91,29 +91,29 @@ class TaskStore:
         return self.folder / f"{name}.json"
 
 
-def claim(out: Path, experiment: str, budget: str, seed: int, *, overwrite: bool) -> None:
+def prepare(out: Path, experiment: str, budget: str, seed: int, *, overwrite: bool) -> None:
     """Makes a folder ready for a reproduction, to begin it or to go on with it.
 
     Args:
         out: The folder.
-        experiment: Its name.
-        budget: Its size.
-        seed: Of its draws.
-        overwrite: Forget the tasks of the reproduction that it holds, whichever that is.
+        experiment: Name of the experiment.
+        budget: "smoke", "cpu" or "paper".
+        seed: A folder holds results of one seed.
+        overwrite: Remove the tasks of the reproduction that it holds, whichever that is.
 
     Raises:
         OutputError: If it holds something else, or another reproduction, or cannot be written.
     """
     store = TaskStore(out)
-    held = {found for _, found in store.begun()}
+    present = {identity for _, identity in store.identities()}
     if overwrite:
-        store.forget()
-    elif not held and not _is_bare(out):
+        store.remove()
+    elif not present and not _is_bare(out):
         refuse_existing(out, overwrite=False)
-    elif other := sorted(held - {(experiment, seed)}):
-        raise _other(out, f"{other[0][0]} with seed {other[0][1]}")
+    elif different := sorted(present - {(experiment, seed)}):
+        raise _occupied(out, f"{different[0][0]} with seed {different[0][1]}")
     elif (before := _budget(out)) not in (None, budget):
-        raise _other(out, f"{experiment} at budget {before}")
+        raise _occupied(out, f"{experiment} at budget {before}")
     writable_folder(store.folder)
 
 
@@ -134,9 +134,9 @@ def _budget(out: Path) -> str | None:
         return None
 
 
-def _other(out: Path, held: str) -> OutputError:
+def _occupied(out: Path, content: str) -> OutputError:
     return OutputError(
-        f"{out} holds {held}",
+        f"{out} holds {content}",
         hint="choose another folder with -o, or pass --overwrite to replace it",
     )
 

@@ -1,4 +1,4 @@
-"""What every experiment promises, and what it hands back."""
+"""What every experiment promises, and what it returns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from mriimpute.papers._data import Data
+from mriimpute.papers.data import Data
 
 __all__ = [
     "Bars",
@@ -35,8 +35,9 @@ class Task:
     """A part of an experiment that runs by itself, in any order, in any process.
 
     Attributes:
-        key: Its name among the tasks of the experiment.
-        settings: Everything that decides the result, next to the data and the seed: plain values.
+        key: Its name among the tasks of the experiment; names its files.
+        settings: Everything that decides the result, next to the data and the seed: plain values,
+            which are stored. Their names are those of files on disk, and stay.
     """
 
     key: tuple[str, ...]
@@ -45,7 +46,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What a task found.
+    """The result of a task.
 
     Attributes:
         numbers: Plain values: numbers, texts, lists and tables of these.
@@ -87,7 +88,7 @@ class Lines:
         title: Of the panel.
         x_label: With unit.
         y_label: With unit.
-        series: Name to (x, y, spread or None).
+        series: Name to (x, y, half the width of the band around y or None).
         log_x: Whether x is on a logarithmic axis.
         log_y: Whether y is on a logarithmic axis.
     """
@@ -109,14 +110,14 @@ class Bars:
         y_label: With unit.
         groups: Names of the groups.
         series: Name of a bar to its height in each group; NaN where there is none.
-        spread: Like `series`: half the length of the error bars. May lack names.
+        error_bars: Like `series`: half their length. May lack names.
     """
 
     title: str
     y_label: str
     groups: Sequence[str]
     series: Mapping[str, Values]
-    spread: Mapping[str, Values] = field(default_factory=dict)
+    error_bars: Mapping[str, Values] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

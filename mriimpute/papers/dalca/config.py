@@ -1,4 +1,4 @@
-"""What the methods of figures 5, 7 and 8 of Dalca et al. are called, and how hard each may try."""
+"""The methods of figures 5, 7 and 8 of Dalca et al.: names, sizes, training."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -11,8 +11,8 @@ __all__ = [
     "LABELS",
     "METHODS",
     "NETWORKS",
-    "Effort",
     "Method",
+    "MethodConfig",
     "network_schedule",
     "settings_of",
     "subspace_schedule",
@@ -22,18 +22,7 @@ Baseline = Literal["interpolation", "subspace-sgd", "subspace-em", "dictionary"]
 Network = Literal[
     "conv-zero", "conv-mean", "conv-interp", "conv-interp-wmask", "conv-sparse", "conv-fc-sparse"
 ]
-Method = Literal[
-    "interpolation",
-    "subspace-sgd",
-    "subspace-em",
-    "dictionary",
-    "conv-zero",
-    "conv-mean",
-    "conv-interp",
-    "conv-interp-wmask",
-    "conv-sparse",
-    "conv-fc-sparse",
-]
+Method = Literal[Baseline, Network]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 NETWORKS: tuple[Network, ...] = get_args(Network)
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -47,13 +36,13 @@ LABELS: dict[Method, str] = {
 
 
 def network_schedule(images: int, batch: int, rate: float, average: float) -> PatchTrainingConfig:
-    """Returns how a network learns.
+    """Returns the training of a network.
 
     The weight of the prior rises over the first third: at once, with weights that know nothing
     yet, posteriors would collapse to it.
 
     Args:
-        images: That it sees, over all epochs.
+        images: Seen over all epochs.
         batch: Images per step.
         rate: Learning rate after its warm-up.
         average: Decay per step of the moving average of the weights.
@@ -70,15 +59,15 @@ def network_schedule(images: int, batch: int, rate: float, average: float) -> Pa
 
 
 def subspace_schedule(images: int, batch: int) -> PatchTrainingConfig:
-    """Returns how a linear subspace learns, by descent on its exact evidence."""
+    """Returns the training of a linear subspace, by descent on its exact evidence."""
     return PatchTrainingConfig(
         objective="evidence", patches=images, batch=batch, rate=1e-2, average=0.98, report=images
     )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Effort:
-    """How large the models are, and how long they learn.
+class MethodConfig:
+    """How large the models of all methods are, and how they are trained.
 
     Attributes:
         encoding: Latent dimensions of conv-fc-sparse.
@@ -87,13 +76,13 @@ class Effort:
         channels: Features of the first level; each further level has twice as many.
         widest: Where this doubling ends.
         sigma: Noise level of the networks before training.
-        network: How the networks learn; "patches" are images.
+        network: Training of the networks; "patches" are images.
         linear: Latent dimensions of the linear subspace.
-        subspace: How the linear subspace learns by descent.
-        em_iterations: Of the linear subspace by EM.
-        kappa: Its ridge on the rows of [W, mu].
+        subspace: Training of the linear subspace by descent.
+        em_iterations: Iterations of EM for the linear subspace.
+        kappa: Ridge of EM on the rows of [W, mu].
         dictionary: Settings of the L0 dictionary.
-        draws: Of the conditional mean of the networks (K of Eq. 8).
+        draws: Draws per conditional mean of the networks (K of Eq. 8).
     """
 
     encoding: int = 10
@@ -111,26 +100,26 @@ class Effort:
     draws: int = 20
 
 
-def settings_of(method: Method, effort: Effort) -> dict[str, Any]:
+def settings_of(method: Method, config: MethodConfig) -> dict[str, Any]:
     """Returns all that decides what a method learns, and nothing else, as plain values."""
     match method:
         case "interpolation":
             return {}
         case "subspace-sgd":
-            return {"model": {"latents": effort.linear}, "train": asdict(effort.subspace)}
+            return {"model": {"latents": config.linear}, "train": asdict(config.subspace)}
         case "subspace-em":
             return {
-                "model": {"latents": effort.linear},
-                "iterations": effort.em_iterations,
-                "kappa": effort.kappa,
+                "model": {"latents": config.linear},
+                "iterations": config.em_iterations,
+                "kappa": config.kappa,
             }
         case "dictionary":
-            return asdict(effort.dictionary)
+            return asdict(config.dictionary)
     model = {
-        "levels": effort.levels,
-        "channels": effort.channels,
-        "widest": effort.widest,
-        "latents": effort.encoding if method == "conv-fc-sparse" else effort.local,
-        "sigma": effort.sigma,
+        "levels": config.levels,
+        "channels": config.channels,
+        "widest": config.widest,
+        "latents": config.encoding if method == "conv-fc-sparse" else config.local,
+        "sigma": config.sigma,
     }
-    return {"model": model, "train": asdict(effort.network), "draws": effort.draws}
+    return {"model": model, "train": asdict(config.network), "draws": config.draws}
