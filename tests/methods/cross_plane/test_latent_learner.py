@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mriimpute.methods.cross_plane.latent import network_of
+from mriimpute.methods.cross_plane.latent_network import network_of
 
 from mriimpute.checkpoint import load
 from mriimpute.config import merge
