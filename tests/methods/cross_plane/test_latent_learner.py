@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mriimpute.methods.cross_plane.latent_network import network_of
 
 from mriimpute.checkpoint import load
 from mriimpute.config import merge
 from mriimpute.errors import ConfigError
+from mriimpute.methods.cross_plane.latent_network import network_of
 from mriimpute.methods.cross_plane.validation import GapScore
 from mriimpute.methods.cross_plane.weights import Start, adopt, kept
 from mriimpute.methods.registry import load_imputer
