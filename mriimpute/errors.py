@@ -48,7 +48,7 @@ class ExternalError(MriImputeError):
 
 
 class MethodError(MriImputeError):
-    """A method failed on a scan for a reason that nobody foresaw: a bug, told by who goes on."""
+    """A method failed on a scan for a reason that nobody foresaw: a bug."""
 
 
 class PeerError(MriImputeError):

@@ -33,7 +33,7 @@ def provenance(
 
     Args:
         command: The words of the command line. Of a path only the name of the file is recorded.
-        seed: Of the run.
+        seed: Names all random streams; from 0.
         device: Where it was computed.
         seconds: How long it took.
         inputs: Files, recorded by name and checksum.

@@ -1,4 +1,4 @@
-"""Where time goes, told by the code that spends it, without knowing who listens.
+"""Where time goes: code names the stage that it spends time in, for whoever measures.
 
     with listening() as stages:
         impute(...)                      # which does `with stage("network"): ...` somewhere
@@ -21,7 +21,7 @@ def _nothing() -> None:
 
 
 class Stages:
-    """What was heard.
+    """Seconds by stage.
 
     Attributes:
         seconds: Of each stage, without the stages inside it.

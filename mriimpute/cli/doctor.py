@@ -40,11 +40,11 @@ def doctor(
             typer.echo("testing ...", err=True)
 
     checks = machine_checks(facts)
-    for told in self_test(run.wanted_device):
-        if isinstance(told, dict):
-            facts["accelerator"] = told
+    for result in self_test(run.wanted_device):
+        if isinstance(result, dict):
+            facts["accelerator"] = result
         else:
-            checks.append(told)
+            checks.append(result)
     failed = [check.name for check in checks if check.verdict == "fail"]
     if as_json:
         plain = [asdict(check) for check in checks]

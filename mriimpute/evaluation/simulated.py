@@ -124,7 +124,7 @@ def read_test_case(
     Args:
         scan: The scan and its truth.
         protocol: What counts, and how it is scored.
-        thickness_mm: Of the slices, which methods are told; 0: point samples.
+        thickness_mm: Of the slices, which methods know; 0: point samples.
 
     Raises:
         GeometryError: If truth and scan do not lie on one grid, up to whole voxels.

@@ -180,7 +180,7 @@ class Learner(ABC):
         """Returns the tables of settings of a model: a frozen dataclass for each name.
 
         Args:
-            name: Of the model.
+            name: Of the model, as `--model` takes it.
         """
 
     @classmethod
@@ -191,7 +191,7 @@ class Learner(ABC):
         """Returns the learner at the beginning of a run.
 
         Args:
-            name: Of the model.
+            name: Of the model, as `--model` takes it.
             seed: Names all random streams.
             device: "cpu" or "cuda:N".
             world: The processes that share the run.

@@ -41,7 +41,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 FORM = 'write --external NAME="program {in} {out}"'
 
 TOLERANCE_MM = 0.01  # float32 headers round a corner by 1e-5 mm; a real shift is far larger
-SAID = 160  # characters of the last line that a program printed
+LAST_CHARACTERS = 160  # of the last line that a program printed
 
 # The program's group dies with whoever asked for its work, even if that one is killed outright:
 # its end of the pipe closes then.
@@ -90,8 +90,8 @@ class External(Imputer):
             folder = Path(name)
             scan, out = folder / "scan.nii.gz", folder / "imputed.nii.gz"
             write_grid(scan, thick, affine, frame="scanner")
-            self._run(scan, out, folder / "said.txt")
-            written = self._read(out, folder / "said.txt")
+            self._run(scan, out, folder / "printed.txt")
+            written = self._read(out, folder / "printed.txt")
         mean = self._placed(written, volume)
         mean = np.where(volume.observed, volume.data, mean)
         if bad := int((~np.isfinite(mean)).sum()):
@@ -101,9 +101,9 @@ class External(Imputer):
             )
         return Imputation(mean=mean)
 
-    def _run(self, scan: Path, out: Path, said: Path) -> None:
+    def _run(self, scan: Path, out: Path, printed: Path) -> None:
         words = [w.replace("{in}", str(scan)).replace("{out}", str(out)) for w in self.words]
-        with said.open("wb") as file:
+        with printed.open("wb") as file:
             process = subprocess.Popen(  # noqa: S603 - the user's own command, without a shell
                 [sys.executable, "-I", "-c", GUARD, *words],
                 stdin=subprocess.PIPE,
@@ -122,14 +122,14 @@ class External(Imputer):
                 _end(process)
         if status:
             raise ExternalError(
-                f"{self.name} failed with status {status}{_last_line(said)}",
+                f"{self.name} failed with status {status}{_last_line(printed)}",
                 hint=f"run it by hand: {self.command}",
             )
 
-    def _read(self, out: Path, said: Path) -> Volume:
+    def _read(self, out: Path, printed: Path) -> Volume:
         if not out.is_file():
             raise ExternalError(
-                f"{self.name} wrote no file to {{out}}{_last_line(said)}",
+                f"{self.name} wrote no file to {{out}}{_last_line(printed)}",
                 hint="{out} is a path that ends in .nii.gz: let the program write there",
             )
         try:
@@ -239,7 +239,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _last_line(said: Path) -> str:
-    lines = said.read_text(encoding="utf-8", errors="replace").split("\n")
-    printed = [line.strip() for line in lines if line.strip()]
-    return f": {printed[-1][-SAID:]}" if printed else ""
+def _last_line(printed: Path) -> str:
+    lines = printed.read_text(encoding="utf-8", errors="replace").split("\n")
+    kept = [line.strip() for line in lines if line.strip()]
+    return f": {kept[-1][-LAST_CHARACTERS:]}" if kept else ""

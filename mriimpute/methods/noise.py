@@ -133,7 +133,7 @@ def with_noise(
         std: The standard deviation elsewhere.
         stack: Where slices were acquired.
         correlations: By size of the gap; noise is white where there is none.
-        seed: Of the run.
+        seed: Names all random streams; from 0.
         case: Name of the scan.
         device: Where draws are made, "cpu" or "cuda:N".
     """
@@ -171,7 +171,7 @@ def unit_noise(
         shape: Of the grid.
         stack: Where slices were acquired.
         correlations: By size of the gap; noise is white where there is none.
-        seed: Of the run.
+        seed: Names all random streams; from 0.
         case: Name of the scan.
         draw: Number of the draw.
     """
@@ -180,14 +180,14 @@ def unit_noise(
 
 
 def _products(values: Float32[np.ndarray, "b t m w"]) -> Float64[np.ndarray, "2 l t t"]:
-    """Returns sums of products, by gaps apart, by lag and by both offsets."""
+    """Returns sums of products, by distance in gaps, by lag and by both offsets."""
     _, offsets, gaps, width = values.shape
     found = np.zeros((2, len(LINE_LAGS), offsets, offsets))
-    for apart in range(min(2, gaps)):
+    for distance in range(min(2, gaps)):
         for index, lag in enumerate(lag for lag in LINE_LAGS if lag < width):
-            first = values[:, :, : gaps - apart, : width - lag]
-            second = values[:, :, apart:, lag:]
-            found[apart, index] = np.tensordot(first, second, axes=((0, 2, 3), (0, 2, 3)))
+            first = values[:, :, : gaps - distance, : width - lag]
+            second = values[:, :, distance:, lag:]
+            found[distance, index] = np.tensordot(first, second, axes=((0, 2, 3), (0, 2, 3)))
     return found
 
 

@@ -25,7 +25,7 @@ class Descent(Generic[M]):
     Args:
         model: With initial parameters.
         config: How fast it learns.
-        device: Torch device.
+        device: "cpu" or "cuda:N".
         fused: Update all parameters in one kernel: faster for networks whose convolutions or
             products cost little, with other last bits.
     """

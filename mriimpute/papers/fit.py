@@ -42,7 +42,7 @@ def fit(
     """Trains a model on what was observed of sparse images.
 
     Args:
-        name: Of the model.
+        name: Of the model, as `--model` takes it.
         model_settings: Of its `Config`; `patch` is that of the images unless given.
         train: How long and how fast; a "patch" is an image.
         sparse: The images; their truth is not looked at.

@@ -85,7 +85,7 @@ def needed_bytes(source: tuple[int, ...], grid: tuple[int, ...], config: Simulat
     Args:
         source: Shape of the scan.
         grid: Shape of what is measured of it.
-        config: Settings.
+        config: How scans are made sparse.
 
     Example:
         >>> needed_bytes((2, 2, 2), (1, 1, 1), SimulationConfig(register=False))
@@ -108,7 +108,7 @@ def simulate_head(
     Args:
         scan: The source.
         out: The simulation folder.
-        config: Settings.
+        config: How scans are made sparse.
         seed: Of every random draw.
         limit_bytes: Memory that may be taken; None: unknown, so no limit.
 

@@ -80,7 +80,7 @@ def simulate(
     Args:
         source: A scan, a folder of scans or a BIDS tree, fully observed.
         out: Gets `cohort/`, `truth/`, `participants.tsv` and `simulation.json`.
-        config: Settings.
+        config: How scans are made sparse.
         seed: Of every random draw.
         jobs: Processes that work side by side.
         overwrite: Whether another simulation in `out` is replaced.

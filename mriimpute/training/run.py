@@ -57,8 +57,8 @@ def train(
         source: A scan, a folder, a BIDS tree, or what `mriimpute simulate` wrote.
         run: The run folder.
         settings: Tables as in a preset; see `resolve`.
-        seed: Of the run.
-        device: Torch device.
+        seed: Names all random streams; from 0.
+        device: "cpu" or "cuda:N".
         max_minutes: Stop after so long, with a model of what was learnt; None for no limit.
         track: Shows progress.
         cache: Folder for preprocessed scans, kept for other runs. None: one inside of the run
@@ -123,7 +123,7 @@ def build(settings: Settings, *, device: str, world: World = ALONE) -> Learner:
     """Returns the learner of a run at its beginning.
 
     Args:
-        settings: Of the run.
+        settings: What decides what is learnt, next to the cohort.
         device: "cpu" or "cuda:N".
         world: The processes that share the run.
 

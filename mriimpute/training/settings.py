@@ -19,7 +19,7 @@ class Settings:
     """Everything that decides what a model learns, next to the cohort.
 
     Attributes:
-        name: Of the model.
+        name: Of the model, as `--model` takes it.
         seed: Names all random streams.
         tables: Settings by the name of their table, such as "model" and "train", each a dataclass
             of the method that reads it, complete.
@@ -34,7 +34,7 @@ def preset(name: str, *, from_scratch: bool = False) -> dict[str, Any]:
     """Returns the settings that the package brings for a model.
 
     Args:
-        name: Of the model.
+        name: Of the model, as `--model` takes it.
         from_scratch: Learn without the weights of the package, where a preset starts from them.
 
     Raises:

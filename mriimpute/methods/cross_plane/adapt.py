@@ -46,7 +46,7 @@ def adapted(
         network: Trained on others.
         scan: To learn from.
         gaps: That will be asked for, in voxels.
-        seed: Of the run.
+        seed: Names all random streams; from 0.
         case: Names the scan in random streams.
         thick: Lines are averages over slice profiles.
         steps: Of gradient descent.

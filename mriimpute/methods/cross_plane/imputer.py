@@ -86,7 +86,7 @@ class CrossPlane(Imputer):
         factors: What the std is multiplied by, per distance, for each gap that it knows.
         device: Where it computes.
         adapt: Learn from the slices of each scan before it is imputed.
-        name: Of the model.
+        name: Of the model, as `--model` takes it.
     """
 
     def __init__(

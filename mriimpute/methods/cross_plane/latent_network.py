@@ -174,7 +174,7 @@ def network_of(name: str, model: Mapping[str, Any], *, seed: int) -> LineNetwork
     """Returns the network of a model that learns from lines, with initial parameters.
 
     Args:
-        name: Of the model.
+        name: Of the model, as `--model` takes it.
         model: Its settings.
         seed: Of the parameters.
 

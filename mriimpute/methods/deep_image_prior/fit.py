@@ -113,7 +113,7 @@ def deep_image_prior(
     Args:
         y: Unobserved entries may be NaN. A grid that does not divide by 2^levels is padded.
         observed: Which entries to fit to.
-        config: Settings.
+        config: Steps, rate and when to stop.
         seed: Of the parameters, z, its jitter and what is held out.
         held_out: Which entries decide when to stop; those that are not observed do not count.
             None: `hold_out` of the observed ones, at random.

@@ -67,7 +67,7 @@ class DeepImagePrior(Imputer):
     another fit of the same scan would, except that factors of two change nothing at all.
 
     Args:
-        config: Settings.
+        config: Steps, rate and when to stop.
         directions: How many directions of planes are fitted and averaged.
         device: Where it computes.
     """
@@ -138,7 +138,7 @@ def held_out_blocks(volume: Volume, *, fraction: float, seed: int) -> Bool[np.nd
     Args:
         volume: Its pattern counts, its intensities do not.
         fraction: Of the acquired voxels, about.
-        seed: Of the run.
+        seed: Names all random streams; from 0.
     """
     extent = _extent(volume)
     corners = numpy_stream(seed, "deep-image-prior", "blocks").random(volume.shape)

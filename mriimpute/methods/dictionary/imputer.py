@@ -69,7 +69,7 @@ class DictionaryImputer(Imputer):
     """Learns a dictionary from each volume. It gives no draws and does not know how sure it is.
 
     Args:
-        config: Settings.
+        config: Atoms, sparsity and rounds.
         examples: Patches to learn from.
         device: Where it computes.
     """

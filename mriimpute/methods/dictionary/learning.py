@@ -79,7 +79,7 @@ class Dictionary:
     Attributes:
         atoms: Columns of D.
         mu: The mean.
-        config: Settings.
+        config: Atoms, sparsity and rounds.
     """
 
     atoms: Float[Tensor, "p k"]
@@ -134,7 +134,7 @@ def learn_dictionary(
     Args:
         y: Images.
         observed: Which voxels count.
-        config: Settings.
+        config: Atoms, sparsity and rounds.
         generator: Gives the first atoms and those that replace unused ones.
     """
     y = torch.where(observed, y, 0.0)

@@ -37,7 +37,7 @@ class EmLearner(Learner):
     """Raises the evidence of the same patches in every iteration.
 
     Args:
-        name: Of the model.
+        name: Of the model, as `--model` takes it.
         model: Settings of the model.
         patches: How patches are drawn.
         train: From how many, and for how long.

@@ -77,7 +77,7 @@ class PatchImputer(Imputer):
 
     Args:
         model: Trained.
-        name: Of the model.
+        name: Of the model, as `--model` takes it.
         device: Where it computes, "cpu" or "cuda:N".
         tile: Edge of the region worked on at once, in voxels.
     """

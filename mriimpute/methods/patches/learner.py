@@ -30,7 +30,7 @@ def built(name: str, settings: Mapping[str, Any], *, seed: int) -> Model:
     """Returns a model with initial parameters that depend on the seed alone.
 
     Args:
-        name: Of the model.
+        name: Of the model, as `--model` takes it.
         settings: Of its `Config`.
         seed: Names the random stream.
 
@@ -47,7 +47,7 @@ class PatchLearner(Learner):
     """Minimises an objective over random patches of sparse scans.
 
     Args:
-        name: Of the model.
+        name: Of the model, as `--model` takes it.
         model: Settings of the model.
         patches: How patches are drawn.
         train: How long and how fast it learns.

@@ -147,7 +147,7 @@ def describe(
     Args:
         lines: Finite intensities of the four lines.
         scale: Intensity range of the scan; u is in units of it.
-        config: Settings.
+        config: Windows, classes and weights of the ridge.
     """
     half = config.columns // 2
     padded = np.pad(lines, ((0, 0), (0, 0), (half, half)), mode="edge")
@@ -186,7 +186,7 @@ def moments_of_slices(
         slices: Finite intensities.
         gap: Voxels from one acquired slice to the next.
         scale: Intensity range of the scan.
-        config: Settings.
+        config: Windows, classes and weights of the ridge.
         steps: Pixels along x and y that are as long as one voxel between slices.
     """
     total = Moments.empty(config, gap)

@@ -73,7 +73,7 @@ def evaluate(
         drawn: How many of them, the first ones, are recovered and compared with the truth.
         draws: Draws per image.
         seed: Of the fit of the bound and the draws.
-        device: Of the model.
+        device: "cpu" or "cuda:N"; where the model is.
     """
     begun = time.monotonic()
     x, y = (torch.from_numpy(array).to(device) for array in (test.truth, test.y))

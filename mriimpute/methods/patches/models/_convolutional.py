@@ -66,7 +66,7 @@ class Convolutional(Model):
     """A fully convolutional subspace.
 
     Args:
-        config: Settings.
+        config: Patch, channels and levels.
         encoder: Makes the features of `features`, as many as the last of the widths.
     """
 
@@ -117,7 +117,7 @@ class Filled(Convolutional):
     """One that fills the gaps first and has an ordinary encoder.
 
     Args:
-        config: Settings.
+        config: Patch, channels and levels.
         channels: That `fill` returns.
     """
 
