@@ -4,12 +4,14 @@ Read from the syntax trees, so imports inside functions count, too.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import mriimpute
+from mriimpute.methods import registry
 
 ROOT = Path(mriimpute.__file__).parent
 
@@ -32,12 +34,14 @@ LAYERS = [
 
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 
-ROOMS = {"cross_plane", "deep_image_prior", "dictionary", "patches", "ridge"}
-SMALL_ROOMS = {"external", "interpolation"}
-"""Methods: a folder or a file each. What they share lies beside them, or below."""
+METHODS = ROOT / "methods"
 
-LOBBY = {"registry"}
-"""Knows all methods; none of them knows it."""
+
+def rooms() -> set[str]:
+    """The methods, a folder or a file each, as the registry names them; they share the rest."""
+    places = [place for method in registry.METHODS.values() for place in method[1:3] if place]
+    return {"patches", "registry", *(re.split("[.:]", place)[0] for place in places)}
+
 
 # Who alone may import what. The names of folders or modules directly in the package.
 RESERVED = {
@@ -95,23 +99,19 @@ def test_imports_point_downwards(path: Path) -> None:
     assert not wrong, f"{path.relative_to(ROOT)} imports {wrong} from its own height or above"
 
 
-def test_every_method_is_a_room() -> None:
-    folders = {path.name for path in (ROOT / "methods").iterdir() if path.is_dir()}
-    files = {path.stem for path in (ROOT / "methods").glob("*.py")}
+def test_every_folder_of_methods_is_a_room() -> None:
+    folders = {path.name for path in METHODS.iterdir() if any(path.rglob("*.py"))}
 
-    assert folders - {"__pycache__"} == ROOMS
-    assert files >= SMALL_ROOMS | LOBBY
+    assert folders <= rooms()
 
 
 def test_no_method_imports_another() -> None:
-    methods = ROOT / "methods"
-    for path in methods.rglob("*.py"):
-        room = path.relative_to(methods).parts[0].removesuffix(".py")
-        if room in LOBBY or path == methods / "__init__.py":
-            continue
-        others = inside(path, "mriimpute.methods") & (ROOMS | SMALL_ROOMS | LOBBY) - {room}
+    for path in METHODS.rglob("*.py"):
+        room = path.relative_to(METHODS).parts[0].removesuffix(".py")
+        if room != "registry":  # it knows all methods, and none of them knows it
+            others = inside(path, "mriimpute.methods") & rooms() - {room}
 
-        assert not others, f"methods/{path.relative_to(methods)} imports {others}"
+            assert not others, f"methods/{path.relative_to(METHODS)} imports {others}"
 
 
 @pytest.mark.parametrize("library", sorted(RESERVED))

@@ -17,7 +17,7 @@ from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.patches import models
 from mriimpute.methods.patches.imputer import BATCH, PatchImputer
 from mriimpute.methods.patches.tiling import Lattice
-from mriimpute.methods.registry import DEFAULT, METHODS, load_imputer, trainable
+from mriimpute.methods.registry import DEFAULT, load_imputer, trainable, without_weights
 from mriimpute.training.settings import preset
 
 __all__ = ["MethodCost", "Weights", "measurable", "measure"]
@@ -61,7 +61,7 @@ class MethodCost:
 
 def measurable() -> list[str]:
     """Returns the names of what can be measured here: the default model first."""
-    plain = [name for name in METHODS if name in get_args(Kind)]
+    plain = [name for name in without_weights() if name in get_args(Kind)]
     return [DEFAULT, "cross-plane-ridge", *plain, *models.available()]
 
 

@@ -13,6 +13,7 @@ from mriimpute.cli.run import Run
 from mriimpute.cli.variadic import VariadicCommand
 from mriimpute.device import TILE
 from mriimpute.errors import ConfigError
+from mriimpute.methods.registry import DEFAULT, without_weights
 
 __all__ = ["impute"]
 
@@ -39,10 +40,9 @@ def impute(
         str,
         typer.Option(
             help="A run folder of `train`, cross-plane (weights come with the package), or a "
-            "method without weights: nearest, linear, pchip, makima, cubic, bspline, "
-            "cross-plane-ridge, dictionary, deep-image-prior."
+            f"method without weights: {', '.join(without_weights())}."
         ),
-    ] = "cross-plane",
+    ] = DEFAULT,
     samples: Annotated[
         int, typer.Option(min=0, max=999, metavar="K", help="Posterior draws to write.")
     ] = 0,

@@ -8,6 +8,7 @@ import typer
 from mriimpute.cli.app import command, tell
 from mriimpute.cli.run import Run
 from mriimpute.errors import MriImputeError
+from mriimpute.methods.registry import descriptions
 
 __all__ = ["train"]
 
@@ -27,7 +28,6 @@ Jobs = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show all settings and exit.")]
 
 
-@command()
 def train(
     run: Run,
     cohort: Cohort,
@@ -41,32 +41,7 @@ def train(
     jobs: Jobs = 1,
     dry_run: DryRun = False,
 ) -> None:
-    """Fit a model to sparse scans alone. Stop with Ctrl-C; the same command goes on.
-
-    Models:
-
-    - cross-plane: a network learnt from lines hidden inside slices; the default. It starts from
-      the weights of the package: 10 minutes on a CPU; from scratch, an hour
-    - cross-plane-latent: the same network, and how its errors go together, by the evidence bound
-    - cross-plane-ridge: filters learnt inside slices; seconds on a CPU
-    - ppca: exact Gaussian subspace of small patches, by gradient descent
-    - ppca-em: the same by expectation maximisation
-    - mixture-ppca: a mixture of such subspaces, by expectation maximisation
-    - conv-sparse: variational auto-encoder with sparse convolutions
-    - conv-fc-sparse: the same with a sparse fully connected layer
-    - local-sparse: the same with locally connected sparse layers
-    - conv-zero: ordinary convolutions, gaps filled with zeros
-    - conv-mean: ordinary convolutions, gaps filled with the cohort mean
-    - conv-interp: ordinary convolutions, gaps interpolated
-    - conv-interp-wmask: the same with the observed map as a second input
-    - mvae: missing-value VAE
-    - miwae: importance weighted
-    - tae: tomographic auto-encoder
-
-    Several GPUs share a run: torchrun --nproc-per-node 8 -m mriimpute train cohort/
-
-    Example: mriimpute train cohort/ --model ppca --set train.patches=20000
-    """
+    """See `__doc__` below: the models in it come from the registry."""
     from mriimpute import api
     from mriimpute.config import dump
     from mriimpute.distributed import joined
@@ -110,3 +85,19 @@ def train(
     if failed:
         typer.echo(f"left out: {len(failed)} scans: {', '.join(failed)}", err=True)
         raise typer.Exit(1)
+
+
+MODELS = "\n    ".join(f"- {name}: {about}" for name, about in descriptions().items())
+
+train.__doc__ = f"""Fit a model to sparse scans alone. Stop with Ctrl-C; the same command goes on.
+
+    Models:
+
+    {MODELS}
+
+    Several GPUs share a run: torchrun --nproc-per-node 8 -m mriimpute train cohort/
+
+    Example: mriimpute train cohort/ --model ppca --set train.patches=20000
+    """
+
+command()(train)

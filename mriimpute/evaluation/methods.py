@@ -20,7 +20,7 @@ from mriimpute.files import sha256
 from mriimpute.io import stem
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.external import External
-from mriimpute.methods.registry import DEFAULT, METHODS, load_imputer, model_file
+from mriimpute.methods.registry import DEFAULT, load_imputer, model_file, without_weights
 from mriimpute.progress import Track
 from mriimpute.volume import Volume
 
@@ -167,7 +167,7 @@ def _fittable() -> list[str]:
 
 def _ready() -> list[str]:
     """Returns the methods that need no cohort."""
-    plain = [f"{name}{SCAN}" if name in _fittable() else name for name in METHODS]
+    plain = [f"{name}{SCAN}" if name in _fittable() else name for name in without_weights()]
     return [*plain, PACKAGE, ADAPT]
 
 

@@ -1,7 +1,19 @@
 """What every method promises: to impute a volume and, where it is trained, to learn from scans.
 
-A method without training is an `Imputer`. One that is trained also has a `Learner`, which the one
-loop in `mriimpute.training` drives, and whose tensors its imputer is made of.
+A method without training is an `Imputer`, such as this one, which fills with what is usual:
+
+    class Median(Imputer):
+        name = "median"
+        gives_draws = False
+
+        def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
+            usual = np.median(volume.data[volume.observed])
+            return Imputation(np.where(volume.observed, volume.data, np.float32(usual)))
+
+A `Volume` has `data`, `observed` and `affine`, see `mriimpute.volume`. A method that is trained
+also has a `Learner`, which the one loop in `mriimpute.training` drives, and whose tensors its
+imputer is made of: `mriimpute.methods.ridge` is the smallest. Both become known by one line in
+`mriimpute.methods.registry`.
 """
 
 from abc import ABC, abstractmethod
@@ -114,11 +126,11 @@ class Imputer(ABC):
 
     @classmethod
     def without_weights(cls, name: str, device: str) -> "Imputer":
-        """Returns the method of that name, one that needs no weights.
+        """Returns the method of that name, one that needs no weights. By default `cls()`.
 
         Args:
-            name: As in the registry.
-            device: "cpu" or "cuda:N".
+            name: As in the registry, where one class may stand for several methods.
+            device: "cpu" or "cuda:N"; of no use to most.
         """
         return cls()
 
@@ -130,11 +142,12 @@ class Imputer(ABC):
 
         Args:
             tensors: What the `model` of its learner returned.
-            metadata: Settings of the run; "name" and "model" among them.
+            metadata: Settings of the run: "name", and each table of its learner.
             device: "cpu" or "cuda:N".
 
         Raises:
-            CheckpointError: If the tensors do not fit.
+            CheckpointError, ConfigError, KeyError, TypeError, ValueError: If something is missing
+                or does not fit; whoever loads the file says so in one error.
         """
         raise NotImplementedError(f"{cls.__name__} is not trained")
 
@@ -150,15 +163,17 @@ class Imputer(ABC):
 class Learner(ABC):
     """A model under training.
 
-    The loop asks in this order: `load` where a run goes on, `prepare`, `begin` where it is new;
-    then for each step `batch`, `step`, `report` where one is due, and `model`, `tensors` and
-    `numbers` to save; at the end `conclude`. It owns resuming, journal, saving and stopping.
+    The loop in `mriimpute.training` calls, once for a run: `tasks`, to have scans read; `steps`;
+    `load`, if the run goes on; `prepare`; `begin`, if the run is new. Then, for each step:
+    `batch`, `step`, and `report` where a line of the journal is due; `model`, `tensors` and
+    `numbers` where it saves. At the end: `conclude`. The loop alone counts steps, keeps the
+    journal, saves, stops and resumes.
 
     Attributes:
-        done: Steps taken.
+        done: Steps taken; the loop counts them, and `load` sets it.
         unit: What a step learns from, in messages.
         units: How many of them a step learns from.
-        counter: Key of the journal that counts these up.
+        counter: Key of the journal under which these are counted.
         label: What the progress bar says.
         save_minutes: From one checkpoint to the next; 0: one after each step.
         is_shared: Whether processes share its steps; otherwise the main one takes all of them.
@@ -212,6 +227,9 @@ class Learner(ABC):
     def tasks(self, scans: "Cohort") -> list[Task]:
         """Returns what is to be read of each scan, before training starts.
 
+        `prepare` finds it in its cache: `cache.sparse(path)` for voxels, which is the default, and
+        `cache.slices(path)` for slices.
+
         Args:
             scans: To learn from and to validate on.
         """
@@ -258,7 +276,7 @@ class Learner(ABC):
 
     @abstractmethod
     def report(self, seconds: float) -> dict[str, Any]:
-        """Returns a line of the journal: losses, validation, speed.
+        """Returns a line of the journal: losses, validation, speed. The loop adds the counter.
 
         Args:
             seconds: Since this process began to take steps.

@@ -1,91 +1,139 @@
-"""Methods by name: those that need no weights, what training wrote, and what can be trained.
+"""Methods by name: the one place that knows all of them.
 
-Whoever adds a method adds its name here, and nothing else anywhere: see `METHODS`, `LEARNERS` and
-`IMPUTERS`. A model of patches is found by its file.
+A method is a line of `METHODS`; a model of patches is found by its file in `patches/models`. Help
+texts, `train`, `impute` and `evaluate` take them from here. Nothing is loaded before it is asked
+for: the help of the commands is made of this table.
 """
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mriimpute.errors import ConfigError
 from mriimpute.files import sha256, shipped
-from mriimpute.interpolation import Kind
-from mriimpute.methods import cross_plane, ridge
-from mriimpute.methods.base import Imputer
 
 if TYPE_CHECKING:
-    from mriimpute.methods.base import Learner
+    from mriimpute.methods.base import Imputer, Learner
 
 __all__ = [
     "DEFAULT",
-    "FITTED",
     "METHODS",
+    "descriptions",
     "identity",
     "learner_class",
     "load_imputer",
     "model_file",
     "trainable",
     "uses_device",
+    "without_weights",
 ]
 
 ROOT = "mriimpute.methods"
 
+DEFAULT = "cross-plane"
+"""Its weights come with the package."""
+
+
+class Method(NamedTuple):
+    """A method, before it is loaded.
+
+    Attributes:
+        about: One line of help.
+        imputer: Module in this folder, and class; a subclass of `Imputer`.
+        learner: The same of its `Learner`, if it can be trained.
+        needs_weights: It imputes with what was trained alone.
+        uses_device: It computes on a device, which takes torch.
+    """
+
+    about: str
+    imputer: str
+    learner: str = ""
+    needs_weights: bool = False
+    uses_device: bool = False
+
+
+INTERPOLATION = "interpolation:Interpolation"
+CROSS_PLANE = "cross_plane.imputer:CrossPlane", "cross_plane.learner:LineLearner"
+PATCHES = "patches.imputer:PatchImputer"
+
 METHODS = {
-    **dict.fromkeys(get_args(Kind), "interpolation:Interpolation"),
-    ridge.NAME: "ridge.imputer:CrossPlaneRidge",
-    "dictionary": "dictionary.imputer:DictionaryImputer",
-    "deep-image-prior": "deep_image_prior.imputer:DeepImagePrior",
+    "nearest": Method("the nearest acquired voxel", INTERPOLATION),
+    "linear": Method("linear interpolation", INTERPOLATION),
+    "pchip": Method("monotone cubic interpolation", INTERPOLATION),
+    "makima": Method("modified Akima interpolation", INTERPOLATION),
+    "cubic": Method("cubic spline", INTERPOLATION),
+    "bspline": Method("cubic B-spline, as SimpleITK resamples", INTERPOLATION),
+    "cross-plane": Method(
+        "a network learnt from lines hidden inside slices; the default. It starts from the "
+        "weights of the package: 10 minutes on a CPU; from scratch, an hour",
+        *CROSS_PLANE,
+        needs_weights=True,
+        uses_device=True,
+    ),
+    "cross-plane-latent": Method(
+        "the same network, and how its errors go together, by the evidence bound",
+        *CROSS_PLANE,
+        needs_weights=True,
+        uses_device=True,
+    ),
+    "cross-plane-ridge": Method(
+        "filters learnt inside slices; seconds on a CPU",
+        "ridge.imputer:CrossPlaneRidge",
+        "ridge.learner:RidgeLearner",
+    ),
+    "dictionary": Method(
+        "patches made of a few atoms, learnt from the scan itself",
+        "dictionary.imputer:DictionaryImputer",
+        uses_device=True,
+    ),
+    "deep-image-prior": Method(
+        "decoders fitted to the planes of the scan itself",
+        "deep_image_prior.imputer:DeepImagePrior",
+        uses_device=True,
+    ),
 }
-"""Need no weights; the class of each has a class method `without_weights(name, device)`."""
+"""All but models of patches."""
 
-LEARNERS = {
-    cross_plane.NAME: "cross_plane.learner:LineLearner",
-    cross_plane.LATENT: "cross_plane.learner:LineLearner",
-    ridge.NAME: "ridge.learner:RidgeLearner",
-    "mixture-ppca": "patches.em_learner:EmLearner",
-    "ppca-em": "patches.em_learner:EmLearner",
-}
-"""How a model is trained; every other one is a model of patches that learns by gradients."""
-
-FITTED = ("dictionary", "deep-image-prior")
-"""Of `METHODS`, those that learn from each scan, on a device."""
-
-IMPUTERS = {
-    cross_plane.NAME: "cross_plane.imputer:CrossPlane",
-    cross_plane.LATENT: "cross_plane.imputer:CrossPlane",
-    ridge.NAME: "ridge.imputer:CrossPlaneRidge",
-}
-"""What imputes with a trained model; `from_checkpoint` makes it. Every other one is a model of
-patches."""
-
-PATCHES = "patches.learner:PatchLearner", "patches.imputer:PatchImputer"
+EM = ("mixture-ppca", "ppca-em")
+"""Models of patches that learn by expectation maximisation; the others learn by gradients."""
 
 MODEL = "model.safetensors"
 """What training leaves in a run folder."""
 
-DEFAULT = cross_plane.NAME
-"""Its weights come with the package."""
+
+def without_weights() -> list[str]:
+    """Returns the names of the methods that impute without having been trained."""
+    return [name for name, method in METHODS.items() if not method.needs_weights]
 
 
 def trainable() -> list[str]:
     """Returns the names of all models that can be trained."""
-    from mriimpute.methods.patches import models  # loads torch
+    return sorted({name for name, method in METHODS.items() if method.learner} | set(_models()))
 
-    return sorted({*LEARNERS, *models.available()})
+
+def descriptions() -> dict[str, str]:
+    """Returns a line of help for each model that can be trained, the default first.
+
+    Of a model of patches it is the first line of its file.
+    """
+    found = {name: method.about for name, method in METHODS.items() if method.learner}
+    for name, path in sorted(_models().items()):
+        with path.open(encoding="utf-8") as file:
+            found[name] = file.readline().strip().strip('".')
+    return found
 
 
 def learner_class(name: str) -> "type[Learner]":
     """Returns the learner of a model that can be trained."""
-    kind: type[Learner] = _loaded(LEARNERS.get(name, PATCHES[0]))
+    kind: type[Learner] = _loaded(_method(name).learner)
     return kind
 
 
-def load_imputer(name: str, *, device: str, adapt: bool = False) -> Imputer:
+def load_imputer(name: str, *, device: str, adapt: bool = False) -> "Imputer":
     """Returns the imputer that `name` stands for.
 
     Args:
-        name: One of `METHODS`, `DEFAULT`, a run folder, or a `model.safetensors` inside one.
+        name: A method without weights, `DEFAULT`, a run folder, or a `model.safetensors` in one.
         device: Where a method that uses one computes, "cpu" or "cuda:N".
         adapt: Let `cross-plane` learn from each scan before imputing it.
 
@@ -93,17 +141,17 @@ def load_imputer(name: str, *, device: str, adapt: bool = False) -> Imputer:
         ConfigError: If there is neither a method nor a run of that name, or it cannot adapt.
         CheckpointError: If the run's weights are missing, damaged or of another version.
     """
-    if name not in METHODS:
+    if name not in without_weights():
         return _trained(model_file(name), device, adapt=adapt)
     if adapt:
         raise _cannot_adapt(name)
-    imputer: Imputer = _loaded(METHODS[name]).without_weights(name, device)
+    imputer: Imputer = _loaded(METHODS[name].imputer).without_weights(name, device)
     return imputer
 
 
 def uses_device(name: str) -> bool:
     """Tells whether a method computes on a device; to ask for one loads torch."""
-    return name not in METHODS or name in FITTED
+    return name not in METHODS or METHODS[name].uses_device
 
 
 def identity(name: str) -> str:
@@ -112,7 +160,7 @@ def identity(name: str) -> str:
     Raises:
         ConfigError: If there is neither a method nor a run of that name.
     """
-    return name if name in METHODS else f"sha256:{sha256(model_file(name))}"
+    return name if name in without_weights() else f"sha256:{sha256(model_file(name))}"
 
 
 def model_file(name: str | Path) -> Path:
@@ -123,7 +171,12 @@ def model_file(name: str | Path) -> Path:
     """
     path = shipped(DEFAULT) if str(name) == DEFAULT else Path(name)
     if not path.exists():
-        known = [DEFAULT, *METHODS]
+        if str(name) in trainable():
+            raise ConfigError(
+                f"{name} has no weights in the package",
+                hint=f"train it: mriimpute train COHORT --model {name}; then pass the run folder",
+            )
+        known = ", ".join([DEFAULT, *without_weights()])
         raise ConfigError(
             f"no model is called {str(name)!r}", hint=f"use a run folder or one of {known}"
         )
@@ -136,7 +189,18 @@ def model_file(name: str | Path) -> Path:
     return path / MODEL
 
 
-def _trained(path: Path, device: str, *, adapt: bool) -> Imputer:
+def _models() -> dict[str, Path]:
+    """Returns the models of patches: name and file."""
+    files = (Path(__file__).parent / "patches" / "models").glob("[!_]*.py")
+    return {path.stem.replace("_", "-"): path for path in files}
+
+
+def _method(name: str) -> Method:
+    learner = "patches.em_learner:EmLearner" if name in EM else "patches.learner:PatchLearner"
+    return METHODS.get(name, Method("", PATCHES, learner, needs_weights=True, uses_device=True))
+
+
+def _trained(path: Path, device: str, *, adapt: bool) -> "Imputer":
     from mriimpute.checkpoint import load, understood  # loads torch
 
     tensors, metadata = load(path)
@@ -147,7 +211,7 @@ def _trained(path: Path, device: str, *, adapt: bool) -> Imputer:
 
     options = {"adapt": True} if adapt else {}
     with understood(path):
-        kind = _loaded(IMPUTERS.get(name, PATCHES[1]))
+        kind = _loaded(_method(name).imputer)
         imputer: Imputer = kind.from_checkpoint(tensors, metadata, device=device, **options)
         return imputer
 

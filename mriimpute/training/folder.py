@@ -151,7 +151,7 @@ class RunFolder:
             try:
                 if json.loads(line)[key] > upto:
                     break
-            except (ValueError, KeyError):  # cut short when the machine went down
+            except ValueError:  # cut short when the machine went down
                 break
             kept.append(line + "\n")
         with atomic(self.journal) as temporary:

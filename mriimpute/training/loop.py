@@ -65,11 +65,14 @@ def learn(
         prefetched(learner.batch, left), total=len(left), label=learner.label
     ):
         learner.step(step, batch)
+        learner.done = step + 1
         last = learner.done >= steps
         if last or learner.is_reported():
-            folder.append(learner.report(time.monotonic() - begun))
+            line = learner.report(time.monotonic() - begun)
+            line.setdefault(learner.counter, learner.done * units)
+            folder.append(line)
 
-        # Asked once: a wish that comes in between would end the run unsaved.
+        # Asked once, and acted on after saving: otherwise a stop could lose what was learnt.
         stopping = world.any(stop.wanted)
         if last or stopping or time.monotonic() - saved_at >= 60 * learner.save_minutes:
             folder.save(learner.model(), learner.tensors(), identity, learner.numbers())

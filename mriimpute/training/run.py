@@ -112,7 +112,6 @@ def train(
     if done and cache is None and world.main:
         kept.remove()
     if stop.interrupted and not done:
-        log.info("stopped: run the same command to go on")
         raise KeyboardInterrupt
     if not done:
         log.info("time is up: run the same command to go on")

@@ -138,7 +138,7 @@ def test_ctrl_c_keeps_what_was_learnt_and_exits_with_130(
 
     assert stopped.exit_code == 130
     assert stopped.stdout == ""
-    assert "run the same command to go on" in stopped.stderr
+    assert "run the same command again to go on" in stopped.stderr
     assert resumed.exit_code == 0, resumed.stderr
     assert "going on after 4 of 40 patches" in resumed.stderr
 

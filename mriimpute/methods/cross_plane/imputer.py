@@ -39,6 +39,7 @@ from mriimpute.methods.cross_plane.hidden_lines import pchip_between
 from mriimpute.methods.cross_plane.latent_network import network_of
 from mriimpute.methods.cross_plane.network import LineNetwork
 from mriimpute.methods.cross_plane.planes import crossing
+from mriimpute.methods.cross_plane.weights import read_parts
 from mriimpute.methods.distance_std import std_by_distance
 from mriimpute.methods.fusion import correlation
 from mriimpute.methods.noise import with_noise
@@ -66,7 +67,7 @@ LARGEST_CORRECTION = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _EvenRun:
     """Acquired slices that follow each other at equal distances.
 
     Attributes:
@@ -122,14 +123,11 @@ class CrossPlane(Imputer):
             ConfigError: If a setting is unknown or ill-typed.
             ValueError: If a factor does not fit its gap.
         """
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "factor": {}}
-        for key, tensor in tensors.items():
-            part, _, name = key.partition(".")
-            parts[part][name] = tensor
+        parameters, stored = read_parts(tensors)
         network = network_of(metadata["name"], metadata["model"], seed=0)
-        restore(network, parts["network"], where="the model file")
+        restore(network, parameters, where="the model file")
 
-        factors = {int(gap): factor.numpy() for gap, factor in parts["factor"].items()}
+        factors = {gap: factor.numpy() for gap, factor in stored.items()}
         for gap, factor in factors.items():
             if factor.shape != (gap - 1,):
                 raise ValueError(f"factor.{gap} must have shape {(gap - 1,)}, got {factor.shape}")
@@ -205,13 +203,13 @@ def _quality(measured: Mapping[int, SelfCalibration]) -> dict[str, Any]:
     }
 
 
-def _runs(stack: Stack, predictor: LinePredictor) -> list[_Run]:
+def _runs(stack: Stack, predictor: LinePredictor) -> list[_EvenRun]:
     """Returns the runs of gaps that the network knows."""
     runs, start = [], 0
     for gap, group in groupby(stack.gaps):
         count = len(list(group))
         if predictor.knows(gap):
-            runs.append(_Run(stack.positions[start : start + count + 1], gap))
+            runs.append(_EvenRun(stack.positions[start : start + count + 1], gap))
         start += count
     if unknown := sorted({gap for gap in stack.gaps if gap > 1 and not predictor.knows(gap)}):
         log.warning(
@@ -276,7 +274,7 @@ def _filled(
 
 def _across(
     slabs: Slabs,
-    runs: Sequence[_Run],
+    runs: Sequence[_EvenRun],
     sizes_mm: tuple[float, ...],
     predictor: LinePredictor,
     scan: SliceScan,
@@ -330,7 +328,7 @@ def _across(
 
 def _write(
     slabs: OnDevice,
-    run: _Run,
+    run: _EvenRun,
     planes: Float32[Tensor, "m t x y"],
     fraction: Float32[Tensor, "t 1 1"],
 ) -> None:

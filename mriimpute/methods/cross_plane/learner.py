@@ -30,8 +30,8 @@ from mriimpute.methods.cross_plane.weights import (
     Scores,
     adopt,
     as_started,
+    better_weights,
     gain_db,
-    kept,
     mean_nll,
     scores_of,
     start_of,
@@ -159,7 +159,6 @@ class LineLearner(Learner):
     def step(self, step: int, batch: Any) -> None:
         """Moves the parameters along the gradient of the loss."""
         self.losses.append(self._descended(batch, learning_rate(self.config, step)))
-        self.done = step + 1
 
     def is_reported(self) -> bool:
         """Tells whether about `report` crops have been learnt from since the last line."""
@@ -187,7 +186,9 @@ class LineLearner(Learner):
         """Returns the better one of start and moving average, and factors of the std."""
         # Who stops a run waits: the factors of the last report would be good enough for it.
         self.scores = self.scores or scores_of(self.state.average, self.validation)
-        return kept(self.state.average, self.scores, self.start, self.before, self.own_gaps)
+        return better_weights(
+            self.state.average, self.scores, self.start, self.before, self.own_gaps
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns parameters, their moving average, and the state of the optimiser."""

@@ -31,11 +31,11 @@ __all__ = ["checked", "in_batches", "predict"]
 
 log = logging.getLogger(__name__)
 
-Lines = Float32[Tensor, "b n w"]
+Images = Float32[Tensor, "b n w"]
 Moments = tuple[Float32[Tensor, "b t m w"], Float32[Tensor, "b t m w"]]
 """Mean and standard deviation."""
 
-Run = Callable[[Lines, torch.dtype], Moments]
+Compute = Callable[[Images, torch.dtype], Moments]
 
 CPU_BATCH = 8
 """Images of a batch on a CPU. Always so many: results may depend on it."""
@@ -59,7 +59,7 @@ TENSOR_CORES = (7, 0)
 
 def predict(
     network: LineNetwork,
-    lines: Lines,
+    lines: Images,
     gap: int,
     *,
     gap_mm: float,
@@ -94,7 +94,7 @@ def predict(
         return in_batches(partial(checked if half else _exact, run), lines, most)
 
 
-def in_batches(run: Callable[[Lines], Moments], images: Lines, batch: int) -> Moments:
+def in_batches(run: Callable[[Images], Moments], images: Images, batch: int) -> Moments:
     """Returns what `run` makes of images, at most `batch` at once.
 
     Where memory runs out, half as many are tried from there on.
@@ -117,7 +117,7 @@ def in_batches(run: Callable[[Lines], Moments], images: Lines, batch: int) -> Mo
     return mean, std
 
 
-def checked(run: Run, lines: Lines) -> Moments:
+def checked(run: Compute, lines: Images) -> Moments:
     """Returns what `run` makes of lines in float16; in float32, where rounding is no excuse."""
     if len(lines) <= CHECKED:
         return run(lines, torch.float32)
@@ -136,7 +136,7 @@ def checked(run: Run, lines: Lines) -> Moments:
     return run(lines, torch.float32)
 
 
-def _in_equal_batches(run: Run, lines: Lines, gap: int, batch: int) -> Moments:
+def _in_equal_batches(run: Compute, lines: Images, gap: int, batch: int) -> Moments:
     """Returns what `run` makes of lines; the last batch is filled up, so all are of one shape."""
     count, rows, width = lines.shape
     mean = lines.new_empty((count, gap - 1, rows - 1, width))
@@ -152,7 +152,7 @@ def _in_equal_batches(run: Run, lines: Lines, gap: int, batch: int) -> Moments:
     return mean, std
 
 
-def _attempted(run: Callable[[Lines], Moments], images: Lines, *, last: bool) -> Moments | None:
+def _attempted(run: Callable[[Images], Moments], images: Images, *, last: bool) -> Moments | None:
     """Returns what `run` makes of images; None where memory ran out, and not for the last time.
 
     In a function of its own: an exception that is being handled keeps its tensors alive.
@@ -170,7 +170,7 @@ def _computed(
     network: LineNetwork,
     conditions: Float32[Tensor, "1 q"],
     places: Float32[Tensor, " t"],
-    lines: Lines,
+    lines: Images,
     kind: torch.dtype,
 ) -> Moments:
     """Runs the network. The same kernels are chosen each time, and float32 is no TF32."""
@@ -183,7 +183,7 @@ def _computed(
     return mean.float(), log_sigma.float().exp()
 
 
-def _exact(run: Run, lines: Lines) -> Moments:
+def _exact(run: Compute, lines: Images) -> Moments:
     return run(lines, torch.float32)
 
 

@@ -28,9 +28,10 @@ __all__ = [
     "Start",
     "adopt",
     "as_started",
+    "better_weights",
     "gain_db",
-    "kept",
     "mean_nll",
+    "read_parts",
     "scores_of",
     "start_of",
 ]
@@ -75,14 +76,14 @@ def start_of(settings: Mapping[str, Any]) -> Start:
     tensors, document = load(path)
     with understood(path):
         size = dataclasses.asdict(parse(Config, document["model"], where="model"))
-        factors = {int(gap): factor for gap, factor in _part(tensors, FACTOR).items()}
+        parameters, factors = read_parts(tensors)
     for key, value in size.items():
         if settings[key] != value:
             raise ConfigError(
                 f"model.{key} is {settings[key]}, but {value} in the weights of the package",
                 hint="pass --from-scratch to train a network of another size",
             )
-    return Start(_part(tensors, NETWORK), factors, f"sha256:{sha256(path)}")
+    return Start(parameters, factors, f"sha256:{sha256(path)}")
 
 
 def adopt(network: LineNetwork, start: Start) -> Start:
@@ -136,7 +137,7 @@ def mean_nll(scores: Scores, gaps: Collection[int]) -> float:
     return _mean({gap: scored.nats for gap, scored in scores.items()}, gaps)
 
 
-def kept(
+def better_weights(
     network: LineNetwork,
     scores: Scores,
     start: Start | None,
@@ -153,7 +154,7 @@ def kept(
         gaps: To judge by.
     """
     parameters: Mapping[str, Tensor] = network.state_dict()
-    # Not "if worse": what is not a number is no reason to leave the start.
+    # Asked as "as good": a score of NaN must not replace the start.
     if start and not _as_good(network, scores, before, gaps):
         parameters, scores = start.network, before
     # A gap that the scans cannot show is imputed as the package would.
@@ -163,6 +164,16 @@ def kept(
 
     named = {f"{NETWORK}{name}": tensor for name, tensor in parameters.items()}
     return named | {f"{FACTOR}{gap}": factor for gap, factor in factors.items()}
+
+
+def read_parts(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[int, Tensor]]:
+    """Returns the parameters of the network, and the factors of its std by gap.
+
+    Args:
+        tensors: Of a model file, as `better_weights` returned them.
+    """
+    factors = {int(gap): factor for gap, factor in _part(tensors, FACTOR).items()}
+    return _part(tensors, NETWORK), factors
 
 
 def _as_good(network: LineNetwork, scores: Scores, before: Scores, gaps: Collection[int]) -> bool:

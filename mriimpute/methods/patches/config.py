@@ -72,7 +72,7 @@ def prior_weight(config: PatchTrainingConfig, step: int) -> float:
     it.
 
     Example:
-        >>> config = PatchTrainingConfig(patches=100, batch=1, warm_up_start=0.1, warm_up_end=0.3)
+        >>> config = PatchTrainingConfig(patches=200, batch=2, warm_up_start=0.1, warm_up_end=0.3)
         >>> [prior_weight(config, step) for step in (5, 10, 20, 50)]
         [0.0, 0.0, 0.5, 1.0]
     """

@@ -103,7 +103,7 @@ class EmLearner(Learner):
                 hint="raise --set train.kappa, or lower --set model.latents",
             )
         voxels = _voxels(self.batches) / self.config.patches
-        self.loss, self.done = (-before / voxels, loss), step + 1
+        self.loss = -before / voxels, loss
 
     def report(self, seconds: float) -> dict[str, Any]:
         """Returns the losses per observed voxel, in nats; the first is that before the step."""

@@ -145,7 +145,6 @@ class PatchLearner(Learner):
             )
         self.loss += value
         self.voxels += voxels
-        self.done = step + 1
 
     def is_reported(self) -> bool:
         """Tells whether `report` patches have been learnt from since the last line."""

@@ -67,8 +67,8 @@ class RidgeLearner(Learner):
         """Adds up a scan."""
         for gap, more in moments_of(self.scans[step], self.config).items():
             self.moments[gap] = self.moments[gap] + more if gap in self.moments else more
-        self.done = step + 1
-        if self.done == len(self.scans) and not any(m.count.any() for m in self.moments.values()):
+        is_last = step + 1 == len(self.scans)
+        if is_last and not any(m.count.any() for m in self.moments.values()):
             raise TrainingError(
                 "no scan of the cohort is a stack of slices without holes, large enough to hide "
                 "lines in, and with gaps between them",

@@ -13,7 +13,7 @@ from mriimpute.config import merge
 from mriimpute.errors import ConfigError
 from mriimpute.methods.cross_plane.latent_network import network_of
 from mriimpute.methods.cross_plane.validation import GapScore
-from mriimpute.methods.cross_plane.weights import Start, adopt, kept
+from mriimpute.methods.cross_plane.weights import Start, adopt, better_weights
 from mriimpute.methods.registry import load_imputer
 from mriimpute.progress import silent
 from mriimpute.training import train
@@ -84,7 +84,7 @@ def test_latent_numbers_that_explain_nothing_are_left_out(
     start = adopt(network, Start(plain, {}, "sha256:0"))
     before, after = ({3: GapScore(1.0, (1.0, 1.0), 0.9, n)} for n in (-2.0, nats))
 
-    ours = kept(network, after, start, before, [3])
+    ours = better_weights(network, after, start, before, [3])
 
     assert all(ours[f"network.{name}"].equal(tensor) for name, tensor in plain.items())
     assert bool(ours["network.gain.last.weight"].any()) == speak
