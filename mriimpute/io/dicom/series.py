@@ -25,6 +25,7 @@ from mriimpute.io.dicom.files import file_states, images_in, is_dicom
 from mriimpute.io.dicom.pixels import intensities
 from mriimpute.io.dicom.planes import Series
 from mriimpute.io.dicom.stack import SliceStack, split_by_position, to_stack
+from mriimpute.io.forms import set_forms
 from mriimpute.io.scan import AS_STORED, Scan, to_canonical
 from mriimpute.volume import Volume
 
@@ -212,8 +213,6 @@ def _warnings(stack: SliceStack) -> list[str]:
 def _header(affine: Float64[np.ndarray, "4 4"], shape: tuple[int, ...]) -> Any:
     header = nib.Nifti1Header()
     header.set_data_shape(shape)
-    header.set_sform(affine, code=1)
-    header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
-    header.set_qform(affine, code=1 if skew_deg(affine) < 1e-2 else 0)
+    set_forms(header, affine, code=1)
     header.set_xyzt_units("mm")
     return header
