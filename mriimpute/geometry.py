@@ -116,19 +116,28 @@ def skew_deg(affine: Affine) -> float:
     return float(np.degrees(np.arcsin(np.clip(cosines, 0.0, 1.0))).max())
 
 
-def orthonormal(affine: Affine, shape: tuple[int, int, int]) -> Affine:
-    """Returns the affine with perpendicular axes that is nearest in the middle of a grid.
+def orthonormal(
+    affine: Affine, normal: Float64[np.ndarray, " 3"], shape: tuple[int, int, int]
+) -> Affine:
+    """Returns an affine with perpendicular axes, the last of which lies along `normal`.
 
-    Spacings stay, axes turn as little as possible, and the middle of the grid stays where it is.
+    Spacings stay, the others turn as little as possible, and so does the middle of the grid.
+
+    Args:
+        affine: Whose last axis points to the same side as `normal`.
+        normal: Of any length.
+        shape: Of the grid.
 
     Example:
         >>> sheared = np.array([[1.0, 0, 0, 0], [0, 1, 3, 0], [0, 0, 4, 0], [0, 0, 0, 1]])
-        >>> skew_deg(orthonormal(sheared, (2, 2, 2))) < 1e-6
-        True
+        >>> orthonormal(sheared, np.array([0.0, 0, 1]), (2, 2, 3))[:3, 2:].tolist()
+        [[0.0, 0.0], [0.0, 3.0], [5.0, -1.0]]
     """
-    left, _, right = np.linalg.svd(affine[:3, :3] / spacing_mm(affine))
+    unit = normal / np.linalg.norm(normal)
+    plane = affine[:3, :2] / spacing_mm(affine)[:2]
+    left, _, right = np.linalg.svd(plane - np.outer(unit, unit @ plane), full_matrices=False)
     straight = affine.copy()
-    straight[:3, :3] = (left @ right) * spacing_mm(affine)
+    straight[:3, :3] = np.column_stack([left @ right, unit]) * spacing_mm(affine)
     middle = (np.asarray(shape) - 1) / 2
     straight[:3, 3] += transform(affine, middle) - transform(straight, middle)
     return straight

@@ -131,3 +131,19 @@ def test_an_sform_without_inverse_is_refused_where_no_other_is_set_or_it_is_dama
 
     with pytest.raises(GeometryError, match="cannot be inverted"):
         read_scan(path)
+
+
+@pytest.mark.parametrize(("qform_code", "told"), [(0, True), (1, False)])
+def test_a_scan_that_itk_would_refuse_is_told_with_what_to_do(
+    tmp_path: Path, qform_code: int, told: bool
+) -> None:
+    sheared = affine()
+    sheared[1, 2] = 0.2
+    image = nib.Nifti1Image(np.arange(64, dtype=np.int16).reshape(4, 4, 4), None)
+    image.header.set_sform(sheared, code=1)
+    image.header.set_qform(sheared, code=qform_code)
+    nib.Nifti1Image(image.dataobj, None, image.header).to_filename(tmp_path / "x.nii")
+
+    scan = read_scan(tmp_path / "x.nii")
+
+    assert any("ITK" in note and "straight grid" in note for note in scan.warnings) == told

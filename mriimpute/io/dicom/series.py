@@ -36,6 +36,10 @@ log = logging.getLogger(__name__)
 ADDRESS = re.compile(r"series-\d{3,}(-[0-9a-f]{6})?(-part\d+)?")
 
 
+TOLD_MM = 1e-3
+"""Of voxels that are moved: less is not worth a word."""
+
+
 def container_of(path: Path) -> Path:
     """Returns the file or folder on disk behind a path that may address one of its series."""
     is_address = ADDRESS.fullmatch(path.name) and not path.exists()
@@ -203,6 +207,11 @@ def _warnings(stack: SliceStack) -> list[str]:
         warnings.append(
             f"{len(stack.absent)} of {stack.slots[-1] + 1} slices are not there ({listed}{more}) "
             "and count as missing"
+        )
+    if stack.straightened_mm > TOLD_MM:
+        warnings.append(
+            "positions or directions are rounded, which tilts the slices: axes were made "
+            f"perpendicular, which moves voxels by up to {stack.straightened_mm:.2g} mm"
         )
     if skew_deg(stack.affine) > 0.1:
         tilt = f"{skew_deg(stack.affine):.1f} degrees"

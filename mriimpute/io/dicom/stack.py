@@ -11,18 +11,26 @@ import numpy as np
 from jaxtyping import Float64
 
 from mriimpute.errors import GeometryError
+from mriimpute.geometry import corner_distance_mm
 from mriimpute.io.dicom.planes import Plane
+from mriimpute.io.dicom.rounding import last_digit, straightened
 
 __all__ = ["SliceStack", "split_by_position", "to_stack"]
 
 MAX_OFFSET = 0.02
 """Fraction of the spacing that a slice may lie off its place on the grid: headers round."""
 
+MAX_ROUNDED_OFFSET = 0.2
+"""The same, where the digits of the header explain it."""
+
 SAME_DIRECTION = 1e-3
 """Difference of direction cosines that is rounding."""
 
 SAME_MM = 1e-3
 """Distance along the normal below which two images lie at one place."""
+
+STRAIGHT_MM = 1e-5
+"""How far voxels may be from where perpendicular axes put them."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -37,11 +45,13 @@ class SliceStack:
         planes: By increasing position along the normal.
         slots: Index along k of each; an index left out is a slice that is not there.
         affine: From (i, j, k) to mm right, anterior, superior.
+        straightened_mm: How far voxels were moved to undo a shear that is rounding.
     """
 
     planes: tuple[Plane, ...]
     slots: tuple[int, ...]
     affine: Float64[np.ndarray, "4 4"]
+    straightened_mm: float = 0.0
 
     @property
     def absent(self) -> tuple[int, ...]:
@@ -88,13 +98,15 @@ def to_stack(planes: Sequence[Plane], name: str) -> SliceStack:
     positions = np.array([plane.position for plane in planes])
     along = positions @ normal
     order = np.argsort(along, kind="stable")
-    slots = _slots(along[order], planes, name)
+    digit = last_digit(positions.ravel().tolist())
+    slots = _slots(along[order], planes, name, rounding_mm=digit * float(np.abs(normal).sum()))
 
     step = (positions[order[-1]] - positions[order[0]]) / slots[-1]
     expected = positions[order[0]] + np.outer(slots, step)
     # Slices that shift along themselves with every step give a sheared grid, others none.
     stray = np.linalg.norm(positions[order] - expected, axis=1).max()
-    if stray > MAX_OFFSET * max(float(np.linalg.norm(step)), *first.spacing_mm):
+    allowed = MAX_OFFSET * max(float(np.linalg.norm(step)), *first.spacing_mm)
+    if stray > max(allowed, min(digit * np.sqrt(3), MAX_ROUNDED_OFFSET * np.linalg.norm(step))):
         raise GeometryError(
             f"{name}: slices are shifted against each other by up to {stray:.3g} mm",
             hint="resample them onto a straight stack first",
@@ -104,8 +116,18 @@ def to_stack(planes: Sequence[Plane], name: str) -> SliceStack:
     lps[:3, 1] = down * first.spacing_mm[0]
     lps[:3, 2] = step
     lps[:3, 3] = positions[order[0]]
+    rows, columns = first.shape
+    shape = (columns, rows, int(slots[-1]) + 1)
+    directions = np.array([plane.directions for plane in planes])
+    straight = straightened(lps, shape, position_digit=digit, directions=directions)
+    moved_mm = 0.0 if straight is None else corner_distance_mm(lps, straight, shape)
+    if straight is None or moved_mm < STRAIGHT_MM:
+        straight, moved_mm = lps, 0.0
     return SliceStack(
-        tuple(planes[int(n)] for n in order), tuple(int(s) for s in slots), LPS_TO_RAS @ lps
+        tuple(planes[int(n)] for n in order),
+        tuple(int(s) for s in slots),
+        LPS_TO_RAS @ straight,
+        moved_mm,
     )
 
 
@@ -160,7 +182,7 @@ def _count_distinct(directions: Float64[np.ndarray, "n 6"]) -> int:
 
 
 def _slots(
-    along: Float64[np.ndarray, " n"], planes: Sequence[Plane], name: str
+    along: Float64[np.ndarray, " n"], planes: Sequence[Plane], name: str, *, rounding_mm: float
 ) -> Float64[np.ndarray, " n"]:
     """Returns the index of each slice on an even grid, from sorted positions in mm."""
     steps = np.diff(along)
@@ -170,13 +192,14 @@ def _slots(
             f"{name}: up to {largest} images lie at one place and nothing tells them apart",
             hint="export only one image for each place",
         )
-    base = float(np.median(steps[steps < 1.5 * steps.min()]))
+    base = float(np.mean(steps[steps < 1.5 * steps.min()]))
     slots = np.round((along - along[0]) / base)
     base = (along[-1] - along[0]) / slots[-1]  # rounded steps add up over a long stack
     slots = np.round((along - along[0]) / base)
     off = np.abs((along - along[0]) / base - slots).max()
     absent = slots[-1] + 1 - len(along)
-    if off > MAX_OFFSET or absent >= len(along) or (np.diff(slots) < 1).any():
+    allowed = max(MAX_OFFSET, min(rounding_mm / base, MAX_ROUNDED_OFFSET))
+    if off > allowed or absent >= len(along) or (np.diff(slots) < 1).any():
         raise GeometryError(
             f"{name}: slices are unevenly spaced, {steps.min():.4g} to {steps.max():.4g} mm apart",
             hint="look for slices that were not exported; pass an evenly spaced series",

@@ -22,7 +22,7 @@ from pydicom.uid import (
 )
 
 from mriimpute.errors import GeometryError, VolumeError
-from mriimpute.io import checksum, find_scans, read_scan, stem
+from mriimpute.io import checksum, find_scans, read_scan, stem, write_image
 
 MakeSeries = Callable[..., Path]
 
@@ -135,7 +135,23 @@ def test_tilted_stack_keeps_its_shear(make_series: MakeSeries, dicom_affine: np.
     tilted[:3, 2] += dicom_affine[:3, 1] / 1.1
     np.testing.assert_allclose(scan.stored_affine, tilted, atol=1e-6)
     assert any("tilted" in note for note in scan.warnings)
+    assert any("ITK" in note and "--space template" in note for note in scan.warnings)
     assert int(scan.header["qform_code"]) == 0
+
+
+def test_positions_rounded_to_a_tenth_of_a_mm_give_a_scan_that_itk_opens(
+    make_series: MakeSeries, tmp_path: Path
+) -> None:
+    def rounded(image: Dataset, number: int) -> None:
+        image.ImagePositionPatient = [f"{float(v):.1f}" for v in image.ImagePositionPatient]
+
+    scan = read_scan(make_series(edit=rounded))
+
+    write_image(tmp_path / "x.nii", scan.volume.data, like=scan)
+    seen = sitk.ReadImage(str(tmp_path / "x.nii"))
+    assert seen.GetSize() == scan.stored_shape
+    assert any("axes were made perpendicular" in note for note in scan.warnings)
+    assert not any("ITK" in note for note in scan.warnings)
 
 
 def turn(image: Dataset, number: int) -> None:
