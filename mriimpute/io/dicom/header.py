@@ -48,6 +48,7 @@ COPIED = [
     "RescaleType",
     "WindowCenter",
     "WindowWidth",
+    "VOILUTFunction",
 ]
 
 IDENTITY = [

@@ -45,6 +45,7 @@ class Plane:
         thickness_mm: Of the slice; 0 where the header says nothing.
         slope: Intensity = slope * stored number + intercept.
         intercept: See `slope`.
+        lacks_slope: The header's slope is 0 or no number, and 1 is taken.
         kinds: What may tell images at one place apart.
         is_ours: This package made it.
     """
@@ -60,6 +61,7 @@ class Plane:
     thickness_mm: float
     slope: float
     intercept: float
+    lacks_slope: bool
     kinds: tuple[tuple[str, str], ...]
     is_ours: bool
 
@@ -113,6 +115,8 @@ def _plane(header: Any, name: str, frame: int, value: Any) -> Plane:
         return tuple(listed) if usable else ()
 
     measures, scaling = "PixelMeasuresSequence", "PixelValueTransformationSequence"
+    slope = (numbers("RescaleSlope", scaling, 1) or (0.0,))[0]
+    says_slope = value("RescaleSlope", scaling, "RescaleSlope") not in (None, "")
     kinds = [(what, value(*where)) for what, where in KINDS.items()]
     return Plane(
         file=name,
@@ -124,8 +128,9 @@ def _plane(header: Any, name: str, frame: int, value: Any) -> Plane:
         spacing_mm=numbers("PixelSpacing", measures, 2),
         shape=(int(header.Rows), int(header.Columns)),
         thickness_mm=(numbers("SliceThickness", measures, 1) or (0.0,))[0],
-        slope=(numbers("RescaleSlope", scaling, 1) or (1.0,))[0],
+        slope=slope or 1.0,
         intercept=(numbers("RescaleIntercept", scaling, 1) or (0.0,))[0],
+        lacks_slope=says_slope and slope == 0,
         kinds=tuple((what, _text(raw)) for what, raw in kinds if raw not in (None, "")),
         is_ours=str(header.get("DerivationDescription") or "").startswith(DERIVED_BY),
     )

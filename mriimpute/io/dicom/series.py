@@ -15,7 +15,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
 from mriimpute.errors import VolumeError
 from mriimpute.files import sha256
@@ -89,6 +89,7 @@ def read_series(path: Path, *, observed: Path | None = None) -> Scan:
     name = _display_name(path, series)
     stack = to_stack(series.planes, name)
     data, dtype = intensities(stack, series, name)
+    _require_slopes(stack, data, name)
     slopes = {(plane.slope, plane.intercept) for plane in stack.planes}
     slope, intercept = slopes.pop() if len(slopes) == 1 else (1.0, 0.0)
     thickness = {plane.thickness_mm for plane in stack.planes}
@@ -199,6 +200,17 @@ def _display_name(path: Path, series: Series) -> str:
     return str(path) if path != series.container else f"{path} (series {series.number})"
 
 
+def _require_slopes(stack: SliceStack, data: Float32[np.ndarray, "i j k"], name: str) -> None:
+    """Stops where a slope of 0 hides what some slices hold, while others have one."""
+    lacking = [slot for slot, p in zip(stack.slots, stack.planes, strict=True) if p.lacks_slope]
+    blank = all(np.ptp(data[:, :, slot]) == 0 for slot in lacking)
+    if lacking and len(lacking) < len(stack.planes) and not blank:
+        raise VolumeError(
+            f"{name}: {len(lacking)} of {len(stack.planes)} slices have a rescale slope of 0",
+            hint="export the series again",
+        )
+
+
 def _warnings(stack: SliceStack) -> list[str]:
     warnings = []
     if stack.absent:
@@ -208,6 +220,8 @@ def _warnings(stack: SliceStack) -> list[str]:
             f"{len(stack.absent)} of {stack.slots[-1] + 1} slices are not there ({listed}{more}) "
             "and count as missing"
         )
+    if all(plane.lacks_slope for plane in stack.planes):
+        warnings.append("the rescale slope is 0 or no number: stored numbers are taken as is")
     if stack.straightened_mm > TOLD_MM:
         warnings.append(
             "positions or directions are rounded, which tilts the slices: axes were made "

@@ -114,6 +114,35 @@ def test_slope_and_intercept_of_every_slice_are_applied(
     np.testing.assert_array_equal(data, (voxels * (1 + slices / 4) - slices).astype(np.float32))
 
 
+@pytest.mark.parametrize("slope", ["0", "-0.0"])
+def test_a_slope_of_zero_counts_as_absent_and_is_told(
+    make_series: MakeSeries, voxels: np.ndarray, slope: str
+) -> None:
+    def edit(image: Dataset, number: int) -> None:
+        image.RescaleSlope, image.RescaleIntercept = slope, "-3"
+
+    scan = read_scan(make_series(edit=edit))
+
+    np.testing.assert_array_equal(scan.as_stored(scan.volume.data), voxels.astype(np.float32) - 3)
+    assert any("the rescale slope is 0" in note for note in scan.warnings)
+
+
+def test_a_slope_of_zero_beside_others_is_refused_unless_its_slices_are_blank(
+    make_series: MakeSeries, voxels: np.ndarray
+) -> None:
+    def edit(image: Dataset, number: int) -> None:
+        image.RescaleSlope, image.RescaleIntercept = (0 if number == 2 else 2), 0
+
+    def blank(image: Dataset, number: int) -> None:
+        edit(image, number)
+        if number == 2:
+            image.PixelData = bytes(len(image.PixelData))
+
+    with pytest.raises(VolumeError, match="1 of 6 slices have a rescale slope of 0"):
+        read_scan(make_series(edit=edit))
+    assert not stored(make_series("blank", edit=blank))[:, :, 2].any()
+
+
 def test_slices_that_are_not_there_count_as_missing(
     make_series: MakeSeries, voxels: np.ndarray
 ) -> None:

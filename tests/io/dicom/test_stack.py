@@ -53,6 +53,7 @@ def stack_planes(
             thickness_mm=step_mm,
             slope=1.0,
             intercept=0.0,
+            lacks_slope=False,
             kinds=(),
             is_ours=False,
         )

@@ -9,7 +9,9 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 - its documentation calls it so
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.pixels import apply_modality_lut, apply_windowing
 
+from mriimpute.cohort.target_grid import upsample
 from mriimpute.errors import OutputError, VolumeError
 from mriimpute.geometry import refined
 from mriimpute.io import Scan, find_scans, read_scan
@@ -85,6 +87,90 @@ def test_acquired_slices_come_back_bit_for_bit_through_dicom(
 
     acquired = tuple(slice(None, None, 3 if a == axis else 1) for a in range(3))
     np.testing.assert_array_equal(again.volume.data[acquired], scan.volume.data)
+
+
+def scaled(slope: float, *, by_slice: bool) -> Callable[[Dataset, int], None]:
+    def edit(image: Dataset, number: int) -> None:
+        image.RescaleSlope = f"{slope * (1 + by_slice * number / 7):.8g}"
+        image.RescaleIntercept = 0
+
+    return edit
+
+
+@pytest.mark.parametrize("by_slice", [False, True])
+@pytest.mark.parametrize("slope", [1e-9, 1e-8, 1e-6, 1e-4, 0.0123, 1.0, -2.0, 1e3])
+def test_steps_follow_the_data_and_the_window_shows_them(
+    make_series: MakeSeries, tmp_path: Path, slope: float, by_slice: bool
+) -> None:
+    scan = read_scan(make_series(edit=scaled(slope, by_slice=by_slice)))
+    axis = int(np.argmax(scan.volume.spacing_mm))
+    data = upsample(scan.volume, axis, 3).data
+    data = np.where(np.isnan(data), np.nanmean(data), data).astype(np.float32)
+
+    folder = write(tmp_path / "out", scan, data, axis)
+    again = read_back(folder)
+
+    extent = float(np.ptp(scan.volume.data))
+    image = dcmread(folder / "0001.dcm")
+    step = float(image.RescaleSlope)
+    assert step < extent / 4096
+    np.testing.assert_allclose(again.volume.data, data, rtol=1e-6, atol=step * 0.5001)
+    np.testing.assert_allclose(itk(folder)[0], scan.as_stored(data), rtol=1e-6, atol=step * 0.5001)
+    shown = apply_windowing(apply_modality_lut(image.pixel_array, image), image)
+    assert len(np.unique(shown)) > 30  # of 72 random pixels
+
+
+def test_a_std_far_below_one_is_not_written_as_zero(
+    make_series: MakeSeries, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    scan = read_scan(make_series(edit=scaled(1e-9, by_slice=False)))
+    data, axis = fine(scan, rng)
+    std = np.abs(data - data.mean()) * np.float32(1e-3)
+
+    again = read_back(write(tmp_path / "out", scan, std, axis, content="std"))
+    write_map(tmp_path / "map", std, like=scan, refine=(axis, 3), made_by="test")
+
+    np.testing.assert_allclose(again.volume.data, std, rtol=1e-6, atol=np.ptp(std) / 65535)
+    assert len(list((tmp_path / "map").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("centre", "width", "function", "kept"),
+    [
+        (300, 600, None, True),
+        ([300, 40], [600, 80], None, True),
+        (0, 0, None, False),
+        (300, 0.5, None, False),
+        (300, [600, 80], None, False),
+        (300, -600, None, False),
+        (-5000, 600, None, False),  # beside all intensities
+        (4e6, 9e6, None, False),  # intensities fill nothing of it
+        (300, 600, "SIGMOID", True),
+    ],
+)
+def test_a_window_is_copied_only_if_it_is_one_and_shows_the_data(
+    make_series: MakeSeries,
+    rng: np.random.Generator,
+    tmp_path: Path,
+    centre: Any,
+    width: Any,
+    function: str | None,
+    kept: bool,
+) -> None:
+    def edit(image: Dataset, number: int) -> None:
+        image.WindowCenter, image.WindowWidth = centre, width
+        if function:
+            image.VOILUTFunction = function
+
+    scan = read_scan(make_series(edit=edit))
+
+    image = dcmread(write(tmp_path / "out", scan, *fine(scan, rng)) / "0001.dcm")
+
+    assert (image.WindowWidth == width and image.WindowCenter == centre) == kept
+    assert image.get("VOILUTFunction") == (function if kept else None)
+    assert np.min(image.WindowWidth) >= 1
+    shown = apply_windowing(apply_modality_lut(image.pixel_array, image), image)
+    assert len(np.unique(shown)) > 30
 
 
 def read_back(folder: Path) -> Scan:
