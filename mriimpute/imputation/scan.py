@@ -7,6 +7,7 @@ scan that the next one does again.
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,17 @@ __all__ = ["impute_scan", "imputed_scan", "require_finite"]
 log = logging.getLogger(__name__)
 
 Image = Float32[np.ndarray, "i j k"]
+
+VALUES = {
+    "echo time": "echo_time_ms",
+    "inversion time": "inversion_time_ms",
+    "repetition time": "repetition_time_ms",
+    "trigger time": "trigger_time_ms",
+    "flip angle": "flip_angle_deg",
+    "time": "temporal_position",
+    "acquisition": "acquisition_number",
+}
+"""What tells the volumes of one series apart, with its unit."""
 
 MAX_OVERLAP = 2.0
 """Of thickness over spacing of slices."""
@@ -255,7 +267,19 @@ def _facts(
         "imputed_spacing_mm": [round(mm, 6) for mm in grid.volume.spacing_mm],
         "missing_share": round(1 - float(grid.volume.observed.mean()), 6),
         "request": recorded(request),
+        **_part(scan),
     }
+
+
+def _part(scan: Scan) -> dict[str, Any]:
+    """Returns which volume of its series a scan is, where there are several."""
+    if scan.series is None or not scan.series.part:
+        return {}
+    values = {}
+    for kind, value in scan.series.kinds:
+        with suppress(ValueError):  # texts stay out: they may be anything
+            values[VALUES.get(kind, kind.replace(" ", "_"))] = float(value)
+    return {"volume": {"name": scan.series.part, **values}}
 
 
 def _name(scan: Path) -> str:

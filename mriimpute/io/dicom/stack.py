@@ -3,7 +3,7 @@
 Directions and positions of DICOM are towards left, posterior, superior.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from mriimpute.geometry import corner_distance_mm
 from mriimpute.io.dicom.planes import Plane
 from mriimpute.io.dicom.rounding import last_digit, straightened
 
-__all__ = ["SliceStack", "split_by_position", "to_stack"]
+__all__ = ["LPS_TO_RAS", "SAME_MM", "SliceStack", "to_stack"]
 
 MAX_OFFSET = 0.02
 """Fraction of the spacing that a slice may lie off its place on the grid: headers round."""
@@ -28,6 +28,9 @@ SAME_DIRECTION = 1e-3
 
 SAME_MM = 1e-3
 """Distance along the normal below which two images lie at one place."""
+
+MANY = 6
+"""Images at one place that come of a time series rather than of copies."""
 
 STRAIGHT_MM = 1e-5
 """How far voxels may be from where perpendicular axes put them."""
@@ -57,28 +60,6 @@ class SliceStack:
     def absent(self) -> tuple[int, ...]:
         """Indices along k that no image has."""
         return tuple(sorted(set(range(self.slots[-1] + 1)) - set(self.slots)))
-
-
-def split_by_position(planes: Sequence[Plane]) -> list[tuple[Plane, ...]]:
-    """Returns the images, parted so that no two in one part lie at one place.
-
-    Echoes, time points, magnitude and phase come in one series. Copies of one image count once.
-    Where nothing in the headers tells images at one place apart, they stay together.
-    """
-    distinct = list({(plane.uid, plane.frame): plane for plane in planes}.values())
-    if not _coincide(distinct):
-        return [tuple(distinct)]
-    varied = [name for name in dict.fromkeys(n for p in distinct for n, _ in p.kinds)
-              if len({dict(p.kinds).get(name) for p in distinct}) > 1]  # fmt: skip
-    for names in [*([name] for name in varied), varied]:
-        parts = defaultdict(list)
-        for plane in distinct:
-            parts[tuple(dict(plane.kinds).get(name, "") for name in names)].append(plane)
-        if len({len(part) for part in parts.values()}) == 1 and not any(
-            _coincide(part) for part in parts.values()
-        ):
-            return [tuple(parts[key]) for key in sorted(parts, key=_by_number)]
-    return [tuple(distinct)]
 
 
 def to_stack(planes: Sequence[Plane], name: str) -> SliceStack:
@@ -188,8 +169,9 @@ def _slots(
     steps = np.diff(along)
     if steps.min() < SAME_MM:
         largest = max(Counter(np.round(along / SAME_MM / 2)).values())
+        known = ", as in a time series," if largest >= MANY else ""
         raise GeometryError(
-            f"{name}: up to {largest} images lie at one place and nothing tells them apart",
+            f"{name}: up to {largest} images lie at one place{known} and nothing tells them apart",
             hint="export only one image for each place",
         )
     base = float(np.mean(steps[steps < 1.5 * steps.min()]))
@@ -205,27 +187,3 @@ def _slots(
             hint="look for slices that were not exported; pass an evenly spaced series",
         )
     return slots
-
-
-def _coincide(planes: Sequence[Plane]) -> bool:
-    """Tells whether two images of one orientation lie at one place."""
-    if any(not plane.position or not plane.directions for plane in planes):
-        return False
-    places = Counter(
-        (
-            tuple(np.round(np.asarray(plane.position) / SAME_MM / 2).tolist()),
-            tuple(np.round(np.asarray(plane.directions), 2).tolist()),
-        )
-        for plane in planes
-    )
-    return max(places.values(), default=0) > 1
-
-
-def _by_number(key: tuple[str, ...]) -> tuple[tuple[float, str], ...]:
-    def parsed(text: str) -> tuple[float, str]:
-        try:
-            return float(text), text
-        except ValueError:
-            return float("inf"), text
-
-    return tuple(parsed(text) for text in key)

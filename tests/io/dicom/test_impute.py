@@ -165,6 +165,25 @@ def test_several_series_are_several_cases_and_a_bad_one_stops_no_other(
     ]
 
 
+def test_names_and_sidecars_of_echoes_say_which_echo_they_are(
+    make_series: MakeSeries, tmp_path: Path
+) -> None:
+    folder = make_series()
+    make_series(
+        edit=lambda image, n: image.update(
+            {"EchoTime": 12.5, "SOPInstanceUID": f"{image.SOPInstanceUID}.2"}
+        ),
+        prefix="second",
+    )
+
+    result = call("impute", folder, "--model=pchip", "-o", tmp_path / "out")
+
+    assert result.exit_code == 0, result.stderr
+    sidecar = tmp_path / "out" / "exam_series-003-echo2_desc-mean.json"
+    volume = json.loads(sidecar.read_text())["settings"]["volume"]
+    assert volume == {"name": "echo2", "echo_time_ms": 12.5}
+
+
 def test_one_series_of_several_can_be_named(make_series: MakeSeries, tmp_path: Path) -> None:
     folder = make_series()
     make_series(series="1.2.4", prefix="b", edit=lambda i, n: setattr(i, "SeriesNumber", 4))

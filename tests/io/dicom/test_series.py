@@ -275,10 +275,10 @@ def test_two_echoes_of_one_series_become_two_scans(
 
     parts, frames = find_scans(folder), find_scans(multiframe)
 
-    assert [path.name for path in parts] == ["series-003-part1", "series-003-part2"]
+    assert [path.name for path in parts] == ["series-003-echo1", "series-003-echo2"]
     assert [stem(path) for path in frames] == [
-        "enhanced_series-003-part1",
-        "enhanced_series-003-part2",
+        "enhanced_series-003-echo1",
+        "enhanced_series-003-echo2",
     ]
     np.testing.assert_array_equal(stored(parts[1]), voxels)
     np.testing.assert_array_equal(stored(frames[1]), 2 * voxels.astype(np.float32))
@@ -380,6 +380,20 @@ def test_what_holds_no_mr_says_what_it_holds(make_series: MakeSeries) -> None:
 
     with pytest.raises(VolumeError, match="no MR series, but files 6 of the kind CT Image"):
         read_scan(folder)
+
+
+def test_mosaics_are_no_slices_but_frames_of_an_enhanced_file_that_says_so_are(
+    make_series: MakeSeries, make_enhanced: Callable[..., Path], voxels: np.ndarray
+) -> None:
+    enhanced = make_enhanced()
+    mosaic = ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]
+    image = dcmread(enhanced)
+    image.ImageType = mosaic
+    image.save_as(enhanced)
+
+    np.testing.assert_array_equal(stored(enhanced), voxels)
+    with pytest.raises(VolumeError, match="6 that are mosaics of slices"):
+        read_scan(make_series(edit=lambda image, _: setattr(image, "ImageType", mosaic)))
 
 
 def test_run_length_encoded_slices_read_as_plain_ones(
