@@ -74,6 +74,12 @@ class Scan:
         """Where the axes of the file point, such as "LPS"."""
         return "".join(nib.orientations.aff2axcodes(self.stored_affine))
 
+    @property
+    def slice_axis(self) -> int | None:
+        """The axis of `volume` along which the file says that slices lie, if it does."""
+        stored = None if self.header is None else self.header.get_dim_info()[2]
+        return None if stored is None else int(self.orientation[stored, 0])
+
     def stored_axis(self, axis: int) -> int:
         """Returns the axis of the file that lies along an axis of `volume`."""
         return int(np.flatnonzero(self.orientation[:, 0] == axis)[0])

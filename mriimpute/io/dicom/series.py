@@ -274,5 +274,6 @@ def _header(affine: Float64[np.ndarray, "4 4"], shape: tuple[int, ...]) -> Any:
     header = nib.Nifti1Header()
     header.set_data_shape(shape)
     set_forms(header, affine, code=1)
+    header.set_dim_info(slice=2)
     header.set_xyzt_units("mm")
     return header

@@ -20,7 +20,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from mriimpute import __version__
 from mriimpute.errors import OutputError, VolumeError
-from mriimpute.geometry import refined
+from mriimpute.geometry import plane_distance_mm, refined
 from mriimpute.io.dicom.files import quiet
 from mriimpute.io.dicom.header import code_item, shared_header, source_reference
 from mriimpute.io.dicom.integers import Integers, as_integers, decimal, decimals, set_window
@@ -154,8 +154,9 @@ def _place(image: Dataset, lps: Float64[np.ndarray, "4 4"], stored: Integers) ->
     columns, rows, _ = stored.numbers.shape
     image.Rows, image.Columns = rows, columns
     image.PixelSpacing = decimals((lengths[1], lengths[0]))
-    image.SliceThickness = decimal(lengths[2])
-    image.SpacingBetweenSlices = decimal(lengths[2])
+    # Along the normal: slices that are tilted against their stack lie closer than their centres.
+    distance = plane_distance_mm(lps, 2)
+    image.SliceThickness = image.SpacingBetweenSlices = decimal(distance)
     image.ImageOrientationPatient = decimals(directions.T.ravel())
     image.SamplesPerPixel = 1
     image.BitsAllocated = image.BitsStored = 16
