@@ -89,6 +89,10 @@ def _map(images: list[Dataset], frames: Float32[np.ndarray, "k j i"]) -> Dataset
         content_description=first.SeriesDescription,
     )
     content.SeriesDescription = first.SeriesDescription
+    comments = {tuple(image.ImagePositionPatient): image.ImageComments for image in images}
+    for frame in content.PerFrameFunctionalGroupsSequence:
+        place = tuple(frame.PlanePositionSequence[0].ImagePositionPatient)
+        frame.FrameContentSequence[0].FrameComments = comments[place]
     return _timeless(content, series)
 
 

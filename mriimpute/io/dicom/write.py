@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
@@ -21,10 +21,11 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from mriimpute import __version__
 from mriimpute.errors import OutputError, VolumeError
 from mriimpute.geometry import plane_distance_mm, refined
+from mriimpute.io.dicom.description import Origin, comment, series_description
 from mriimpute.io.dicom.files import quiet
 from mriimpute.io.dicom.header import code_item, shared_header, source_reference
 from mriimpute.io.dicom.integers import Integers, as_integers, decimal, decimals, set_window
-from mriimpute.io.dicom.planes import DERIVED_BY, Plane
+from mriimpute.io.dicom.planes import DERIVED_BY, Plane, Series
 from mriimpute.io.dicom.stack import LPS_TO_RAS, to_stack
 from mriimpute.io.scan import Scan
 
@@ -60,8 +61,9 @@ def write_series(
     """Writes a volume as one MR image for each slice, all or none.
 
     The same arguments give the same bytes and unique identifiers; other ones, other identifiers.
-    Neither a name nor a birth date is written; the study, the frame of reference and the source
-    images are named by their unique identifiers.
+    Neither a name nor a birth date is written, and of the source's description only words of the
+    trade; the study, the frame of reference and the source images are named by their unique
+    identifiers.
 
     Args:
         folder: Is replaced; the files in it are `0001.dcm`, `0002.dcm` ...
@@ -103,7 +105,7 @@ def derived_images(
 
     middle = stack.planes[len(stack.planes) // 2]
     shared = shared_header(like.series, middle, identity=identity)
-    _describe(shared, content, like.series.number)
+    _describe(shared, content, like.series)
     _place(shared, affine, stored)
     set_window(shared, data, keep=content == "mean")
     entropy = [made_by, sha256(stored.numbers.tobytes()).hexdigest(), content, __version__]
@@ -112,8 +114,13 @@ def derived_images(
         shared.FrameOfReferenceUID = generate_uid(entropy_srcs=[like.series.uid, "frame"])
 
     slots = [slot * (refine[1] if axis == 2 else 1) for slot in stack.slots]
+    origins = _origins(like.as_stored(like.volume.observed), slots, stack.slots)
     for index in range(stored.numbers.shape[2]):
         image = _image(shared, stored, affine, index)
+        origin = origins.get(index, "imputed")
+        what = "ACQUIRED" if origin == "acquired" else "IMPUTED"
+        image.ImageType = ["DERIVED", "SECONDARY", "OTHER", content.upper(), what]
+        image.ImageComments = comment(origin, DESCRIPTIONS[content])
         sources = _sources_at(slots, stack.planes, index)
         image.SourceImageSequence = [source_reference(plane) for plane in sources]
         yield image
@@ -127,14 +134,33 @@ def remove_series(folder: Path) -> None:
         folder.rmdir()
 
 
-def _describe(image: Dataset, content: Content, number: int) -> None:
+def _origins(
+    observed: Bool[np.ndarray, "i j k"], fine: Sequence[int], coarse: Sequence[int]
+) -> dict[int, Origin]:
+    """Returns what of the slices was acquired that the source has an image of.
+
+    Args:
+        observed: Along the axes of the file, before refinement.
+        fine: Index of each image of the source among the derived ones.
+        coarse: Index of each in `observed`.
+    """
+    origins: dict[int, Origin] = {}
+    for index, slot in zip(fine, coarse, strict=True):
+        acquired = observed[:, :, slot]
+        if acquired.any():
+            origins[index] = "acquired" if acquired.all() else "partly imputed"
+    return origins
+
+
+def _describe(image: Dataset, content: Content, series: Series) -> None:
+    number = max(series.number, 0)
     source = str(image.get("SeriesDescription", ""))
-    words = f"{source} {DESCRIPTIONS[content]}" if source else DESCRIPTIONS[content]
     image.SOPClassUID = MRImageStorage
     image.Modality = "MR"
-    image.ImageType = ["DERIVED", "SECONDARY", "OTHER", content.upper()]
-    image.SeriesDescription = words.strip()[-64:]
-    image.SeriesNumber = 100 * max(number, 0) + (1 if content == "mean" else 2)
+    image.SeriesDescription = series_description(
+        source, number, series.part, DESCRIPTIONS[content]
+    )
+    image.SeriesNumber = 100 * number + (1 if content == "mean" else 2)
     image.Manufacturer = "mriimpute"
     image.ManufacturerModelName = "mriimpute"
     image.SoftwareVersions = __version__

@@ -211,6 +211,62 @@ def test_the_derived_series_belongs_to_the_study_and_says_what_it_is(
     np.testing.assert_allclose(images[3].ImagePositionPatient, origin, atol=1e-6)
 
 
+def test_every_image_says_whether_its_slice_was_acquired_and_the_series_what_it_is(
+    make_series: MakeSeries, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    scan = read_scan(make_series(leave_out=(2,)))
+    scan.volume.observed[tuple(0 if n == 0 else slice(None) for n in range(3))] = False
+    data, axis = fine(scan, rng)
+    assert scan.stored_axis(axis) == 2
+
+    folder = write(tmp_path / "out", scan, data, axis)
+    write_map(tmp_path / "map", np.abs(data), like=scan, refine=(axis, 3), made_by="test")
+
+    images = [dcmread(path) for path in sorted(folder.iterdir())]
+    acquired = [n for n in range(16) if n % 3 == 0 and n != 6]
+    assert [n for n in range(16) if "PARTLY" in images[n].ImageComments] == acquired
+    assert {image.ImageType[4] for image in images} == {"IMPUTED"}
+    assert all("never measured" in images[n].ImageComments for n in (1, 2, 6, 7))
+    assert {image.SeriesDescription for image in images} == {"T1 imputed mean"}
+    frames = dcmread(tmp_path / "map" / "0001.dcm").PerFrameFunctionalGroupsSequence
+    comments = [frame.FrameContentSequence[0].FrameComments for frame in frames]
+    assert sum("PARTLY" in comment for comment in comments) == len(acquired)
+
+
+def test_acquired_images_are_told_from_imputed_ones(
+    make_series: MakeSeries, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    scan = read_scan(make_series(leave_out=(2,)))
+
+    folder = write(tmp_path / "out", scan, *fine(scan, rng), identity=True)
+
+    images = [dcmread(path) for path in sorted(folder.iterdir())]
+    kinds = ["ACQUIRED" if n % 3 == 0 and n != 6 else "IMPUTED" for n in range(16)]
+    assert [image.ImageType[4] for image in images] == kinds
+    assert [image.ImageComments.split()[0] for image in images] == kinds
+    assert images[0].SeriesDescription == "T1 Quillfeather imputed mean"
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ("AX T2_FLAIR 5mm", "AX T2 FLAIR 5mm imputed mean"),
+        ("Anna Huber 14.09.1937 t1_mprage_sag_p2_iso", "t1 mprage sag p2 iso imputed mean"),
+        ("19370914", "series 3 imputed mean"),
+        ("", "series 3 imputed mean"),
+        ("T1 " * 21, ("T1 " * 17)[:51].strip() + " imputed mean"),
+    ],
+)
+def test_the_series_is_called_like_its_source_in_words_that_name_nobody(
+    make_series: MakeSeries, rng: np.random.Generator, tmp_path: Path, said: str, written: str
+) -> None:
+    scan = read_scan(make_series(edit=lambda i, _: setattr(i, "SeriesDescription", said)))
+
+    folder = write(tmp_path / "out", scan, *fine(scan, rng))
+
+    assert dcmread(folder / "0001.dcm").SeriesDescription == written
+
+
 def test_no_file_names_the_patient_unless_asked(
     make_series: MakeSeries, rng: np.random.Generator, tmp_path: Path
 ) -> None:
