@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mriimpute.cohort.target_grid import DIRECTIONS, axis_warning, refinement
+from mriimpute.cohort.target_grid import DIRECTIONS, axis_name, axis_warning, refinement
 from mriimpute.geometry import Affine, obliquity_deg, plane_distance_mm, skew_deg, spacing_mm
 from mriimpute.io import Scan, stem
 
@@ -35,7 +35,7 @@ def inspection(scan: Scan) -> dict[str, Any]:
         "spacing_mm": _rounded(spacing),
         "orientation": scan.axis_codes,
         "obliquity_deg": round(obliquity_deg(affine), 3),
-        **_slices(scan, canonical_axis if factor > 1 else None),
+        **_slices(scan, None if factor == 1 and scan.slice_axis is None else canonical_axis),
         "factor": factor,
         "imputed_shape": fine_shape,
         "imputed_spacing_mm": _rounded(fine_spacing),
@@ -87,7 +87,10 @@ def _warnings(affine: Affine, factor: int, scan: Scan) -> list[str]:
     if skew_deg(affine) > 0.1 and not told:
         notes.append(f"the axes are not perpendicular: off by {skew_deg(affine):.1f} degrees")
     if factor == 1 and scan.volume.observed.all():
-        notes.append("nothing is missing: no axis is coarser than the others, no voxel is NaN")
+        where = "no axis is coarser than the others"
+        if scan.slice_axis is not None:
+            where = f"slices along {axis_name(scan, scan.slice_axis)} are no coarser than pixels"
+        notes.append(f"nothing is missing: {where}, no voxel is NaN")
     if factor > 12:
         notes.append(f"{factor - 1} slices are missing between two acquired ones")
     if np.ptp(scan.volume.data[np.isfinite(scan.volume.data)]) == 0:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from mriimpute.errors import ConfigError, VolumeError
-from mriimpute.geometry import find_stack, refined
+from mriimpute.geometry import find_stack, refined, spacing_mm
 from mriimpute.io import Scan
 from mriimpute.memory import available_bytes, require_memory
 from mriimpute.volume import Volume
@@ -21,6 +21,7 @@ __all__ = [
     "axis_source",
     "axis_warning",
     "refinement",
+    "stored_spacing",
     "to_target_grid",
     "upsample",
 ]
@@ -90,11 +91,13 @@ def to_target_grid(scan: Scan, spacing_mm: float | None = None) -> TargetGrid:
         require_memory(BYTES_PER_VOXEL * voxels, available_bytes("cpu"), what=str(scan.path))
     volume = scan.volume if factor == 1 else upsample(scan.volume, axis, factor)
     if volume.observed.all():
-        spacing = " x ".join(f"{mm:.3g}" for mm in volume.spacing_mm)
-        along = "" if scan.slice_axis is None else f", slices lie along {axis_name(scan, axis)}"
+        shown = f"{stored_spacing(scan)} mm"
+        if scan.slice_axis is not None:
+            shown += f", slices lie along {axis_name(scan, axis)}"
         raise VolumeError(
-            f"{scan.path}: nothing to impute: voxels are {spacing} mm{along} and none is missing",
-            hint="pass --spacing for thinner slices, or --observed with the acquired voxels",
+            f"{scan.path}: nothing to impute: voxels are {shown} and none is missing",
+            hint="pass --spacing for thinner slices, or --observed with the acquired voxels"
+            + ("" if axis == _longest(volume) else "; correct the header if slices lie otherwise"),
         )
     if factor == 1 and (stack := find_stack(volume.observed)) is not None:
         axis = stack.axis
@@ -115,7 +118,7 @@ def refinement(
     Raises:
         ConfigError: If `spacing_mm` is not positive or larger than the spacing of slices.
     """
-    axis = int(np.argmax(volume.spacing_mm)) if slice_axis is None else slice_axis
+    axis = _longest(volume) if slice_axis is None else slice_axis
     coarse = volume.spacing_mm[axis]
     pixel = [mm for n, mm in enumerate(volume.spacing_mm) if n != axis]
     is_square = slice_axis is None or max(pixel) < COARSE * min(pixel)
@@ -155,7 +158,7 @@ def axis_warning(scan: Scan) -> str | None:
     if (sizes >= COARSE * sizes.min() * (1 - ROUNDING)).sum() < 2:
         return None
     axis, factor = refinement(scan.volume, slice_axis=scan.slice_axis)
-    shown = " x ".join(f"{mm:.3g}" for mm in sizes)
+    shown = stored_spacing(scan)
     if factor == 1:
         return f"voxels are coarse along two axes: {shown} mm"
     return (
@@ -167,6 +170,15 @@ def axis_warning(scan: Scan) -> str | None:
 def axis_name(scan: Scan, axis: int) -> str:
     """Returns what an axis is called in the file and in space, as in "k (inferior-superior)"."""
     return f"{'ijk'[scan.stored_axis(axis)]} ({DIRECTIONS[axis]})"
+
+
+def stored_spacing(scan: Scan) -> str:
+    """Returns the size of voxels along the axes of the file, as in "1 x 1 x 5"."""
+    return " x ".join(f"{mm:.3g}" for mm in spacing_mm(scan.stored_affine))
+
+
+def _longest(volume: Volume) -> int:
+    return int(np.argmax(volume.spacing_mm))
 
 
 def upsample(volume: Volume, axis: int, factor: int) -> Volume:

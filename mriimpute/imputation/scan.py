@@ -22,6 +22,7 @@ from mriimpute.cohort.target_grid import (
     axis_name,
     axis_source,
     axis_warning,
+    stored_spacing,
     to_target_grid,
 )
 from mriimpute.errors import ConfigError, OutputError, VolumeError
@@ -163,7 +164,7 @@ def _tell_axis(scan: Scan, grid: TargetGrid) -> None:
             "%s: slices are taken to lie along %s, where voxels are longest: %s mm",
             scan.path.name,
             axis_name(scan, grid.axis),
-            " x ".join(f"{mm:.3g}" for mm in scan.volume.spacing_mm),
+            stored_spacing(scan),
         )
 
 
