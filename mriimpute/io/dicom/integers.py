@@ -43,21 +43,23 @@ class Integers:
     intercept: float
 
 
-def as_integers(data: Image, planes: Sequence[Plane] = ()) -> Integers:
+def as_integers(data: Image, planes: Sequence[Plane] = (), *, extent: float = 0.0) -> Integers:
     """Returns intensities in steps of at most 1/4096 of their range.
 
     Args:
         data: Finite.
         planes: Whose intensities shall be stored exactly, if they have one slope.
+        extent: Range of what was acquired, which imputed intensities may leave; 0: that of `data`.
     """
     low, high = float(data.min()), float(data.max())
+    extent = extent or high - low
     scales = {(abs(plane.slope), plane.intercept) for plane in planes}
     if len(scales) == 1:
         whole, intercept = scales.pop()
         for bits in range(12, -1, -1):
             slope = whole / 2**bits
             first, last = (round((value - intercept) / slope) for value in (low, high))
-            enough = bits == 0 or (high - low) / (2 * slope) < MIN_LEVELS
+            enough = bits == 0 or extent / (2 * slope) < MIN_LEVELS
             dtype = np.uint16 if first >= 0 else np.int16
             fits = np.iinfo(dtype).min <= first and last <= np.iinfo(dtype).max
             if fits and enough:

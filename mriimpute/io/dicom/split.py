@@ -6,7 +6,7 @@ of attributes, the smallest one wins whose parts are evenly spaced, with no more
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -15,6 +15,7 @@ import numpy as np
 from mriimpute.errors import GeometryError
 from mriimpute.io.dicom.planes import Plane
 from mriimpute.io.dicom.stack import SAME_MM, to_stack
+from mriimpute.io.dicom.volume_names import NAMES, Labels, by_number, volume_names
 
 __all__ = ["Part", "sequence_of", "split_by_position"]
 
@@ -27,53 +28,6 @@ MIN_TIME_POINTS = 6
 TIMES = ("time", "trigger time", "acquisition")
 
 DIFFUSION = ("b value", "gradient", "private b value")
-
-NAMES = {
-    "echo time": "echo",
-    "inversion time": "inversion",
-    "b value": "diffusion",
-    "private b value": "diffusion",
-    "gradient": "direction",
-    "flip angle": "flip",
-    "repetition time": "repetition",
-    "time": "time",
-    "trigger time": "time",
-    "acquisition": "acquisition",
-    "stack": "stack",
-    "component": "type",
-    "image type": "type",
-    "sequence": "sequence",
-}
-"""What parts are called, each with its rank behind it."""
-
-WORDS = {
-    "M": "magnitude",
-    "MAGNITUDE": "magnitude",
-    "P": "phase",
-    "PHASE": "phase",
-    "PHASE MAP": "phase",
-    "R": "real",
-    "REAL": "real",
-    "I": "imaginary",
-    "IMAGINARY": "imaginary",
-    "MIXED": "mixed",
-    "W": "water",
-    "WATER": "water",
-    "F": "fat",
-    "FAT": "fat",
-    "IP": "inphase",
-    "IN_PHASE": "inphase",
-    "OP": "outphase",
-    "OPP_PHASE": "outphase",
-    "OUT_PHASE": "outphase",
-    "ND": "nd",
-    "NORM": "norm",
-    "ADC": "adc",
-    "TRACEW": "trace",
-}
-"""What types of images are called. Other words are not shown: they may be anything."""
-
-Labels = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +63,17 @@ def split_by_position(planes: Sequence[Plane]) -> list[Part]:
     names, groups = _best(distinct, places, crowded)
     if not groups:
         return [Part(tuple(distinct))]
-    called = _called(names, list(groups))
+    called = volume_names(names, list(groups))
+    extents = {frozenset(places[n] for n in group) for group in groups.values()}
+    along = {places[n]: _along_normal(plane) for n, plane in enumerate(distinct)}
     return [
         Part(
             tuple(distinct[n] for n in groups[key]),
             tuple(zip(names, key, strict=True)),
             called[key],
-            *_absent(groups[key], list(groups.values()), places, distinct),
+            *_absent(frozenset(places[n] for n in groups[key]), extents, along),
         )
-        for key in sorted(groups, key=_by_number)
+        for key in sorted(groups, key=by_number)
     ]
 
 
@@ -207,52 +163,23 @@ def _is_stack(planes: Sequence[Plane]) -> bool:
 
 
 def _absent(
-    group: Sequence[int],
-    groups: Sequence[Sequence[int]],
-    places: Sequence[object],
-    planes: Sequence[Plane],
+    mine: frozenset[object], extents: Iterable[frozenset[object]], along: Mapping[object, float]
 ) -> tuple[int, bool]:
-    """Returns how many places of a larger part a part lacks, and whether at one of its ends."""
-    mine = {places[n] for n in group}
-    larger = [other for other in groups if mine < {places[n] for n in other}]
+    """Returns how many places of a larger part a part lacks, and whether at one of its ends.
+
+    Args:
+        mine: Where the part has images.
+        extents: Where each part has some.
+        along: Position of each place along the normal, in mm.
+    """
+    larger = [other for other in extents if mine < other]
     if not larger:
         return 0, False
-    whole = max(larger, key=len)
-    normal = np.cross(planes[group[0]].directions[:3], planes[group[0]].directions[3:])
-    along = {places[n]: float(planes[n].position @ normal) for n in whole}
+    lacking = [along[place] for place in max(larger, key=len) - mine]
     inside = [along[place] for place in mine]
-    lacking = [position for place, position in along.items() if place not in mine]
     return len(lacking), min(lacking) < min(inside) or max(lacking) > max(inside)
 
 
-def _called(names: Labels, keys: Sequence[Labels]) -> dict[Labels, str]:
-    """Returns what each part is called, by the values that tell it apart."""
-    words = []
-    for column, name in enumerate(names):
-        values = sorted({key[column] for key in keys}, key=lambda value: _by_number((value,)))
-        width = len(str(len(values)))
-        called = {value: f"{NAMES[name]}{n:0{width}}" for n, value in enumerate(values, start=1)}
-        if NAMES[name] == "type":
-            called |= _types(values)
-        words.append(called)
-    return {key: "-".join(words[n][value] for n, value in enumerate(key)) for key in keys}
-
-
-def _types(values: Sequence[str]) -> dict[str, str]:
-    """Returns what types of images are called, where each has a word that no other has."""
-    parts = [value.upper().split("\\") for value in values]
-    shared = set.intersection(*map(set, parts))
-    known = [[WORDS[w] for w in part if w in WORDS and w not in shared] for part in parts]
-    first = [words[0] if words else "" for words in known]
-    is_clear = all(first) and len(set(first)) == len(first)
-    return dict(zip(values, first, strict=True)) if is_clear else {}
-
-
-def _by_number(key: Labels) -> tuple[tuple[float, str], ...]:
-    def parsed(text: str) -> tuple[float, str]:
-        try:
-            return float(text), text
-        except ValueError:
-            return float("inf"), text
-
-    return tuple(parsed(text) for text in key)
+def _along_normal(plane: Plane) -> float:
+    normal = np.cross(plane.directions[:3], plane.directions[3:])
+    return float(np.asarray(plane.position) @ normal)

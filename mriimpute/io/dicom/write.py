@@ -101,7 +101,10 @@ def derived_images(
     stack = to_stack(like.series.planes, str(like.path))
     axis = like.stored_axis(refine[0])
     affine = LPS_TO_RAS @ refined(stack.affine, axis, refine[1])
-    stored = as_integers(like.as_stored(data), stack.planes if content == "mean" else ())
+    stored = as_integers(like.as_stored(data))
+    if content == "mean":
+        extent = float(np.ptp(like.volume.data[like.volume.observed]))
+        stored = as_integers(like.as_stored(data), stack.planes, extent=extent)
 
     middle = stack.planes[len(stack.planes) // 2]
     shared = shared_header(like.series, middle, identity=identity)

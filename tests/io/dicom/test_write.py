@@ -120,6 +120,18 @@ def test_steps_follow_the_data_and_the_window_shows_them(
     assert len(np.unique(shown)) > 30  # of 72 random pixels
 
 
+def test_imputed_intensities_out_of_range_cost_acquired_ones_no_step(
+    make_series: MakeSeries, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    scan = read_scan(make_series())
+    data, axis = fine(scan, rng)
+    data[tuple(1 if n == axis else 0 for n in range(3))] = 3000.0
+
+    image = dcmread(write(tmp_path / "out", scan, data, axis) / "0001.dcm")
+
+    assert float(image.RescaleSlope) <= np.ptp(scan.volume.data) / 4096
+
+
 def test_a_std_far_below_one_is_not_written_as_zero(
     make_series: MakeSeries, rng: np.random.Generator, tmp_path: Path
 ) -> None:
