@@ -15,11 +15,14 @@ __all__ = [
     "Affine",
     "Stack",
     "centred_grid",
+    "corner_distance_mm",
     "find_stack",
     "grids_agree",
     "inside_grid",
     "is_invertible",
     "obliquity_deg",
+    "orthonormal",
+    "plane_distance_mm",
     "refined",
     "resample",
     "rotation",
@@ -53,6 +56,21 @@ class Stack:
 def spacing_mm(affine: Affine) -> Float64[np.ndarray, " 3"]:
     """Returns the distance between neighbouring voxel centres along each axis, in mm."""
     return np.linalg.norm(affine[:3, :3], axis=0)
+
+
+def plane_distance_mm(affine: Affine, axis: int) -> float:
+    """Returns the distance between neighbouring slices across an axis, along their normal, in mm.
+
+    It is the spacing along the axis, but for slices that are tilted against their stack.
+
+    Example:
+        >>> tilted = np.array([[1.0, 0, 0, 0], [0, 1, 3, 0], [0, 0, 4, 0], [0, 0, 0, 1]])
+        >>> float(spacing_mm(tilted)[2]), plane_distance_mm(tilted, 2)
+        (5.0, 4.0)
+    """
+    first, second = (affine[:3, a] for a in range(3) if a != axis)
+    normal = np.cross(first, second)
+    return float(abs(affine[:3, axis] @ normal) / np.linalg.norm(normal))
 
 
 def transform(affine: Affine, points: Float64[np.ndarray, "*n 3"]) -> Float64[np.ndarray, "*n 3"]:
@@ -96,6 +114,33 @@ def skew_deg(affine: Affine) -> float:
     axes = affine[:3, :3] / spacing_mm(affine)
     cosines = np.abs(axes.T @ axes)[np.triu_indices(3, 1)]
     return float(np.degrees(np.arcsin(np.clip(cosines, 0.0, 1.0))).max())
+
+
+def orthonormal(
+    affine: Affine, normal: Float64[np.ndarray, " 3"], shape: tuple[int, int, int]
+) -> Affine:
+    """Returns an affine with perpendicular axes, the last of which lies along `normal`.
+
+    Spacings stay, the others turn as little as possible, and so does the middle of the grid.
+
+    Args:
+        affine: Whose last axis points to the same side as `normal`.
+        normal: Of any length.
+        shape: Of the grid.
+
+    Example:
+        >>> sheared = np.array([[1.0, 0, 0, 0], [0, 1, 3, 0], [0, 0, 4, 0], [0, 0, 0, 1]])
+        >>> orthonormal(sheared, np.array([0.0, 0, 1]), (2, 2, 3))[:3, 2:].tolist()
+        [[0.0, 0.0], [0.0, 3.0], [5.0, -1.0]]
+    """
+    unit = normal / np.linalg.norm(normal)
+    plane = affine[:3, :2] / spacing_mm(affine)[:2]
+    left, _, right = np.linalg.svd(plane - np.outer(unit, unit @ plane), full_matrices=False)
+    straight = affine.copy()
+    straight[:3, :3] = np.column_stack([left @ right, unit]) * spacing_mm(affine)
+    middle = (np.asarray(shape) - 1) / 2
+    straight[:3, 3] += transform(affine, middle) - transform(straight, middle)
+    return straight
 
 
 def centred_grid(
@@ -211,9 +256,14 @@ def grids_agree(
     tolerance_mm: float = 1e-3,
 ) -> bool:
     """Tells whether two affines put every corner of a grid at the same place."""
+    return corner_distance_mm(first, second, shape) <= tolerance_mm
+
+
+def corner_distance_mm(first: Affine, second: Affine, shape: tuple[int, int, int]) -> float:
+    """Returns how far two affines put a corner of a grid apart, at most, in mm."""
     corners = np.array(np.meshgrid(*[[0.0, n - 1.0] for n in shape])).reshape(3, -1).T
     distance = np.linalg.norm(transform(first, corners) - transform(second, corners), axis=-1)
-    return bool(distance.max() <= tolerance_mm)
+    return float(distance.max())
 
 
 def resample(

@@ -62,7 +62,10 @@ def _rows(seen: dict[str, Any]) -> list[tuple[str, str]]:
     slices = "no axis is coarser than the others"
     if seen["slice_axis"]:
         along = f"along {seen['slice_axis']} ({seen['slice_direction']})"
-        slices = f"{along}, {seen['slice_spacing_mm']:g} mm from centre to centre"
+        why = "the header says so"
+        if seen["slice_axis_from"] == "voxel size":
+            why = "where voxels are longest"
+        slices = f"{along}, {seen['slice_spacing_mm']:g} mm from centre to centre; {why}"
     return [
         ("grid", f"{shape} voxels of {spacing} mm"),
         ("orientation", f"{seen['orientation']}, oblique by {seen['obliquity_deg']:.1f} degrees"),

@@ -5,20 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from mriimpute.cohort.target_grid import refinement
-from mriimpute.geometry import Affine, obliquity_deg, skew_deg, spacing_mm
+from mriimpute.cohort.target_grid import DIRECTIONS, axis_name, axis_warning, refinement
+from mriimpute.geometry import Affine, obliquity_deg, plane_distance_mm, skew_deg, spacing_mm
 from mriimpute.io import Scan, stem
 
 __all__ = ["inspection", "stated_thickness_mm"]
-
-DIRECTIONS = {
-    "L": "left-right",
-    "R": "left-right",
-    "P": "posterior-anterior",
-    "A": "posterior-anterior",
-    "I": "inferior-superior",
-    "S": "inferior-superior",
-}
 
 THICKEST_MM = 1e6
 """What a sidecar states beyond this, or an integer of 400 digits, is no thickness."""
@@ -31,7 +22,7 @@ def inspection(scan: Scan) -> dict[str, Any]:
     are None: NIfTI has no field for slice thickness, DICOM and a BIDS sidecar have.
     """
     affine, shape = scan.stored_affine, list(scan.stored_shape)
-    canonical_axis, factor = refinement(scan.volume)
+    canonical_axis, factor = refinement(scan.volume, slice_axis=scan.slice_axis)
     axis = int(np.flatnonzero(scan.orientation[:, 0] == canonical_axis)[0])
     spacing = spacing_mm(affine).tolist()
     fine_shape, fine_spacing = shape.copy(), spacing.copy()
@@ -44,7 +35,7 @@ def inspection(scan: Scan) -> dict[str, Any]:
         "spacing_mm": _rounded(spacing),
         "orientation": scan.axis_codes,
         "obliquity_deg": round(obliquity_deg(affine), 3),
-        **_slices(scan, axis if factor > 1 else None, spacing),
+        **_slices(scan, None if factor == 1 and scan.slice_axis is None else canonical_axis),
         "factor": factor,
         "imputed_shape": fine_shape,
         "imputed_spacing_mm": _rounded(fine_spacing),
@@ -61,15 +52,20 @@ def inspection(scan: Scan) -> dict[str, Any]:
     }
 
 
-def _slices(scan: Scan, axis: int | None, spacing: list[float]) -> dict[str, Any]:
+def _slices(scan: Scan, axis: int | None) -> dict[str, Any]:
     thickness = stated_thickness_mm(scan)
-    gap = None if axis is None or thickness is None else round(spacing[axis] - thickness, 4)
+    if axis is None:
+        names = ("axis", "axis_from", "direction", "spacing_mm", "thickness_mm", "gap_mm")
+        return dict.fromkeys(f"slice_{name}" for name in names) | {"slice_thickness_mm": thickness}
+    # Slices that are tilted against their stack lie closer than their centres do.
+    spacing = plane_distance_mm(scan.volume.affine, axis)
     return {
-        "slice_axis": None if axis is None else "ijk"[axis],
-        "slice_direction": None if axis is None else DIRECTIONS[scan.axis_codes[axis]],
-        "slice_spacing_mm": None if axis is None else round(spacing[axis], 4),
+        "slice_axis": "ijk"[scan.stored_axis(axis)],
+        "slice_axis_from": "voxel size" if scan.slice_axis is None else "header",
+        "slice_direction": DIRECTIONS[axis],
+        "slice_spacing_mm": round(spacing, 4),
         "slice_thickness_mm": thickness,
-        "slice_gap_mm": gap,
+        "slice_gap_mm": None if thickness is None else round(spacing - thickness, 4),
     }
 
 
@@ -86,11 +82,15 @@ def _levels(scan: Scan) -> dict[str, float]:
 
 
 def _warnings(affine: Affine, factor: int, scan: Scan) -> list[str]:
-    notes = []
-    if skew_deg(affine) > 0.1:
+    notes = [note] if (note := axis_warning(scan)) else []
+    told = any("perpendicular" in warning for warning in scan.warnings)
+    if skew_deg(affine) > 0.1 and not told:
         notes.append(f"the axes are not perpendicular: off by {skew_deg(affine):.1f} degrees")
     if factor == 1 and scan.volume.observed.all():
-        notes.append("nothing is missing: no axis is coarser than the others, no voxel is NaN")
+        where = "no axis is coarser than the others"
+        if scan.slice_axis is not None:
+            where = f"slices along {axis_name(scan, scan.slice_axis)} are no coarser than pixels"
+        notes.append(f"nothing is missing: {where}, no voxel is NaN")
     if factor > 12:
         notes.append(f"{factor - 1} slices are missing between two acquired ones")
     if np.ptp(scan.volume.data[np.isfinite(scan.volume.data)]) == 0:

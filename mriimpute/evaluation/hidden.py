@@ -126,8 +126,9 @@ def read_hidden(scan: HiddenScan) -> TestCase:
 
 def _acquired(scan: HiddenScan) -> tuple[Volume, int, int]:
     """Returns the acquired slices as a grid of their own, its slice axis, and voxels per slice."""
-    volume = read_scan(scan.path, observed=observed_beside(scan.path)).volume
-    axis, factor = refinement(volume)
+    stored = read_scan(scan.path, observed=observed_beside(scan.path))
+    volume = stored.volume
+    axis, factor = refinement(volume, slice_axis=stored.slice_axis)
     if factor > 1:
         return volume, axis, factor
 

@@ -7,6 +7,7 @@ scan that the next one does again.
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,17 @@ from jaxtyping import Float32, UInt8
 
 from mriimpute.cohort.inspection import stated_thickness_mm
 from mriimpute.cohort.split import observed_beside
-from mriimpute.cohort.target_grid import TargetGrid, to_target_grid
+from mriimpute.cohort.target_grid import (
+    TargetGrid,
+    axis_name,
+    axis_source,
+    axis_warning,
+    stored_spacing,
+    to_target_grid,
+)
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.files import writable_folder, write_json
+from mriimpute.geometry import plane_distance_mm
 from mriimpute.imputation.bids import CONTENTS, NOTICE, sidecar
 from mriimpute.imputation.dicom import remove_export, require_series, with_series
 from mriimpute.imputation.jobs import Job
@@ -36,6 +45,17 @@ __all__ = ["impute_scan", "imputed_scan", "require_finite"]
 log = logging.getLogger(__name__)
 
 Image = Float32[np.ndarray, "i j k"]
+
+VALUES = {
+    "echo time": "echo_time_ms",
+    "inversion time": "inversion_time_ms",
+    "repetition time": "repetition_time_ms",
+    "trigger time": "trigger_time_ms",
+    "flip angle": "flip_angle_deg",
+    "time": "temporal_position",
+    "acquisition": "acquisition_number",
+}
+"""What tells the volumes of one series apart, with its unit."""
 
 MAX_OVERLAP = 2.0
 """Of thickness over spacing of slices."""
@@ -80,10 +100,9 @@ def impute_scan(
     with stage("write"):
         _write_all(job, put, grid, imputed, imputer, request, lambda: record(facts))
     log.info(
-        "%s: %d of %d slices acquired, %.1f s",
+        "%s: %s, %.1f s",
         job.scan.name,
-        scan.volume.shape[grid.axis],
-        grid.volume.shape[grid.axis],
+        _acquired(grid),
         time.monotonic() - started,
     )
     return job.file("mean")
@@ -111,6 +130,7 @@ def imputed_scan(
     """
     require_draws(imputer, request)
     grid = to_target_grid(scan, request.spacing_mm)
+    _tell_axis(scan, grid)
     thickness_mm = _thickness_mm(scan, grid, request)
     tile = fitting_tile(
         imputer.memory_estimate,
@@ -120,7 +140,7 @@ def imputed_scan(
         what=str(scan.path),
     )
     begin()
-    volume = replace(grid.volume, thickness_mm=thickness_mm)
+    volume = replace(grid.volume, thickness_mm=thickness_mm * _slant(grid))
     try:
         imputed = imputer.tiled(tile).impute(volume, seed=request.seed, case=content)
     except VolumeError as error:  # it knows voxels, no file
@@ -133,6 +153,34 @@ def imputed_scan(
     source = {"name": _name(scan.path), "sha256": content}
     facts = _facts(scan, grid, imputer, request, source=source, thickness_mm=thickness_mm)
     return grid, imputed, facts
+
+
+def _tell_axis(scan: Scan, grid: TargetGrid) -> None:
+    """Logs along which axis slices are taken to lie where the file does not say so."""
+    if warning := axis_warning(scan):
+        log.warning("%s: %s", scan.path.name, warning)
+    if axis_source(scan, grid) == "voxel size":
+        log.info(
+            "%s: slices are taken to lie along %s, where voxels are longest: %s mm",
+            scan.path.name,
+            axis_name(scan, grid.axis),
+            stored_spacing(scan),
+        )
+
+
+def _acquired(grid: TargetGrid) -> str:
+    """Returns how much of a grid was acquired, in words."""
+    others = tuple(a for a in range(3) if a != grid.axis)
+    slices = np.asarray(grid.volume.observed.any(axis=others))
+    if slices.all():
+        return f"{grid.volume.observed.mean():.1%} of voxels acquired"
+    return f"{slices.sum()} of {len(slices)} slices acquired"
+
+
+def _slant(grid: TargetGrid) -> float:
+    """Returns how much longer a way along the stack is than one along the normal of slices."""
+    distance_mm = plane_distance_mm(grid.volume.affine, grid.axis)
+    return round(grid.volume.spacing_mm[grid.axis] / distance_mm, 6)
 
 
 def require_finite(image: Image, what: str, scan: Path, imputer: Imputer) -> None:
@@ -225,7 +273,7 @@ def _thickness_mm(scan: Scan, grid: TargetGrid, request: Request) -> float:
         raise ConfigError(
             f"{scan.path} does not say how thick its slices are", hint="pass --thickness MM"
         )
-    spacing_mm = grid.volume.spacing_mm[grid.axis] * grid.factor
+    spacing_mm = plane_distance_mm(grid.volume.affine, grid.axis) * grid.factor
     if stated > MAX_OVERLAP * spacing_mm:
         raise ConfigError(
             f"{scan.path}: slices are {spacing_mm:.3g} mm apart, not {stated:g} mm thick",
@@ -244,18 +292,31 @@ def _facts(
     thickness_mm: float,
 ) -> dict[str, Any]:
     axis = grid.axis
-    spacing_mm = grid.volume.spacing_mm[axis]
+    distance_mm = plane_distance_mm(grid.volume.affine, axis) * grid.factor
     return {
         "method": imputer.name,
         "input": source,
         "slice_axis": "RAS"[axis],
-        "slice_spacing_mm": round(spacing_mm * grid.factor, 6),
+        "slice_axis_from": axis_source(scan, grid),
+        "slice_spacing_mm": round(distance_mm, 6),
         "stated_thickness_mm": stated_thickness_mm(scan),
         "assumed_thickness_mm": thickness_mm,
         "imputed_spacing_mm": [round(mm, 6) for mm in grid.volume.spacing_mm],
         "missing_share": round(1 - float(grid.volume.observed.mean()), 6),
         "request": recorded(request),
+        **_part(scan),
     }
+
+
+def _part(scan: Scan) -> dict[str, Any]:
+    """Returns which volume of its series a scan is, where there are several."""
+    if scan.series is None or not scan.series.part:
+        return {}
+    values = {}
+    for kind, value in scan.series.kinds:
+        with suppress(ValueError):  # texts stay out: they may be anything
+            values[VALUES.get(kind, kind.replace(" ", "_"))] = float(value)
+    return {"volume": {"name": scan.series.part, **values}}
 
 
 def _name(scan: Path) -> str:

@@ -18,6 +18,7 @@ from nibabel.freesurfer.mghformat import MGHError
 from nibabel.spatialimages import HeaderDataError
 
 from mriimpute.errors import GeometryError, VolumeError
+from mriimpute.io.forms import has_only_qform
 from mriimpute.memory import available_bytes, require_memory
 from mriimpute.stopwatch import stage
 
@@ -71,7 +72,7 @@ def open_image(path: Path) -> tuple[Any, list[str]]:
         )
     try:
         with _collected_warnings() as repairs:
-            image = nib.load(path)
+            image: Any = nib.load(path)
         raw = _raw_header(image, path)
     except PermissionError as error:
         raise VolumeError(
@@ -83,7 +84,11 @@ def open_image(path: Path) -> tuple[Any, list[str]]:
             hint="check that the file is complete and is NIfTI or MGZ",
         ) from error
 
-    return image, repairs + _header_problems(raw, path)
+    problems = _header_problems(raw, path)
+    if raw is not None and has_only_qform(image.header):
+        image.set_sform(None)
+        problems.append("the sform is set but has no inverse: the qform is used")
+    return image, repairs + problems
 
 
 def read_voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:

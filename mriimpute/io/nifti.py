@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mriimpute.errors import GeometryError
 from mriimpute.files import atomic
 from mriimpute.geometry import grids_agree, is_invertible
+from mriimpute.io.forms import set_forms
 from mriimpute.io.image_file import open_image, read_voxels, stored_dtype
 from mriimpute.io.parallel_gzip import compress
 from mriimpute.io.scan import AS_STORED, Scan, to_canonical
@@ -176,7 +177,7 @@ def write_grid(
     *,
     frame: Frame,
 ) -> None:
-    """Writes `data` on a grid of its own, atomically; both forms say the same.
+    """Writes `data` on a grid of its own, atomically; where both forms are set they say the same.
 
     Args:
         path: Ends in .nii or .nii.gz.
@@ -187,9 +188,8 @@ def write_grid(
     Raises:
         OutputError: If the file cannot be written.
     """
-    image = nib.Nifti1Image(data, affine)
-    image.set_sform(affine, code=FORM_CODES[frame])
-    image.set_qform(affine, code=FORM_CODES[frame])
+    image = nib.Nifti1Image(data, None)
+    set_forms(image.header, affine, code=FORM_CODES[frame])
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = b"mriimpute"
     _save(image, path)
@@ -251,8 +251,7 @@ def _nifti_header(image: Any) -> Any:
     if isinstance(image.header, nib.Nifti1Header):
         return image.header.copy()
     translated = nib.Nifti1Image(np.zeros(image.shape[:3], np.uint8), image.affine).header
-    translated.set_sform(image.affine, code=1)
-    translated.set_qform(image.affine, code=1)
+    set_forms(translated, np.asarray(image.affine, dtype=np.float64), code=1)
     translated.set_xyzt_units("mm")
     return translated
 

@@ -11,8 +11,9 @@ from jaxtyping import Bool, Shaped
 from numpy.typing import NDArray
 
 from mriimpute.errors import GeometryError, VolumeError
-from mriimpute.geometry import grids_agree, spacing_mm
+from mriimpute.geometry import grids_agree, skew_deg, spacing_mm
 from mriimpute.io.dicom.planes import Series
+from mriimpute.io.forms import is_refused_by_itk
 from mriimpute.io.image_file import open_image, read_voxels
 from mriimpute.volume import Volume
 
@@ -73,6 +74,12 @@ class Scan:
         """Where the axes of the file point, such as "LPS"."""
         return "".join(nib.orientations.aff2axcodes(self.stored_affine))
 
+    @property
+    def slice_axis(self) -> int | None:
+        """The axis of `volume` along which the file says that slices lie, if it does."""
+        stored = None if self.header is None else self.header.get_dim_info()[2]
+        return None if stored is None else int(self.orientation[stored, 0])
+
     def stored_axis(self, axis: int) -> int:
         """Returns the axis of the file that lies along an axis of `volume`."""
         return int(np.flatnonzero(self.orientation[:, 0] == axis)[0])
@@ -112,6 +119,12 @@ def to_canonical(scan: Scan, observed: Path | None) -> Scan:
             raise VolumeError(
                 f"{observed}: no voxel of {path} is observed", hint="mark acquired voxels with 1"
             )
+    if is_refused_by_itk(scan.header):
+        warnings.append(
+            f"axes are {skew_deg(stored.affine):.2g} degrees off perpendicular, which tools built "
+            "on ITK (ANTs, 3D Slicer, ITK-SNAP) refuse: pass --space template, or resample the "
+            "results onto a straight grid for them, as with nibabel.processing.resample_to_output"
+        )
     for warning in warnings:
         log.warning("%s: %s", path.name, warning)
 

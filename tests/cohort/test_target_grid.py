@@ -1,23 +1,34 @@
 """Tests for mriimpute.cohort.target_grid."""
 
+import re
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 from mriimpute.cohort import to_target_grid
+from mriimpute.cohort.target_grid import axis_source, axis_warning
 from mriimpute.errors import ConfigError, VolumeError
 from mriimpute.geometry import transform
 from mriimpute.io import Scan
+from mriimpute.io.scan import AS_STORED
 from mriimpute.volume import Volume
 
 
-def scan(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> Scan:
+def scan(
+    shape: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float],
+    *,
+    slice_axis: int | None = None,
+) -> Scan:
     data = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     affine = np.diag([*spacing_mm, 1.0])
     volume = Volume(data, np.ones(shape, bool), affine)
-    return Scan(Path("head.nii.gz"), volume, None, np.zeros((3, 2)))
+    header = nib.Nifti1Header()
+    header.set_dim_info(slice=slice_axis)
+    return Scan(Path("head.nii.gz"), volume, header, AS_STORED)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -105,3 +116,65 @@ def test_more_slices_than_a_header_can_count_are_refused_before_memory_is_asked_
         to_target_grid(scan((4, 4, 5), (1.0, 1.0, 6.0)), 1e-30)
 
     assert "--spacing" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "said", "wanted_mm", "axis", "factor"),
+    [
+        ((1.0, 1.0, 5.0), None, None, 2, 5),
+        ((1.0, 1.0, 5.0), 2, None, 2, 5),
+        ((8.0, 1.0, 5.0), 2, None, 2, 5),  # pixels are longer than the way between slices
+        ((8.0, 1.0, 5.0), None, None, 0, 3),
+        ((3.0, 4.0, 4.0), 0, 1.0, 0, 3),  # slices are finer than pixels
+        ((1.0, 1.0, 1.0), 1, 0.5, 1, 2),
+        ((0.9, 0.8, 5.0), 2, None, 2, 6),  # nearly square: their mean, as without a header
+    ],
+)
+def test_the_axis_that_the_file_names_is_refined_whatever_the_pixels(
+    spacing_mm: tuple[float, float, float],
+    said: int | None,
+    wanted_mm: float | None,
+    axis: int,
+    factor: int,
+) -> None:
+    thick = scan((4, 4, 4), spacing_mm, slice_axis=said)
+
+    fine = to_target_grid(thick, wanted_mm)
+
+    assert (fine.axis, fine.factor) == (axis, factor)
+    assert axis_source(thick, fine) == ("voxel size" if said is None else "header")
+
+
+def test_a_scan_that_is_coarse_along_another_axis_than_that_of_its_slices_says_which_that_is() -> (
+    None
+):
+    with pytest.raises(VolumeError, match=r"slices lie along i \(left-right\)"):
+        to_target_grid(scan((4, 4, 4), (1.0, 1.0, 5.0), slice_axis=0))
+
+
+def test_the_axis_of_missing_slices_is_that_of_the_grid_where_nothing_is_refined() -> None:
+    sparse = scan((6, 4, 3), (1.0, 1.0, 1.2))
+    sparse.volume.observed[2:4] = False
+
+    fine = to_target_grid(sparse)
+
+    assert (fine.axis, fine.factor) == (0, 1)
+    assert axis_source(sparse, fine) == "missing slices"
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "said", "words"),
+    [
+        ((1.0, 1.0, 5.0), None, None),
+        ((1.0, 1.4, 5.0), None, None),
+        ((0.5, 5.0, 6.0), None, r"slices are taken to lie along k \(inferior-superior\)"),
+        ((0.5, 5.0, 6.0), 1, r"slices are taken to lie along j \(posterior-anterior\)"),
+        ((1.0, 1.6, 1.6), None, "coarse along two axes"),
+    ],
+)
+def test_two_coarse_axes_are_told(
+    spacing_mm: tuple[float, float, float], said: int | None, words: str | None
+) -> None:
+    warning = axis_warning(scan((4, 4, 4), spacing_mm, slice_axis=said))
+
+    assert warning is None if words is None else re.search(words, str(warning))

@@ -14,11 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+from pydicom.tag import Tag
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from mriimpute.errors import VolumeError
 from mriimpute.io.container import Container, open_container
-from mriimpute.io.dicom.planes import FUNCTIONAL_GROUPS, Plane, Series, planes_of
+from mriimpute.io.dicom.planes import (
+    FUNCTIONAL_GROUPS,
+    KINDS,
+    PRIVATE_B_VALUES,
+    Plane,
+    Series,
+    planes_of,
+)
 
 __all__ = ["file_states", "images_in", "is_dicom", "quiet", "read_attributes"]
 
@@ -30,13 +38,12 @@ MR_IMAGES = {
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 
-PLACING = [
+PLACING: list[str | int] = [
     "SOPClassUID",
     "SOPInstanceUID",
     "SeriesInstanceUID",
     "SeriesNumber",
     "Modality",
-    "ImageType",
     "DerivationDescription",
     "Rows",
     "Columns",
@@ -47,10 +54,10 @@ PLACING = [
     "SliceThickness",
     "RescaleSlope",
     "RescaleIntercept",
-    "EchoTime",
-    "InversionTime",
-    "TemporalPositionIdentifier",
-    "AcquisitionNumber",
+    "ScanningSequence",
+    "EchoPlanarPulseSequence",
+    *(attribute for attribute, _, _ in KINDS.values()),
+    *PRIVATE_B_VALUES,
     *FUNCTIONAL_GROUPS,
 ]
 
@@ -96,13 +103,13 @@ def images_in(path: Path) -> tuple[list[Series], Counter[str]]:
 
 
 def read_attributes(
-    file: BufferedIOBase, attributes: Sequence[str], *, pixels: bool = False
+    file: BufferedIOBase, attributes: Sequence[str | int], *, pixels: bool = False
 ) -> Any:
     """Returns the named attributes of an open file, which is closed.
 
     Args:
         file: Of DICOM, with or without the usual preamble.
-        attributes: Keywords of the standard.
+        attributes: Keywords of the standard, or tags.
         pixels: Read beyond the header.
     """
     with quiet(), file:
@@ -111,7 +118,7 @@ def read_attributes(
         return pydicom.dcmread(
             file,
             stop_before_pixels=not pixels,
-            specific_tags=list(attributes),
+            specific_tags=[Tag(attribute) for attribute in attributes],
             force=head[128:] != b"DICM",
         )
 
@@ -175,7 +182,8 @@ def _unsuited(header: Any) -> str | None:
         return "of an unknown kind" if known == kind else f"of the kind {known}"
     if header.get("SamplesPerPixel", 1) != 1:
         return "in colour"
-    if "MOSAIC" in (header.get("ImageType") or ()):
+    # Images of an enhanced file have places of their own, whatever it says of where it came from.
+    if MR_IMAGES[kind] == "MR" and "MOSAIC" in (header.get("ImageType") or ()):
         return "that are mosaics of slices"
     return None
 

@@ -14,6 +14,7 @@ from pydicom.sr.codedict import codes
 
 from mriimpute.errors import VolumeError
 from mriimpute.io.container import open_container
+from mriimpute.io.dicom.description import known_words
 from mriimpute.io.dicom.files import quiet, read_attributes
 from mriimpute.io.dicom.planes import Plane, Series
 
@@ -48,6 +49,7 @@ COPIED = [
     "RescaleType",
     "WindowCenter",
     "WindowWidth",
+    "VOILUTFunction",
 ]
 
 IDENTITY = [
@@ -99,7 +101,7 @@ def shared_header(series: Series, plane: Plane, *, identity: bool) -> Dataset:
     Raises:
         VolumeError: If the source is gone or belongs to no study.
     """
-    wanted = [*COPIED, *(IDENTITY if identity else ())]
+    wanted = [*COPIED, *(IDENTITY if identity else ("SeriesDescription",))]
     with open_container(series.container) as container:
         source = read_attributes(container.open(plane.file), wanted)
     if not source.get("StudyInstanceUID"):
@@ -112,6 +114,9 @@ def shared_header(series: Series, plane: Plane, *, identity: bool) -> Dataset:
         for name in wanted:
             if name in source and source[name].VM:
                 shared[name] = copy.deepcopy(source[name])
+    if not identity:
+        words = known_words(str(shared.get("SeriesDescription", "")))
+        shared.SeriesDescription = words
     for name, value in DEMANDED.items():
         if name not in shared:
             setattr(shared, name, value)

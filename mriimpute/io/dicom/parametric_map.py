@@ -62,12 +62,14 @@ def _map(images: list[Dataset], frames: Float32[np.ndarray, "k j i"]) -> Dataset
         lut_label="std",
         lut_explanation="predictive standard deviation, in units of the images",
         unit=codes.UCUM.NoUnits,
-        value_range=(0.0, max(float(frames.max()), 1e-6)),
+        value_range=(0.0, float(frames.max()) or 1.0),
         slope=1.0,
         intercept=0.0,
     )
     window = hd.VOILUTTransformation(
-        window_center=float(first.WindowCenter), window_width=float(first.WindowWidth)
+        window_center=float(first.WindowCenter),
+        window_width=float(first.WindowWidth),
+        voi_lut_function=first.get("VOILUTFunction"),
     )
     content = hd.pm.ParametricMap(
         images,
@@ -87,6 +89,10 @@ def _map(images: list[Dataset], frames: Float32[np.ndarray, "k j i"]) -> Dataset
         content_description=first.SeriesDescription,
     )
     content.SeriesDescription = first.SeriesDescription
+    comments = {tuple(image.ImagePositionPatient): image.ImageComments for image in images}
+    for frame in content.PerFrameFunctionalGroupsSequence:
+        place = tuple(frame.PlanePositionSequence[0].ImagePositionPatient)
+        frame.FrameContentSequence[0].FrameComments = comments[place]
     return _timeless(content, series)
 
 

@@ -5,12 +5,14 @@ whose attributes stand in groups: those of the frame, or those that all frames s
 """
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 
 __all__ = ["DERIVED_BY", "FUNCTIONAL_GROUPS", "Plane", "Series", "planes_of"]
 
@@ -19,14 +21,42 @@ DERIVED_BY = "mriimpute"
 
 FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
+TIMING = "MRTimingAndRelatedParametersSequence"
+
 # By which images at one place may differ: what enhanced files call it, where they keep it.
 KINDS = {
-    "image type": ("ImageType", "MRImageFrameTypeSequence", "FrameType"),
     "echo time": ("EchoTime", "MREchoSequence", "EffectiveEchoTime"),
+    "component": (
+        "ComplexImageComponent",
+        "MRImageFrameTypeSequence",
+        "ComplexImageComponent",
+    ),
+    "image type": ("ImageType", "MRImageFrameTypeSequence", "FrameType"),
     "inversion time": ("InversionTime", "MRModifierSequence", "InversionTimes"),
+    "b value": ("DiffusionBValue", "MRDiffusionSequence", "DiffusionBValue"),
+    "gradient": (
+        "DiffusionGradientOrientation",
+        "MRDiffusionSequence",
+        "DiffusionGradientDirectionSequence",
+    ),
+    "flip angle": ("FlipAngle", TIMING, "FlipAngle"),
+    "repetition time": ("RepetitionTime", TIMING, "RepetitionTime"),
     "time": ("TemporalPositionIdentifier", "FrameContentSequence", "TemporalPositionIndex"),
+    "trigger time": (
+        "TriggerTime",
+        "CardiacSynchronizationSequence",
+        "NominalCardiacTriggerDelayTime",
+    ),
     "acquisition": ("AcquisitionNumber", "FrameContentSequence", "FrameAcquisitionNumber"),
+    "stack": ("StackID", "FrameContentSequence", "StackID"),
+    "sequence": ("SequenceName", "", ""),
 }
+
+PRIVATE_B_VALUES = (0x0019100C, 0x20011003, 0x00431039)
+"""Where scanners of Siemens, Philips and GE keep the strength of diffusion weighting."""
+
+B_VALUE_NAME = re.compile(r"_b\d+")
+"""In the name of a pulse sequence of Siemens: the strength of diffusion weighting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +75,7 @@ class Plane:
         thickness_mm: Of the slice; 0 where the header says nothing.
         slope: Intensity = slope * stored number + intercept.
         intercept: See `slope`.
+        lacks_slope: The header's slope is 0 or no number, and 1 is taken.
         kinds: What may tell images at one place apart.
         is_ours: This package made it.
     """
@@ -60,6 +91,7 @@ class Plane:
     thickness_mm: float
     slope: float
     intercept: float
+    lacks_slope: bool
     kinds: tuple[tuple[str, str], ...]
     is_ours: bool
 
@@ -73,12 +105,17 @@ class Series:
         uid: Series instance UID.
         number: Series number, 0 where the header gives none.
         planes: In no order.
+        part: What its images are called among others of the acquisition, such as "echo1"; empty
+            where there are no others.
+        kinds: What tells them apart: attribute and value.
     """
 
     container: Path
     uid: str
     number: int
     planes: tuple[Plane, ...]
+    part: str = ""
+    kinds: tuple[tuple[str, str], ...] = ()
 
 
 def planes_of(header: Any, name: str) -> Iterator[Plane]:
@@ -113,6 +150,8 @@ def _plane(header: Any, name: str, frame: int, value: Any) -> Plane:
         return tuple(listed) if usable else ()
 
     measures, scaling = "PixelMeasuresSequence", "PixelValueTransformationSequence"
+    slope = (numbers("RescaleSlope", scaling, 1) or (0.0,))[0]
+    says_slope = value("RescaleSlope", scaling, "RescaleSlope") not in (None, "")
     kinds = [(what, value(*where)) for what, where in KINDS.items()]
     return Plane(
         file=name,
@@ -124,11 +163,27 @@ def _plane(header: Any, name: str, frame: int, value: Any) -> Plane:
         spacing_mm=numbers("PixelSpacing", measures, 2),
         shape=(int(header.Rows), int(header.Columns)),
         thickness_mm=(numbers("SliceThickness", measures, 1) or (0.0,))[0],
-        slope=(numbers("RescaleSlope", scaling, 1) or (1.0,))[0],
+        slope=slope or 1.0,
         intercept=(numbers("RescaleIntercept", scaling, 1) or (0.0,))[0],
-        kinds=tuple((what, _text(raw)) for what, raw in kinds if raw not in (None, "")),
+        lacks_slope=says_slope and slope == 0,
+        kinds=(
+            *((what, _text(raw)) for what, raw in kinds if raw not in (None, "")),
+            *_of_vendors(header),
+        ),
         is_ours=str(header.get("DerivationDescription") or "").startswith(DERIVED_BY),
     )
+
+
+def _of_vendors(header: Any) -> Iterator[tuple[str, str]]:
+    """Yields what vendors say of diffusion, and whether an image is by echo-planar imaging."""
+    weights = [header[tag].value for tag in PRIVATE_B_VALUES if tag in header]
+    name = B_VALUE_NAME.search(str(header.get("SequenceName") or ""))
+    if weights or name:
+        weight = _as_list(weights[0])[0] if weights else header.SequenceName
+        yield "private b value", str(weight)
+    techniques = _as_list(header.get("ScanningSequence") or "")
+    if "EP" in techniques or header.get("EchoPlanarPulseSequence") == "YES":
+        yield "epi", "yes"
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -136,4 +191,6 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Sequence):  # of gradients: one item with a direction
+        value = value[0].get("DiffusionGradientOrientation", "") if value else ""
     return "\\".join(str(part) for part in _as_list(value))

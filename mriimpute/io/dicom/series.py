@@ -1,7 +1,8 @@
 """DICOM in: a folder, a zip archive or a multi-frame file becomes one scan for each series.
 
 A container with one series is addressed by its own path, one of several series as
-`CONTAINER/series-NNN`, which is no file: NNN is the series number. Nobody's name is in an address.
+`CONTAINER/series-NNN`, which is no file: NNN is the series number. Volumes that come in one series
+have their echo, type or time behind it, as in `series-003-echo1`. Nobody's name is in an address.
 """
 
 import functools
@@ -9,13 +10,14 @@ import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
 from mriimpute.errors import VolumeError
 from mriimpute.files import sha256
@@ -24,7 +26,9 @@ from mriimpute.io.container import open_container
 from mriimpute.io.dicom.files import file_states, images_in, is_dicom
 from mriimpute.io.dicom.pixels import intensities
 from mriimpute.io.dicom.planes import Series
-from mriimpute.io.dicom.stack import SliceStack, split_by_position, to_stack
+from mriimpute.io.dicom.split import Part, sequence_of, split_by_position
+from mriimpute.io.dicom.stack import SliceStack, to_stack
+from mriimpute.io.forms import set_forms
 from mriimpute.io.scan import AS_STORED, Scan, to_canonical
 from mriimpute.volume import Volume
 
@@ -32,7 +36,11 @@ __all__ = ["checksum", "container_of", "holds_dicom", "is_archive", "read_series
 
 log = logging.getLogger(__name__)
 
-ADDRESS = re.compile(r"series-\d{3,}(-[0-9a-f]{6})?(-part\d+)?")
+ADDRESS = re.compile(r"series-\d{3,}(-[0-9a-f]{6})?(-[a-z]+\d*)*")
+
+
+TOLD_MM = 1e-3
+"""Of voxels that are moved: less is not worth a word."""
 
 
 def container_of(path: Path) -> Path:
@@ -57,16 +65,34 @@ def holds_dicom(path: Path) -> bool:
         return any(is_dicom(container.open(name, 132).read()) for name in container.names)
 
 
-def series_in(container: Path) -> dict[Path, Series]:
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What MR series a container holds.
+
+    Attributes:
+        volumes: By address.
+        sequences: Series of which nobody wants every volume imputed, and what they are.
+        scans: Addresses of what the container stands for.
+        others: What else is there, in words.
+    """
+
+    volumes: dict[Path, Series]
+    sequences: dict[Path, str]
+    scans: tuple[Path, ...]
+    others: str
+
+
+def series_in(container: Path) -> dict[Path, Series | None]:
     """Returns the MR series in a folder, zip archive or file by their addresses.
 
     What surely is no volume is left out where something else is there, and so is what this
-    package wrote.
+    package wrote. None is a series that is no volume: reading tells why.
 
     Raises:
         VolumeError: If a file is damaged, or an archive dangerous.
     """
-    return _series_in(container, file_states(container))[0]
+    contents = _contents(container, file_states(container))
+    return {address: contents.volumes.get(address) for address in contents.scans}
 
 
 def read_series(path: Path, *, observed: Path | None = None) -> Scan:
@@ -84,6 +110,7 @@ def read_series(path: Path, *, observed: Path | None = None) -> Scan:
     name = _display_name(path, series)
     stack = to_stack(series.planes, name)
     data, dtype = intensities(stack, series, name)
+    _require_slopes(stack, data, name)
     slopes = {(plane.slope, plane.intercept) for plane in stack.planes}
     slope, intercept = slopes.pop() if len(slopes) == 1 else (1.0, 0.0)
     thickness = {plane.thickness_mm for plane in stack.planes}
@@ -123,75 +150,102 @@ def checksum(path: Path) -> str:
 
 
 @functools.lru_cache(maxsize=16)
-def _series_in(container: Path, state: object) -> tuple[dict[Path, Series], str]:
-    """Returns the series by their addresses, and what else is there."""
+def _contents(container: Path, state: object) -> _Contents:
     series, others = images_in(container)
     for derived in [s for s in series if all(plane.is_ours for plane in s.planes)]:
         series.remove(derived)
         others["that mriimpute made"] += len(derived.planes)
-    parts = _by_address(container, series)
-    if len(parts) > 1:
-        parts = _stacks_only(parts)
     left_out = ", ".join(f"{count} {what}" for what, count in others.items())
-    if left_out and parts:
+    if left_out and series:
         log.info("%s: files left out: %s", container.name, left_out)
-    if len(parts) == 1:
-        parts = {container: next(iter(parts.values()))}
-    return parts, left_out
 
-
-def _by_address(container: Path, series: Sequence[Series]) -> dict[Path, Series]:
-    """Returns every part of every series by its address."""
     numbers = Counter(each.number for each in series)
-    parts = {}
+    volumes, sequences, objections = {}, {}, {}
     for each in series:
-        name = f"series-{max(each.number, 0):03d}"
-        if numbers[each.number] > 1 or each.number < 0:
-            name += f"-{hashlib.sha256(each.uid.encode()).hexdigest()[:6]}"
-        split = split_by_position(each.planes)
-        for number, planes in enumerate(split, start=1):
-            part = name if len(split) == 1 else f"{name}-part{number}"
-            parts[container / part] = Series(container, each.uid, each.number, planes)
-    return parts
-
-
-def _stacks_only(parts: dict[Path, Series]) -> dict[Path, Series]:
-    """Leaves out what surely is no volume, such as a localizer, where something else is left."""
-    kept, reasons = {}, []
-    for path, series in parts.items():
-        directions = {tuple(np.round(plane.directions, 2)) for plane in series.planes}
-        if len(series.planes) < 2 or len(directions) > 1:
-            why = "a localizer" if len(directions) > 1 else "a single slice"
-            reasons.append((path, why))
+        name = _name(each, is_only=numbers[each.number] == 1)
+        parts = split_by_position(each.planes)
+        by_address = {container / f"{name}-{part.name}".rstrip("-"): part for part in parts}
+        for address, part in by_address.items():
+            volumes[address] = replace(each, planes=part.planes, part=part.name, kinds=part.kinds)
+        if what := sequence_of(parts):
+            sequences[container / name] = objections[container / name] = what
         else:
-            kept[path] = series
+            objections |= {address: _objection(part) for address, part in by_address.items()}
+    scans = _unobjected(objections)
+    if len(scans) == 1 and (only := volumes.get(scans[0])) and not only.part:
+        volumes, scans = {container: only}, (container,)
+    elif len(series) == 1 and sequences:
+        sequences[container], scans = sequences[scans[0]], (container,)
+    return _Contents(volumes, sequences, scans, left_out)
+
+
+def _name(series: Series, *, is_only: bool) -> str:
+    """Returns what a series is called; more than its number where that does not tell it."""
+    name = f"series-{max(series.number, 0):03d}"
+    if is_only and series.number >= 0:
+        return name
+    return f"{name}-{hashlib.sha256(series.uid.encode()).hexdigest()[:6]}"
+
+
+def _objection(part: Part) -> str:
+    """Returns why images are surely no volume, empty where they may be one."""
+    directions = {tuple(np.round(plane.directions, 2)) for plane in part.planes}
+    slices = len(part.planes)
+    if len(directions) > 1:
+        return "a localizer"
+    if part.is_cut:
+        return f"incomplete ({slices} of {slices + part.absent} slices)"
+    return "a single slice" if slices < 2 else ""
+
+
+def _unobjected(objections: Mapping[Path, str]) -> tuple[Path, ...]:
+    """Leaves out what surely is no volume, such as a localizer, where something else is left."""
+    kept = tuple(path for path, why in objections.items() if not why)
     if not kept:
-        return parts
-    for path, why in reasons:
-        log.warning("%s/%s is %s and is left out", path.parent.name, path.name, why)
+        return tuple(objections)
+    for path, why in objections.items():
+        if why:
+            log.warning("%s/%s is %s and is left out", path.parent.name, path.name, why)
     return kept
 
 
 def _one_series(path: Path) -> Series:
     container = container_of(path)
-    there, others = _series_in(container, file_states(container))
-    if path in there:
-        return there[path]
-    if not there:
+    there = _contents(container, file_states(container))
+    if path in there.volumes:
+        return there.volumes[path]
+    if path in there.sequences:
+        some = [address for address, each in there.volumes.items() if each.part]
         raise VolumeError(
-            f"{container} holds no MR series" + (f", but files {others}" if others else ""),
+            f"{path} is {there.sequences[path]}", hint=f"pass one volume of it, such as {some[0]}"
+        )
+    if not there.volumes:
+        raise VolumeError(
+            f"{container} holds no MR series"
+            + (f", but files {there.others}" if there.others else ""),
             hint="pass a folder or a zip archive with the images of an MR series",
         )
-    names = ", ".join(series.name for series in there)
+    names = ", ".join(address.name for address in there.scans)
     if path == container:
         raise VolumeError(
-            f"{path} holds {len(there)} series", hint=f"pass one: {path}/ and one of {names}"
+            f"{path} holds {len(there.scans)} series", hint=f"pass one: {path}/ and one of {names}"
         )
     raise VolumeError(f"{path} does not exist", hint=f"pass {container}, which holds {names}")
 
 
 def _display_name(path: Path, series: Series) -> str:
     return str(path) if path != series.container else f"{path} (series {series.number})"
+
+
+def _require_slopes(stack: SliceStack, data: Float32[np.ndarray, "i j k"], name: str) -> None:
+    """Stops where a slope of 0 hides what some slices hold, while others have one."""
+    lacking = [slot for slot, p in zip(stack.slots, stack.planes, strict=True) if p.lacks_slope]
+    blank = all(np.ptp(data[:, :, slot]) == 0 for slot in lacking)
+    if lacking and len(lacking) < len(stack.planes) and not blank:
+        raise VolumeError(
+            f"{name}: {len(lacking)} of {len(stack.planes)} slices have a rescale slope of 0",
+            hint="export the series again",
+        )
 
 
 def _warnings(stack: SliceStack) -> list[str]:
@@ -203,6 +257,13 @@ def _warnings(stack: SliceStack) -> list[str]:
             f"{len(stack.absent)} of {stack.slots[-1] + 1} slices are not there ({listed}{more}) "
             "and count as missing"
         )
+    if all(plane.lacks_slope for plane in stack.planes):
+        warnings.append("the rescale slope is 0 or no number: stored numbers are taken as is")
+    if stack.straightened_mm > TOLD_MM:
+        warnings.append(
+            "positions or directions are rounded, which tilts the slices: axes were made "
+            f"perpendicular, which moves voxels by up to {stack.straightened_mm:.2g} mm"
+        )
     if skew_deg(stack.affine) > 0.1:
         tilt = f"{skew_deg(stack.affine):.1f} degrees"
         warnings.append(f"the slices are tilted against their stack by {tilt}")
@@ -212,8 +273,7 @@ def _warnings(stack: SliceStack) -> list[str]:
 def _header(affine: Float64[np.ndarray, "4 4"], shape: tuple[int, ...]) -> Any:
     header = nib.Nifti1Header()
     header.set_data_shape(shape)
-    header.set_sform(affine, code=1)
-    header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
-    header.set_qform(affine, code=1 if skew_deg(affine) < 1e-2 else 0)
+    set_forms(header, affine, code=1)
+    header.set_dim_info(slice=2)
     header.set_xyzt_units("mm")
     return header

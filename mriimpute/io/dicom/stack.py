@@ -3,7 +3,7 @@
 Directions and positions of DICOM are towards left, posterior, superior.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,18 +11,29 @@ import numpy as np
 from jaxtyping import Float64
 
 from mriimpute.errors import GeometryError
+from mriimpute.geometry import corner_distance_mm
 from mriimpute.io.dicom.planes import Plane
+from mriimpute.io.dicom.rounding import last_digit, straightened
 
-__all__ = ["SliceStack", "split_by_position", "to_stack"]
+__all__ = ["LPS_TO_RAS", "SAME_MM", "SliceStack", "to_stack"]
 
 MAX_OFFSET = 0.02
 """Fraction of the spacing that a slice may lie off its place on the grid: headers round."""
+
+MAX_ROUNDED_OFFSET = 0.2
+"""The same, where the digits of the header explain it."""
 
 SAME_DIRECTION = 1e-3
 """Difference of direction cosines that is rounding."""
 
 SAME_MM = 1e-3
 """Distance along the normal below which two images lie at one place."""
+
+MANY = 6
+"""Images at one place that come of a time series rather than of copies."""
+
+STRAIGHT_MM = 1e-5
+"""How far voxels may be from where perpendicular axes put them."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -37,38 +48,18 @@ class SliceStack:
         planes: By increasing position along the normal.
         slots: Index along k of each; an index left out is a slice that is not there.
         affine: From (i, j, k) to mm right, anterior, superior.
+        straightened_mm: How far voxels were moved to undo a shear that is rounding.
     """
 
     planes: tuple[Plane, ...]
     slots: tuple[int, ...]
     affine: Float64[np.ndarray, "4 4"]
+    straightened_mm: float = 0.0
 
     @property
     def absent(self) -> tuple[int, ...]:
         """Indices along k that no image has."""
         return tuple(sorted(set(range(self.slots[-1] + 1)) - set(self.slots)))
-
-
-def split_by_position(planes: Sequence[Plane]) -> list[tuple[Plane, ...]]:
-    """Returns the images, parted so that no two in one part lie at one place.
-
-    Echoes, time points, magnitude and phase come in one series. Copies of one image count once.
-    Where nothing in the headers tells images at one place apart, they stay together.
-    """
-    distinct = list({(plane.uid, plane.frame): plane for plane in planes}.values())
-    if not _coincide(distinct):
-        return [tuple(distinct)]
-    varied = [name for name in dict.fromkeys(n for p in distinct for n, _ in p.kinds)
-              if len({dict(p.kinds).get(name) for p in distinct}) > 1]  # fmt: skip
-    for names in [*([name] for name in varied), varied]:
-        parts = defaultdict(list)
-        for plane in distinct:
-            parts[tuple(dict(plane.kinds).get(name, "") for name in names)].append(plane)
-        if len({len(part) for part in parts.values()}) == 1 and not any(
-            _coincide(part) for part in parts.values()
-        ):
-            return [tuple(parts[key]) for key in sorted(parts, key=_by_number)]
-    return [tuple(distinct)]
 
 
 def to_stack(planes: Sequence[Plane], name: str) -> SliceStack:
@@ -88,13 +79,15 @@ def to_stack(planes: Sequence[Plane], name: str) -> SliceStack:
     positions = np.array([plane.position for plane in planes])
     along = positions @ normal
     order = np.argsort(along, kind="stable")
-    slots = _slots(along[order], planes, name)
+    digit = last_digit(positions.ravel().tolist())
+    slots = _slots(along[order], planes, name, rounding_mm=digit * float(np.abs(normal).sum()))
 
     step = (positions[order[-1]] - positions[order[0]]) / slots[-1]
     expected = positions[order[0]] + np.outer(slots, step)
     # Slices that shift along themselves with every step give a sheared grid, others none.
     stray = np.linalg.norm(positions[order] - expected, axis=1).max()
-    if stray > MAX_OFFSET * max(float(np.linalg.norm(step)), *first.spacing_mm):
+    allowed = MAX_OFFSET * max(float(np.linalg.norm(step)), *first.spacing_mm)
+    if stray > max(allowed, min(digit * np.sqrt(3), MAX_ROUNDED_OFFSET * np.linalg.norm(step))):
         raise GeometryError(
             f"{name}: slices are shifted against each other by up to {stray:.3g} mm",
             hint="resample them onto a straight stack first",
@@ -104,8 +97,18 @@ def to_stack(planes: Sequence[Plane], name: str) -> SliceStack:
     lps[:3, 1] = down * first.spacing_mm[0]
     lps[:3, 2] = step
     lps[:3, 3] = positions[order[0]]
+    rows, columns = first.shape
+    shape = (columns, rows, int(slots[-1]) + 1)
+    directions = np.array([plane.directions for plane in planes])
+    straight = straightened(lps, shape, position_digit=digit, directions=directions)
+    moved_mm = 0.0 if straight is None else corner_distance_mm(lps, straight, shape)
+    if straight is None or moved_mm < STRAIGHT_MM:
+        straight, moved_mm = lps, 0.0
     return SliceStack(
-        tuple(planes[int(n)] for n in order), tuple(int(s) for s in slots), LPS_TO_RAS @ lps
+        tuple(planes[int(n)] for n in order),
+        tuple(int(s) for s in slots),
+        LPS_TO_RAS @ straight,
+        moved_mm,
     )
 
 
@@ -160,49 +163,27 @@ def _count_distinct(directions: Float64[np.ndarray, "n 6"]) -> int:
 
 
 def _slots(
-    along: Float64[np.ndarray, " n"], planes: Sequence[Plane], name: str
+    along: Float64[np.ndarray, " n"], planes: Sequence[Plane], name: str, *, rounding_mm: float
 ) -> Float64[np.ndarray, " n"]:
     """Returns the index of each slice on an even grid, from sorted positions in mm."""
     steps = np.diff(along)
     if steps.min() < SAME_MM:
         largest = max(Counter(np.round(along / SAME_MM / 2)).values())
+        known = ", as in a time series," if largest >= MANY else ""
         raise GeometryError(
-            f"{name}: up to {largest} images lie at one place and nothing tells them apart",
+            f"{name}: up to {largest} images lie at one place{known} and nothing tells them apart",
             hint="export only one image for each place",
         )
-    base = float(np.median(steps[steps < 1.5 * steps.min()]))
+    base = float(np.mean(steps[steps < 1.5 * steps.min()]))
     slots = np.round((along - along[0]) / base)
     base = (along[-1] - along[0]) / slots[-1]  # rounded steps add up over a long stack
     slots = np.round((along - along[0]) / base)
     off = np.abs((along - along[0]) / base - slots).max()
     absent = slots[-1] + 1 - len(along)
-    if off > MAX_OFFSET or absent >= len(along) or (np.diff(slots) < 1).any():
+    allowed = max(MAX_OFFSET, min(rounding_mm / base, MAX_ROUNDED_OFFSET))
+    if off > allowed or absent >= len(along) or (np.diff(slots) < 1).any():
         raise GeometryError(
             f"{name}: slices are unevenly spaced, {steps.min():.4g} to {steps.max():.4g} mm apart",
             hint="look for slices that were not exported; pass an evenly spaced series",
         )
     return slots
-
-
-def _coincide(planes: Sequence[Plane]) -> bool:
-    """Tells whether two images of one orientation lie at one place."""
-    if any(not plane.position or not plane.directions for plane in planes):
-        return False
-    places = Counter(
-        (
-            tuple(np.round(np.asarray(plane.position) / SAME_MM / 2).tolist()),
-            tuple(np.round(np.asarray(plane.directions), 2).tolist()),
-        )
-        for plane in planes
-    )
-    return max(places.values(), default=0) > 1
-
-
-def _by_number(key: tuple[str, ...]) -> tuple[tuple[float, str], ...]:
-    def parsed(text: str) -> tuple[float, str]:
-        try:
-            return float(text), text
-        except ValueError:
-            return float("inf"), text
-
-    return tuple(parsed(text) for text in key)

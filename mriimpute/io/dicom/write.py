@@ -1,8 +1,6 @@
 """DICOM out: an imputed volume as a derived MR series in the study of its source.
 
-Intensities become 16-bit integers. Where the source has one slope for all slices, ours is that
-slope or a power-of-two fraction of it, so acquired intensities are stored exactly and imputed ones
-to half a step; else the step is 1/65535 of the range.
+Intensities become 16-bit integers, see `integers`. Acquired and imputed slices say what they are.
 """
 
 import os
@@ -10,24 +8,24 @@ import shutil
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float32, Float64, Integer
+from jaxtyping import Bool, Float32, Float64
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
-from pydicom.valuerep import DSfloat
 
 from mriimpute import __version__
 from mriimpute.errors import OutputError, VolumeError
-from mriimpute.geometry import refined
+from mriimpute.geometry import plane_distance_mm, refined
+from mriimpute.io.dicom.description import Origin, comment, series_description
 from mriimpute.io.dicom.files import quiet
 from mriimpute.io.dicom.header import code_item, shared_header, source_reference
-from mriimpute.io.dicom.planes import DERIVED_BY, Plane
+from mriimpute.io.dicom.integers import Integers, as_integers, decimal, decimals, set_window
+from mriimpute.io.dicom.planes import DERIVED_BY, Plane, Series
 from mriimpute.io.dicom.stack import LPS_TO_RAS, to_stack
 from mriimpute.io.scan import Scan
 
@@ -49,18 +47,6 @@ DESCRIPTIONS: dict[Content, str] = {
     "std": "imputed standard deviation",
 }
 
-MIN_LEVELS = 4096
-"""Steps that the range of intensities is stored with at least: as many as a scanner delivers."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Integers:
-    """Numbers in a file: intensity = slope * number + intercept."""
-
-    numbers: Integer[np.ndarray, "i j k"]
-    slope: float
-    intercept: float
-
 
 def write_series(
     folder: Path,
@@ -75,8 +61,9 @@ def write_series(
     """Writes a volume as one MR image for each slice, all or none.
 
     The same arguments give the same bytes and unique identifiers; other ones, other identifiers.
-    Neither a name nor a birth date is written; the study, the frame of reference and the source
-    images are named by their unique identifiers.
+    Neither a name nor a birth date is written, and of the source's description only words of the
+    trade; the study, the frame of reference and the source images are named by their unique
+    identifiers.
 
     Args:
         folder: Is replaced; the files in it are `0001.dcm`, `0002.dcm` ...
@@ -114,21 +101,29 @@ def derived_images(
     stack = to_stack(like.series.planes, str(like.path))
     axis = like.stored_axis(refine[0])
     affine = LPS_TO_RAS @ refined(stack.affine, axis, refine[1])
-    stored = _stored(like.as_stored(data), like if content == "mean" else None)
+    stored = as_integers(like.as_stored(data))
+    if content == "mean":
+        extent = float(np.ptp(like.volume.data[like.volume.observed]))
+        stored = as_integers(like.as_stored(data), stack.planes, extent=extent)
 
     middle = stack.planes[len(stack.planes) // 2]
     shared = shared_header(like.series, middle, identity=identity)
-    _describe(shared, content, like.series.number)
+    _describe(shared, content, like.series)
     _place(shared, affine, stored)
-    _window(shared, data, keep=content == "mean")
+    set_window(shared, data, keep=content == "mean")
     entropy = [made_by, sha256(stored.numbers.tobytes()).hexdigest(), content, __version__]
     shared.SeriesInstanceUID = generate_uid(entropy_srcs=[like.series.uid, *entropy])
     if "FrameOfReferenceUID" not in shared:
         shared.FrameOfReferenceUID = generate_uid(entropy_srcs=[like.series.uid, "frame"])
 
     slots = [slot * (refine[1] if axis == 2 else 1) for slot in stack.slots]
+    origins = _origins(like.as_stored(like.volume.observed), slots, stack.slots)
     for index in range(stored.numbers.shape[2]):
         image = _image(shared, stored, affine, index)
+        origin = origins.get(index, "imputed")
+        what = "ACQUIRED" if origin == "acquired" else "IMPUTED"
+        image.ImageType = ["DERIVED", "SECONDARY", "OTHER", content.upper(), what]
+        image.ImageComments = comment(origin, DESCRIPTIONS[content])
         sources = _sources_at(slots, stack.planes, index)
         image.SourceImageSequence = [source_reference(plane) for plane in sources]
         yield image
@@ -142,14 +137,33 @@ def remove_series(folder: Path) -> None:
         folder.rmdir()
 
 
-def _describe(image: Dataset, content: Content, number: int) -> None:
+def _origins(
+    observed: Bool[np.ndarray, "i j k"], fine: Sequence[int], coarse: Sequence[int]
+) -> dict[int, Origin]:
+    """Returns what of the slices was acquired that the source has an image of.
+
+    Args:
+        observed: Along the axes of the file, before refinement.
+        fine: Index of each image of the source among the derived ones.
+        coarse: Index of each in `observed`.
+    """
+    origins: dict[int, Origin] = {}
+    for index, slot in zip(fine, coarse, strict=True):
+        acquired = observed[:, :, slot]
+        if acquired.any():
+            origins[index] = "acquired" if acquired.all() else "partly imputed"
+    return origins
+
+
+def _describe(image: Dataset, content: Content, series: Series) -> None:
+    number = max(series.number, 0)
     source = str(image.get("SeriesDescription", ""))
-    words = f"{source} {DESCRIPTIONS[content]}" if source else DESCRIPTIONS[content]
     image.SOPClassUID = MRImageStorage
     image.Modality = "MR"
-    image.ImageType = ["DERIVED", "SECONDARY", "OTHER", content.upper()]
-    image.SeriesDescription = words.strip()[-64:]
-    image.SeriesNumber = 100 * max(number, 0) + (1 if content == "mean" else 2)
+    image.SeriesDescription = series_description(
+        source, number, series.part, DESCRIPTIONS[content]
+    )
+    image.SeriesNumber = 100 * number + (1 if content == "mean" else 2)
     image.Manufacturer = "mriimpute"
     image.ManufacturerModelName = "mriimpute"
     image.SoftwareVersions = __version__
@@ -162,36 +176,28 @@ def _describe(image: Dataset, content: Content, number: int) -> None:
     image.AcquisitionNumber = None
 
 
-def _place(image: Dataset, lps: Float64[np.ndarray, "4 4"], stored: _Integers) -> None:
+def _place(image: Dataset, lps: Float64[np.ndarray, "4 4"], stored: Integers) -> None:
     """Sets what all slices share: their grid and how numbers are stored."""
     lengths = np.linalg.norm(lps[:3, :3], axis=0)
     directions = lps[:3, :2] / lengths[:2]
     columns, rows, _ = stored.numbers.shape
     image.Rows, image.Columns = rows, columns
-    image.PixelSpacing = _decimals((lengths[1], lengths[0]))
-    image.SliceThickness = _decimal(lengths[2])
-    image.SpacingBetweenSlices = _decimal(lengths[2])
-    image.ImageOrientationPatient = _decimals(directions.T.ravel())
+    image.PixelSpacing = decimals((lengths[1], lengths[0]))
+    # Along the normal: slices that are tilted against their stack lie closer than their centres.
+    distance = plane_distance_mm(lps, 2)
+    image.SliceThickness = image.SpacingBetweenSlices = decimal(distance)
+    image.ImageOrientationPatient = decimals(directions.T.ravel())
     image.SamplesPerPixel = 1
     image.BitsAllocated = image.BitsStored = 16
     image.HighBit = 15
     image.PixelRepresentation = int(stored.numbers.dtype == np.int16)
-    image.RescaleSlope = _decimal(stored.slope)
-    image.RescaleIntercept = _decimal(stored.intercept)
+    image.RescaleSlope = decimal(stored.slope)
+    image.RescaleIntercept = decimal(stored.intercept)
     image.RescaleType = image.get("RescaleType") or "US"
 
 
-def _window(image: Dataset, data: Float32[np.ndarray, "i j k"], *, keep: bool) -> None:
-    """Sets a window where the source has none, or one for another quantity."""
-    if keep and image.get("WindowCenter") is not None and image.get("WindowWidth") is not None:
-        return
-    low, high = np.percentile(data, [0.5, 99.5]).tolist()
-    image.WindowCenter = _decimal((low + high) / 2)
-    image.WindowWidth = _decimal(max(high - low, 1e-6))
-
-
 def _image(
-    shared: Dataset, stored: _Integers, lps: Float64[np.ndarray, "4 4"], index: int
+    shared: Dataset, stored: Integers, lps: Float64[np.ndarray, "4 4"], index: int
 ) -> Dataset:
     image = Dataset()
     image.update(shared)
@@ -199,41 +205,10 @@ def _image(
     normal = np.cross(lps[:3, 0], lps[:3, 1])
     image.SOPInstanceUID = generate_uid(entropy_srcs=[str(shared.SeriesInstanceUID), str(index)])
     image.InstanceNumber = index + 1
-    image.ImagePositionPatient = _decimals(position)
-    image.SliceLocation = _decimal(position @ normal / np.linalg.norm(normal))
+    image.ImagePositionPatient = decimals(position)
+    image.SliceLocation = decimal(position @ normal / np.linalg.norm(normal))
     image.PixelData = np.ascontiguousarray(stored.numbers[:, :, index].T).tobytes()
     return image
-
-
-def _stored(data: Float32[np.ndarray, "i j k"], like: Scan | None) -> _Integers:
-    low, high = float(data.min()), float(data.max())
-    if like is not None and like.slope > 0:
-        for bits in range(12, -1, -1):
-            slope = like.slope / 2**bits
-            first, last = (round((value - like.intercept) / slope) for value in (low, high))
-            enough = bits == 0 or (high - low) / (2 * slope) < MIN_LEVELS
-            dtype = np.uint16 if first >= 0 else np.int16
-            fits = np.iinfo(dtype).min <= first and last <= np.iinfo(dtype).max
-            if fits and enough:
-                return _Integers(
-                    numbers=_rounded(data, slope, like.intercept, dtype),
-                    slope=slope,
-                    intercept=like.intercept,
-                )
-    step = max((high - low) / 65535, 1e-12)
-    # The file holds 16 characters of it: what a reader will multiply with decides the numbers.
-    slope, intercept = float(_decimal(step * (1 + 1e-9))), float(_decimal(low))
-    return _Integers(
-        numbers=_rounded(data, slope, intercept, np.uint16), slope=slope, intercept=intercept
-    )
-
-
-def _rounded(
-    data: Float32[np.ndarray, "i j k"], slope: float, intercept: float, dtype: Any
-) -> Integer[np.ndarray, "i j k"]:
-    limits = np.iinfo(dtype)
-    numbers = np.rint((data.astype(np.float64) - intercept) / slope)
-    return np.clip(numbers, limits.min, limits.max).astype(dtype)
 
 
 def _sources_at(slots: Sequence[int], planes: Sequence[Plane], index: int) -> Sequence[Plane]:
@@ -279,12 +254,3 @@ def replacing(folder: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _decimal(value: float) -> DSfloat:
-    """Returns a number as DICOM's decimal string, at most 16 characters."""
-    return DSfloat(float(value), auto_format=True)
-
-
-def _decimals(values: Sequence[float] | Float64[np.ndarray, " n"]) -> list[DSfloat]:
-    return [_decimal(value) for value in values]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 - its documentation calls it so
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app
@@ -165,6 +166,25 @@ def test_several_series_are_several_cases_and_a_bad_one_stops_no_other(
     ]
 
 
+def test_names_and_sidecars_of_echoes_say_which_echo_they_are(
+    make_series: MakeSeries, tmp_path: Path
+) -> None:
+    folder = make_series()
+    make_series(
+        edit=lambda image, n: image.update(
+            {"EchoTime": 12.5, "SOPInstanceUID": f"{image.SOPInstanceUID}.2"}
+        ),
+        prefix="second",
+    )
+
+    result = call("impute", folder, "--model=pchip", "-o", tmp_path / "out")
+
+    assert result.exit_code == 0, result.stderr
+    sidecar = tmp_path / "out" / "exam_series-003-echo2_desc-mean.json"
+    volume = json.loads(sidecar.read_text())["settings"]["volume"]
+    assert volume == {"name": "echo2", "echo_time_ms": 12.5}
+
+
 def test_one_series_of_several_can_be_named(make_series: MakeSeries, tmp_path: Path) -> None:
     folder = make_series()
     make_series(series="1.2.4", prefix="b", edit=lambda i, n: setattr(i, "SeriesNumber", 4))
@@ -226,6 +246,42 @@ def test_inspect_knows_the_thickness(make_series: MakeSeries) -> None:
     assert seen["slice_thickness_mm"] == 3.0
     assert seen["slice_gap_mm"] == pytest.approx(3.0)
     assert seen["slice_spacing_mm"] == pytest.approx(6.0)
+
+
+def test_the_gap_of_a_tilted_stack_is_one_between_planes(
+    make_series: MakeSeries, tmp_path: Path
+) -> None:
+    def tilt(image: Dataset, number: int) -> None:
+        across = np.array([float(v) for v in image.ImageOrientationPatient[3:]])
+        position = np.array([float(v) for v in image.ImagePositionPatient])
+        image.ImagePositionPatient = (position + 2.8 * number * across).round(9).tolist()
+
+    folder = make_series(edit=tilt)
+    seen = json.loads(call("inspect", folder, "--json").stdout)
+    result = call("impute", folder, "--model=pchip", "--dicom-out", "-o", tmp_path / "out")
+
+    assert result.exit_code == 0, result.stderr
+    assert (seen["slice_spacing_mm"], seen["slice_gap_mm"]) == (6.0, 3.0)
+    assert max(seen["spacing_mm"]) == pytest.approx(np.hypot(6, 2.8), abs=1e-3)
+    assert sum("perpendicular" in warning for warning in seen["warnings"]) == 1
+    image = dcmread(tmp_path / "out" / "exam_desc-mean_dicom" / "0001.dcm")
+    assert float(image.SpacingBetweenSlices) == pytest.approx(6 / 7)
+    assert "ITK" in result.stderr
+
+
+@pytest.mark.parametrize("thin", [False, True])
+def test_slices_that_are_not_there_are_not_counted_as_acquired(
+    make_series: MakeSeries, tmp_path: Path, thin: bool
+) -> None:
+    def closer(image: Dataset, number: int) -> None:
+        image.PixelSpacing = [6, 6]
+
+    folder = make_series(leave_out=(2,), **({"edit": closer} if thin else {}))
+
+    result = call("impute", folder, "--model=pchip", "-o", tmp_path / "out")
+
+    assert result.exit_code == 0, result.stderr
+    assert f"5 of {6 if thin else 31} slices acquired" in result.stderr
 
 
 def test_thickness_is_what_the_header_says_if_asked(

@@ -22,7 +22,7 @@ from pydicom.uid import (
 )
 
 from mriimpute.errors import GeometryError, VolumeError
-from mriimpute.io import checksum, find_scans, read_scan, stem
+from mriimpute.io import checksum, find_scans, read_scan, stem, write_image
 
 MakeSeries = Callable[..., Path]
 
@@ -114,6 +114,35 @@ def test_slope_and_intercept_of_every_slice_are_applied(
     np.testing.assert_array_equal(data, (voxels * (1 + slices / 4) - slices).astype(np.float32))
 
 
+@pytest.mark.parametrize("slope", ["0", "-0.0"])
+def test_a_slope_of_zero_counts_as_absent_and_is_told(
+    make_series: MakeSeries, voxels: np.ndarray, slope: str
+) -> None:
+    def edit(image: Dataset, number: int) -> None:
+        image.RescaleSlope, image.RescaleIntercept = slope, "-3"
+
+    scan = read_scan(make_series(edit=edit))
+
+    np.testing.assert_array_equal(scan.as_stored(scan.volume.data), voxels.astype(np.float32) - 3)
+    assert any("the rescale slope is 0" in note for note in scan.warnings)
+
+
+def test_a_slope_of_zero_beside_others_is_refused_unless_its_slices_are_blank(
+    make_series: MakeSeries, voxels: np.ndarray
+) -> None:
+    def edit(image: Dataset, number: int) -> None:
+        image.RescaleSlope, image.RescaleIntercept = (0 if number == 2 else 2), 0
+
+    def blank(image: Dataset, number: int) -> None:
+        edit(image, number)
+        if number == 2:
+            image.PixelData = bytes(len(image.PixelData))
+
+    with pytest.raises(VolumeError, match="1 of 6 slices have a rescale slope of 0"):
+        read_scan(make_series(edit=edit))
+    assert not stored(make_series("blank", edit=blank))[:, :, 2].any()
+
+
 def test_slices_that_are_not_there_count_as_missing(
     make_series: MakeSeries, voxels: np.ndarray
 ) -> None:
@@ -135,7 +164,23 @@ def test_tilted_stack_keeps_its_shear(make_series: MakeSeries, dicom_affine: np.
     tilted[:3, 2] += dicom_affine[:3, 1] / 1.1
     np.testing.assert_allclose(scan.stored_affine, tilted, atol=1e-6)
     assert any("tilted" in note for note in scan.warnings)
+    assert any("ITK" in note and "--space template" in note for note in scan.warnings)
     assert int(scan.header["qform_code"]) == 0
+
+
+def test_positions_rounded_to_a_tenth_of_a_mm_give_a_scan_that_itk_opens(
+    make_series: MakeSeries, tmp_path: Path
+) -> None:
+    def rounded(image: Dataset, number: int) -> None:
+        image.ImagePositionPatient = [f"{float(v):.1f}" for v in image.ImagePositionPatient]
+
+    scan = read_scan(make_series(edit=rounded))
+
+    write_image(tmp_path / "x.nii", scan.volume.data, like=scan)
+    seen = sitk.ReadImage(str(tmp_path / "x.nii"))
+    assert seen.GetSize() == scan.stored_shape
+    assert any("axes were made perpendicular" in note for note in scan.warnings)
+    assert not any("ITK" in note for note in scan.warnings)
 
 
 def turn(image: Dataset, number: int) -> None:
@@ -230,10 +275,10 @@ def test_two_echoes_of_one_series_become_two_scans(
 
     parts, frames = find_scans(folder), find_scans(multiframe)
 
-    assert [path.name for path in parts] == ["series-003-part1", "series-003-part2"]
+    assert [path.name for path in parts] == ["series-003-echo1", "series-003-echo2"]
     assert [stem(path) for path in frames] == [
-        "enhanced_series-003-part1",
-        "enhanced_series-003-part2",
+        "enhanced_series-003-echo1",
+        "enhanced_series-003-echo2",
     ]
     np.testing.assert_array_equal(stored(parts[1]), voxels)
     np.testing.assert_array_equal(stored(frames[1]), 2 * voxels.astype(np.float32))
@@ -335,6 +380,20 @@ def test_what_holds_no_mr_says_what_it_holds(make_series: MakeSeries) -> None:
 
     with pytest.raises(VolumeError, match="no MR series, but files 6 of the kind CT Image"):
         read_scan(folder)
+
+
+def test_mosaics_are_no_slices_but_frames_of_an_enhanced_file_that_says_so_are(
+    make_series: MakeSeries, make_enhanced: Callable[..., Path], voxels: np.ndarray
+) -> None:
+    enhanced = make_enhanced()
+    mosaic = ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]
+    image = dcmread(enhanced)
+    image.ImageType = mosaic
+    image.save_as(enhanced)
+
+    np.testing.assert_array_equal(stored(enhanced), voxels)
+    with pytest.raises(VolumeError, match="6 that are mosaics of slices"):
+        read_scan(make_series(edit=lambda image, _: setattr(image, "ImageType", mosaic)))
 
 
 def test_run_length_encoded_slices_read_as_plain_ones(

@@ -9,7 +9,9 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 - its documentation calls it so
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.pixels import apply_modality_lut, apply_windowing
 
+from mriimpute.cohort.target_grid import upsample
 from mriimpute.errors import OutputError, VolumeError
 from mriimpute.geometry import refined
 from mriimpute.io import Scan, find_scans, read_scan
@@ -87,6 +89,102 @@ def test_acquired_slices_come_back_bit_for_bit_through_dicom(
     np.testing.assert_array_equal(again.volume.data[acquired], scan.volume.data)
 
 
+def scaled(slope: float, *, by_slice: bool) -> Callable[[Dataset, int], None]:
+    def edit(image: Dataset, number: int) -> None:
+        image.RescaleSlope = f"{slope * (1 + by_slice * number / 7):.8g}"
+        image.RescaleIntercept = 0
+
+    return edit
+
+
+@pytest.mark.parametrize("by_slice", [False, True])
+@pytest.mark.parametrize("slope", [1e-9, 1e-8, 1e-6, 1e-4, 0.0123, 1.0, -2.0, 1e3])
+def test_steps_follow_the_data_and_the_window_shows_them(
+    make_series: MakeSeries, tmp_path: Path, slope: float, by_slice: bool
+) -> None:
+    scan = read_scan(make_series(edit=scaled(slope, by_slice=by_slice)))
+    axis = int(np.argmax(scan.volume.spacing_mm))
+    data = upsample(scan.volume, axis, 3).data
+    data = np.where(np.isnan(data), np.nanmean(data), data).astype(np.float32)
+
+    folder = write(tmp_path / "out", scan, data, axis)
+    again = read_back(folder)
+
+    extent = float(np.ptp(scan.volume.data))
+    image = dcmread(folder / "0001.dcm")
+    step = float(image.RescaleSlope)
+    assert step < extent / 4096
+    np.testing.assert_allclose(again.volume.data, data, rtol=1e-6, atol=step * 0.5001)
+    np.testing.assert_allclose(itk(folder)[0], scan.as_stored(data), rtol=1e-6, atol=step * 0.5001)
+    shown = apply_windowing(apply_modality_lut(image.pixel_array, image), image)
+    assert len(np.unique(shown)) > 30  # of 72 random pixels
+
+
+def test_imputed_intensities_out_of_range_cost_acquired_ones_no_step(
+    make_series: MakeSeries, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    scan = read_scan(make_series())
+    data, axis = fine(scan, rng)
+    data[tuple(1 if n == axis else 0 for n in range(3))] = 3000.0
+
+    image = dcmread(write(tmp_path / "out", scan, data, axis) / "0001.dcm")
+
+    assert float(image.RescaleSlope) <= np.ptp(scan.volume.data) / 4096
+
+
+def test_a_std_far_below_one_is_not_written_as_zero(
+    make_series: MakeSeries, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    scan = read_scan(make_series(edit=scaled(1e-9, by_slice=False)))
+    data, axis = fine(scan, rng)
+    std = np.abs(data - data.mean()) * np.float32(1e-3)
+
+    again = read_back(write(tmp_path / "out", scan, std, axis, content="std"))
+    write_map(tmp_path / "map", std, like=scan, refine=(axis, 3), made_by="test")
+
+    np.testing.assert_allclose(again.volume.data, std, rtol=1e-6, atol=np.ptp(std) / 65535)
+    assert len(list((tmp_path / "map").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("centre", "width", "function", "kept"),
+    [
+        (300, 600, None, True),
+        ([300, 40], [600, 80], None, True),
+        (0, 0, None, False),
+        (300, 0.5, None, False),
+        (300, [600, 80], None, False),
+        (300, -600, None, False),
+        (-5000, 600, None, False),  # beside all intensities
+        (4e6, 9e6, None, False),  # intensities fill nothing of it
+        (300, 600, "SIGMOID", True),
+    ],
+)
+def test_a_window_is_copied_only_if_it_is_one_and_shows_the_data(
+    make_series: MakeSeries,
+    rng: np.random.Generator,
+    tmp_path: Path,
+    centre: Any,
+    width: Any,
+    function: str | None,
+    kept: bool,
+) -> None:
+    def edit(image: Dataset, number: int) -> None:
+        image.WindowCenter, image.WindowWidth = centre, width
+        if function:
+            image.VOILUTFunction = function
+
+    scan = read_scan(make_series(edit=edit))
+
+    image = dcmread(write(tmp_path / "out", scan, *fine(scan, rng)) / "0001.dcm")
+
+    assert (image.WindowWidth == width and image.WindowCenter == centre) == kept
+    assert image.get("VOILUTFunction") == (function if kept else None)
+    assert np.min(image.WindowWidth) >= 1
+    shown = apply_windowing(apply_modality_lut(image.pixel_array, image), image)
+    assert len(np.unique(shown)) > 30
+
+
 def read_back(folder: Path) -> Scan:
     """Reads what this package wrote, which it leaves out unless the description goes."""
     for path in folder.iterdir():
@@ -123,6 +221,62 @@ def test_the_derived_series_belongs_to_the_study_and_says_what_it_is(
     }
     origin = positions[images[3].SourceImageSequence[0].ReferencedSOPInstanceUID]
     np.testing.assert_allclose(images[3].ImagePositionPatient, origin, atol=1e-6)
+
+
+def test_every_image_says_whether_its_slice_was_acquired_and_the_series_what_it_is(
+    make_series: MakeSeries, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    scan = read_scan(make_series(leave_out=(2,)))
+    scan.volume.observed[tuple(0 if n == 0 else slice(None) for n in range(3))] = False
+    data, axis = fine(scan, rng)
+    assert scan.stored_axis(axis) == 2
+
+    folder = write(tmp_path / "out", scan, data, axis)
+    write_map(tmp_path / "map", np.abs(data), like=scan, refine=(axis, 3), made_by="test")
+
+    images = [dcmread(path) for path in sorted(folder.iterdir())]
+    acquired = [n for n in range(16) if n % 3 == 0 and n != 6]
+    assert [n for n in range(16) if "PARTLY" in images[n].ImageComments] == acquired
+    assert {image.ImageType[4] for image in images} == {"IMPUTED"}
+    assert all("never measured" in images[n].ImageComments for n in (1, 2, 6, 7))
+    assert {image.SeriesDescription for image in images} == {"T1 imputed mean"}
+    frames = dcmread(tmp_path / "map" / "0001.dcm").PerFrameFunctionalGroupsSequence
+    comments = [frame.FrameContentSequence[0].FrameComments for frame in frames]
+    assert sum("PARTLY" in comment for comment in comments) == len(acquired)
+
+
+def test_acquired_images_are_told_from_imputed_ones(
+    make_series: MakeSeries, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    scan = read_scan(make_series(leave_out=(2,)))
+
+    folder = write(tmp_path / "out", scan, *fine(scan, rng), identity=True)
+
+    images = [dcmread(path) for path in sorted(folder.iterdir())]
+    kinds = ["ACQUIRED" if n % 3 == 0 and n != 6 else "IMPUTED" for n in range(16)]
+    assert [image.ImageType[4] for image in images] == kinds
+    assert [image.ImageComments.split()[0] for image in images] == kinds
+    assert images[0].SeriesDescription == "T1 Quillfeather imputed mean"
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ("AX T2_FLAIR 5mm", "AX T2 FLAIR 5mm imputed mean"),
+        ("Anna Huber 14.09.1937 t1_mprage_sag_p2_iso", "t1 mprage sag p2 iso imputed mean"),
+        ("19370914", "series 3 imputed mean"),
+        ("", "series 3 imputed mean"),
+        ("T1 " * 21, ("T1 " * 17)[:51].strip() + " imputed mean"),
+    ],
+)
+def test_the_series_is_called_like_its_source_in_words_that_name_nobody(
+    make_series: MakeSeries, rng: np.random.Generator, tmp_path: Path, said: str, written: str
+) -> None:
+    scan = read_scan(make_series(edit=lambda i, _: setattr(i, "SeriesDescription", said)))
+
+    folder = write(tmp_path / "out", scan, *fine(scan, rng))
+
+    assert dcmread(folder / "0001.dcm").SeriesDescription == written
 
 
 def test_no_file_names_the_patient_unless_asked(
