@@ -70,6 +70,7 @@ def impute(
     thickness: float | Literal["auto"] = 0.0,
     adapt: bool = False,
     xform: "Form" = "auto",
+    force: bool = False,
 ) -> Imputed:
     """Fills the slices that a scan skipped. Acquired voxels come back bit for bit.
 
@@ -97,6 +98,7 @@ def impute(
             header states.
         adapt: Let cross-plane learn from the scan's own slices first.
         xform: NIfTI form that says where the scan lies.
+        force: Impute what seems to hold no intensities, too: phase, field maps, labels.
 
     Raises:
         MriImputeError: If the scan cannot be read or imputed, or an option does not fit it.
@@ -116,6 +118,7 @@ def impute(
         thickness_mm=thickness,
         adapt=adapt,
         form=xform,
+        force=force,
     )
     imputer = load_imputer(name, device=device_of(name, device), adapt=adapt)
     source, content = _read(scan, request.observed, xform)

@@ -102,6 +102,14 @@ def impute(
             help="template: the common 1 mm grid, by an affine; voxels are resampled.",
         ),
     ] = "native",
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            rich_help_panel=SCAN,
+            help="Impute what seems to hold no intensities, too: phase, field maps, labels.",
+        ),
+    ] = False,
     page: Annotated[
         bool,
         typer.Option(
@@ -221,6 +229,7 @@ def impute(
                 thickness_mm=_thickness(thickness),
                 adapt=adapt,
                 form=xform,
+                force=force,
                 dicom=("identified" if dicom_identity else "anonymous") if dicom_out else "none",
             )
             # Not all methods compute on a device, and asking for it loads torch.

@@ -7,7 +7,7 @@ import numpy as np
 
 from mriimpute.cohort.target_grid import DIRECTIONS, axis_name, axis_warning, refinement
 from mriimpute.geometry import Affine, obliquity_deg, plane_distance_mm, skew_deg, spacing_mm
-from mriimpute.io import Scan, stem
+from mriimpute.io import Scan, held_otherwise, stem
 
 __all__ = ["inspection", "stated_thickness_mm"]
 
@@ -91,6 +91,8 @@ def _warnings(affine: Affine, factor: int, scan: Scan) -> list[str]:
         if scan.slice_axis is not None:
             where = f"slices along {axis_name(scan, scan.slice_axis)} are no coarser than pixels"
         notes.append(f"nothing is missing: {where}, no voxel is NaN")
+    if held := held_otherwise(scan):
+        notes.append(f"it holds no intensities but {held}")
     if factor > 12:
         notes.append(f"{factor - 1} slices are missing between two acquired ones")
     if np.ptp(scan.volume.data[np.isfinite(scan.volume.data)]) == 0:

@@ -19,7 +19,7 @@ from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.stack import pixel_steps, slices_of
 from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.geometry import find_stack
-from mriimpute.io import read_scan
+from mriimpute.io import read_scan, warn_of_contents
 from mriimpute.volume import Volume
 
 __all__ = [
@@ -78,6 +78,7 @@ def read_slices(path: Path) -> SliceScan | None:
         VolumeError: If it cannot be read or nothing is missing in it.
     """
     scan = read_scan(path, observed=observed_beside(path))
+    warn_of_contents(scan)
     return acquired_slices(to_target_grid(scan).volume, path.name)
 
 

@@ -18,7 +18,7 @@ from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.errors import VolumeError
 from mriimpute.geometry import find_stack
-from mriimpute.io import read_scan
+from mriimpute.io import read_scan, warn_of_contents
 from mriimpute.volume import Volume
 
 __all__ = ["SparseScan", "read_sparse", "sparse"]
@@ -80,6 +80,7 @@ def read_sparse(path: Path) -> SparseScan:
         VolumeError: If it cannot be read or nothing is missing in it.
     """
     scan = read_scan(path, observed=observed_beside(path))
+    warn_of_contents(scan)
     return sparse(to_target_grid(scan).volume, path.name)
 
 

@@ -25,7 +25,7 @@ from mriimpute.evaluation.case import DATA_RANGE_PERCENTILE, SparseScan, TestCas
 from mriimpute.evaluation.protocol import LINES, SLICES
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.interpolation import interpolated
-from mriimpute.io import checksum, read_scan
+from mriimpute.io import checksum, read_scan, warn_of_contents
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.volume import Volume
 
@@ -127,6 +127,7 @@ def read_hidden(scan: HiddenScan) -> TestCase:
 def _acquired(scan: HiddenScan) -> tuple[Volume, int, int]:
     """Returns the acquired slices as a grid of their own, its slice axis, and voxels per slice."""
     stored = read_scan(scan.path, observed=observed_beside(scan.path))
+    warn_of_contents(stored)
     volume = stored.volume
     axis, factor = refinement(volume, slice_axis=stored.slice_axis)
     if factor > 1:

@@ -32,6 +32,7 @@ class Request:
         adapt: Learn from each scan before it is imputed.
         form: Which NIfTI form says where a scan lies; "auto": the sform where its code is set.
         dicom: Which derived DICOM series to write, too.
+        force: Go on where a scan seems to hold no intensities. It changes no voxel.
     """
 
     model: str
@@ -44,6 +45,7 @@ class Request:
     adapt: bool = False
     form: Form = "auto"
     dicom: Export = "none"
+    force: bool = False
 
 
 def require_draws(imputer: Imputer, request: Request) -> None:
@@ -69,7 +71,7 @@ def is_done(job: Job, request: Request) -> bool:
 def recorded(request: Request) -> dict[str, Any]:
     """Returns what of a request decides the result, as plain values."""
     decisive = asdict(request) | {"observed": request.observed and request.observed.name}
-    del decisive["tile"]
+    del decisive["tile"], decisive["force"]
     # Was an option once: without it, results of earlier versions would not count as done.
     return decisive | {"keep_observed": True}
 

@@ -33,7 +33,7 @@ from mriimpute.imputation.dicom import remove_export, require_series, with_serie
 from mriimpute.imputation.jobs import Job
 from mriimpute.imputation.request import Request, no_draws, recorded, require_draws
 from mriimpute.imputation.space import Write, writer
-from mriimpute.io import Scan, checksum, read_scan
+from mriimpute.io import Scan, checksum, held_otherwise, read_scan, warn_of_contents
 from mriimpute.memory import available_bytes
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.memory_estimate import fitting_tile
@@ -129,6 +129,7 @@ def imputed_scan(
         MriImputeError: If the scan cannot be imputed, or the result is not finite.
     """
     require_draws(imputer, request)
+    _require_intensities(scan, force=request.force)
     grid = to_target_grid(scan, request.spacing_mm)
     _tell_axis(scan, grid)
     thickness_mm = _thickness_mm(scan, grid, request)
@@ -181,6 +182,16 @@ def _slant(grid: TargetGrid) -> float:
     """Returns how much longer a way along the stack is than one along the normal of slices."""
     distance_mm = plane_distance_mm(grid.volume.affine, grid.axis)
     return round(grid.volume.spacing_mm[grid.axis] / distance_mm, 6)
+
+
+def _require_intensities(scan: Scan, *, force: bool) -> None:
+    """Stops where numbers are none that lie between those of their neighbours."""
+    if force:
+        warn_of_contents(scan)
+    elif held := held_otherwise(scan):
+        raise VolumeError(
+            f"{scan.path} holds no intensities but {held}", hint="pass --force to impute it still"
+        )
 
 
 def require_finite(image: Image, what: str, scan: Path, imputer: Imputer) -> None:

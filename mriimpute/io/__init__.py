@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mriimpute.io.contents import held_otherwise, warn_of_contents
 from mriimpute.io.dicom.series import checksum, container_of, holds_dicom, read_series
 from mriimpute.io.nifti import Form, Frame, read_nifti, write_grid, write_image
 from mriimpute.io.scan import Scan
@@ -14,8 +15,10 @@ __all__ = [
     "checksum",
     "container_of",
     "find_scans",
+    "held_otherwise",
     "read_scan",
     "stem",
+    "warn_of_contents",
     "write_grid",
     "write_image",
 ]

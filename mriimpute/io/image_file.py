@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,14 +16,22 @@ from jaxtyping import Float32
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.freesurfer.mghformat import MGHError
-from nibabel.spatialimages import HeaderDataError
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 
 from mriimpute.errors import GeometryError, VolumeError
 from mriimpute.io.forms import has_only_qform
 from mriimpute.memory import available_bytes, require_memory
 from mriimpute.stopwatch import stage
 
-__all__ = ["ENDINGS", "has_ending", "open_image", "read_voxels", "stored_dtype"]
+__all__ = [
+    "ENDINGS",
+    "has_ending",
+    "listed_endings",
+    "open_image",
+    "read_voxels",
+    "stored_dtype",
+    "without_ending",
+]
 
 ENDINGS = (".nii.gz", ".nii", ".mgz", ".mgh")
 
@@ -55,6 +64,17 @@ def has_ending(path: Path, endings: tuple[str, ...] = ENDINGS) -> bool:
     return path.name.lower().endswith(endings)
 
 
+def without_ending(name: str) -> str:
+    """Returns a file name without its image ending, or as it is where it has none."""
+    ending = next((end for end in ENDINGS if name.lower().endswith(end)), "")
+    return name[: len(name) - len(ending)]
+
+
+def listed_endings() -> str:
+    """Returns the endings of images, to read."""
+    return ", ".join(ENDINGS[:-1]) + f" or {ENDINGS[-1]}"
+
+
 def open_image(path: Path) -> tuple[Any, list[str]]:
     """Returns nibabel's image, its voxels still on disk, and what nibabel repaired in it.
 
@@ -63,12 +83,17 @@ def open_image(path: Path) -> tuple[Any, list[str]]:
         GeometryError: If it is a NIfTI with a voxel size of zero.
     """
     if not path.exists():
+        if path.is_symlink():
+            raise VolumeError(
+                f"{path} is a link to a file that is not there",
+                hint="fetch the file, as with `datalad get`, or remove the link",
+            )
         raise VolumeError(f"{path} does not exist", hint="check the path")
     if path.is_dir():
         raise VolumeError(f"{path} is a folder", hint="pass a file")
     if not has_ending(path):
         raise VolumeError(
-            f"{path} is not a NIfTI or MGZ file", hint=f"pass a file ending in {_endings()}"
+            f"{path} is not a NIfTI or MGZ file", hint=f"pass a file ending in {listed_endings()}"
         )
     try:
         with _collected_warnings() as repairs:
@@ -84,6 +109,13 @@ def open_image(path: Path) -> tuple[Any, list[str]]:
             hint="check that the file is complete and is NIfTI or MGZ",
         ) from error
 
+    has_voxels = isinstance(image, SpatialImage)
+    if not has_voxels:
+        kind = type(image).__name__.removesuffix("Image")
+        raise VolumeError(
+            f"{path} holds no voxels but other data ({kind})",
+            hint="pass the volume that it was made of; values on surfaces are not imputed",
+        )
     problems = _header_problems(raw, path)
     if raw is not None and has_only_qform(image.header):
         image.set_sform(None)
@@ -108,15 +140,15 @@ def read_voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
     shape = tuple(int(n) for n in image.shape)
     if set(shape[3:]) == {1}:
         shape = shape[:3]
-    if len(shape) != 3:
+    if len(shape) > 3:
         raise VolumeError(
-            f"{path} has {len(shape)} axes {shape}, must have 3",
+            f"{path} holds {math.prod(shape[3:])} volumes, of {_by(shape)} voxels in all",
             hint="pass one volume; split a time series first",
         )
-    if min(shape) < 2:
-        what = "a single slice" if min(shape) == 1 else "no voxels"
+    if len(shape) < 3 or min(shape) < 2:
         raise VolumeError(
-            f"{path} has shape {shape}: {what}", hint="pass a stack of at least two slices"
+            f"{path} holds {_by(shape)} voxels: {_lacking(shape)}",
+            hint="pass a stack of at least two slices",
         )
     count = int(np.prod(shape, dtype=object))
     if isinstance(image.dataobj, ArrayProxy) and count * dtype.itemsize > _capacity(path):
@@ -132,6 +164,18 @@ def read_voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
         raise _damaged(path, _reason(error)) from error
 
     return data.reshape(shape)
+
+
+def _lacking(shape: tuple[int, ...]) -> str:
+    """Returns what an image of such a shape is instead of a stack of slices."""
+    if min(shape, default=0) < 1:
+        return "no voxels"
+    thick = sum(size > 1 for size in shape)
+    return {2: "a single slice", 1: "a line, or values of a surface"}.get(thick, "a single voxel")
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def stored_dtype(image: Any) -> np.dtype[Any]:
@@ -201,10 +245,6 @@ def _intensities(stored: Any, path: Path) -> Float32[np.ndarray, "..."]:
 
 def _damaged(path: Path, reason: str) -> VolumeError:
     return VolumeError(f"{path} is damaged or cut short: {reason}", hint="copy the file again")
-
-
-def _endings() -> str:
-    return ", ".join(ENDINGS[:-1]) + f" or {ENDINGS[-1]}"
 
 
 def _reason(error: Exception) -> str:

@@ -173,7 +173,7 @@ def _unsuited(header: Any) -> str | None:
     kind = str(header.get("SOPClassUID") or "")
     if kind not in MR_IMAGES:
         if not kind and outer == MediaStorageDirectoryStorage:
-            return "that list others"
+            return "listing others"
         known = pydicom.uid.UID(kind).name
         # A file that was cut here is damaged, one of a private kind is not. The value itself is
         # never shown: it may be anything.
@@ -184,7 +184,7 @@ def _unsuited(header: Any) -> str | None:
         return "in colour"
     # Images of an enhanced file have places of their own, whatever it says of where it came from.
     if MR_IMAGES[kind] == "MR" and "MOSAIC" in (header.get("ImageType") or ()):
-        return "that are mosaics of slices"
+        return "with mosaics of slices"
     return None
 
 

@@ -32,7 +32,15 @@ from mriimpute.io.forms import set_forms
 from mriimpute.io.scan import AS_STORED, Scan, to_canonical
 from mriimpute.volume import Volume
 
-__all__ = ["checksum", "container_of", "holds_dicom", "is_archive", "read_series", "series_in"]
+__all__ = [
+    "checksum",
+    "container_of",
+    "holds_dicom",
+    "is_archive",
+    "others_in",
+    "read_series",
+    "series_in",
+]
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +103,15 @@ def series_in(container: Path) -> dict[Path, Series | None]:
     return {address: contents.volumes.get(address) for address in contents.scans}
 
 
+def others_in(container: Path) -> str:
+    """Returns what else than MR series a folder, zip archive or file holds, in words.
+
+    Raises:
+        VolumeError: If a file is damaged, or an archive dangerous.
+    """
+    return _contents(container, file_states(container)).others
+
+
 def read_series(path: Path, *, observed: Path | None = None) -> Scan:
     """Returns the scan of a DICOM series.
 
@@ -154,10 +171,12 @@ def _contents(container: Path, state: object) -> _Contents:
     series, others = images_in(container)
     for derived in [s for s in series if all(plane.is_ours for plane in s.planes)]:
         series.remove(derived)
-        others["that mriimpute made"] += len(derived.planes)
-    left_out = ", ".join(f"{count} {what}" for what, count in others.items())
+        others["made by mriimpute"] += len(derived.planes)
+    left_out = ", ".join(
+        f"{count} file{'s' if count > 1 else ''} {what}" for what, count in others.items()
+    )
     if left_out and series:
-        log.info("%s: files left out: %s", container.name, left_out)
+        log.info("%s: left out: %s", container.name, left_out)
 
     numbers = Counter(each.number for each in series)
     volumes, sequences, objections = {}, {}, {}
@@ -221,8 +240,7 @@ def _one_series(path: Path) -> Series:
         )
     if not there.volumes:
         raise VolumeError(
-            f"{container} holds no MR series"
-            + (f", but files {there.others}" if there.others else ""),
+            f"{container} holds no MR series" + (f", but {there.others}" if there.others else ""),
             hint="pass a folder or a zip archive with the images of an MR series",
         )
     names = ", ".join(address.name for address in there.scans)

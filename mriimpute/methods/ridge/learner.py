@@ -16,7 +16,7 @@ from mriimpute.cohort.stack import intensity_range, pixel_steps, slices_of
 from mriimpute.distributed import World
 from mriimpute.errors import TrainingError
 from mriimpute.geometry import find_stack
-from mriimpute.io import read_scan
+from mriimpute.io import read_scan, warn_of_contents
 from mriimpute.methods.base import Learner
 from mriimpute.methods.ridge.moments import Config, Moments, moments_of_slices, packed, unpacked
 
@@ -100,7 +100,9 @@ class RidgeLearner(Learner):
 
 def moments_of(path: Path, config: Config) -> dict[int, Moments]:
     """Returns what one scan teaches, by size of its gaps in voxels."""
-    volume = to_target_grid(read_scan(path, observed=observed_beside(path))).volume
+    scan = read_scan(path, observed=observed_beside(path))
+    warn_of_contents(scan)
+    volume = to_target_grid(scan).volume
     stack = find_stack(volume.observed)
     if stack is None:
         log.warning("%s is no stack of slices and is left out", path.name)

@@ -312,7 +312,7 @@ def test_an_examination_stands_for_its_volumes_only(
     ]
     assert len(set(names)) == 3
     assert "series-001 is a localizer and is left out" in caplog.text
-    assert "6 of the kind CT Image Storage" in caplog.text
+    assert "6 files of the kind CT Image Storage" in caplog.text
 
 
 def test_a_tree_of_exports_stands_for_its_series_in_folders_and_archives(
@@ -378,7 +378,7 @@ def test_a_slice_cut_anywhere_is_damaged_and_not_skipped(
 def test_what_holds_no_mr_says_what_it_holds(make_series: MakeSeries) -> None:
     folder = make_series(edit=lambda image, _: setattr(image, "SOPClassUID", CTImageStorage))
 
-    with pytest.raises(VolumeError, match="no MR series, but files 6 of the kind CT Image"):
+    with pytest.raises(VolumeError, match="no MR series, but 6 files of the kind CT Image"):
         read_scan(folder)
 
 
@@ -392,7 +392,7 @@ def test_mosaics_are_no_slices_but_frames_of_an_enhanced_file_that_says_so_are(
     image.save_as(enhanced)
 
     np.testing.assert_array_equal(stored(enhanced), voxels)
-    with pytest.raises(VolumeError, match="6 that are mosaics of slices"):
+    with pytest.raises(VolumeError, match="6 files with mosaics of slices"):
         read_scan(make_series(edit=lambda image, _: setattr(image, "ImageType", mosaic)))
 
 

@@ -354,7 +354,7 @@ def test_what_was_derived_is_no_source(
     write(source.parent / "exam" / "derived", scan, *fine(scan, rng))
 
     assert find_scans(source) == [source]
-    with pytest.raises(VolumeError, match="16 that mriimpute made"):
+    with pytest.raises(VolumeError, match="16 files made by mriimpute"):
         read_scan(source / "derived")
 
 
