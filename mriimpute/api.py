@@ -386,7 +386,7 @@ def _read(
     if isinstance(scan, str | Path):
         path = Path(scan)
         marks = observed or observed_beside(path)
-        return read_scan(path, observed=marks, form=form), checksum(path)
+        return read_scan(path, observed=marks, form=form, exact=True), checksum(path)
     if isinstance(scan, Volume):
         if observed is not None:
             raise ConfigError(

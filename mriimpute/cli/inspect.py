@@ -38,7 +38,7 @@ def inspect(
     paths = find_scans(scan)
     for path in run.track(paths, total=len(paths), label="scans"):
         try:
-            seen = inspection(read_scan(path))
+            seen = inspection(read_scan(path, exact=True))
         except MriImputeError as error:
             if len(paths) == 1:
                 raise

@@ -10,13 +10,32 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 from scipy import ndimage
 
+from mriimpute.errors import VolumeError
 from mriimpute.evaluation.protocol import PAPER, Protocol
 from mriimpute.geometry import Stack
 from mriimpute.volume import Volume
 
-__all__ = ["DATA_RANGE_PERCENTILE", "SparseScan", "TestCase"]
+__all__ = ["DATA_RANGE_PERCENTILE", "SparseScan", "TestCase", "require_contrast"]
 
 DATA_RANGE_PERCENTILE = 99.5  # of the truth in the brain
+
+
+def require_contrast(values: Float32[np.ndarray, " n"], what: Path) -> None:
+    """Stops where all values are alike: whatever predicts that has an infinite score.
+
+    Args:
+        values: What would be scored, or what methods are given.
+        what: Holds them; for messages.
+
+    Raises:
+        VolumeError: If so.
+    """
+    if len(values) and values.min() == values.max():
+        raise VolumeError(
+            f"{what} is blank: all that counts of it is {float(values.min()):g}, and no score has "
+            "a scale there",
+            hint="leave it out",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

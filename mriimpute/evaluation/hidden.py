@@ -21,7 +21,12 @@ from mriimpute.cohort import normalisation, observed_beside
 from mriimpute.cohort.foreground import foreground_level
 from mriimpute.cohort.target_grid import refinement, upsample
 from mriimpute.errors import VolumeError
-from mriimpute.evaluation.case import DATA_RANGE_PERCENTILE, SparseScan, TestCase
+from mriimpute.evaluation.case import (
+    DATA_RANGE_PERCENTILE,
+    SparseScan,
+    TestCase,
+    require_contrast,
+)
 from mriimpute.evaluation.protocol import LINES, SLICES
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.interpolation import interpolated
@@ -105,10 +110,12 @@ def read_hidden(scan: HiddenScan) -> TestCase:
 
     acquired = _cut(acquired, along, length)
     sparse = _hide(acquired, along, step)
+    require_contrast(sparse.data[sparse.observed], scan.path)
     stack, head = find_stack(sparse.observed), _head(sparse)
     region = head & acquired.observed & ~sparse.observed
     if stack is None or stack.axis != along or not region.any():
         raise VolumeError(f"{scan.path}: no head is left to hide parts of", hint=HINT)
+    require_contrast(acquired.data[region], scan.path)
 
     return TestCase(
         source=scan,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from mriimpute.errors import ConfigError, MriImputeError
+from mriimpute.errors import ConfigError, MriImputeError, VolumeError
 from mriimpute.evaluation.case import SparseScan, TestCase
 from mriimpute.evaluation.failures import Scored, as_mriimpute_error, comparable, pair
 from mriimpute.evaluation.hidden import TargetGridImputer
@@ -178,6 +178,11 @@ def _examined(work: Work[S], case: TestCase, method: Method) -> tuple[Result, Pa
         samples=work.samples,
         seed=work.seed,
     )
+    if not result.rmse_percent:
+        raise VolumeError(
+            f"{method.name} predicts {case.source.path} exactly: no comparison has a scale there",
+            hint="leave that scan out",
+        )
     if case.protocol.name == INPAINT.name:
         scores = inpainting_scores(case.truth, imputation.mean, case.region)
         result = dataclasses.replace(result, **dataclasses.asdict(scores))

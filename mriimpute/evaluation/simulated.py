@@ -15,7 +15,12 @@ from jaxtyping import Int
 from mriimpute.cohort import observed_beside, to_target_grid
 from mriimpute.cohort.split import Split, subjects_of
 from mriimpute.errors import ConfigError, GeometryError, MriImputeError, OutputError, VolumeError
-from mriimpute.evaluation.case import DATA_RANGE_PERCENTILE, SparseScan, TestCase
+from mriimpute.evaluation.case import (
+    DATA_RANGE_PERCENTILE,
+    SparseScan,
+    TestCase,
+    require_contrast,
+)
 from mriimpute.evaluation.protocol import PAPER, Protocol
 from mriimpute.files import read_json
 from mriimpute.geometry import find_stack, grids_agree, inside_grid, spanned, transform
@@ -144,6 +149,7 @@ def read_test_case(
     region = inside[part] & ~volume.observed & spanned(stack, volume.shape)
     if not region.any():
         raise VolumeError(f"{scan.path}: no voxel of the brain is missing", hint=HINT)
+    require_contrast(volume.data[volume.observed], scan.path)
 
     data_range = (
         float(np.percentile(truth.data[inside], DATA_RANGE_PERCENTILE))
@@ -152,6 +158,7 @@ def read_test_case(
     )
     if data_range <= 0:
         raise VolumeError(f"{scan.truth} is dark: no score has a scale there", hint=HINT)
+    require_contrast(truth.data[part][region], scan.truth)
 
     return TestCase(
         source=scan,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, UInt8
 
 from mriimpute.cohort.target_grid import TargetGrid
 from mriimpute.errors import ConfigError
@@ -31,6 +31,11 @@ def require_series(scan: Scan, export: Export, *, is_native: bool) -> None:
         raise ConfigError(
             f"{scan.path} is no DICOM series, from which a derived one takes its study",
             hint="pass the DICOM series itself, or leave --dicom-out out",
+        )
+    if export != "none" and scan.exact is not None:
+        raise ConfigError(
+            f"{scan.path} holds values that single precision cannot hold, nor a derived series",
+            hint="leave --dicom-out out",
         )
     if export != "none" and not is_native:
         raise ConfigError(
@@ -57,9 +62,7 @@ def with_series(
     words = json.dumps(made_by, sort_keys=True)
     refine, identity = (grid.axis, grid.factor), export == "identified"
 
-    def write(
-        path: Path, image: Float32[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"]
-    ) -> None:
+    def write(path: Path, image: Float[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"]) -> None:
         put(path, image)
         for content in CONTENTS:
             if f"_desc-{content}" in path.name:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, UInt8
 
 from mriimpute.cohort.inspection import stated_thickness_mm
 from mriimpute.cohort.split import observed_beside
@@ -29,6 +29,7 @@ from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.files import writable_folder, write_json
 from mriimpute.geometry import plane_distance_mm
 from mriimpute.imputation.bids import CONTENTS, NOTICE, sidecar
+from mriimpute.imputation.coding import coded, restored
 from mriimpute.imputation.dicom import remove_export, require_series, with_series
 from mriimpute.imputation.jobs import Job
 from mriimpute.imputation.request import Request, no_draws, recorded, require_draws
@@ -44,7 +45,7 @@ __all__ = ["impute_scan", "imputed_scan", "require_finite"]
 
 log = logging.getLogger(__name__)
 
-Image = Float32[np.ndarray, "i j k"]
+Image = Float[np.ndarray, "i j k"]
 
 VALUES = {
     "echo time": "echo_time_ms",
@@ -87,7 +88,7 @@ def impute_scan(
     started = time.monotonic()
     with stage("read"):
         observed = request.observed or observed_beside(job.scan)
-        scan = read_scan(job.scan, observed=observed, form=request.form)
+        scan = read_scan(job.scan, observed=observed, form=request.form, exact=True)
         require_series(scan, request.dicom, is_native=job.space == "native")
         content = checksum(job.scan)
     grid, imputed, facts = imputed_scan(
@@ -130,6 +131,8 @@ def imputed_scan(
     """
     require_draws(imputer, request)
     _require_intensities(scan, force=request.force)
+    stored = scan
+    scan, coding = coded(stored)
     grid = to_target_grid(scan, request.spacing_mm)
     _tell_axis(scan, grid)
     thickness_mm = _thickness_mm(scan, grid, request)
@@ -148,6 +151,7 @@ def imputed_scan(
         raise VolumeError(f"{scan.path}: {error}", hint=error.hint) from error
     if request.samples and imputed.draw is None:
         raise no_draws(imputer)
+    imputed = restored(imputed, stored, grid, coding)
     require_finite(imputed.mean, "mean", scan.path, imputer)
     if imputed.std is not None:
         require_finite(imputed.std, "std", scan.path, imputer)

@@ -6,22 +6,21 @@ from pathlib import Path
 from typing import Literal, assert_never
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, UInt8
 
 from mriimpute.cohort.target_grid import TargetGrid
 from mriimpute.geometry import resample
+from mriimpute.imputation.coding import PLAIN, Coding, coding_of
 from mriimpute.io import Scan, write_grid, write_image
 
 __all__ = ["Space", "Write", "writer"]
 
 Space = Literal["native", "template"]
-Image = Float32[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"]
+Image = Float[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"]
 Write = Callable[[Path, Image], None]
 
 
-def writer(
-    space: Space, scan: Scan, grid: TargetGrid, mean: Float32[np.ndarray, "i j k"]
-) -> Write:
+def writer(space: Space, scan: Scan, grid: TargetGrid, mean: Float[np.ndarray, "i j k"]) -> Write:
     """Returns what writes an image of the imputed grid in a space.
 
     Native space is the scan's own frame and changes no voxel. Template space is the common 1 mm
@@ -41,24 +40,31 @@ def writer(
             assert_never(space)
 
 
-def _in_template(grid: TargetGrid, mean: Float32[np.ndarray, "i j k"], *, name: str) -> Write:
+def _in_template(grid: TargetGrid, mean: Float[np.ndarray, "i j k"], *, name: str) -> Write:
     from mriimpute.simulation.acquisition import Box, SimulationConfig, on_grid
     from mriimpute.simulation.registration import register
     from mriimpute.simulation.template import load_template, mni152
 
     template = load_template(mni152())
     affine = grid.volume.affine
-    to_scan = register(mean, affine, template, name=name)
+    to_scan = register(_coding(mean).code(mean), affine, template, name=name)
     common = on_grid(SimulationConfig(), Box(template.centre_ras, np.eye(3)), side_mm=1.0)
 
     def write(path: Path, image: Image) -> None:
+        coding = _coding(image)
         moved = resample(
-            image.astype(np.float32),
+            coding.code(image),
             affine,
             to_shape=common.shape,
             to_affine=to_scan @ common.affine,
             order=0 if image.dtype == np.uint8 else 1,
+            fill=float(coding.code(np.zeros(1))[0]),
         )
-        write_grid(path, moved.astype(image.dtype), common.affine, frame="mni152")
+        write_grid(path, coding.decode(moved).astype(image.dtype), common.affine, frame="mni152")
 
     return write
+
+
+def _coding(image: Image) -> Coding:
+    """Returns how an image is resampled in single precision."""
+    return coding_of(image.ravel()) if image.dtype == np.float64 else PLAIN

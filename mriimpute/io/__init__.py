@@ -1,10 +1,13 @@
 """Scans in and out; the only package that imports nibabel and pydicom."""
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 from mriimpute.io.contents import held_otherwise, warn_of_contents
 from mriimpute.io.dicom.series import checksum, container_of, holds_dicom, read_series
 from mriimpute.io.nifti import Form, Frame, read_nifti, write_grid, write_image
+from mriimpute.io.precision import require_single
 from mriimpute.io.scan import Scan
 from mriimpute.io.tree import find_scans, stem
 
@@ -24,7 +27,12 @@ __all__ = [
 ]
 
 
-def read_scan(path: Path, *, observed: Path | None = None, form: Form = "auto") -> Scan:
+log = logging.getLogger(__name__)
+
+
+def read_scan(
+    path: Path, *, observed: Path | None = None, form: Form = "auto", exact: bool = False
+) -> Scan:
     """Returns the scan at `path`.
 
     Args:
@@ -33,12 +41,20 @@ def read_scan(path: Path, *, observed: Path | None = None, form: Form = "auto") 
             Scaling slope and intercept are applied. A non-finite voxel counts as missing.
         observed: An image on the same grid, non-zero where the scan was acquired.
         form: Which NIfTI form gives the affine; "auto" takes the sform where its code is set.
+        exact: Keep what single precision cannot hold, see `Scan.exact`.
 
     Raises:
-        VolumeError: If it cannot be read or holds something else than one volume.
+        VolumeError: If it cannot be read or holds something else than one volume, or values that
+            are too large for single precision and not wanted exactly.
         GeometryError: If slices lie where no volume can be made of them, the affine is degenerate
             or `observed` lies elsewhere.
     """
     if holds_dicom(path):
-        return read_series(path, observed=observed)
-    return read_nifti(path, observed=observed, form=form)
+        scan = read_series(path, observed=observed)
+    else:
+        scan = read_nifti(path, observed=observed, form=form)
+    if exact or scan.exact is None:
+        return scan
+    if loss := require_single(scan.exact, path):
+        log.warning("%s: %s", path.name, loss)
+    return replace(scan, exact=None)

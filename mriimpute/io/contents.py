@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float
 
 from mriimpute.io.dicom.planes import Series
 from mriimpute.io.image_file import without_ending
 from mriimpute.io.scan import Scan
-from mriimpute.volume import Volume
 
 __all__ = ["SURFACE", "held_otherwise", "named_otherwise", "typed_otherwise", "warn_of_contents"]
+
+Values = Float[np.ndarray, "i j k"]
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,9 @@ UNITS = {PHASE: {"rad", "deg"}, FIELD_MAP: {"Hz", "rad/s", "T"}}
 
 INTENTS = {1002: LABELS, 1003: LABELS} | dict.fromkeys(range(2, 25), "a statistical map")
 """By the intent code of NIfTI."""
+
+LARGEST_LABEL = 2**31
+"""Larger numbers are whole in single precision whatever they are."""
 
 FULL_CIRCLE = ((-np.pi, np.pi, 0.01), (-4096.0, 4096.0, 6.0))
 """Where phase begins and ends, in radians and as scanners store it, and how near it comes."""
@@ -89,7 +93,8 @@ def held_otherwise(scan: Scan) -> str | None:
             (intent, "its header"),
             (_by_sidecar(scan.path), "its sidecar"),
         ]
-    for what, source in (*said, (_by_values(scan.volume), "its values")):
+    values = scan.volume.data if scan.exact is None else scan.exact
+    for what, source in (*said, (_by_values(values, scan.volume.observed), "its values")):
         if what:
             return f"{what}, to judge by {source}"
     return None
@@ -117,18 +122,20 @@ def _by_sidecar(path: Path) -> str | None:
     return by_unit or (_typed(types[2:]) if isinstance(types, list) else None)
 
 
-def _by_values(volume: Volume) -> str | None:
-    values = volume.data[volume.observed]
+def _by_values(data: Values, observed: Bool[np.ndarray, "i j k"]) -> str | None:
+    values = data[observed]
     low, high = float(values.min()), float(values.max())
     for start, stop, near in FULL_CIRCLE:
         if start <= low <= start + near and stop - near <= high <= stop:
             return PHASE
-    if low == high or (values != np.rint(values)).any():
+    if low == high or max(-low, high) > LARGEST_LABEL or (values != np.rint(values)).any():
         return None
-    return LABELS if _is_patchwork(volume, values) else None
+    return LABELS if _is_patchwork(data, observed, values) else None
 
 
-def _is_patchwork(volume: Volume, values: NDArray[np.float32]) -> bool:
+def _is_patchwork(
+    data: Values, observed: Bool[np.ndarray, "i j k"], values: Float[np.ndarray, " n"]
+) -> bool:
     """Tells whether whole numbers are alike over regions, as those of a scanner never are."""
     levels, counts = np.unique(values[:: max(1, len(values) // 100_000)], return_counts=True)
     if len(levels) < 3 and len(np.unique(values)) < 3:
@@ -136,8 +143,8 @@ def _is_patchwork(volume: Volume, values: NDArray[np.float32]) -> bool:
     background = levels[counts.argmax()]
     shares = []
     for axis in range(3):
-        data, seen = np.moveaxis(volume.data, axis, 0), np.moveaxis(volume.observed, axis, 0)
-        counted = seen[1:] & seen[:-1] & ((data[1:] != background) | (data[:-1] != background))
-        same = (data[1:] == data[:-1]) & counted
+        x, seen = np.moveaxis(data, axis, 0), np.moveaxis(observed, axis, 0)
+        counted = seen[1:] & seen[:-1] & ((x[1:] != background) | (x[:-1] != background))
+        same = (x[1:] == x[:-1]) & counted
         shares.append(same.sum() / max(counted.sum(), 1))
-    return min(shares) >= MIN_SAME_ALONG and float(np.mean(shares)) >= MIN_SAME
+    return bool(min(shares) >= MIN_SAME_ALONG and np.mean(shares) >= MIN_SAME)

@@ -12,7 +12,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.freesurfer.mghformat import MGHError
@@ -20,6 +20,7 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 
 from mriimpute.errors import GeometryError, VolumeError
 from mriimpute.io.forms import has_only_qform
+from mriimpute.io.precision import in_single, may_exceed_single, require_integers
 from mriimpute.memory import available_bytes, require_memory
 from mriimpute.stopwatch import stage
 
@@ -123,8 +124,10 @@ def open_image(path: Path) -> tuple[Any, list[str]]:
     return image, repairs + problems
 
 
-def read_voxels(image: Any, path: Path) -> Float32[np.ndarray, "i j k"]:
+def read_voxels(image: Any, path: Path) -> Float[np.ndarray, "i j k"]:
     """Returns the intensities, slope and intercept applied.
+
+    They are in single precision, or in double precision where single precision would change one.
 
     Raises:
         VolumeError: If the file holds something else than one volume of real numbers, or is
@@ -228,19 +231,35 @@ def _capacity(path: Path) -> int:
     return path.stat().st_size * (MAX_RATIO if has_ending(path, COMPRESSED) else 1)
 
 
-def _intensities(stored: Any, path: Path) -> Float32[np.ndarray, "..."]:
+def _intensities(stored: Any, path: Path) -> Float[np.ndarray, "..."]:
     # An image that was made in memory may have the name of the file that it was saved in.
     if not (isinstance(stored, ArrayProxy) and has_ending(path, COMPRESSED)):
-        return np.asarray(stored, dtype=np.float32)
+        return _scaled(stored, path)
     with gzip.open(path) as file:
         unpacked = ArrayProxy(
             file, (stored.shape, stored.dtype, stored.offset, stored.slope, stored.inter)
         )
-        data = np.asarray(unpacked, dtype=np.float32)
+        data = _scaled(unpacked, path)
         # gzip's checksum stands behind the last voxel, where nibabel stops.
         while file.read(1 << 20):
             pass
     return data
+
+
+def _scaled(stored: Any, path: Path) -> Float[np.ndarray, "..."]:
+    slope, intercept = (getattr(stored, name, None) for name in ("slope", "inter"))
+    slope = 1.0 if slope is None else float(slope)
+    intercept = 0.0 if intercept is None else float(intercept)
+    if stored.dtype.kind not in "iuf" or not may_exceed_single(stored.dtype, slope, intercept):
+        return np.asarray(stored, dtype=np.float32)
+    is_scaled = (slope, intercept) != (1.0, 0.0)
+    if is_scaled:
+        values = np.asarray(stored, dtype=np.float64)
+        step = abs(slope) if stored.dtype.kind in "iu" else 1e-6 * float(np.ptp(values))
+        return in_single(values, step)
+    numbers = np.asarray(stored)
+    require_integers(numbers, path)
+    return in_single(numbers.astype(np.float64), None)
 
 
 def _damaged(path: Path, reason: str) -> VolumeError:

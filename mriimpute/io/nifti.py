@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float32, Float64, Integer, UInt8
+from jaxtyping import Float, Float64, Integer, UInt8
 from numpy.typing import NDArray
 
 from mriimpute.errors import GeometryError
@@ -20,6 +20,7 @@ from mriimpute.geometry import grids_agree, is_invertible
 from mriimpute.io.forms import set_forms
 from mriimpute.io.image_file import open_image, read_voxels, stored_dtype
 from mriimpute.io.parallel_gzip import compress
+from mriimpute.io.precision import as_single
 from mriimpute.io.scan import AS_STORED, Scan, to_canonical
 from mriimpute.stopwatch import stage
 from mriimpute.volume import Volume
@@ -90,13 +91,14 @@ def scan_of_image(
     data = read_voxels(image, path)
     scan = Scan(
         path,
-        Volume(data, np.isfinite(data), affine),
+        Volume(as_single(data), np.isfinite(data), affine),
         _nifti_header(image),
         AS_STORED,
         tuple(warnings),
         dtype=str(stored_dtype(image)),
         slope=_or(getattr(image.dataobj, "slope", None), 1.0),
         intercept=_or(getattr(image.dataobj, "inter", None), 0.0),
+        exact=data if data.dtype == np.float64 else None,
     )
     return to_canonical(scan, observed)
 
@@ -115,7 +117,7 @@ def scan_of_volume(volume: Volume, path: Path) -> Scan:
 
 def write_image(
     path: Path,
-    data: Float32[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"],
+    data: Float[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"],
     *,
     like: Scan,
     refine: tuple[int, int] = (0, 1),
@@ -135,7 +137,7 @@ def write_image(
 
 
 def image_like(
-    data: Float32[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"],
+    data: Float[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"],
     like: Scan,
     *,
     refine: tuple[int, int] = (0, 1),
@@ -172,7 +174,7 @@ def image_like(
 
 def write_grid(
     path: Path,
-    data: Float32[np.ndarray, "i j k"] | Integer[np.ndarray, "i j k"],
+    data: Float[np.ndarray, "i j k"] | Integer[np.ndarray, "i j k"],
     affine: Float64[np.ndarray, "4 4"],
     *,
     frame: Frame,

@@ -7,7 +7,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Float64, Shaped
 from numpy.typing import NDArray
 
 from mriimpute.errors import GeometryError, VolumeError
@@ -43,6 +43,8 @@ class Scan:
         intercept: See `slope`.
         thickness_mm: Of a slice, where the file says so; it decides nothing by itself.
         series: The DICOM series it was read from; None for another file.
+        exact: On the axes of `volume`, what single precision would change; None where it holds
+            every value, as `volume` does. Too large a one is infinite there.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class Scan:
     intercept: float = 0.0
     thickness_mm: float | None = None
     series: Series | None = None
+    exact: Float64[np.ndarray, "i j k"] | None = None
 
     @property
     def stored_shape(self) -> tuple[int, int, int]:
@@ -129,12 +132,15 @@ def to_canonical(scan: Scan, observed: Path | None) -> Scan:
         log.warning("%s: %s", path.name, warning)
 
     orientation = nib.orientations.io_orientation(stored.affine)
+    exact = None if scan.exact is None else _reoriented(scan.exact, orientation)
     volume = Volume(
         data=_reoriented(stored.data, orientation),
         observed=_reoriented(finite, orientation),
         affine=stored.affine @ nib.orientations.inv_ornt_aff(orientation, stored.shape),
     )
-    return replace(scan, volume=volume, orientation=orientation, warnings=tuple(warnings))
+    return replace(
+        scan, volume=volume, orientation=orientation, warnings=tuple(warnings), exact=exact
+    )
 
 
 def _require_plausible(affine: NDArray[np.float64], path: Path) -> None:

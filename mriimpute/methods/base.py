@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 from numpy.typing import NDArray
 
 from mriimpute.cohort.preprocess import Task
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["Imputation", "Imputer", "Learner", "Tensors", "Trace"]
 
 Image = Float32[np.ndarray, "i j k"]
+Values = Float[np.ndarray, "i j k"]
+"""In double precision where single precision cannot hold those that were acquired."""
 Region = Bool[np.ndarray, "i j k"]
 Tensors = Mapping[str, "Tensor"] | Mapping[str, NDArray[Any]]
 
@@ -79,14 +81,14 @@ class Imputation:
         quality: What the method measured on the scan's own slices, as plain values for JSON.
     """
 
-    mean: Image
-    std: Image | None = None
-    draw: Callable[[int], Image] | None = None
+    mean: Values
+    std: Values | None = None
+    draw: Callable[[int], Values] | None = None
     trace: Trace | None = None
     log_density: Callable[[Image, Region], float] | None = None
     quality: Mapping[str, Any] = field(default_factory=dict)
 
-    def drawn(self, number: int) -> Image:
+    def drawn(self, number: int) -> Values:
         """Returns posterior draw number n >= 1.
 
         Raises:

@@ -354,7 +354,7 @@ def bad_files(folder: Path) -> dict[str, Path]:
         ("text", "lists no scan"),
         ("garbage", "cannot be read as an image"),
         ("cut", "damaged or cut short"),
-        ("4d", "4 axes"),
+        ("4d", "volumes, of"),
         ("rgb", "colour"),
         ("nan", "every voxel is NaN"),
         ("slice", "a single slice"),

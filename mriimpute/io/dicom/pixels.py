@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from jaxtyping import Float32
+from jaxtyping import Float
 from numpy.typing import NDArray
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import RLELossless
@@ -17,6 +17,7 @@ from mriimpute.io.dicom.decode import decode_frames
 from mriimpute.io.dicom.files import quiet, read_attributes
 from mriimpute.io.dicom.planes import Series
 from mriimpute.io.dicom.stack import SliceStack
+from mriimpute.io.precision import in_single, may_exceed_single
 
 __all__ = ["intensities"]
 
@@ -41,22 +42,27 @@ PIXELS = [
 
 def intensities(
     stack: SliceStack, series: Series, name: str
-) -> tuple[Float32[np.ndarray, "i j k"], str]:
-    """Returns the intensities, NaN in slices that are not there, and how they were stored."""
+) -> tuple[Float[np.ndarray, "i j k"], str]:
+    """Returns the intensities, NaN in slices that are not there, and how they were stored.
+
+    They are in double precision where single precision could not tell stored numbers apart.
+    """
     rows, columns = stack.planes[0].shape
     if rows * columns * (stack.slots[-1] + 1) > MAX_VOXELS or min(rows, columns) < 2:
         raise VolumeError(
             f"{name}: {len(stack.planes)} slices of {rows} x {columns} voxels are no scan",
             hint="export the series again",
         )
-    data, dtypes = np.empty((0, 0, 0), np.float32), set()
+    data: NDArray[np.floating[Any]] = np.empty((0, 0, 0), np.float32)
+    dtypes = set()
     wanted = defaultdict(list)
     for slot, plane in zip(stack.slots, stack.planes, strict=True):
         wanted[plane.file].append((slot, plane))
     with open_container(series.container) as container:
         for file, frames in _frames(container, list(wanted), name):
             if not data.size:  # not sooner: a damaged header may announce anything
-                data = np.full((columns, rows, stack.slots[-1] + 1), np.nan, np.float32)
+                precision = _precision(stack, frames[0].dtype)
+                data = np.full((columns, rows, stack.slots[-1] + 1), np.nan, precision)
             for slot, plane in wanted[file]:
                 if plane.frame >= len(frames) or frames[plane.frame].shape != plane.shape:
                     raise _cut_short(name, file)
@@ -65,7 +71,15 @@ def intensities(
                 data[:, :, slot] = image.T * np.float64(plane.slope) + plane.intercept
     if not np.isfinite(data[:, :, list(stack.slots)]).all():
         raise VolumeError(f"{name}: its rescaled intensities are not finite", hint="export again")
+    if data.dtype == np.float64:
+        data = in_single(data, min(abs(plane.slope) for plane in stack.planes))
     return data, dtypes.pop() if len(dtypes) == 1 else "int16"
+
+
+def _precision(stack: SliceStack, dtype: np.dtype[Any]) -> type[np.floating[Any]]:
+    """Returns the precision that may be needed, to judge by the headers."""
+    exceeds = (may_exceed_single(dtype, p.slope, p.intercept) for p in stack.planes)
+    return np.float64 if any(exceeds) else np.float32
 
 
 def _frames(

@@ -17,7 +17,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float, Float64
 
 from mriimpute.errors import VolumeError
 from mriimpute.files import sha256
@@ -29,6 +29,7 @@ from mriimpute.io.dicom.planes import Series
 from mriimpute.io.dicom.split import Part, sequence_of, split_by_position
 from mriimpute.io.dicom.stack import SliceStack, to_stack
 from mriimpute.io.forms import set_forms
+from mriimpute.io.precision import as_single
 from mriimpute.io.scan import AS_STORED, Scan, to_canonical
 from mriimpute.volume import Volume
 
@@ -134,7 +135,7 @@ def read_series(path: Path, *, observed: Path | None = None) -> Scan:
     thickness_mm = thickness.pop() if len(thickness) == 1 else 0.0
     scan = Scan(
         path,
-        Volume(data, np.isfinite(data), stack.affine),
+        Volume(as_single(data), np.isfinite(data), stack.affine),
         _header(stack.affine, data.shape),
         AS_STORED,
         tuple(_warnings(stack)),
@@ -143,6 +144,7 @@ def read_series(path: Path, *, observed: Path | None = None) -> Scan:
         intercept=intercept,
         thickness_mm=thickness_mm if thickness_mm > 0 else None,
         series=series,
+        exact=data if data.dtype == np.float64 else None,
     )
     return to_canonical(scan, observed)
 
@@ -255,7 +257,7 @@ def _display_name(path: Path, series: Series) -> str:
     return str(path) if path != series.container else f"{path} (series {series.number})"
 
 
-def _require_slopes(stack: SliceStack, data: Float32[np.ndarray, "i j k"], name: str) -> None:
+def _require_slopes(stack: SliceStack, data: Float[np.ndarray, "i j k"], name: str) -> None:
     """Stops where a slope of 0 hides what some slices hold, while others have one."""
     lacking = [slot for slot, p in zip(stack.slots, stack.planes, strict=True) if p.lacks_slope]
     blank = all(np.ptp(data[:, :, slot]) == 0 for slot in lacking)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from numpy.typing import NDArray
 
+from mriimpute.methods.ridge.classes import pooled
 from mriimpute.methods.ridge.moments import Config, Lines, Moments, describe
 
 __all__ = ["Filters"]
@@ -43,12 +44,20 @@ class Filters:
         lines = np.stack(
             [lines[0] if first else lines[1], *lines[1:3], lines[3] if last else lines[2]]
         )
-        u, base, kind = describe(lines, scale, self.config)
+        u, base, shares = describe(lines, scale, self.config)
         weights, variance = self._solution(has_outer)
-        # Not a matrix product: its rounding would depend on how many voxels it is given.
-        change = np.stack([np.einsum("ncf,ncf->nc", u, w[kind]) for w in weights])
+        windows = u.reshape(base.size, -1)
+        change, spread = np.zeros((2, len(weights), base.size), np.float32)
+        for share in shares:
+            part = windows[share.where]
+            for t, w in enumerate(weights):
+                # Not a matrix product: its rounding would depend on how many voxels it is given.
+                moved = np.einsum("mf,mf->m", part, w[share.kind])
+                change[t, share.where] += share.weight * moved
+            spread[:, share.where] += share.weight * variance[:, share.kind]
 
-        return base + np.float32(scale) * change, np.float32(scale) ** 2 * variance[:, kind]
+        size, shape = np.float32(scale), (len(weights), *base.shape)
+        return base + size * change.reshape(shape), size**2 * spread.reshape(shape)
 
     @cached_property
     def _common(self) -> NDArray[np.float64]:
@@ -77,13 +86,13 @@ class Filters:
         present = np.repeat([has_outer[0], True, True, has_outer[1]], config.columns)
         gram = moments.gram * np.outer(present, present)
         cross = moments.cross * present
-        pooled = gram.sum(axis=0)
-        mean_square = np.trace(pooled) / len(pooled) / max(moments.count.sum(), 1)
-        penalty = (config.class_pixels * mean_square + 1e-12) * np.eye(len(pooled))
+        total = gram.sum(axis=0)
+        mean_square = np.trace(total) / len(total) / max(moments.count.sum(), 1)
+        penalty = (config.class_pixels * mean_square + 1e-12) * np.eye(len(total))
 
         weights = np.zeros_like(cross)
         for t in range(self.gap - 1):
-            common = self._ridge(pooled, cross[t].sum(axis=0)) * present
+            common = self._ridge(total, cross[t].sum(axis=0)) * present
             left = cross[t] - gram @ common
             own = np.linalg.solve(gram + penalty, left[..., None])[..., 0] * present
             weights[t] = common + own
@@ -91,6 +100,8 @@ class Filters:
         freedom = np.trace(np.linalg.solve(gram + penalty, gram), axis1=1, axis2=2)
         variance = self._residual(weights, freedom)
         weights = weights + _linear_weights(self.gap, config)[:, None]
+        weights = pooled(weights, moments.count, config.structure)
+        variance = pooled(variance, moments.count, config.structure)
         # A floor: no scan is free of noise, and precisions divide by this.
         return weights.astype(np.float32), np.maximum(variance, 1e-9).astype(np.float32)
 

@@ -8,7 +8,8 @@ t = distances inside a gap.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,15 +85,19 @@ class CrossPlaneRidge(Imputer):
 
     def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns the completed volume."""
-        filled = interpolated(volume, "linear")
         stack = find_stack(volume.observed)
+        exponent = 0 if stack is None else _exponent(intensity_range(volume))
+        scaled = replace(volume, data=np.ldexp(volume.data, -exponent))
+        filled = interpolated(scaled, "linear")
         if stack is None:
             log.warning("this is no slice stack: missing voxels are interpolated linearly")
             std = std_by_distance(volume, ~volume.observed)
             whole = Stack(2, tuple(range(volume.shape[2])))
             return with_noise(volume, filled, std, whole, {}, seed, case)
 
-        scale = intensity_range(volume)
+        # Squares of intensities of 1e20, or of 1e-25, are no numbers in single precision; powers
+        # of two change no digit of what is ordinary.
+        scale = intensity_range(scaled)
         slabs = np.moveaxis(filled, stack.axis, 0)
         slices = slabs[list(stack.positions)]
         steps = pixel_steps(volume, stack.axis)
@@ -101,11 +106,14 @@ class CrossPlaneRidge(Imputer):
 
         learnt = {gap: found for gap, found in filters.items() if found.informed}
         if unknown := sorted(filters.keys() - learnt.keys()):
-            log.warning("slices show nothing about gaps of %s voxels: interpolated there", unknown)
+            log.warning(
+                "slices show nothing about gaps of %s voxels: interpolated there", _listed(unknown)
+            )
         variance = _fill(slabs, slices, stack, learnt, scale)
         std = np.sqrt(np.moveaxis(variance, 0, stack.axis))
         rest = ~volume.observed & (std == 0)
-        std = std + std_by_distance(volume, rest)
+        std = np.ldexp(std + std_by_distance(scaled, rest), exponent)
+        filled = np.ldexp(filled, exponent)
 
         return with_noise(volume, filled, std, stack, correlations, seed, case)
 
@@ -115,11 +123,20 @@ class CrossPlaneRidge(Imputer):
         if self.moments:
             log.warning(
                 "the model knows gaps of %s voxels, not %d: that one is learnt from the scan",
-                sorted(self.moments),
+                _listed(sorted(self.moments)),
                 gap,
             )
         own = moments_of_slices(slices, gap, scale, self.config, steps=steps)
         return Filters(own, self.config)
+
+
+def _exponent(scale: float) -> int:
+    """Returns the power of two that makes intensities of a range to some of the order of 1."""
+    return int(np.frexp(scale)[1])
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _sizes(stack: Stack) -> list[int]:

@@ -79,7 +79,7 @@ class RidgeLearner(Learner):
         """Returns how many pixels were seen, by size of the gap."""
         return {
             "scans_seen": self.done,
-            "pixels": {str(gap): int(m.count.sum()) for gap, m in sorted(self.moments.items())},
+            "pixels": {str(gap): round(m.count.sum()) for gap, m in sorted(self.moments.items())},
             "seconds": round(seconds, 3),
         }
 

@@ -29,9 +29,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+
+from mriimpute.methods.ridge.classes import Share, Structure, ramp, shares_of, spread_out
 
 __all__ = [
     "Config",
@@ -45,7 +47,9 @@ __all__ = [
 
 Lines = Float32[np.ndarray, "4 n c"]
 
-FLAT = 0.01  # windows with less contrast than this fraction of the range are left out of the fit
+FLAT = (0.009, 0.011)
+"""Fractions of the range: windows with less contrast than the first are left out of the fit, those
+with more than the second are not; between them they count in part."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +88,12 @@ class Config:
     @property
     def classes(self) -> int:
         """Number of classes of local structure."""
-        return self.angles * (len(self.coherence) + 1) * (len(self.strength) + 1)
+        return self.structure.classes
+
+    @property
+    def structure(self) -> Structure:
+        """The classes of local structure."""
+        return Structure(self.angles, self.coherence, self.strength)
 
     @property
     def features(self) -> int:
@@ -97,7 +106,7 @@ class Moments:
     """Sums over hidden pixels: all that a ridge needs to know about its training data.
 
     Attributes:
-        count: Pixels per class.
+        count: Pixels per class; one between two classes counts in part.
         gram: Sum of u u^T.
         cross: Sum of u times what linear interpolation misses.
         square: Sum of the square of what linear interpolation misses.
@@ -111,8 +120,12 @@ class Moments:
     @staticmethod
     def empty(config: Config, gap: int) -> "Moments":
         """Returns the moments of no data, for slices `gap` voxels apart."""
-        k, f, t = config.classes, config.features, gap - 1
-        zero = np.zeros
+        return Moments.zeros(config.classes, config.features, gap)
+
+    @staticmethod
+    def zeros(k: int, f: int, gap: int) -> "Moments":
+        """Returns the moments of no data, for `k` classes and `f` features."""
+        t, zero = gap - 1, np.zeros
         return Moments(zero(k), zero((k, f, f)), zero((t, k, f)), zero((t, k)))
 
     @property
@@ -141,8 +154,8 @@ class Moments:
 
 def describe(
     lines: Lines, scale: float, config: Config
-) -> tuple[Float32[np.ndarray, "n c f"], Float32[np.ndarray, "n c"], Int[np.ndarray, "n c"]]:
-    """Returns the features u, their base m and the class of every pixel between the lines.
+) -> tuple[Float32[np.ndarray, "n c f"], Float32[np.ndarray, "n c"], list[Share]]:
+    """Returns the features u, their base m and the classes of every pixel between the lines.
 
     Args:
         lines: Finite intensities of the four lines.
@@ -155,7 +168,7 @@ def describe(
     base = 0.5 * (lines[1] + lines[2])
     u = (windows - base[..., None, None]) * np.float32(1 / scale)
 
-    return u.reshape(*base.shape, config.features), base, _classes(u, config)
+    return u.reshape(*base.shape, config.features), base, list(shares_of(u, config.structure))
 
 
 def packed(moments: Mapping[int, Moments]) -> dict[str, NDArray[np.float64]]:
@@ -189,14 +202,22 @@ def moments_of_slices(
         config: Windows, classes and weights of the ridge.
         steps: Pixels along x and y that are as long as one voxel between slices.
     """
-    total = Moments.empty(config, gap)
+    structure = config.structure
+    total = Moments.zeros(structure.classes + len(structure.pools), config.features, gap)
     for image in slices:
         for lines, hidden in hidden_lines(image, gap, steps=steps):
-            u, base, kind = describe(lines, scale, config)
-            active = np.abs(u).max(axis=-1) > FLAT
+            u, base, shares = describe(lines, scale, config)
             target = (hidden - base) * np.float32(1 / scale) - _linear(u, gap, config)
-            _accumulate(total, u[active], target[:, active], kind[active])
-    return total
+            windows, misses = u.reshape(-1, config.features), target.reshape(gap - 1, -1)
+            active = ramp(np.abs(windows).max(axis=-1), FLAT)
+            for share in shares:
+                weight = share.weight * active[share.where]
+                seen = weight > 0
+                part = Share(share.where[seen], share.kind[seen], weight[seen])
+                _accumulate(total, windows, misses, part)
+    axes = {"count": 0, "gram": 0, "cross": 1, "square": 1}
+    sums = total.arrays()
+    return Moments(**{name: spread_out(sums[name], structure, axis=a) for name, a in axes.items()})
 
 
 def hidden_lines(
@@ -226,24 +247,6 @@ def hidden_lines(
                 yield lines, np.moveaxis(inside[:, step::step], 1, 0)
 
 
-def _classes(u: Float32[np.ndarray, "n c 4 w"], config: Config) -> NDArray[np.intp]:
-    """Returns the class of each window, from its structure tensor."""
-    across = 0.5 * (u[..., 2:] - u[..., :-2])[..., 1:3, :]  # along the two inner lines
-    through = (u[..., 2, 1:-1] - u[..., 1, 1:-1])[..., None, :]  # from one to the other
-    xx = np.square(across).sum(axis=(-1, -2))
-    zz = 2 * np.square(through).sum(axis=(-1, -2))
-    xz = (across * through).sum(axis=(-1, -2))
-
-    angle = np.arctan2(2 * xz, xx - zz) / (2 * np.pi) + 0.5
-    orientation = np.minimum((angle * config.angles).astype(np.intp), config.angles - 1)
-    anisotropy = np.sqrt(np.square(xx - zz) + 4 * np.square(xz))
-    coherence = np.digitize(anisotropy / (xx + zz + np.float32(1e-12)), config.coherence)
-    strength = np.digitize(np.sqrt(np.square(u).mean(axis=(-1, -2))), config.strength)
-
-    steps = (len(config.coherence) + 1, len(config.strength) + 1)
-    return (orientation * steps[0] + coherence) * steps[1] + strength
-
-
 def _linear(
     u: Float32[np.ndarray, "n c f"], gap: int, config: Config
 ) -> Float32[np.ndarray, "t n c"]:
@@ -255,18 +258,19 @@ def _linear(
 
 def _accumulate(
     total: Moments,
-    u: Float32[np.ndarray, "p f"],
-    target: Float32[np.ndarray, "t p"],
-    kind: Int[np.ndarray, " p"],
+    u: Float32[np.ndarray, "m f"],
+    target: Float32[np.ndarray, "t m"],
+    share: Share,
 ) -> None:
-    """Adds pixels to `total`, which the caller owns."""
-    order = np.argsort(kind, kind="stable")
-    u, target = u[order], target[:, order]
-    limits = np.searchsorted(kind[order], np.arange(len(total.count) + 1))
+    """Adds windows to `total`, which the caller owns, each by its share."""
+    order = np.argsort(share.kind, kind="stable")
+    where, weight = share.where[order], share.weight[order]
+    limits = np.searchsorted(share.kind[order], np.arange(len(total.count) + 1))
     for k, (start, stop) in enumerate(pairwise(limits)):
         if stop > start:
-            rows, misses = u[start:stop], target[:, start:stop]
-            total.count[k] += stop - start
-            total.gram[k] += rows.T @ rows
-            total.cross[:, k] += misses @ rows
-            total.square[:, k] += np.square(misses).sum(axis=1)
+            rows, misses = u[where[start:stop]], target[:, where[start:stop]]
+            weighted = weight[start:stop, None] * rows
+            total.count[k] += weight[start:stop].sum(dtype=np.float64)
+            total.gram[k] += weighted.T @ rows
+            total.cross[:, k] += misses @ weighted
+            total.square[:, k] += np.square(misses) @ weight[start:stop]

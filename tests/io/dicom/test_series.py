@@ -526,7 +526,7 @@ def test_an_uneven_stack_is_a_geometry_error(make_series: MakeSeries) -> None:
 def test_a_kind_that_is_rubbish_is_not_quoted(make_series: MakeSeries) -> None:
     folder = make_series(edit=lambda image, _: setattr(image, "SOPClassUID", "1.2.3.19370914"))
 
-    with pytest.raises(VolumeError, match="files 6 of an unknown kind") as caught:
+    with pytest.raises(VolumeError, match="6 files of an unknown kind") as caught:
         read_scan(folder)
 
     assert "19370914" not in str(caught.value)
