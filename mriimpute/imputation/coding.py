@@ -64,27 +64,34 @@ PLAIN = Coding()
 
 def coding_of(values: Float[np.ndarray, " n"]) -> Coding:
     """Returns how finite intensities are coded; `PLAIN` where they may stay as they are."""
-    largest = float(np.abs(values).max(initial=0.0))
-    if largest == 0:
-        return PLAIN
-    exponent = int(np.frexp(largest)[1])
+    coding = _by_exponent(float(values.min(initial=0.0)), float(values.max(initial=0.0)))
+    exponent = int(np.frexp(np.abs(values).max(initial=0.0))[1])
     scaled = np.ldexp(values.astype(np.float64), -exponent)
     low, high = float(scaled.min()), float(scaled.max())
     loss = float(np.abs(scaled.astype(np.float32) - scaled).max())
     if loss > MAX_LOSS * (high - low) > 0:
         middle = (low + high) / 2
         return Coding(exponent, middle, int(np.frexp(high - middle)[1]))
+    return coding
+
+
+def _by_exponent(low: float, high: float) -> Coding:
+    """Returns the coding of intensities between two that needs no offset."""
+    exponent = int(np.frexp(max(-low, high))[1])
     return Coding(exponent) if abs(exponent) > ORDINARY else PLAIN
 
 
 def coded(scan: Scan) -> tuple[Scan, Coding]:
     """Returns a scan as methods are given it, and how it was coded."""
-    values = scan.volume.data if scan.exact is None else scan.exact
-    coding = coding_of(values[scan.volume.observed])
+    values, seen = scan.volume.data if scan.exact is None else scan.exact, scan.volume.observed
+    if scan.exact is None:  # nothing is lost, so no copy is needed to find out
+        low, high = (f(values, where=seen, initial=0.0) for f in (np.min, np.max))
+        coding = _by_exponent(float(low), float(high))
+    else:
+        coding = coding_of(values[seen])
     if coding == PLAIN:
         return scan, coding
-    seen = np.where(scan.volume.observed, values, 0)
-    data = np.where(scan.volume.observed, coding.code(seen), np.float32(np.nan))
+    data = np.where(seen, coding.code(np.where(seen, values, 0)), np.float32(np.nan))
     return replace(scan, volume=replace(scan.volume, data=data)), coding
 
 

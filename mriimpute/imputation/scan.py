@@ -130,7 +130,6 @@ def imputed_scan(
         MriImputeError: If the scan cannot be imputed, or the result is not finite.
     """
     require_draws(imputer, request)
-    _require_intensities(scan, force=request.force)
     stored = scan
     scan, coding = coded(stored)
     grid = to_target_grid(scan, request.spacing_mm)
@@ -143,6 +142,7 @@ def imputed_scan(
         free=available_bytes("cpu"),
         what=str(scan.path),
     )
+    _require_intensities(stored, force=request.force)
     begin()
     volume = replace(grid.volume, thickness_mm=thickness_mm * _slant(grid))
     try:

@@ -49,6 +49,9 @@ INTENTS = {1002: LABELS, 1003: LABELS} | dict.fromkeys(range(2, 25), "a statisti
 LARGEST_LABEL = 2**31
 """Larger numbers are whole in single precision whatever they are."""
 
+SIDE = 160
+"""Of the box in the middle of a scan that is looked at, in voxels."""
+
 FULL_CIRCLE = ((-np.pi, np.pi, 0.01), (-4096.0, 4096.0, 6.0))
 """Where phase begins and ends, in radians and as scanners store it, and how near it comes."""
 
@@ -123,12 +126,17 @@ def _by_sidecar(path: Path) -> str | None:
 
 
 def _by_values(data: Values, observed: Bool[np.ndarray, "i j k"]) -> str | None:
-    values = data[observed]
-    low, high = float(values.min()), float(values.max())
+    low = float(np.min(data, where=observed, initial=np.inf))
+    high = float(np.max(data, where=observed, initial=-np.inf))
     for start, stop, near in FULL_CIRCLE:
-        if start <= low <= start + near and stop - near <= high <= stop:
+        if abs(low - start) <= near and abs(high - stop) <= near:
             return PHASE
-    if low == high or max(-low, high) > LARGEST_LABEL or (values != np.rint(values)).any():
+    if low == high or max(-low, high) > LARGEST_LABEL:
+        return None
+    centre = tuple(slice(max(0, (n - SIDE) // 2), (n + SIDE) // 2 + 1) for n in data.shape)
+    data, observed = data[centre], observed[centre]
+    values = data[observed]
+    if not len(values) or (values != np.rint(values)).any():
         return None
     return LABELS if _is_patchwork(data, observed, values) else None
 

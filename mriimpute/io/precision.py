@@ -93,7 +93,7 @@ def require_single(exact: Float64[np.ndarray, "i j k"] | None, path: Path) -> st
         return None
     values = exact[np.isfinite(exact)]
     largest = float(np.abs(values).max(initial=0.0))
-    if largest > np.finfo(np.float32).max:
+    if largest > float(np.finfo(np.float32).max):
         raise VolumeError(
             f"{path} holds values up to {largest:.3g}, too large for single precision",
             hint="divide them by a constant first",

@@ -33,14 +33,18 @@ SUFFIXES = (
 )
 """All that BIDS 1.10 calls anatomical, but masks."""
 
+DICOM_ENDINGS = (".dcm", ".ima", ".zip")
+
 OTHER_ENDINGS = (
     *(".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".img.gz", ".mnc", ".par", ".rec"),
-    *(".gii", ".dcm", ".ima", ".zip"),
+    *(".gii", *DICOM_ENDINGS),
 )
 """Of images that are not looked for, or not beside files of NIfTI."""
 
 ORDINARY = ("other kinds than anatomical", "derivatives (desc-)")
 """Why images are left out of nearly every BIDS tree: no warning."""
+
+OTHER, FOLDERS = "other formats", "folders with images, not entered"
 
 MAX_NAMED = 3
 
@@ -68,7 +72,10 @@ def find_scans(source: Path) -> list[Path]:
     if not source.is_dir():
         return [*_series(source, left_out)] or [source]
 
-    scans = sorted(_images(source, left_out)) or _series_below(source, left_out)
+    scans = sorted(_images(source, left_out))
+    if not scans:
+        _forget_dicom(left_out)
+        scans = _series_below(source, left_out)
     if not scans:
         others = f"; it holds {_listed(left_out)}" if left_out else ""
         raise VolumeError(
@@ -135,14 +142,22 @@ def _reason(path: Path, *, is_bids: bool) -> str | None:
 
 def _note_other(path: Path, left_out: LeftOut) -> None:
     if ending := next((end for end in OTHER_ENDINGS if has_ending(path, (end,))), None):
-        left_out["other formats"].append(f"*{ending}")
+        left_out[OTHER].append(f"*{ending}")
+
+
+def _forget_dicom(left_out: LeftOut) -> None:
+    """Takes back what was noted of DICOM and of folders: without other images, both count."""
+    others = [n for n in left_out.pop(OTHER, []) if not has_ending(Path(n), DICOM_ENDINGS)]
+    left_out.pop(FOLDERS, None)
+    if others:
+        left_out[OTHER] = others
 
 
 def _note_folders(paths: Iterable[Path], left_out: LeftOut) -> None:
     """Notes the folders in a folder of images: they are not entered."""
     for path in sorted(paths):
         if path.is_dir() and path.name[0] != "." and _holds_images(path):
-            left_out["folders with images, not entered"].append(path.name)
+            left_out[FOLDERS].append(path.name)
 
 
 def _holds_images(folder: Path) -> bool:
@@ -197,8 +212,8 @@ def _series(place: Path, left_out: LeftOut) -> Mapping[Path, Series | None]:
         if not holds_dicom(place):
             return {}
         found = series_in(place)
-        if not found and (others := others_in(place)):
-            left_out[f"in {place.name}"].append(others)
+        for what, count in () if found else others_in(place).items():
+            left_out[f"DICOM files {what}"] += [place.name] * count
     except VolumeError:
         return {place: None}
     held = {path: typed_otherwise(series) if series else None for path, series in found.items()}

@@ -239,3 +239,14 @@ def test_label_map_of_another_session_is_not_taken(sim: Path) -> None:
     found = {scan.name: scan.labels for scan in find_simulated_scans(sim)}
 
     assert found == {"sub-2_T1w": None, "sub-2_ses-2_T1w": labels}
+
+
+def test_a_blank_scan_is_refused_and_so_is_a_truth_without_contrast(sim: Path) -> None:
+    (scan,) = find_simulated_scans(sim)
+    for path in (scan.truth, scan.path):
+        image = nib.load(path)
+        blank = np.full(image.shape, 400, np.float32)
+        nib.Nifti1Image(blank, image.affine).to_filename(path)
+
+        with pytest.raises(VolumeError, match=f"{path.name} is blank: all that counts"):
+            read_test_case(scan)

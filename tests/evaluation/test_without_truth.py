@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
+import numpy as np
 import pytest
 
 from mriimpute.errors import ConfigError, OutputError, VolumeError
@@ -213,3 +214,29 @@ def test_unknown_method_is_refused_before_anything_is_written(
 
     assert not (tmp_path / "report").exists()
     assert method_module.to_fit(METHODS) == []
+
+
+@pytest.mark.parametrize("value", [0.0, 500.0])
+def test_a_blank_scan_is_named_and_spoils_no_comparison(
+    value: float, clinical: Path, tmp_path: Path
+) -> None:
+    image = nib.load(clinical / "sub-1_T1w.nii.gz")
+    nib.Nifti1Image(np.full(image.shape, value, np.float32), image.affine).to_filename(
+        clinical / "sub-3_T1w.nii.gz"
+    )
+    failed: dict[str, str] = {}
+
+    summaries = without_truth(
+        [clinical],
+        tmp_path / "report",
+        methods=METHODS,
+        on_failure=lambda name, error: failed.update({name: str(error)}),
+    )
+
+    assert set(failed) == {"sub-3_T1w", "sub-3_T1w_x", "sub-3_T1w_y"}
+    assert all("sub-3_T1w.nii.gz is blank: all that counts" in why for why in failed.values())
+    for summary in summaries.values():
+        assert summary.subjects == 2
+        assert [method.method for method in summary.methods if method.scores] != []
+        for method in summary.methods:
+            assert np.isfinite(method.scores["psnr_db"].mean)

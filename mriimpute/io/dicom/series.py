@@ -82,13 +82,13 @@ class _Contents:
         volumes: By address.
         sequences: Series of which nobody wants every volume imputed, and what they are.
         scans: Addresses of what the container stands for.
-        others: What else is there, in words.
+        others: How many files of what else are there.
     """
 
     volumes: dict[Path, Series]
     sequences: dict[Path, str]
     scans: tuple[Path, ...]
-    others: str
+    others: Counter[str]
 
 
 def series_in(container: Path) -> dict[Path, Series | None]:
@@ -104,8 +104,8 @@ def series_in(container: Path) -> dict[Path, Series | None]:
     return {address: contents.volumes.get(address) for address in contents.scans}
 
 
-def others_in(container: Path) -> str:
-    """Returns what else than MR series a folder, zip archive or file holds, in words.
+def others_in(container: Path) -> Mapping[str, int]:
+    """Returns how many files of what other kinds than MR a folder, archive or file holds.
 
     Raises:
         VolumeError: If a file is damaged, or an archive dangerous.
@@ -174,11 +174,8 @@ def _contents(container: Path, state: object) -> _Contents:
     for derived in [s for s in series if all(plane.is_ours for plane in s.planes)]:
         series.remove(derived)
         others["made by mriimpute"] += len(derived.planes)
-    left_out = ", ".join(
-        f"{count} file{'s' if count > 1 else ''} {what}" for what, count in others.items()
-    )
-    if left_out and series:
-        log.info("%s: left out: %s", container.name, left_out)
+    if others and series:
+        log.info("%s: left out: %s", container.name, _in_words(others))
 
     numbers = Counter(each.number for each in series)
     volumes, sequences, objections = {}, {}, {}
@@ -197,7 +194,11 @@ def _contents(container: Path, state: object) -> _Contents:
         volumes, scans = {container: only}, (container,)
     elif len(series) == 1 and sequences:
         sequences[container], scans = sequences[scans[0]], (container,)
-    return _Contents(volumes, sequences, scans, left_out)
+    return _Contents(volumes, sequences, scans, others)
+
+
+def _in_words(others: Counter[str]) -> str:
+    return ", ".join(f"{n} file{'s' if n > 1 else ''} {what}" for what, n in others.items())
 
 
 def _name(series: Series, *, is_only: bool) -> str:
@@ -242,7 +243,8 @@ def _one_series(path: Path) -> Series:
         )
     if not there.volumes:
         raise VolumeError(
-            f"{container} holds no MR series" + (f", but {there.others}" if there.others else ""),
+            f"{container} holds no MR series"
+            + (f", but {_in_words(there.others)}" if there.others else ""),
             hint="pass a folder or a zip archive with the images of an MR series",
         )
     names = ", ".join(address.name for address in there.scans)

@@ -115,6 +115,52 @@ def test_a_change_of_units_changes_the_units_of_the_result(rng: np.random.Genera
     assert_allclose(after.std, 7 * before.std, atol=tolerance)
 
 
+def textures() -> dict[str, np.ndarray]:
+    """Fields where many windows lie on the border of two classes, as they do in whole numbers."""
+    rng = np.random.default_rng(3)
+    size = 18
+    i, j, k = np.meshgrid(*[np.linspace(-1, 1, size)] * 3, indexing="ij")
+    waves = 500 + 200 * np.sin(7 * i + 2 * k) + 200 * np.cos(9 * j - 3 * k)
+    head = (waves + rng.normal(0, 10, waves.shape)) * (i**2 + j**2 + k**2 < 0.8)
+    return {
+        "smooth": isotropic(rng, size),
+        "whole": head.round().astype(np.float32),
+        "coarse": (head / 40).round().astype(np.float32),
+        "boxes": np.kron(rng.integers(0, 6, (3, 3, 3)), np.ones((6, 6, 6))).astype(np.float32),
+    }
+
+
+UNITS = [(7, 300), (0.1, 5), (3.3, -1000), (1, 4000), (1 / 3, 9000), (1e-3, 1), (1234.5, 0.7)]
+
+
+@pytest.mark.parametrize("texture", textures())
+def test_units_change_nothing_for_any_factor_and_any_offset(texture: str) -> None:
+    truth = textures()[texture].astype(np.float64)
+    contrast = np.ptp(truth)
+    before = run(sparse(truth.astype(np.float32), step=3))
+    assert before.std is not None
+
+    for a, b in UNITS:
+        shift = b * a * contrast / 1000  # rounding of a shift grows with it: at most 9 ranges
+        after = run(sparse((a * truth + shift).astype(np.float32)))
+        assert after.std is not None
+        mean, std = (after.mean.astype(np.float64) - shift) / a, after.std.astype(np.float64) / a
+        assert np.abs(mean - before.mean).max() < 2e-4 * contrast, (a, b)
+        assert np.abs(std - before.std).max() < 2e-4 * contrast, (a, b)
+
+
+@pytest.mark.parametrize("exponent", [-110, -80, 60, 100])
+def test_extreme_scales_give_the_same_digits(exponent: int) -> None:
+    truth = textures()["whole"]
+
+    before, after = run(sparse(truth)), run(sparse(np.ldexp(truth, exponent)))
+
+    assert before.std is not None
+    assert after.std is not None
+    assert_array_equal(np.ldexp(after.mean, -exponent), before.mean)
+    assert_array_equal(np.ldexp(after.std, -exponent), before.std)
+
+
 def test_transposing_the_slices_transposes_the_result(rng: np.random.Generator) -> None:
     volume = sparse(isotropic(rng, 18))
     turned = Volume(
