@@ -6,11 +6,13 @@ The machine is not the only one who sets a limit: a container or a job of a sche
 """
 
 import ctypes
+import functools
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ __all__ = [
     "is_shortage",
     "keep_freed_memory",
     "main_memory",
+    "require_loadable",
     "require_memory",
     "shortage_as_error",
 ]
@@ -35,6 +38,23 @@ MALLOPT = {"M_MMAP_THRESHOLD": (-3, 2**26), "M_TRIM_THRESHOLD": (-1, 2**31 - 1)}
 kept, larger images are handed back. Where these were kept, too, holes between them that fitted
 nothing else took a third of the memory of a head of 34 million voxels.
 """
+
+AMPLE = 2**35
+"""Bytes of address space, which libraries for GPUs take more of than of memory."""
+
+LOADING = """
+import mmap, sys
+from importlib import import_module
+ballast = mmap.mmap(-1, 2**26)
+for name in sys.argv[1:]:
+    import_module(name)
+import numpy as np
+np.linalg.solve(np.eye(300), np.ones((300, 300)) @ np.ones((300, 300)))
+if torch := sys.modules.get("torch"):
+    torch.nn.functional.conv2d(torch.zeros(1, 8, 64, 64), torch.zeros(8, 8, 3, 3))
+    torch.linalg.solve(torch.eye(300), torch.ones(300, 300) @ torch.ones(300, 300))
+"""
+"""A program that loads modules and computes a little, beside some memory that it holds."""
 
 SHORTAGE_WORDS = (
     "DefaultCPUAllocator",
@@ -130,6 +150,34 @@ def require_memory(needed: int, free: int | None, *, what: str) -> None:
             f"{what}: needs about {format_bytes(needed)} of memory, {format_bytes(free)} are free",
             hint="close other programs, use a machine with more memory, or a larger --spacing",
         )
+
+
+@functools.cache
+def require_loadable(*modules: str) -> None:
+    """Stops before libraries are loaded that do not fit below a limit of `ulimit -v`.
+
+    A library that finds no memory while it is loaded ends the process, or leaves itself half
+    loaded. So one that loads the same, and then computes, goes ahead; nothing is tried where there
+    is no limit, or a large one.
+
+    Args:
+        modules: Names of modules.
+
+    Raises:
+        ResourceError: If they do not fit.
+    """
+    left = _left_by_ulimit(Path("/"))
+    if left is None or left > AMPLE or all(name in sys.modules for name in modules):
+        return
+    words = [sys.executable, "-c", LOADING, *modules]
+    with suppress(OSError):  # there is not even room for another process
+        if subprocess.run(words, capture_output=True, check=False).returncode == 0:  # noqa: S603
+            return
+    raise ResourceError(
+        f"{format_bytes(left)} of address space are left by `ulimit -v`, too little to load "
+        f"{modules[-1].partition('.')[0]}",
+        hint="raise that limit, or ask the scheduler for more memory",
+    )
 
 
 @contextmanager

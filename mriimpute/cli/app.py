@@ -25,9 +25,10 @@ from mriimpute import __version__
 from mriimpute.cli import options
 from mriimpute.cli.progress import choose_track
 from mriimpute.cli.run import Run, stoppable, talking
+from mriimpute.cli.streams import lost_output, steady_streams
 from mriimpute.distributed import World, launched
 from mriimpute.errors import ConfigError, MriImputeError, PeerError
-from mriimpute.memory import is_shortage, keep_freed_memory
+from mriimpute.memory import is_shortage, keep_freed_memory, require_loadable
 from mriimpute.workers import limited_threads
 
 __all__ = ["app", "command", "message", "say", "tell"]
@@ -78,8 +79,20 @@ class Group(TyperGroup):
         ctx.obj = tuple(args)
         return super().parse_args(ctx, args)
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the program."""
+        steady_streams()
+        return super().main(*args, **kwargs)
+
     def invoke(self, ctx: Any) -> Any:
         """Runs the command."""
+        result = self._invoked(ctx)
+        if error := lost_output():
+            tell(error)
+            raise typer.Exit(1)
+        return result
+
+    def _invoked(self, ctx: Any) -> Any:
         if isinstance(sys.stdout, io.TextIOWrapper):  # a path need not be UTF-8: print its bytes
             sys.stdout.reconfigure(errors="surrogateescape")
         try:
@@ -207,6 +220,7 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
                 ),
                 world=world,
             )
+            require_loadable("nibabel", "scipy.interpolate")
             function(run, **given)
 
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]

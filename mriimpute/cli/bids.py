@@ -8,6 +8,7 @@ from pathlib import Path
 from mriimpute import __version__
 from mriimpute.cli import app
 from mriimpute.cli.app import tell
+from mriimpute.cli.streams import steady_streams
 from mriimpute.errors import ConfigError, VolumeError
 
 __all__ = ["main", "translated"]
@@ -15,6 +16,7 @@ __all__ = ["main", "translated"]
 
 def main(words: Sequence[str] | None = None) -> None:
     """Runs the command line of a BIDS-App; exit status as that of `mriimpute`."""
+    steady_streams()
     try:
         line = translated(list(sys.argv[1:] if words is None else words))
     except (ConfigError, VolumeError) as error:
