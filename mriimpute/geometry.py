@@ -27,6 +27,7 @@ __all__ = [
     "resample",
     "rotation",
     "skew_deg",
+    "slice_step",
     "spacing_mm",
     "spanned",
     "transform",
@@ -206,6 +207,21 @@ def find_stack(observed: Bool[np.ndarray, "i j k"]) -> Stack | None:
 
     _, negated, indices = max(candidates)
     return Stack(-negated, indices)
+
+
+def slice_step(observed: Bool[np.ndarray, "i j k"], axis: int, *, otherwise: float = 1) -> float:
+    """Returns from how many slices along `axis` one was acquired, where that varies the median.
+
+    Example:
+        >>> observed = np.zeros((4, 4, 13), bool)
+        >>> observed[:, :, ::6] = True
+        >>> slice_step(observed, 2)
+        6.0
+    """
+    stack = find_stack(observed)
+    if stack is None or stack.axis != axis:
+        return float(otherwise)
+    return float(np.median(stack.gaps))
 
 
 def spanned(stack: Stack | None, shape: tuple[int, int, int]) -> Bool[np.ndarray, "i j k"]:

@@ -54,6 +54,14 @@ def inspect(
         raise typer.Exit(1)
 
 
+WHY = {
+    "header": "the header says so",
+    "voxel size": "where voxels are longest",
+    "missing slices": "where slices are missing",
+}
+"""How it is known along which axis slices lie."""
+
+
 def _rows(seen: dict[str, Any]) -> list[tuple[str, str]]:
     shape, fine = _by(seen["shape"]), _by(seen["imputed_shape"])
     spacing, fine_spacing = _by(seen["spacing_mm"]), _by(seen["imputed_spacing_mm"])
@@ -62,10 +70,8 @@ def _rows(seen: dict[str, Any]) -> list[tuple[str, str]]:
     slices = "no axis is coarser than the others"
     if seen["slice_axis"]:
         along = f"along {seen['slice_axis']} ({seen['slice_direction']})"
-        why = "the header says so"
-        if seen["slice_axis_from"] == "voxel size":
-            why = "where voxels are longest"
-        slices = f"{along}, {seen['slice_spacing_mm']:g} mm from centre to centre; {why}"
+        why = WHY[seen["slice_axis_from"]]
+        slices = f"{along}, {seen['slice_spacing_mm']:g} mm from one to the next; {why}"
     return [
         ("grid", f"{shape} voxels of {spacing} mm"),
         ("orientation", f"{seen['orientation']}, oblique by {seen['obliquity_deg']:.1f} degrees"),

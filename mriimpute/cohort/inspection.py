@@ -6,8 +6,23 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from mriimpute.cohort.target_grid import DIRECTIONS, axis_name, axis_warning, refinement
-from mriimpute.geometry import Affine, obliquity_deg, plane_distance_mm, skew_deg, spacing_mm
+from mriimpute.cohort.target_grid import (
+    DIRECTIONS,
+    AxisSource,
+    axis_name,
+    axis_source,
+    axis_warning,
+    refinement,
+)
+from mriimpute.geometry import (
+    Affine,
+    find_stack,
+    obliquity_deg,
+    plane_distance_mm,
+    skew_deg,
+    slice_step,
+    spacing_mm,
+)
 from mriimpute.io import Scan, held_otherwise, stem
 
 __all__ = ["inspection", "stated_thickness_mm"]
@@ -24,6 +39,8 @@ def inspection(scan: Scan) -> dict[str, Any]:
     """
     affine, shape = scan.stored_affine, list(scan.stored_shape)
     canonical_axis, factor = refinement(scan.volume, slice_axis=scan.slice_axis)
+    stack = find_stack(scan.volume.observed) if factor == 1 else None
+    canonical_axis = canonical_axis if stack is None else stack.axis
     axis = int(np.flatnonzero(scan.orientation[:, 0] == canonical_axis)[0])
     spacing = spacing_mm(affine).tolist()
     fine_shape, fine_spacing = shape.copy(), spacing.copy()
@@ -36,7 +53,7 @@ def inspection(scan: Scan) -> dict[str, Any]:
         "spacing_mm": _rounded(spacing),
         "orientation": scan.axis_codes,
         "obliquity_deg": round(obliquity_deg(affine), 3),
-        **_slices(scan, None if factor == 1 and scan.slice_axis is None else canonical_axis),
+        **_slices(scan, canonical_axis, axis_source(scan, canonical_axis, factor)),
         "factor": factor,
         "imputed_shape": fine_shape,
         "imputed_spacing_mm": _rounded(fine_spacing),
@@ -53,16 +70,17 @@ def inspection(scan: Scan) -> dict[str, Any]:
     }
 
 
-def _slices(scan: Scan, axis: int | None) -> dict[str, Any]:
+def _slices(scan: Scan, axis: int, source: AxisSource) -> dict[str, Any]:
     thickness = stated_thickness_mm(scan)
-    if axis is None:
+    if source == "none":
         names = ("axis", "axis_from", "direction", "spacing_mm", "thickness_mm", "gap_mm")
         return dict.fromkeys(f"slice_{name}" for name in names) | {"slice_thickness_mm": thickness}
     # Slices that are tilted against their stack lie closer than their centres do.
-    spacing = plane_distance_mm(scan.volume.affine, axis)
+    step = slice_step(scan.volume.observed, axis)
+    spacing = step * plane_distance_mm(scan.volume.affine, axis)
     return {
         "slice_axis": "ijk"[scan.stored_axis(axis)],
-        "slice_axis_from": "voxel size" if scan.slice_axis is None else "header",
+        "slice_axis_from": source,
         "slice_direction": DIRECTIONS[axis],
         "slice_spacing_mm": round(spacing, 4),
         "slice_thickness_mm": thickness,

@@ -143,13 +143,13 @@ def refinement(
     return axis, factor
 
 
-def axis_source(scan: Scan, grid: TargetGrid) -> AxisSource:
-    """Returns what says that slices lie along the axis of the target grid."""
-    if scan.slice_axis == grid.axis:
+def axis_source(scan: Scan, axis: int, factor: int) -> AxisSource:
+    """Returns what says that the slices of a scan lie along `axis`, refined by `factor`."""
+    if scan.slice_axis == axis:
         return "header"
-    if grid.factor > 1:
+    if factor > 1:
         return "voxel size"
-    return "none" if find_stack(grid.volume.observed) is None else "missing slices"
+    return "none" if find_stack(scan.volume.observed) is None else "missing slices"
 
 
 def axis_warning(scan: Scan) -> str | None:

@@ -27,7 +27,7 @@ from mriimpute.cohort.target_grid import (
 )
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.files import writable_folder, write_json
-from mriimpute.geometry import plane_distance_mm
+from mriimpute.geometry import plane_distance_mm, slice_step
 from mriimpute.imputation.bids import CONTENTS, NOTICE, sidecar
 from mriimpute.imputation.coding import coded, restored
 from mriimpute.imputation.dicom import remove_export, require_series, with_series
@@ -164,7 +164,7 @@ def _tell_axis(scan: Scan, grid: TargetGrid) -> None:
     """Logs along which axis slices are taken to lie where the file does not say so."""
     if warning := axis_warning(scan):
         log.warning("%s: %s", scan.path.name, warning)
-    if axis_source(scan, grid) == "voxel size":
+    if axis_source(scan, grid.axis, grid.factor) == "voxel size":
         log.info(
             "%s: slices are taken to lie along %s, where voxels are longest: %s mm",
             scan.path.name,
@@ -186,6 +186,12 @@ def _slant(grid: TargetGrid) -> float:
     """Returns how much longer a way along the stack is than one along the normal of slices."""
     distance_mm = plane_distance_mm(grid.volume.affine, grid.axis)
     return round(grid.volume.spacing_mm[grid.axis] / distance_mm, 6)
+
+
+def _slice_distance_mm(grid: TargetGrid) -> float:
+    """Returns how far the planes of acquired slices are apart."""
+    step = slice_step(grid.volume.observed, grid.axis, otherwise=grid.factor)
+    return step * plane_distance_mm(grid.volume.affine, grid.axis)
 
 
 def _require_intensities(scan: Scan, *, force: bool) -> None:
@@ -288,7 +294,7 @@ def _thickness_mm(scan: Scan, grid: TargetGrid, request: Request) -> float:
         raise ConfigError(
             f"{scan.path} does not say how thick its slices are", hint="pass --thickness MM"
         )
-    spacing_mm = plane_distance_mm(grid.volume.affine, grid.axis) * grid.factor
+    spacing_mm = _slice_distance_mm(grid)
     if stated > MAX_OVERLAP * spacing_mm:
         raise ConfigError(
             f"{scan.path}: slices are {spacing_mm:.3g} mm apart, not {stated:g} mm thick",
@@ -307,13 +313,12 @@ def _facts(
     thickness_mm: float,
 ) -> dict[str, Any]:
     axis = grid.axis
-    distance_mm = plane_distance_mm(grid.volume.affine, axis) * grid.factor
     return {
         "method": imputer.name,
         "input": source,
         "slice_axis": "RAS"[axis],
-        "slice_axis_from": axis_source(scan, grid),
-        "slice_spacing_mm": round(distance_mm, 6),
+        "slice_axis_from": axis_source(scan, grid.axis, grid.factor),
+        "slice_spacing_mm": round(_slice_distance_mm(grid), 6),
         "stated_thickness_mm": stated_thickness_mm(scan),
         "assumed_thickness_mm": thickness_mm,
         "imputed_spacing_mm": [round(mm, 6) for mm in grid.volume.spacing_mm],
@@ -344,8 +349,9 @@ def _spatial(job: Job, grid: TargetGrid) -> dict[str, str]:
     if job.space == "template":
         return {"SpatialReference": "MNI152NLin2009aSym", "Resolution": "1 mm, isotropic"}
     spacing_mm = grid.volume.spacing_mm[grid.axis]
+    step = slice_step(grid.volume.observed, grid.axis, otherwise=grid.factor)
     return {
         "SpatialReference": "orig",
-        "Resolution": f"{spacing_mm:.4g} mm between slices, {spacing_mm * grid.factor:.4g} mm "
+        "Resolution": f"{spacing_mm:.4g} mm between slices, {spacing_mm * step:.4g} mm "
         "where acquired; unchanged inside slices",
     }

@@ -157,6 +157,22 @@ def test_the_sidecar_tells_what_was_done(tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(record)
 
 
+def test_slices_that_are_nan_are_a_stack_along_their_own_axis(tmp_path: Path) -> None:
+    voxels = np.random.default_rng(0).uniform(1, 9, (16, 13, 16)).astype(np.float32)
+    voxels[:, np.arange(13) % 6 > 0] = np.nan
+    path = tmp_path / "scan.nii.gz"
+    nib.Nifti1Image(voxels, np.eye(4)).to_filename(path)
+
+    seen = json.loads(CliRunner().invoke(app, ["inspect", str(path), "--json"]).stdout)
+    result = call(path, "--model", "linear", "--thickness", 5, "-o", tmp_path / "out")
+
+    assert "3 of 13 slices acquired" in result.stderr
+    done = json.loads((tmp_path / "out" / "scan_desc-mean.json").read_text())["settings"]
+    assert (done["slice_axis"], seen["slice_axis"]) == ("A", "j")
+    for facts in (done, seen):
+        assert (facts["slice_spacing_mm"], facts["slice_axis_from"]) == (6, "missing slices")
+
+
 def test_several_scans_in_one_call_and_one_of_them_bad(tmp_path: Path) -> None:
     good = [save_scan(tmp_path / f"{name}.nii.gz", seed=n) for n, name in enumerate("ab")]
     bad = tmp_path / "bad.nii.gz"

@@ -142,7 +142,9 @@ def test_the_axis_that_the_file_names_is_refined_whatever_the_pixels(
     fine = to_target_grid(thick, wanted_mm)
 
     assert (fine.axis, fine.factor) == (axis, factor)
-    assert axis_source(thick, fine) == ("voxel size" if said is None else "header")
+    assert axis_source(thick, fine.axis, fine.factor) == (
+        "voxel size" if said is None else "header"
+    )
 
 
 def test_a_scan_that_is_coarse_along_another_axis_than_that_of_its_slices_says_which_that_is() -> (
@@ -159,7 +161,7 @@ def test_the_axis_of_missing_slices_is_that_of_the_grid_where_nothing_is_refined
     fine = to_target_grid(sparse)
 
     assert (fine.axis, fine.factor) == (0, 1)
-    assert axis_source(sparse, fine) == "missing slices"
+    assert axis_source(sparse, fine.axis, fine.factor) == "missing slices"
 
 
 @pytest.mark.parametrize(
