@@ -209,7 +209,7 @@ def find_stack(observed: Bool[np.ndarray, "i j k"]) -> Stack | None:
     return Stack(-negated, indices)
 
 
-def slice_step(observed: Bool[np.ndarray, "i j k"], axis: int, *, otherwise: float = 1) -> float:
+def slice_step(observed: Bool[np.ndarray, "i j k"], axis: int, *, otherwise: int = 1) -> float:
     """Returns from how many slices along `axis` one was acquired, where that varies the median.
 
     Example:
