@@ -17,6 +17,7 @@ from typing import Any
 from mriimpute.errors import ConfigError, OutputError
 
 __all__ = [
+    "TOO_LONG",
     "append",
     "atomic",
     "is_occupied",
@@ -34,6 +35,12 @@ __all__ = [
 
 STARTED = time.time()
 
+LONGEST_NAME = 200
+"""Bytes of a file name that goes into that of an unfinished file; file systems allow 255."""
+
+TOO_LONG = "shorten the name of the scan, or of a folder on the way: the system allows no more"
+"""What to do about a name that the file system refuses."""
+
 UNFINISHED = re.compile(r"\.(\d+)\.(partial\.|probe$)")
 """How the name of a file begins that is not finished; the number is that of its process."""
 
@@ -48,7 +55,7 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: If the folder cannot be written or the disk is full.
     """
-    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    temporary = path.with_name(f".{os.getpid()}.partial.{_shortened(path.name)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_partials(path)
@@ -82,11 +89,11 @@ def append(path: Path, text: str) -> None:
 
 def _unwritable(problem: str, error: OSError) -> OutputError:
     reason = os.strerror(error.errno) if error.errno else str(error)
-    hint = (
-        "free some space and run the same command again"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT)
-        else "choose a folder that you may write to with -o"
-    )
+    hint = "choose a folder that you may write to with -o"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "free some space and run the same command again"
+    elif error.errno == errno.ENAMETOOLONG:
+        hint = TOO_LONG
     return OutputError(f"{problem}: {reason}", hint=hint)
 
 
@@ -96,11 +103,18 @@ def _remove_partials(path: Path) -> None:
     A process of another machine that shares the folder cannot be asked: what was touched since
     this process started may be its work, and stays.
     """
-    for partial in path.parent.glob(f".*.partial.{escape(path.name)}"):
+    for partial in path.parent.glob(f".*.partial.{escape(_shortened(path.name))}"):
         owner = UNFINISHED.match(partial.name)
         with suppress(OSError):  # another process may have been faster
             if owner and not _runs(int(owner[1])) and partial.stat().st_mtime < STARTED:
                 partial.unlink()
+
+
+def _shortened(name: str) -> str:
+    """Returns a file name, or one of its own that has room for more before it; it ends alike."""
+    if len(os.fsencode(name)) <= LONGEST_NAME:
+        return name
+    return f"{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}{name[-24:]}"
 
 
 def _runs(pid: int) -> bool:

@@ -43,8 +43,9 @@ AMPLE = 2**35
 """Bytes of address space, which libraries for GPUs take more of than of memory."""
 
 LOADING = """
-import mmap, sys
+import mmap, resource, sys
 from importlib import import_module
+resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
 ballast = mmap.mmap(-1, 2**26)
 for name in sys.argv[1:]:
     import_module(name)
@@ -54,7 +55,10 @@ if torch := sys.modules.get("torch"):
     torch.nn.functional.conv2d(torch.zeros(1, 8, 64, 64), torch.zeros(8, 8, 3, 3))
     torch.linalg.solve(torch.eye(300), torch.ones(300, 300) @ torch.ones(300, 300))
 """
-"""A program that loads modules and computes a little, beside some memory that it holds."""
+"""A program that loads modules and computes a little, beside some memory that it holds.
+
+OpenBLAS may ask for memory again and again: seconds of computing end it, however busy the machine.
+"""
 
 SHORTAGE_WORDS = (
     "DefaultCPUAllocator",

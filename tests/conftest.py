@@ -86,6 +86,18 @@ LIBRARIES = [
 ]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Lets Ctrl-C interrupt this process and those it starts, as in a terminal.
+
+    It is ignored by whatever a shell without job control puts into the background, and whoever is
+    started there inherits that.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="session")
 def loaded() -> BaseContext:
     """Starts processes from one that has loaded the libraries, which takes seconds each time.

@@ -206,3 +206,42 @@ def test_a_table_of_another_encoding_is_named_and_not_a_bug(tmp_path: Path) -> N
 
     with pytest.raises(ConfigError, match=r"a\.tsv is no table"):
         read_tsv(tmp_path / "a.tsv")
+
+
+@pytest.mark.parametrize("count", [1, 226, 250])
+def test_a_name_may_be_as_long_as_the_file_system_allows(count: int, tmp_path: Path) -> None:
+    path = tmp_path / ("x" * (count - 1) + "\N{LATIN SMALL LETTER E WITH ACUTE}.gz")
+
+    with atomic(path) as temporary:
+        temporary.write_text("here")
+        assert temporary.name.endswith(".gz")
+        assert temporary.parent == tmp_path
+
+    assert path.read_text() == "here"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_that_is_too_long_is_said_to_be_that(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300)
+
+    with (
+        pytest.raises(OutputError, match="name too long") as failure,
+        atomic(tmp_path / ("x" * 300)),
+    ):
+        pass
+
+    assert "shorten the name" in failure.value.hint
+
+
+def test_what_a_killed_process_left_of_a_long_name_is_removed(tmp_path: Path) -> None:
+    path, dead = tmp_path / ("x" * 230 + ".nii"), 2**22 + 1
+    with atomic(path) as temporary:
+        left = temporary.with_name(temporary.name.replace(str(os.getpid()), str(dead)))
+        left.touch()
+        os.utime(left, (0, 0))
+        temporary.write_text("first")
+    with atomic(path) as temporary:
+        temporary.write_text("second")
+
+    assert not left.exists()
+    assert path.read_text() == "second"

@@ -202,3 +202,28 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
         return int(done.stdout)
 
     assert faults("keep") < faults("leave") / 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets a limit of Linux")
+@pytest.mark.parametrize("mebibytes", [80, 250, 2000])
+def test_what_does_not_fit_below_ulimit_v_is_told_before_it_is_loaded(mebibytes: int) -> None:
+    code = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, ({mebibytes} << 20, {mebibytes} << 20))
+from mriimpute.errors import ResourceError
+from mriimpute.memory import require_loadable
+try:
+    require_loadable("numpy", "scipy.linalg")
+except ResourceError as error:
+    sys.exit(f"{{error}} / {{error.hint}}")
+"""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+
+    if mebibytes == 2000:
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert done.returncode == 1
+        assert "of address space are left by `ulimit -v`, too little to load scipy" in done.stderr
+        assert "raise that limit" in done.stderr

@@ -9,6 +9,7 @@ A command is a function whose first parameter is `run: Run`:
 imported inside the function, so that `--help` waits for none of them.
 """
 
+import errno
 import functools
 import inspect
 import io
@@ -28,6 +29,7 @@ from mriimpute.cli.run import Run, stoppable, talking
 from mriimpute.cli.streams import lost_output, steady_streams
 from mriimpute.distributed import World, launched
 from mriimpute.errors import ConfigError, MriImputeError, PeerError
+from mriimpute.files import TOO_LONG
 from mriimpute.memory import is_shortage, keep_freed_memory, require_loadable
 from mriimpute.workers import limited_threads
 
@@ -139,7 +141,9 @@ def message(error: Exception) -> tuple[str, str]:
         return "out of memory", "close other programs, or use a machine with more memory"
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{error.strerror}", "check that the path is right and may be read"
+        too_long = error.errno == errno.ENAMETOOLONG
+        hint = TOO_LONG if too_long else "check that the path is right and may be read"
+        return f"{place}{error.strerror}", hint
     return (
         f"unexpected {type(error).__name__}: {text}",
         "this is a bug; pass --debug for the traceback and report it",

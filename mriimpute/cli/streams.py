@@ -10,6 +10,8 @@ import os
 import sys
 from contextlib import suppress
 
+from mriimpute.errors import OutputError
+
 __all__ = ["lost_output", "steady_streams"]
 
 
@@ -48,11 +50,17 @@ def steady_streams() -> None:
             setattr(sys, name, _steady(name, stream))
 
 
-def lost_output() -> OSError | None:
-    """Returns why a part of the output is lost, as on a full disk; None if nothing is."""
+def lost_output() -> OutputError | None:
+    """Returns that a part of the output is lost, as on a full disk; None if nothing is."""
     with suppress(OSError, ValueError):
         sys.stdout.flush()
-    return next((outlet.lost for outlet in _outlets.values() if outlet.lost), None)
+    for name, outlet in _outlets.items():
+        if outlet.lost is not None:
+            return OutputError(
+                f"{name} cannot be written: {outlet.lost.strerror}",
+                hint="free some space, or send it elsewhere; files were written all the same",
+            )
+    return None
 
 
 def _steady(name: str, stream: io.TextIOWrapper) -> io.TextIOWrapper:

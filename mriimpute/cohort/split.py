@@ -115,7 +115,10 @@ def observed_beside(scan: Path) -> Path | None:
     else:
         marks = [f"{name}_desc-observed"]
     paths = (scan.with_name(mark + end) for mark in marks for end in (ending, ending.lower()))
-    return next((path for path in paths if path.is_file()), None)
+    try:
+        return next((path for path in paths if path.is_file()), None)
+    except OSError:  # the name is too long for a file to lie beside it
+        return None
 
 
 def _split(table: Path) -> dict[str, str] | None:

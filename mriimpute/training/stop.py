@@ -10,6 +10,9 @@ __all__ = ["Stop"]
 class Stop:
     """Turns the first Ctrl-C or SIGTERM inside its block into a wish; the second one is a stop.
 
+    A Ctrl-C that is ignored where the process was started, as by what a script puts into the
+    background, stays ignored.
+
     Args:
         max_minutes: Time limit, counted from now; None for none.
         launched: By `torchrun`, which passes on a Ctrl-C that the terminal has sent already: the
@@ -30,6 +33,8 @@ class Stop:
 
     def __enter__(self) -> "Stop":
         for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue
             try:
                 self._before[number] = signal.signal(number, self._note)
             except ValueError:  # only the main thread may set handlers

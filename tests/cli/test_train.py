@@ -124,6 +124,7 @@ def test_other_settings_in_the_same_folder_are_two_lines(cohort: Path, tmp_path:
     assert "--overwrite" in hint
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_keeps_what_was_learnt_and_exits_with_130(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,9 +25,10 @@ COURSE = {"batch": 4, "report": 40, "patches": 160, "save_minutes": 0.002}
 """Of a training of 40 steps that writes its first checkpoint after a few."""
 
 RANK = """
-import os, sys
+import os, signal, sys
 import torch
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever began the tests may ignore it
 os.environ.update(environment)
 torch.set_num_threads(1)
 

@@ -140,6 +140,7 @@ child.wait()
     assert_ends(int((tmp_path / "child").read_text()))
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_program_ends_with_whoever_asked_for_its_work(tmp_path: Path, number: int) -> None:
     pid = tmp_path / "pid"

@@ -107,6 +107,7 @@ def test_runs_without_warm_up_start_at_full_weight() -> None:
     assert learning_rate(config, 0) == config.rate
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_first_signal_is_a_wish_and_the_second_stops(number: signal.Signals) -> None:
     with Stop(None) as stop:
