@@ -97,7 +97,7 @@ def test_missing_voxels_and_slope_are_counted_in(tmp_path: Path) -> None:
 
     found = json.loads(result.stdout)
     assert (found["nan_voxels"], found["missing_share"], found["factor"]) == (16, 0.25, 1)
-    assert found["slice_axis"] is None
+    assert (found["slice_axis"], found["slice_axis_from"]) == ("k", "missing slices")
     assert (
         result.stderr == "warning: nan.nii: 16 voxels are NaN or infinite and count as missing\n"
     )
