@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import tomli_w
 
-from mriimpute.errors import ConfigError
+from mriimpute.errors import ConfigError, listed
 
 __all__ = ["assign", "dump", "merge", "parse", "read_toml"]
 
@@ -55,7 +55,8 @@ def parse(kind: type[T], settings: Mapping[str, Any], *, where: str = "") -> T:
         if key not in names:
             near = difflib.get_close_matches(key, names, n=1, cutoff=0.0)
             raise ConfigError(
-                f"no setting is called {path!r}", hint=f"did you mean {near[0]!r}? known: {names}"
+                f"no setting is called {path!r}",
+                hint=f"did you mean {near[0]!r}? known: {listed(names)}",
             )
         values[key] = _convert(hints[key], value, path)
     try:

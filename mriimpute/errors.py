@@ -1,5 +1,7 @@
 """Errors a user can act on; anything else that escapes is a bug."""
 
+import difflib
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
@@ -15,7 +17,35 @@ __all__ = [
     "ResourceError",
     "TrainingError",
     "VolumeError",
+    "listed",
+    "suggestion",
 ]
+
+
+def listed(names: Sequence[object]) -> str:
+    """Returns names to read.
+
+    Example:
+        >>> listed(["a", "b", 3])
+        'a, b, 3'
+    """
+    return ", ".join(map(str, names))
+
+
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """Returns what to do about a name that is not known, as a hint.
+
+    Example:
+        >>> suggestion("cross_plane", ["linear", "cross-plane"])
+        "did you mean 'cross-plane'? known: linear, cross-plane"
+        >>> suggestion("unet", ["linear", "cross-plane"])
+        'use one of linear, cross-plane'
+    """
+    spelt = {each.lower().replace("_", "-"): each for each in known}
+    near = difflib.get_close_matches(name.lower().replace("_", "-"), spelt, n=1, cutoff=0.75)
+    if near:
+        return f"did you mean {spelt[near[0]]!r}? known: {listed(known)}"
+    return f"use one of {listed(known)}"
 
 
 class MriImputeError(Exception):

@@ -17,7 +17,8 @@ ROOT = Path(mriimpute.__file__).parent
 
 LAYERS = [
     {"errors", "seeds", "progress", "stopwatch"},
-    {"config", "files", "device", "distributed", "memory", "workers"},
+    {"memory"},
+    {"config", "files", "device", "distributed", "workers"},
     {"checkpoint", "geometry", "provenance", "volume"},
     {"interpolation", "io", "metrics"},
     {"simulation"},

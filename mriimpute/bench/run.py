@@ -18,7 +18,7 @@ from mriimpute.bench.result import Bench
 from mriimpute.bench.settings import BenchConfig
 from mriimpute.bench.startup import startup
 from mriimpute.bench.timing import in_subprocess
-from mriimpute.errors import ConfigError
+from mriimpute.errors import ConfigError, suggestion
 from mriimpute.methods.registry import DEFAULT
 from mriimpute.progress import Track
 
@@ -45,7 +45,7 @@ def bench(config: BenchConfig, device: str, *, machine: Mapping[str, Any], track
     """
     known = measurable()
     if unknown := [name for name in config.models if name not in known]:
-        raise ConfigError(f"no model is called {unknown[0]!r}", hint=f"use some of {known}")
+        raise ConfigError(f"no model is called {unknown[0]!r}", hint=suggestion(unknown[0], known))
     tasks = [*_tasks(config, device), *_method_tasks(config, device, config.models or known)]
     tasks += _growth_tasks(config, device)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None

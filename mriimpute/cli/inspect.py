@@ -1,6 +1,7 @@
 """`mriimpute inspect`: what the tool sees in a scan."""
 
 import json
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,6 @@ import typer
 from mriimpute.cli.app import command, tell
 from mriimpute.cli.output import show_table
 from mriimpute.cli.run import Run
-from mriimpute.errors import MriImputeError
 
 __all__ = ["inspect"]
 
@@ -39,9 +39,11 @@ def inspect(
     for path in run.track(paths, total=len(paths), label="scans"):
         try:
             seen = inspection(read_scan(path, exact=True))
-        except MriImputeError as error:
+        except Exception as error:  # whatever is wrong with one scan, the others are shown
             if len(paths) == 1:
                 raise
+            if "--debug" in run.command_line:
+                traceback.print_exception(error)
             tell(error)
             failed.append(path.name)
             continue

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from mriimpute.errors import VolumeError
+from mriimpute.errors import VolumeError, listed
 from mriimpute.files import read_tsv
 from mriimpute.io import find_scans
 from mriimpute.io.tree import stem, subject
@@ -134,7 +134,7 @@ def _split(table: Path) -> dict[str, str] | None:
         name = f"sub-{row.get('participant_id', '').removeprefix('sub-')}"
         if row["split"] not in SPLITS:
             raise VolumeError(
-                f"{table}: split of {name} must be one of {SPLITS}, got {row['split']!r}",
+                f"{table}: split of {name} must be one of {listed(SPLITS)}, got {row['split']!r}",
                 hint="correct the table",
             )
         if split.setdefault(name, row["split"]) != row["split"]:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from mriimpute import __version__
-from mriimpute.errors import ConfigError, MriImputeError
+from mriimpute.errors import ConfigError, MriImputeError, listed, suggestion
 from mriimpute.evaluation.failures import as_mriimpute_error
 from mriimpute.evaluation.simulated import OnFailure, ScoredSplit
 from mriimpute.files import sha256
@@ -66,12 +66,14 @@ def require_known(
     """
     known = [*_ready(), *_fittable()]
     if not methods and not models and not externals:
-        raise ConfigError("no method to evaluate", hint=f"pass some of {known} with --methods")
+        raise ConfigError(
+            "no method to evaluate", hint=f"pass some of {listed(known)} with --methods"
+        )
     for name in methods:
         if name not in known:
             raise ConfigError(
                 f"no method is called {name!r}",
-                hint=f"use some of {known} in --methods; pass a run folder with --model",
+                hint=f"{suggestion(name, known)}; pass a run folder with --model",
             )
     taken = {*known, DEFAULT}
     for external in externals:

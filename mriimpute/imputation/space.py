@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from mriimpute.cohort.target_grid import TargetGrid
+from mriimpute.errors import VolumeError
 from mriimpute.geometry import resample
 from mriimpute.imputation.coding import PLAIN, Coding, coding_of
 from mriimpute.io import Scan, write_grid, write_image
@@ -47,7 +48,11 @@ def _in_template(grid: TargetGrid, mean: Float[np.ndarray, "i j k"], *, name: st
 
     template = load_template(mni152())
     affine = grid.volume.affine
-    to_scan = register(_coding(mean).code(mean), affine, template, name=name)
+    try:
+        to_scan = register(_coding(mean).code(mean), affine, template, name=name)
+    except VolumeError as error:  # it knows options of another command
+        hint = "check the orientation in its header, or leave --space template out"
+        raise VolumeError(str(error), hint=hint) from error
     common = on_grid(SimulationConfig(), Box(template.centre_ras, np.eye(3)), side_mm=1.0)
 
     def write(path: Path, image: Image) -> None:

@@ -5,7 +5,7 @@ import logging
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -177,8 +177,8 @@ def _lacking(shape: tuple[int, ...]) -> str:
     return {2: "a single slice", 1: "a line, or values of a surface"}.get(thick, "a single voxel")
 
 
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
+def _by(numbers: Sequence[int] | Sequence[float]) -> str:
+    return " x ".join(f"{number:g}" for number in numbers)
 
 
 def stored_dtype(image: Any) -> np.dtype[Any]:
@@ -201,7 +201,7 @@ def _header_problems(raw: Any, path: Path) -> list[str]:
     sizes = np.asarray(raw["pixdim"][1:4], dtype=np.float64)
     if not np.isfinite(sizes).all() or (sizes == 0).any():
         raise GeometryError(
-            f"{path} has voxel size {tuple(sizes.tolist())} mm",
+            f"{path} has voxel size {_by(sizes.tolist())} mm",
             hint="repair pixdim in the header, or export the scan again",
         )
     if np.isinf(raw["scl_slope"]):  # NaN means unset

@@ -9,8 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mriimpute.errors import ConfigError
+from mriimpute.errors import ConfigError, listed, suggestion
 from mriimpute.files import sha256, shipped
+from mriimpute.memory import require_loadable
 
 if TYPE_CHECKING:
     from mriimpute.methods.base import Imputer, Learner
@@ -106,6 +107,10 @@ def without_weights() -> list[str]:
     return [name for name, method in METHODS.items() if not method.needs_weights]
 
 
+NEEDED = ("nibabel", "scipy.interpolate", "torch")
+"""What whatever is trained loads."""
+
+
 def trainable() -> list[str]:
     """Returns the names of all models that can be trained."""
     return sorted({name for name, method in METHODS.items() if method.learner} | set(_models()))
@@ -171,15 +176,7 @@ def model_file(name: str | Path) -> Path:
     """
     path = shipped(DEFAULT) if str(name) == DEFAULT else Path(name)
     if not path.exists():
-        if str(name) in trainable():
-            raise ConfigError(
-                f"{name} has no weights in the package",
-                hint=f"train it: mriimpute train COHORT --model {name}; then pass the run folder",
-            )
-        known = ", ".join([DEFAULT, *without_weights()])
-        raise ConfigError(
-            f"no model is called {str(name)!r}", hint=f"use a run folder or one of {known}"
-        )
+        raise _unknown(str(name))
     if not path.is_dir():
         return path
     if not (path / MODEL).is_file():
@@ -187,6 +184,20 @@ def model_file(name: str | Path) -> Path:
             f"{path} holds no {MODEL}", hint="pass a run folder that `mriimpute train` has filled"
         )
     return path / MODEL
+
+
+def _unknown(name: str) -> ConfigError:
+    """Returns what is wrong with a name that stands for nothing that imputes."""
+    known = [DEFAULT, *without_weights()]
+    if (spelt := name.lower().replace("_", "-")) in trainable() and spelt not in known:
+        return ConfigError(
+            f"{spelt} has no weights in the package: it needs training first",
+            hint=f"run `mriimpute train SCANS --model {spelt}` and pass its run folder, or use "
+            f"one of {listed(known)}",
+        )
+    return ConfigError(
+        f"no model is called {name!r}", hint=f"{suggestion(name, known)}, or pass a run folder"
+    )
 
 
 def _models() -> dict[str, Path]:
@@ -201,6 +212,7 @@ def _method(name: str) -> Method:
 
 
 def _trained(path: Path, device: str, *, adapt: bool) -> "Imputer":
+    require_loadable(*NEEDED)
     from mriimpute.checkpoint import load, understood  # loads torch
 
     tensors, metadata = load(path)

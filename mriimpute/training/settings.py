@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from mriimpute import config
-from mriimpute.errors import ConfigError
+from mriimpute.errors import ConfigError, suggestion
 from mriimpute.methods.registry import learner_class, trainable
 
 __all__ = ["Settings", "preset", "read", "resolve"]
@@ -67,7 +67,7 @@ def read(settings: Mapping[str, Any], *, seed: int) -> Settings:
     known = ["name", "seed", *kinds]
     for key in settings:
         if key not in known:
-            raise ConfigError(f"{name} has no setting {key!r}", hint=f"known: {known}")
+            raise ConfigError(f"{name} has no setting {key!r}", hint=suggestion(key, known))
     if settings.get("seed", seed) != seed:
         raise ConfigError(
             f"the settings say seed {settings['seed']}, the command {seed}",
@@ -81,7 +81,7 @@ def read(settings: Mapping[str, Any], *, seed: int) -> Settings:
 
 def _require_known(name: Any) -> str:
     if name not in trainable():
-        raise ConfigError(f"no model is called {name!r}", hint=f"use one of {trainable()}")
+        raise ConfigError(f"no model is called {name!r}", hint=suggestion(str(name), trainable()))
     return str(name)
 
 

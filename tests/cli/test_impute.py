@@ -336,6 +336,35 @@ def test_a_wrong_wish_is_two_lines(
     assert_two_lines(call(scan, *arguments, "-q"), *fragments)
 
 
+@pytest.mark.parametrize("name", ["labels.nii.gz", "sub-1_part-phase_T2w.nii.gz"])
+def test_what_holds_no_intensities_is_two_lines_and_force_goes_on(
+    name: str, tmp_path: Path
+) -> None:
+    data = np.random.default_rng(0).integers(0, 900, (14, 12, 5)).astype(np.int16)
+    if name == "labels.nii.gz":
+        data = np.zeros((14, 12, 5), np.int16)
+        data[3:9, 3:9, 1:4] = 17
+    nib.Nifti1Image(data, np.diag([1.0, 1.0, 3.0, 1.0])).to_filename(tmp_path / name)
+
+    refused = call(tmp_path / name, "--model", "linear", "-o", tmp_path / "out", "-q")
+    forced = call(tmp_path / name, "--model", "linear", "-o", tmp_path / "out", "--force")
+    again = call(tmp_path / name, "--model", "linear", "-o", tmp_path / "out", "--force")
+
+    assert_two_lines(refused, f"{name} holds no intensities but ", "--force")
+    assert forced.exit_code == 0
+    assert f"warning: {name} holds no intensities but " in forced.stderr
+    assert "was made before" in again.stderr
+
+
+def test_a_scan_that_cannot_be_registered_is_told_options_of_this_command(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).integers(0, 900, (14, 12, 5)).astype(np.int16)
+    nib.Nifti1Image(data, np.diag([1e3, 1e3, 3e3, 1.0])).to_filename(tmp_path / "a.nii")
+
+    result = call(tmp_path / "a.nii", "--model", "linear", "--space", "template", "-q")
+
+    assert_two_lines(result, "registered to the template", "leave --space template out")
+
+
 def bad_files(folder: Path) -> dict[str, Path]:
     """Scans that must be refused, by what is wrong with them."""
     good = save_scan(folder / "good.nii.gz")

@@ -8,9 +8,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from nibabel import cifti2
 from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app
+from mriimpute.io import read_scan
 
 
 def run(*words: str | Path) -> Result:
@@ -122,6 +124,56 @@ def test_a_folder_is_inspected_to_the_end_despite_a_broken_scan(thick: Path) -> 
     assert result.exit_code == 1
     assert json.loads(result.stdout)["file"] == "thick.nii.gz"
     assert result.stderr.splitlines()[-1] == "failed: 1 of 2: a.nii"
+
+
+def test_data_of_surfaces_are_refused_by_name_and_end_no_folder(thick: Path) -> None:
+    axis = cifti2.BrainModelAxis.from_mask(np.ones(40, bool), "CIFTI_STRUCTURE_CORTEX_LEFT")
+    image = cifti2.Cifti2Image(
+        np.ones((1, 40), np.float32), (cifti2.ScalarAxis(["thickness"]), axis)
+    )
+    for name in ("x.dscalar.nii", "unlike.nii"):
+        image.to_filename(thick.with_name(name))
+    nib.MGHImage(np.ones((99, 1, 1), np.float32), np.eye(4)).to_filename(
+        thick.with_name("lh.thickness.mgh")
+    )
+
+    alone = run(thick.with_name("x.dscalar.nii"))
+    surface = run(thick.with_name("lh.thickness.mgh"))
+    folder = run(thick.parent, "--json")
+
+    assert alone.exit_code == surface.exit_code == folder.exit_code == 1
+    assert "x.dscalar.nii holds no voxels but other data (Cifti2)" in alone.stderr
+    assert "99 x 1 x 1 voxels: a line, or values of a surface" in surface.stderr
+    assert json.loads(folder.stdout)["file"] == "thick.nii.gz"
+    assert "surface (CIFTI or of one hemisphere): 2: lh.thickness.mgh, x.dscal" in folder.stderr
+    assert folder.stderr.splitlines()[-1] == "failed: 1 of 2: unlike.nii"
+
+
+def test_a_bug_in_one_scan_does_not_end_a_folder(
+    thick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thick.with_name("a.nii").write_bytes(b"garbage")
+
+    def fail(path: Path, **options: object) -> None:
+        if path.name == "a.nii":
+            raise AttributeError("surprise")
+        return read_scan(path, **options)
+
+    monkeypatch.setattr("mriimpute.io.read_scan", fail)
+    result = run(thick.parent, "--json")
+
+    assert json.loads(result.stdout)["file"] == "thick.nii.gz"
+    assert "unexpected AttributeError: surprise" in result.stderr
+
+
+def test_labels_and_phase_are_a_warning(tmp_path: Path) -> None:
+    labels = np.zeros((20, 20, 5), np.uint8)
+    labels[5:12, 5:12, 2:] = 3
+    nib.Nifti1Image(labels, np.diag([1, 1, 5, 1.0])).to_filename(tmp_path / "a.nii")
+
+    warnings = seen(tmp_path / "a.nii")["warnings"]
+
+    assert "it holds no intensities but labels or a mask, to judge by its values" in str(warnings)
 
 
 def test_plain_text_names_every_property(thick: Path) -> None:

@@ -85,6 +85,22 @@ def test_folder_and_file_stand_for_one_model_file(tmp_path: Path) -> None:
         model_file(tmp_path / "empty")
 
 
+def test_a_model_without_weights_is_said_to_need_training() -> None:
+    with pytest.raises(ConfigError, match="ppca has no weights in the package") as failure:
+        load_imputer("ppca", device="cpu")
+
+    assert "mriimpute train SCANS --model ppca" in failure.value.hint
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("cross_plane", "cross-plane"), ("Cubik", "cubic")])
+def test_a_slip_of_the_pen_is_answered_with_what_was_meant(typed: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=f"no model is called '{typed}'") as failure:
+        load_imputer(typed, device="cpu")
+
+    assert failure.value.hint.startswith(f"did you mean {meant!r}? known: cross-plane, nearest, ")
+    assert not set("[](){}") & set(failure.value.hint)
+
+
 @pytest.mark.parametrize("name", without_weights())
 def test_method_answers_to_its_name(name: str) -> None:
     assert load_imputer(name, device="cpu").name == name

@@ -25,6 +25,7 @@ from mriimpute.checkpoint import restore
 from mriimpute.cohort import normalisation
 from mriimpute.cohort.slices import SliceScan, acquired_slices, has_room
 from mriimpute.device import on_device
+from mriimpute.errors import listed
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.interpolation import interpolated
 from mriimpute.methods.base import Imputation, Imputer
@@ -215,7 +216,7 @@ def _runs(stack: Stack, predictor: LinePredictor) -> list[_EvenRun]:
         log.warning(
             "the model knows gaps of up to %d voxels, not %s: interpolated",
             predictor.widest,
-            unknown,
+            listed(unknown),
         )
     return runs
 

@@ -4,7 +4,7 @@ import pkgutil
 from importlib import import_module
 
 from mriimpute.config import parse
-from mriimpute.errors import ConfigError
+from mriimpute.errors import ConfigError, suggestion
 from mriimpute.methods.patches.model import Likelihood, Model, ModelConfig, Moments, Recovery
 from mriimpute.seeds import fixed
 
@@ -33,7 +33,7 @@ def config_of(name: str) -> type:
         ConfigError: If there is no such model.
     """
     if name not in available():
-        raise ConfigError(f"no model is called {name!r}", hint=f"use one of {available()}")
+        raise ConfigError(f"no model is called {name!r}", hint=suggestion(name, available()))
     kind: type = import_module(f"{__name__}.{name.replace('-', '_')}").Config
     return kind
 
