@@ -5,7 +5,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from mriimpute.errors import DeviceError
-from mriimpute.memory import require_loadable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,9 +35,7 @@ def choose_device(name: str) -> str:
 
     Raises:
         DeviceError: If a CUDA device was asked for by name and is not there.
-        ResourceError: If there is not enough memory to load torch.
     """
-    require_loadable("nibabel", "scipy.interpolate", "torch")
     import torch
 
     if not is_device(name):

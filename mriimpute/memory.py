@@ -156,6 +156,10 @@ def require_memory(needed: int, free: int | None, *, what: str) -> None:
         )
 
 
+LIBRARIES = ("nibabel", "scipy.interpolate")
+"""What every command loads; with torch behind them, all that is large."""
+
+
 @functools.cache
 def require_loadable(*modules: str) -> None:
     """Stops before libraries are loaded that do not fit below a limit of `ulimit -v`.

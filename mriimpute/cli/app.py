@@ -30,7 +30,7 @@ from mriimpute.cli.streams import lost_output, steady_streams
 from mriimpute.distributed import World, launched
 from mriimpute.errors import ConfigError, MriImputeError, PeerError
 from mriimpute.files import TOO_LONG
-from mriimpute.memory import is_shortage, keep_freed_memory, require_loadable
+from mriimpute.memory import LIBRARIES, is_shortage, keep_freed_memory, require_loadable
 from mriimpute.workers import limited_threads
 
 __all__ = ["app", "command", "message", "say", "tell"]
@@ -55,6 +55,9 @@ ORDER = (
 
 SHARED = ("impute", "train")
 """Commands whose work several processes can share."""
+
+LIGHT = ("impute", "inspect", "simulate")
+"""Commands that load torch for some of their work only, if at all."""
 
 COMMON: dict[str, tuple[Any, Any]] = {
     "seed": (options.Seed, 0),
@@ -224,7 +227,8 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
                 ),
                 world=world,
             )
-            require_loadable("nibabel", "scipy.interpolate")
+            light = function.__name__ in LIGHT
+            require_loadable(*LIBRARIES, *(() if light else ("torch",)))
             function(run, **given)
 
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]

@@ -14,6 +14,7 @@ from typing import Any
 
 from mriimpute.device import choose_device
 from mriimpute.distributed import ALONE, World, device_for
+from mriimpute.memory import LIBRARIES, require_loadable
 from mriimpute.progress import Track, silent
 
 __all__ = ["Run", "stoppable", "talking"]
@@ -51,7 +52,9 @@ class Run:
 
         Raises:
             DeviceError: If the device that was asked for is not there.
+            ResourceError: If there is not enough memory to load torch.
         """
+        require_loadable(*LIBRARIES, "torch")
         return choose_device(device_for(self.wanted_device, self.world))
 
     def record(
