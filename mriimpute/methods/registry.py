@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mriimpute.errors import ConfigError, listed, suggestion
 from mriimpute.files import sha256, shipped
-from mriimpute.memory import require_loadable
+from mriimpute.memory import LIBRARIES, require_loadable
 
 if TYPE_CHECKING:
     from mriimpute.methods.base import Imputer, Learner
@@ -107,10 +107,6 @@ def without_weights() -> list[str]:
     return [name for name, method in METHODS.items() if not method.needs_weights]
 
 
-NEEDED = ("nibabel", "scipy.interpolate", "torch")
-"""What whatever is trained loads."""
-
-
 def trainable() -> list[str]:
     """Returns the names of all models that can be trained."""
     return sorted({name for name, method in METHODS.items() if method.learner} | set(_models()))
@@ -186,6 +182,17 @@ def model_file(name: str | Path) -> Path:
     return path / MODEL
 
 
+def _models() -> dict[str, Path]:
+    """Returns the models of patches: name and file."""
+    files = (Path(__file__).parent / "patches" / "models").glob("[!_]*.py")
+    return {path.stem.replace("_", "-"): path for path in files}
+
+
+def _method(name: str) -> Method:
+    learner = "patches.em_learner:EmLearner" if name in EM else "patches.learner:PatchLearner"
+    return METHODS.get(name, Method("", PATCHES, learner, needs_weights=True, uses_device=True))
+
+
 def _unknown(name: str) -> ConfigError:
     """Returns what is wrong with a name that stands for nothing that imputes."""
     known = [DEFAULT, *without_weights()]
@@ -200,19 +207,8 @@ def _unknown(name: str) -> ConfigError:
     )
 
 
-def _models() -> dict[str, Path]:
-    """Returns the models of patches: name and file."""
-    files = (Path(__file__).parent / "patches" / "models").glob("[!_]*.py")
-    return {path.stem.replace("_", "-"): path for path in files}
-
-
-def _method(name: str) -> Method:
-    learner = "patches.em_learner:EmLearner" if name in EM else "patches.learner:PatchLearner"
-    return METHODS.get(name, Method("", PATCHES, learner, needs_weights=True, uses_device=True))
-
-
 def _trained(path: Path, device: str, *, adapt: bool) -> "Imputer":
-    require_loadable(*NEEDED)
+    require_loadable(*LIBRARIES, "torch")
     from mriimpute.checkpoint import load, understood  # loads torch
 
     tensors, metadata = load(path)
