@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from mriimpute.cohort.target_grid import (
     DIRECTIONS,
@@ -58,7 +57,7 @@ def inspection(scan: Scan) -> dict[str, Any]:
         "imputed_shape": fine_shape,
         "imputed_spacing_mm": _rounded(fine_spacing),
         "missing_share": round(1 - observed / int(np.prod(fine_shape)), 6),
-        "nan_voxels": int((~np.isfinite(_values(scan))).sum()),
+        "nan_voxels": int((~np.isfinite(scan.values)).sum()),
         "intensity": _levels(scan),
         "stored_as": scan.dtype,
         "slope": scan.slope,
@@ -89,7 +88,7 @@ def _slices(scan: Scan, axis: int, source: AxisSource) -> dict[str, Any]:
 
 
 def _levels(scan: Scan) -> dict[str, float]:
-    values = _values(scan)
+    values = scan.values
     values = values[np.isfinite(values)]
     low, median, high = np.percentile(values, [1, 50, 99]).tolist()
     return {
@@ -115,15 +114,10 @@ def _warnings(affine: Affine, factor: int, scan: Scan) -> list[str]:
         notes.append(f"it holds no intensities but {held}")
     if factor > 12:
         notes.append(f"{factor - 1} slices are missing between two acquired ones")
-    values = _values(scan)
+    values = scan.values
     if np.ptp(values[np.isfinite(values)]) == 0:
         notes.append("every voxel has the same value")
     return notes
-
-
-def _values(scan: Scan) -> Float[np.ndarray, "i j k"]:
-    """Returns intensities as the file has them."""
-    return scan.volume.data if scan.exact is None else scan.exact
 
 
 def stated_thickness_mm(scan: Scan) -> float | None:

@@ -47,6 +47,13 @@ class Coding:
         x = np.ldexp(values.astype(np.float64), -self.first) - self.offset
         return np.ldexp(x, -self.second).astype(np.float32)
 
+    def code_difference(
+        self, values: Float[np.ndarray, "*shape"]
+    ) -> Float32[np.ndarray, "*shape"]:
+        """Returns differences, such as a standard deviation, as methods are given them."""
+        difference = np.ldexp(values.astype(np.float64), -self.first - self.second)
+        return difference.astype(np.float32)
+
     def decode(self, x: Float[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
         """Returns intensities."""
         with np.errstate(over="ignore"):
@@ -83,7 +90,7 @@ def _by_exponent(low: float, high: float) -> Coding:
 
 def coded(scan: Scan) -> tuple[Scan, Coding]:
     """Returns a scan as methods are given it, and how it was coded."""
-    values, seen = scan.volume.data if scan.exact is None else scan.exact, scan.volume.observed
+    values, seen = scan.values, scan.volume.observed
     if scan.exact is None:  # nothing is lost, so no copy is needed to find out
         low, high = (f(values, where=seen, initial=0.0) for f in (np.min, np.max))
         coding = _by_exponent(float(low), float(high))
@@ -107,7 +114,7 @@ def restored(imputation: Imputation, scan: Scan, grid: TargetGrid, coding: Codin
     if coding == PLAIN and scan.exact is None:
         return imputation
     acquired = tuple(slice(None, None, grid.factor if n == grid.axis else 1) for n in range(3))
-    values = scan.volume.data if scan.exact is None else scan.exact
+    values = scan.values
 
     def image(x: Float32[np.ndarray, "i j k"]) -> Float[np.ndarray, "i j k"]:
         decoded = _narrowed(coding.decode(x), values.dtype)

@@ -96,8 +96,7 @@ def held_otherwise(scan: Scan) -> str | None:
             (intent, "its header"),
             (_by_sidecar(scan.path), "its sidecar"),
         ]
-    values = scan.volume.data if scan.exact is None else scan.exact
-    for what, source in (*said, (_by_values(values, scan.volume.observed), "its values")):
+    for what, source in (*said, (_by_values(scan.values, scan.volume.observed), "its values")):
         if what:
             return f"{what}, to judge by {source}"
     return None

@@ -7,7 +7,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Bool, Float64, Shaped
+from jaxtyping import Bool, Float, Float64, Shaped
 from numpy.typing import NDArray
 
 from mriimpute.errors import GeometryError, VolumeError
@@ -58,6 +58,11 @@ class Scan:
     thickness_mm: float | None = None
     series: Series | None = None
     exact: Float64[np.ndarray, "i j k"] | None = None
+
+    @property
+    def values(self) -> Float[np.ndarray, "i j k"]:
+        """Intensities as the file has them, on the axes of `volume`."""
+        return self.volume.data if self.exact is None else self.exact
 
     @property
     def stored_shape(self) -> tuple[int, int, int]:

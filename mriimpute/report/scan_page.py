@@ -8,6 +8,7 @@ Axes: i, j, k = right, anterior, superior.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.files import read_json
 from mriimpute.imputation.bids import NOTICE
+from mriimpute.imputation.coding import coded
 from mriimpute.imputation.jobs import Job
 from mriimpute.imputation.request import Request
 from mriimpute.io import read_scan
@@ -52,24 +54,30 @@ def write_scan_page(case: Job, request: Request) -> Path:
 
 def _read(case: Job, request: Request) -> Result:
     labels = {"mean": "mean", "std": "std", "draw": "draw001"}
-    written = {name: read_scan(case.file(label)) for name, label in labels.items()
+    written = {name: read_scan(case.file(label), exact=True) for name, label in labels.items()
                if case.file(label).is_file()}  # fmt: skip
-    images = {name: scan.volume.data for name, scan in written.items()}
+    _, coding = coded(written["mean"])
+    images = {
+        name: coding.code_difference(scan.values) if name == "std" else coding.code(scan.values)
+        for name, scan in written.items()
+    }
     record = read_json(case.record)
     if case.space != "native":
         mean = written["mean"].volume
         observed = read_scan(case.file("observed")).volume.data > 0
-        volume = Volume(mean.data, observed, mean.affine)
+        volume = Volume(images["mean"], observed, mean.affine)
         return Result(volume=volume, axis=-1, images=images, difference=math.nan, record=record)
 
     observed_file = request.observed or observed_beside(case.scan)
-    grid = to_target_grid(
-        read_scan(case.scan, observed=observed_file, form=request.form), request.spacing_mm
-    )
+    scan = read_scan(case.scan, observed=observed_file, form=request.form, exact=True)
+    shown = replace(scan, volume=replace(scan.volume, data=coding.code(scan.values)))
+    grid = to_target_grid(shown, request.spacing_mm)
     volume = grid.volume
     linear = load_imputer("linear", device="cpu")
     images["linear"] = linear.impute(volume, seed=0, case="").mean
-    difference = np.abs(images["mean"][volume.observed] - volume.data[volume.observed])
+    # Both in the same order: slice n of the scan is slice `factor * n` of the grid.
+    acquired = written["mean"].values[volume.observed]
+    difference = np.abs(acquired - scan.values[scan.volume.observed])
     return Result(
         volume=volume,
         axis=grid.axis,
