@@ -22,7 +22,7 @@ from pydicom.uid import (
 )
 
 from mriimpute.errors import GeometryError, VolumeError
-from mriimpute.io import checksum, find_scans, read_scan, stem, write_image
+from mriimpute.io import checksum, find_scans, held_otherwise, read_scan, stem, write_image
 
 MakeSeries = Callable[..., Path]
 
@@ -380,6 +380,66 @@ def test_what_holds_no_mr_says_what_it_holds(make_series: MakeSeries) -> None:
 
     with pytest.raises(VolumeError, match="no MR series, but 6 files of the kind CT Image"):
         read_scan(folder)
+
+
+def test_a_folder_of_other_kinds_says_which_and_how_many(make_series: MakeSeries) -> None:
+    folder = make_series(edit=lambda image, _: setattr(image, "SOPClassUID", CTImageStorage))
+    mosaic = ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]
+    make_series(edit=lambda image, _: setattr(image, "ImageType", mosaic), prefix="mosaic")
+
+    with pytest.raises(VolumeError, match="holds no scan") as failure:
+        find_scans(folder)
+
+    assert f"DICOM files of the kind CT Image Storage: 6: {folder.name} (6)" in str(failure.value)
+    assert f"DICOM files with mosaics of slices: 6: {folder.name} (6)" in str(failure.value)
+    assert "other formats" not in str(failure.value)
+
+
+def test_linked_folders_of_series_are_followed_once(
+    make_series: MakeSeries, tmp_path: Path
+) -> None:
+    folder = make_series()
+    study = tmp_path / "study"
+    (study / "real").mkdir(parents=True)
+    for name in ("linked", "again"):
+        (study / name).symlink_to(folder)
+    (study / "real" / "up").symlink_to(study)
+
+    assert [path.name for path in find_scans(study)] == ["again"]
+
+
+def test_phase_is_left_out_beside_magnitude_and_refused_alone(
+    make_series: MakeSeries, caplog: pytest.LogCaptureFixture
+) -> None:
+    def turn_into_phase(image: Dataset, number: int) -> None:
+        image.ImageType = ["ORIGINAL", "PRIMARY", "P", "ND"]
+        image.SOPInstanceUID = f"1.2.9.{number}"
+
+    folder = make_series(edit=turn_into_phase, prefix="p")
+
+    alone = find_scans(folder)
+    held = held_otherwise(read_scan(alone[0]))
+    make_series(
+        edit=lambda image, _: setattr(image, "ImageType", ["ORIGINAL", "PRIMARY", "M", "ND"])
+    )
+    both = find_scans(folder)
+
+    assert (alone, held) == ([folder], "phase, to judge by its header")
+    assert [path.name for path in both] == ["series-003-magnitude"]
+    assert "series-003-phase holds phase and is left out" in caplog.text
+
+
+def test_a_small_step_on_a_large_intercept_keeps_every_stored_number_apart(
+    make_series: MakeSeries, voxels: np.ndarray
+) -> None:
+    def rescale(image: Dataset, _: int) -> None:
+        image.RescaleSlope, image.RescaleIntercept = "0.0001", "1000000"
+
+    scan = read_scan(make_series(edit=rescale), exact=True)
+
+    assert scan.exact is not None
+    numbers = np.rint((scan.as_stored(scan.exact) - 1e6) / 1e-4)
+    np.testing.assert_array_equal(numbers, voxels)
 
 
 def test_mosaics_are_no_slices_but_frames_of_an_enhanced_file_that_says_so_are(
