@@ -120,7 +120,7 @@ def _by_sidecar(path: Path) -> str | None:
         types, unit = content.get("ImageType") or [], content.get("Units")
     except (AttributeError, OSError, RecursionError, ValueError):
         return None
-    by_unit = next((what for what, units in UNITS.items() if unit in units), None)
+    by_unit = next((what for what, units in UNITS.items() if str(unit) in units), None)
     return by_unit or (_typed(types[2:]) if isinstance(types, list) else None)
 
 

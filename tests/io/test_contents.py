@@ -112,6 +112,7 @@ def test_large_numbers_with_a_small_contrast_are_no_labels(tmp_path: Path) -> No
         ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND"]}, None),
         ({"Units": "Hz"}, "a field map"),
         ({"Units": "arbitrary"}, None),
+        ({"Units": ["rad"], "ImageType": {"P": 1}}, None),
         ([1, 2], None),
     ],
 )
