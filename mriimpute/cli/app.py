@@ -29,9 +29,7 @@ from mriimpute.cli.run import Run, stoppable, talking
 from mriimpute.cli.streams import lost_output, steady_streams
 from mriimpute.distributed import World, launched
 from mriimpute.errors import ConfigError, MriImputeError, PeerError
-from mriimpute.files import TOO_LONG
 from mriimpute.memory import LIBRARIES, is_shortage, keep_freed_memory, require_loadable
-from mriimpute.workers import limited_threads
 
 __all__ = ["app", "command", "message", "say", "tell"]
 
@@ -145,6 +143,8 @@ def message(error: Exception) -> tuple[str, str]:
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
         too_long = error.errno == errno.ENAMETOOLONG
+        from mriimpute.files import TOO_LONG
+
         hint = TOO_LONG if too_long else "check that the path is right and may be read"
         return f"{place}{error.strerror}", hint
     return (
@@ -212,6 +212,8 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
         quiet = common["quiet"] or not world.main
         with ExitStack() as stack:
             stack.enter_context(talking(quiet=quiet, verbose=verbose, mute=not world.main))
+            from mriimpute.workers import limited_threads  # loads multiprocessing
+
             stack.enter_context(limited_threads(common["threads"]))
             keep_freed_memory()
             stack.enter_context(stoppable())

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mriimpute.errors import ConfigError, listed, suggestion
-from mriimpute.files import sha256, shipped
 from mriimpute.memory import LIBRARIES, require_loadable
 
 if TYPE_CHECKING:
@@ -161,6 +160,8 @@ def identity(name: str) -> str:
     Raises:
         ConfigError: If there is neither a method nor a run of that name.
     """
+    from mriimpute.files import sha256
+
     return name if name in without_weights() else f"sha256:{sha256(model_file(name))}"
 
 
@@ -170,6 +171,8 @@ def model_file(name: str | Path) -> Path:
     Raises:
         ConfigError: If there is neither.
     """
+    from mriimpute.files import shipped
+
     path = shipped(DEFAULT) if str(name) == DEFAULT else Path(name)
     if not path.exists():
         raise _unknown(str(name))
