@@ -144,7 +144,7 @@ def test_a_gap_far_beyond_those_it_knows_is_interpolated_and_says_so(
 
     imputed = run(volume)
 
-    assert "knows gaps of up to 4 voxels, not [5]" in caplog.text
+    assert "knows gaps of up to 4 voxels, not 5: interpolated" in caplog.text
     assert_array_equal(imputed.mean, interpolated(volume, "pchip"))
     assert imputed.std is not None
     assert (imputed.std[~volume.observed] > 0).all()
