@@ -190,17 +190,13 @@ def train(
         MriImputeError: If settings are wrong, nothing can be learnt from, or nothing written.
         KeyboardInterrupt: After a Ctrl-C, once the checkpoint is written.
     """
-    from mriimpute.files import located
-    from mriimpute.io.tree import stem
     from mriimpute.training import train as fit
 
     if isinstance(settings, Mapping):
         chosen = dict(settings)
     else:
         chosen = settings_of(model, config=config, settings=settings, from_scratch=from_scratch)
-    home = located(Path(cohort))
-    beside = f"{stem(home) if home.is_file() else home.name}_{chosen['name']}"
-    run = home.with_name(beside) if out is None else Path(out)
+    run = _beside(cohort, chosen["name"]) if out is None else Path(out)
     fit(
         Path(cohort),
         run,
@@ -335,15 +331,11 @@ def evaluate(
         MriImputeError: If an option is wrong, or nothing can be scored or written.
     """
     from mriimpute import evaluation as library
-    from mriimpute.files import located
-    from mriimpute.io import stem
     from mriimpute.report import write_figure, write_page
 
     several = not isinstance(source, str | Path)
     sources = [Path(one) for one in source] if several else [Path(source)]  # type: ignore[arg-type, union-attr]
-    first = located(sources[0])
-    name = stem(first) if first.is_file() else first.name
-    report = first.with_name(f"{name}_report") if out is None else Path(out)
+    report = _beside(sources[0], "report") if out is None else Path(out)
     options: dict[str, Any] = {
         "methods": library.DEFAULT_METHODS if methods is None else methods,
         "models": [Path(model) for model in models],
@@ -373,6 +365,15 @@ def device_of(model: str, wanted: str) -> str:
     from mriimpute.methods.registry import uses_device
 
     return "cpu" if wanted == "auto" and not uses_device(model) else choose_device(wanted)
+
+
+def _beside(source: PathLike, word: str) -> Path:
+    """Returns SOURCE_WORD beside a file or a folder, whatever it is called from."""
+    from mriimpute.files import located
+    from mriimpute.io.tree import stem
+
+    home = located(Path(source))
+    return home.with_name(f"{stem(home) if home.is_file() else home.name}_{word}")
 
 
 def _read(
