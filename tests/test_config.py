@@ -155,7 +155,9 @@ def test_assignment_without_key_or_value_is_refused(text: str) -> None:
         assign({}, [text])
 
 
-@pytest.mark.parametrize("content", [b"a = ", b"\xff\xfe", b"a = 1\na = 2"])
+@pytest.mark.parametrize(
+    "content", [b"a = ", b"\xff\xfe", b"a = 1\na = 2"], ids=["no value", "no text", "twice"]
+)
 def test_broken_toml_is_a_config_error_that_names_the_file(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_bytes(content)

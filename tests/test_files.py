@@ -186,7 +186,9 @@ def test_a_file_name_that_is_not_utf8_is_written_and_read_back(tmp_path: Path) -
     assert read_json(tmp_path / "a.json") == {"file": name}
 
 
-@pytest.mark.parametrize("content", [b"{", b"", b"[1]", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content", [b"{", b"", b"[1]", b"\xff\xfe"], ids=["cut", "empty", "list", "no text"]
+)
 def test_a_damaged_record_is_named_and_not_a_bug(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.json").write_bytes(content)
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mriimpute.io.contents import held_otherwise, warn_of_contents
-from mriimpute.io.dicom.series import checksum, container_of, holds_dicom, read_series
+from mriimpute.io.dicom.addresses import container_of, holds_dicom
+from mriimpute.io.dicom.series import checksum, read_series
 from mriimpute.io.nifti import Form, Frame, read_nifti, write_grid, write_image
 from mriimpute.io.precision import require_single
 from mriimpute.io.scan import Scan

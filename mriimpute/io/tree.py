@@ -8,8 +8,14 @@ from pathlib import Path
 from mriimpute.errors import VolumeError
 from mriimpute.files import located
 from mriimpute.io.contents import named_otherwise, typed_otherwise
+from mriimpute.io.dicom.addresses import (
+    container_of,
+    holds_dicom,
+    is_archive,
+    others_in,
+    series_in,
+)
 from mriimpute.io.dicom.planes import Series
-from mriimpute.io.dicom.series import container_of, holds_dicom, is_archive, others_in, series_in
 from mriimpute.io.image_file import ENDINGS, has_ending, listed_endings, without_ending
 
 __all__ = [

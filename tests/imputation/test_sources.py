@@ -54,6 +54,7 @@ def test_results_of_a_list_keep_the_folders_that_lie_beside_it(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "problem"),
     [(b"# nothing\n", "lists no scan"), (b"\xff\xfe\xff", "cannot be read"), (b"b.txt", "list")],
+    ids=["no scan", "no text", "a list"],
 )
 def test_a_list_without_scans_is_refused(content: bytes, problem: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(content)
