@@ -80,7 +80,6 @@ LIBRARIES = [
     "mriimpute.training.run",
     "pytest",  # every process looks into the file that was started
     "scipy.interpolate",
-    "skimage.filters",
     "torch._dynamo",  # the optimisers want it
     "torch.distributed",
 ]

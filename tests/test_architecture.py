@@ -19,7 +19,7 @@ LAYERS = [
     {"errors", "seeds", "progress", "stopwatch"},
     {"memory"},
     {"config", "files", "device", "distributed", "workers"},
-    {"checkpoint", "geometry", "provenance", "volume"},
+    {"checkpoint", "geometry", "otsu", "provenance", "volume"},
     {"interpolation", "io", "metrics"},
     {"simulation"},
     {"cohort", "layers", "optim"},

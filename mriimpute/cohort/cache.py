@@ -42,8 +42,8 @@ ENDING = ".slices"
 
 NOTHING = np.zeros(1, np.float16)
 
-CODE = ("cohort/*.py", "io/**/*.py", "geometry.py", "volume.py")
-LIBRARIES = ("numpy", "scipy", "scikit-image", "nibabel", "pydicom")
+CODE = ("cohort/*.py", "io/**/*.py", "geometry.py", "otsu.py", "volume.py")
+LIBRARIES = ("numpy", "scipy", "nibabel", "pydicom")
 """What preprocessed numbers depend on."""
 
 

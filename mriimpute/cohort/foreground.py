@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import Float32
 from scipy import ndimage
 
+from mriimpute.otsu import otsu_thresholds
+
 __all__ = ["depths_mm", "foreground_level"]
 
 
@@ -12,10 +14,8 @@ def foreground_level(values: Float32[np.ndarray, " n"]) -> float:
 
     Where all are alike there is no air: minus infinity.
     """
-    from skimage.filters import threshold_otsu
-
     clipped = np.clip(values, 0.0, 1.0)
-    return 0.5 * float(threshold_otsu(clipped)) if np.ptp(clipped) > 0 else -np.inf
+    return 0.5 * float(otsu_thresholds(clipped)[0]) if np.ptp(clipped) > 0 else -np.inf
 
 
 def depths_mm(

@@ -58,7 +58,7 @@ def package_checks() -> Iterator[Check]:
         template = read_scan(mni152()).volume
         yield Check("template", "ok", note=f"{' x '.join(map(str, template.shape))} voxels")
     except MriImputeError as error:
-        yield Check("template", "fail", note=f"{error}; install nilearn again")
+        yield Check("template", "fail", note=f"{error}; install mriimpute again")
 
 
 def imputation_checks(device: str) -> Iterator[Check]:

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from mriimpute.otsu import BINS, otsu_thresholds
+
 __all__ = ["TissueScores", "score_tissues", "tissue_thresholds"]
 
 CLASSES = 3
-BINS = 256
 
 Values = Float[np.ndarray, " n"]
 
@@ -38,17 +39,12 @@ def tissue_thresholds(truth: Values) -> Float[np.ndarray, " limits"] | None:
 
     Those that leave the least variance inside of the classes, over a histogram of 256 bins.
 
-    References:
-        Liao, Chen & Chung, A Fast Algorithm for Multilevel Thresholding, 2001.
-
     Args:
         truth: The voxels of the region.
     """
-    from skimage.filters import threshold_multiotsu  # half a second, needed by no other part
-
     if len(np.unique(truth)) < CLASSES:
         return None
-    centres = threshold_multiotsu(truth, classes=CLASSES, nbins=BINS)
+    centres = otsu_thresholds(truth, CLASSES)
     # Of the last bin of each class: its upper end is the limit.
     limits: Float[np.ndarray, " limits"] = centres + np.ptp(truth) / (2 * BINS)
     return limits

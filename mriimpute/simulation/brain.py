@@ -10,6 +10,7 @@ from mriimpute.errors import GeometryError
 from mriimpute.geometry import Affine, resample, transform
 from mriimpute.io import container_of, read_scan
 from mriimpute.io.tree import SUFFIXES, has_ending, is_label, stem
+from mriimpute.otsu import otsu_thresholds
 
 __all__ = ["entities", "find_labels", "foreground", "likely_centre", "read_labels"]
 
@@ -69,11 +70,9 @@ def read_labels(
 
 def foreground(data: Float32[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
     """Returns the largest object in a scan, holes filled: a brain if it is skull-stripped."""
-    from skimage.filters import threshold_otsu
-
     values, counts = np.unique(data, return_counts=True)
     stripped = counts.max() > EXACT_BACKGROUND * data.size
-    bright = data > (values[counts.argmax()] if stripped else threshold_otsu(data))
+    bright = data > (values[counts.argmax()] if stripped else otsu_thresholds(data)[0])
     pieces, _ = ndimage.label(bright)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0

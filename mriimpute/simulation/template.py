@@ -1,17 +1,12 @@
-"""The common space: the MNI152 brain that a dependency ships, or any other head.
-
-Nothing is downloaded, and nilearn is not imported: only the file in its wheel is wanted.
-"""
+"""The common space: the MNI152 brain that comes with the package, or any other head."""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
 from scipy import ndimage
 
-from mriimpute.errors import VolumeError
 from mriimpute.geometry import Affine, spacing_mm, transform
 from mriimpute.io import read_scan
 from mriimpute.simulation.brain import find_labels, foreground, read_labels
@@ -41,18 +36,9 @@ class Template:
 
 
 def mni152() -> Path:
-    """Returns the skull-stripped MNI ICBM152 T1 (1 mm) that nilearn's wheel ships.
-
-    Raises:
-        VolumeError: If nilearn is not installed or no longer ships it.
-    """
+    """Returns the skull-stripped T1 of MNI ICBM152 2009a, symmetric, 1 mm."""
     name = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
-    package = find_spec("nilearn")
-    if package and package.submodule_search_locations:
-        path = Path(package.submodule_search_locations[0]) / "datasets" / "data" / name
-        if path.exists():
-            return path
-    raise VolumeError(f"nilearn does not ship {name}", hint="pass --template FILE")
+    return Path(__file__).with_name("mni152") / name
 
 
 def load_template(path: Path) -> Template:

@@ -22,7 +22,7 @@ from mriimpute.errors import OutputError
 from mriimpute.progress import silent
 
 COMMANDS = get_command(app).commands
-HEAVY = ("torch", "nibabel", "scipy", "matplotlib", "SimpleITK", "skimage", "nilearn", "numpy")
+HEAVY = ("torch", "nibabel", "scipy", "matplotlib", "SimpleITK", "numpy")
 
 
 @pytest.fixture

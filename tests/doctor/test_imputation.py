@@ -9,7 +9,6 @@ import pytest
 
 from mriimpute.doctor import imputation
 from mriimpute.doctor.imputation import imputation_checks, package_checks, phantom
-from mriimpute.errors import VolumeError
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.registry import load_imputer
 from mriimpute.volume import Volume
@@ -72,11 +71,14 @@ def test_damaged_weights_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "checksum" in weights.note
 
 
-def test_a_missing_template_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent() -> Path:
-        raise VolumeError("nilearn does not ship it", hint="pass --template FILE")
-
-    monkeypatch.setattr(imputation, "mni152", absent)
+@pytest.mark.parametrize("size", [None, 1000], ids=["missing", "cut off"])
+def test_a_template_that_cannot_be_read_is_caught(
+    size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "template.nii.gz"
+    if size:
+        copy.write_bytes(imputation.mni152().read_bytes()[:size])
+    monkeypatch.setattr(imputation, "mni152", lambda: copy)
 
     weights, template = package_checks()
 
