@@ -16,6 +16,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
 IGNORED = (ROOT / ".dockerignore").read_text().splitlines()
@@ -79,10 +80,12 @@ def test_the_only_base_is_pinned_to_a_patch_of_python_and_a_release_of_debian() 
     assert found[1] == PROJECT["requires-python"].removeprefix(">=")
 
 
-def test_torch_is_the_version_that_the_package_asks_for() -> None:
-    (pinned,) = (need for need in PROJECT["dependencies"] if need.startswith("torch=="))
+def test_torch_is_the_version_that_numbers_are_from() -> None:
+    (need,) = (need for need in PROJECT["dependencies"] if need.startswith("torch"))
+    (pinned,) = re.findall(r"^torch==(.*)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
 
-    assert f"TORCH={pinned.removeprefix('torch==')}" in arguments("ARG")
+    assert f"TORCH={pinned}" in arguments("ARG")
+    assert SpecifierSet(need.removeprefix("torch")).contains(pinned)
 
 
 def test_layers_go_from_the_rarest_change_to_the_most_frequent() -> None:

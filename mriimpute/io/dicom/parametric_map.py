@@ -1,22 +1,55 @@
 """A standard deviation as a DICOM Parametric Map: one file, float32 as it is.
 
-Exact where a series of 16-bit images rounds, and with a unit, but fewer viewers open it.
+Exact where a series of 16-bit images rounds, and with a unit, but fewer viewers open it. Laid out
+as by highdicom, element for element (`tests/io/dicom/test_parametric_map.py`).
+
+References:
+    DICOM PS3.3, A.75 (Parametric Map IOD), C.7.6.16 (functional groups), C.7.6.17 (dimensions).
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import generate_uid
+from pydicom.tag import Tag
+from pydicom.uid import ParametricMapStorage, generate_uid
 
-from mriimpute import __version__
 from mriimpute.io.dicom.files import quiet
+from mriimpute.io.dicom.header import IDENTITY, code_item
 from mriimpute.io.dicom.write import derived_images, replacing, save_image
 from mriimpute.io.scan import Scan
 
 __all__ = ["write_map"]
+
+COPIED = [
+    "SpecificCharacterSet",
+    "PatientBirthDate",
+    "ReferringPhysicianName",
+    *IDENTITY,
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "SoftwareVersions",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "Rows",
+    "Columns",
+    "BurnedInAnnotation",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+]
+"""From the images of the series, which say of a person what they may."""
+
+FRAME_TYPE = ["DERIVED", "PRIMARY", "VOLUME", "QUANTITY"]
+
+MAX_TILT = 1e-3
+"""1 - cos of the angle between normal and stack up to which frames make a 3D volume."""
 
 
 def write_map(
@@ -54,56 +87,131 @@ def write_map(
 
 
 def _map(images: list[Dataset], frames: Float32[np.ndarray, "k j i"]) -> Dataset:
-    import highdicom as hd  # takes a second
-
+    """Returns the map of frames that lie where images of a series do."""
     first = images[0]
     series = generate_uid(entropy_srcs=[str(first.SeriesInstanceUID), "map"])
-    mapping = hd.pm.RealWorldValueMapping(
-        lut_label="std",
-        lut_explanation="predictive standard deviation, in units of the images",
-        unit=codes.UCUM.NoUnits,
-        value_range=(0.0, float(frames.max()) or 1.0),
-        slope=1.0,
-        intercept=0.0,
-    )
-    window = hd.VOILUTTransformation(
-        window_center=float(first.WindowCenter),
-        window_width=float(first.WindowWidth),
-        voi_lut_function=first.get("VOILUTFunction"),
-    )
-    content = hd.pm.ParametricMap(
-        images,
-        frames,
-        series_instance_uid=series,
-        series_number=int(first.SeriesNumber) + 1,
-        sop_instance_uid=generate_uid(entropy_srcs=[series]),
-        instance_number=1,
-        manufacturer=first.Manufacturer,
-        manufacturer_model_name=first.ManufacturerModelName,
-        software_versions=__version__,
-        device_serial_number="none",
-        contains_recognizable_visual_features=True,
-        real_world_value_mappings=[mapping],
-        voi_lut_transformations=[window],
-        content_label="STD",
-        content_description=first.SeriesDescription,
-    )
-    content.SeriesDescription = first.SeriesDescription
-    comments = {tuple(image.ImagePositionPatient): image.ImageComments for image in images}
-    for frame in content.PerFrameFunctionalGroupsSequence:
-        place = tuple(frame.PlanePositionSequence[0].ImagePositionPatient)
-        frame.FrameContentSequence[0].FrameComments = comments[place]
-    return _timeless(content, series)
-
-
-def _timeless(content: Dataset, series: str) -> Dataset:
-    """Removes what differs between two runs: the clock and a random identifier."""
-    content.ContentDate = content.ContentTime = ""
-    for name in ("InstanceCreationDate", "InstanceCreationTime", "ContributingEquipmentSequence"):
-        if name in content:
-            delattr(content, name)
-    dimensions = generate_uid(entropy_srcs=[series, "dimensions"])
-    for sequence in (content.DimensionOrganizationSequence, content.DimensionIndexSequence):
-        for item in sequence:
-            item.DimensionOrganizationUID = dimensions
+    content = _part(first, *COPIED)
+    content.SOPClassUID = ParametricMapStorage
+    content.SOPInstanceUID = generate_uid(entropy_srcs=[series])
+    content.SeriesInstanceUID = series
+    content.SeriesNumber = int(first.SeriesNumber) + 1
+    content.InstanceNumber = 1
+    content.Modality = "OT"
+    content.DeviceSerialNumber = "none"
+    content.ContentDate = content.ContentTime = ""  # the clock would make two runs differ
+    content.ContentQualification = "RESEARCH"
+    content.ContentLabel = "STD"
+    content.ContentDescription = first.SeriesDescription
+    content.ImageType = FRAME_TYPE
+    content.PixelPresentation = "MONOCHROME"
+    content.PresentationLUTShape = "IDENTITY"
+    content.RecognizableVisualFeatures = "YES"
+    content.LossyImageCompression = first.get("LossyImageCompression", "00")
+    content.AcquisitionContextSequence = []
+    content.SourceImageSequence = [_reference(image) for image in images]
+    content.ReferencedSeriesSequence = [
+        _item(
+            SeriesInstanceUID=first.SeriesInstanceUID,
+            ReferencedInstanceSequence=content.SourceImageSequence,
+        )
+    ]
+    _set_frames(content, images, frames)
     return content
+
+
+def _set_frames(
+    content: Dataset, images: list[Dataset], frames: Float32[np.ndarray, "k j i"]
+) -> None:
+    """Sets frames, against the normal of their rows and columns, and where each lies."""
+    rows, columns = np.reshape(images[0].ImageOrientationPatient, (2, 3)).astype(float)
+    normal = np.cross(rows, columns)
+    places = np.array([image.ImagePositionPatient for image in images], float)
+    order = np.argsort(-places @ normal)
+    step = places[order[-1]] - places[order[0]]
+    if len(images) > 1 and abs(step @ normal) > (1 - MAX_TILT) * np.linalg.norm(step):
+        content.DimensionOrganizationType = "3D"
+
+    organization = generate_uid(entropy_srcs=[str(content.SeriesInstanceUID), "dimensions"])
+    content.DimensionOrganizationSequence = [_item(DimensionOrganizationUID=organization)]
+    content.DimensionIndexSequence = [
+        _item(
+            DimensionOrganizationUID=organization,
+            DimensionIndexPointer=Tag("ImagePositionPatient"),
+            FunctionalGroupPointer=Tag("PlanePositionSequence"),
+            DimensionDescriptionLabel="Image Position Patient",
+        )
+    ]
+    content.SharedFunctionalGroupsSequence = [_shared(images[0], float(frames.max()))]
+    content.PerFrameFunctionalGroupsSequence = [
+        _frame(images[index], number) for number, index in enumerate(order, start=1)
+    ]
+    content.NumberOfFrames = len(images)
+    content.BitsAllocated = 32
+    content.FloatPixelData = frames[order].astype("<f4").tobytes()
+
+
+def _shared(first: Dataset, largest: float) -> Dataset:
+    """Returns the functional groups of all frames: grid, window, unit."""
+    mapping = _item(
+        LUTExplanation="predictive standard deviation, in units of the images",
+        LUTLabel="std",
+        MeasurementUnitsCodeSequence=[code_item(codes.UCUM.NoUnits)],
+        DoubleFloatRealWorldValueFirstValueMapped=0.0,
+        DoubleFloatRealWorldValueLastValueMapped=largest or 1.0,
+        RealWorldValueIntercept=0.0,
+        RealWorldValueSlope=1.0,
+    )
+    identity = _item(RescaleIntercept=0.0, RescaleSlope=1.0, RescaleType="US")
+    sizes = _part(first, "SliceThickness", "SpacingBetweenSlices", "PixelSpacing")
+    window = _part(first, "WindowCenter", "WindowWidth", "VOILUTFunction")
+    return _item(
+        PlaneOrientationSequence=[_part(first, "ImageOrientationPatient")],
+        PixelMeasuresSequence=[sizes],
+        FrameVOILUTSequence=[window],
+        PixelValueTransformationSequence=[identity],
+        ParametricMapFrameTypeSequence=[_item(FrameType=FRAME_TYPE)],
+        RealWorldValueMappingSequence=[mapping],
+    )
+
+
+def _frame(image: Dataset, number: int) -> Dataset:
+    """Returns the functional groups of one frame: place, comment, the image it belongs to."""
+    source = _reference(image)
+    source.SpatialLocationsPreserved = "YES"
+    source.PurposeOfReferenceCodeSequence = [
+        code_item(codes.DCM.SourceImageForImageProcessingOperation)
+    ]
+    derivation = _item(
+        SourceImageSequence=[source],
+        DerivationCodeSequence=[code_item(codes.DCM.UnspecifiedMethodOfCalculation)],
+    )
+    return _item(
+        DerivationImageSequence=[derivation],
+        FrameContentSequence=[
+            _item(DimensionIndexValues=[number], FrameComments=image.ImageComments)
+        ],
+        PlanePositionSequence=[_part(image, "ImagePositionPatient")],
+    )
+
+
+def _reference(image: Dataset) -> Dataset:
+    return _item(
+        ReferencedSOPClassUID=image.SOPClassUID, ReferencedSOPInstanceUID=image.SOPInstanceUID
+    )
+
+
+def _item(**elements: Any) -> Dataset:
+    """Returns a dataset of elements by keyword."""
+    item = Dataset()
+    for keyword, value in elements.items():
+        setattr(item, keyword, value)
+    return item
+
+
+def _part(image: Dataset, *keywords: str) -> Dataset:
+    """Returns those elements of an image that it has."""
+    part = Dataset()
+    for keyword in keywords:
+        if keyword in image:
+            part[keyword] = image[keyword]
+    return part
