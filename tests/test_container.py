@@ -88,6 +88,13 @@ def test_torch_is_the_version_that_numbers_are_from() -> None:
     assert SpecifierSet(need.removeprefix("torch")).contains(pinned)
 
 
+def test_the_licence_of_whatever_is_not_ours_goes_with_it() -> None:
+    files = [str(path.relative_to(ROOT)) for path in (ROOT / "mriimpute").rglob("LICENSE*")]
+
+    assert sorted(PROJECT["license-files"]) == ["LICENSE", *sorted(files)]
+    assert f'licenses="{PROJECT["license"]}"' in " ".join(arguments("LABEL"))
+
+
 def test_layers_go_from_the_rarest_change_to_the_most_frequent() -> None:
     torch, others = place("RUN", "torch=="), place("RUN", "requirements.txt")
     package = place("COPY", "/package")
