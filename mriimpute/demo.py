@@ -1,6 +1,6 @@
 """A small cohort of made-up brains, for whoever has no scan at hand.
 
-Each is the MNI template (it comes with a dependency, skull-stripped: there is no face) under a
+Each is the MNI template (it comes with the package, skull-stripped: there is no face) under a
 random smooth deformation, a random contrast, a random bias field and Rician noise. Nobody's
 anatomy is in it, and figures measured on it say nothing about real heads.
 """
