@@ -2,6 +2,8 @@
 
 import logging
 import re
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mriimpute.errors import DeviceError
@@ -10,7 +12,14 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-__all__ = ["TILE", "choose_device", "is_device", "on_device"]
+__all__ = [
+    "TILE",
+    "choose_device",
+    "cuda_of_torch",
+    "driver_version",
+    "is_device",
+    "on_device",
+]
 
 TILE = 128
 """Edge of what is worked on at once by default, in voxels: bounds memory, changes no result."""
@@ -26,6 +35,26 @@ def is_device(name: str) -> bool:
         (True, False)
     """
     return re.fullmatch(r"auto|cpu|cuda(:\d+)?", name) is not None
+
+
+def cuda_of_torch() -> str | None:
+    """Returns the CUDA that torch was built with, None for none, without importing torch."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    text = _text(Path(spec.origin).with_name("version.py"))
+    match = re.search(r"^cuda\b[^=\n]*=\s*['\"]([^'\"]+)", text, flags=re.MULTILINE)
+    return match[1] if match else None
+
+
+def driver_version(file: Path = Path("/proc/driver/nvidia/version")) -> str | None:
+    """Returns the version of NVIDIA's driver; None where there is none, or it does not tell.
+
+    Args:
+        file: In which the driver tells.
+    """
+    match = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", _text(file))
+    return match[1] if match else None
 
 
 def choose_device(name: str) -> str:
@@ -73,6 +102,13 @@ def on_device(
     if min(array.strides, default=1) < 0 or not array.flags.writeable:
         array = array.copy(order="K")
     return torch.from_numpy(array).to(device)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _reason() -> str:

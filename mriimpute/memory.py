@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mriimpute.control_groups import control_groups
 from mriimpute.errors import ResourceError
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "format_bytes",
     "is_shortage",
     "keep_freed_memory",
+    "limited_memory",
     "main_memory",
     "require_loadable",
     "require_memory",
@@ -114,7 +116,12 @@ def main_memory(root: Path = Path("/")) -> Memory:
     machine = _table(root / "proc/meminfo", unit=1024)
     groups = list(_groups(root))
     limits = [limit for limit, _ in groups]
-    free = [machine.get("MemAvailable"), *(left for _, left in groups), _left_by_ulimit(root)]
+    free = [
+        machine.get("MemAvailable"),
+        *(left for _, left in groups),
+        _left_by_ulimit(root),
+        _left_by_user(root),
+    ]
     known = [count for count in free if count is not None]
     return Memory(
         total=machine.get("MemTotal"),
@@ -236,23 +243,41 @@ def _of_gpu(error: BaseException) -> bool:
 
 def _groups(root: Path) -> Iterator[tuple[int, int]]:
     """Yields limit and free bytes of every control group of this process that has a limit."""
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, controllers, name = line.split(":", 2)
-        if not controllers:
-            top, limit, used, idle = "sys/fs/cgroup", "max", "current", "inactive_file"
-        elif "memory" in controllers.split(","):
-            top, limit = "sys/fs/cgroup/memory", "limit_in_bytes"
-            used, idle = "usage_in_bytes", "total_inactive_file"
-        else:
-            continue
-        # The group itself and all above it; a container may see none but the topmost.
-        group = root / top / name.strip("/")
-        for folder in (group, *group.parents):
-            most, taken = (_number(folder / f"memory.{file}") for file in (limit, used))
-            if most is not None and taken is not None and most < UNLIMITED:
-                yield most, most - taken + _table(folder / "memory.stat").get(idle, 0)
-            if folder == root / top:
-                break
+    for folder, is_v2 in control_groups(root, "memory"):
+        files = ("max", "current") if is_v2 else ("limit_in_bytes", "usage_in_bytes")
+        idle = "inactive_file" if is_v2 else "total_inactive_file"
+        most, taken = (_number(folder / f"memory.{file}") for file in files)
+        if most is not None and taken is not None and most < UNLIMITED:
+            yield most, most - taken + _table(folder / "memory.stat").get(idle, 0)
+
+
+@contextmanager
+def limited_memory(limit: int) -> Iterator[None]:
+    """Makes this process look upon its memory as no more than `limit` bytes inside the block.
+
+    What is estimated not to fit is refused, or done in smaller tiles; nothing is enforced.
+
+    Args:
+        limit: Bytes of all that this process holds; 0 sets none.
+    """
+    global _limit
+    before, _limit = _limit, limit
+    try:
+        yield
+    finally:
+        _limit = before
+
+
+_limit = 0
+
+
+def _left_by_user(root: Path) -> int | None:
+    """Returns what `limited_memory` leaves; None where there is no such limit."""
+    if not _limit:
+        return None
+    pages = _text(root / "proc/self/statm").split()
+    held = int(pages[1]) * os.sysconf("SC_PAGESIZE") if len(pages) > 1 else 0
+    return _limit - held
 
 
 def _left_by_ulimit(root: Path) -> int | None:

@@ -16,13 +16,17 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from operator import call
+from pathlib import Path
 from typing import TypeVar
 
+from mriimpute.control_groups import control_groups
 from mriimpute.errors import MriImputeError, ResourceError
 
 __all__ = [
     "allowed_threads",
+    "available_cores",
     "begin_worker",
+    "considerate_threads",
     "killed_worker",
     "limited_threads",
     "run_in_subprocess",
@@ -41,6 +45,15 @@ THREAD_VARIABLES = (
 )
 """What libraries ask, when they load, for the number of their threads."""
 
+PASSIVE = {
+    "OMP_WAIT_POLICY": "passive",
+    "KMP_BLOCKTIME": "0",
+    "OPENBLAS_THREAD_TIMEOUT": "4",
+}
+"""What makes threads of GNU and Intel OpenMP and of OpenBLAS sleep while they wait. By default they
+spin, for milliseconds: on a core that others want, too, that stops the thread they wait for.
+"""
+
 PACKAGE = logging.getLogger("mriimpute")
 
 
@@ -48,8 +61,22 @@ PACKAGE = logging.getLogger("mriimpute")
 
 
 def allowed_threads() -> int:
-    """Returns how many threads may compute here: the limit that is in force, or one per core."""
+    """Returns how many threads may compute here: the limit in force, or one per core granted."""
     return _allowed(THREAD_VARIABLES[0])
+
+
+def available_cores(root: Path = Path("/")) -> int:
+    """Returns how many cores this process is granted, at least 1.
+
+    That is as many as the machine has, the affinity mask names (`taskset`, a scheduler) and the
+    quota of every control group pays for (`docker run --cpus`, Kubernetes), whatever is least.
+
+    Args:
+        root: Where `proc` and `sys` are.
+    """
+    has_mask = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_mask else os.cpu_count() or 1
+    return max(1, min([cores, *(int(quota) for quota in _quotas(root))]))
 
 
 @contextmanager
@@ -75,7 +102,33 @@ def limited_threads(threads: int) -> Iterator[None]:
 
 
 @contextmanager
-def _variables(limits: Mapping[str, int]) -> Iterator[None]:
+def considerate_threads() -> Iterator[None]:
+    """Makes libraries that are loaded inside the block good neighbours on a busy machine.
+
+    They take no more threads than this process is granted, and threads that wait sleep. What the
+    environment says already stays.
+    """
+    threads = os.environ.get(THREAD_VARIABLES[0]) or str(available_cores())
+    wanted = dict.fromkeys(THREAD_VARIABLES, threads) | PASSIVE
+    with _variables({name: wish for name, wish in wanted.items() if not os.environ.get(name)}):
+        yield
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Yields how many cores each control group of this process pays for, where it has a quota."""
+    for folder, is_v2 in control_groups(root, "cpu"):
+        names = ("cpu.max",) if is_v2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        try:
+            words = " ".join((folder / name).read_text("ascii") for name in names).split()
+        except (OSError, ValueError):
+            continue
+        if len(words) == 2 and all(word.isdecimal() for word in words):  # none: "max", or -1
+            quota, period = map(int, words)
+            yield quota / max(period, 1)
+
+
+@contextmanager
+def _variables(limits: Mapping[str, object]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in limits}
     os.environ.update({name: str(limit) for name, limit in limits.items()})
     try:
@@ -90,7 +143,7 @@ def _variables(limits: Mapping[str, int]) -> Iterator[None]:
 
 def _allowed(variable: str) -> int:
     limit = os.environ.get(variable)
-    return max(1, int(limit)) if limit and limit.isdecimal() else os.cpu_count() or 1
+    return max(1, int(limit)) if limit and limit.isdecimal() else available_cores()
 
 
 def _limits(threads: int, workers: int) -> dict[str, int]:

@@ -16,7 +16,7 @@ from mriimpute.methods import registry
 ROOT = Path(mriimpute.__file__).parent
 
 LAYERS = [
-    {"errors", "seeds", "progress", "stopwatch"},
+    {"control_groups", "errors", "seeds", "progress", "stopwatch"},
     {"memory"},
     {"config", "files", "device", "distributed", "workers"},
     {"checkpoint", "geometry", "otsu", "provenance", "volume"},

@@ -13,6 +13,7 @@ import errno
 import functools
 import inspect
 import io
+import platform
 import sys
 import traceback
 from collections.abc import Callable
@@ -23,7 +24,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mriimpute import __version__
-from mriimpute.cli import options
+from mriimpute.cli import inputs, options
+from mriimpute.cli.log_file import kept_log
 from mriimpute.cli.progress import choose_track
 from mriimpute.cli.run import Run, stoppable, talking
 from mriimpute.cli.streams import lost_output, steady_streams
@@ -54,7 +56,7 @@ ORDER = (
 SHARED = ("impute", "train")
 """Commands whose work several processes can share."""
 
-LIGHT = ("impute", "inspect", "simulate")
+LIGHT = ("doctor", "impute", "inspect", "simulate")
 """Commands that load torch for some of their work only, if at all."""
 
 COMMON: dict[str, tuple[Any, Any]] = {
@@ -63,8 +65,9 @@ COMMON: dict[str, tuple[Any, Any]] = {
     "threads": (options.Threads, 0),
     "overwrite": (options.Overwrite, False),
     "quiet": (options.Quiet, False),
-    "verbose": (options.Verbose, False),
+    "verbose": (options.Verbose, 0),
     "debug": (options.Debug, False),
+    "log_file": (options.Log, None),
     "no_progress": (options.NoProgress, False),
 }
 
@@ -165,9 +168,21 @@ app = typer.Typer(
 
 def _version(value: bool) -> bool:
     if value:
-        typer.echo(f"mriimpute {__version__}")
+        typer.echo(f"mriimpute {__version__}\n{_software()}")
         raise typer.Exit
     return value  # what a callback returns is what the command gets
+
+
+def _software() -> str:
+    """Returns what the package stands on, as the installation tells: nothing is loaded."""
+    from mriimpute.device import cuda_of_torch, driver_version
+    from mriimpute.provenance import version_of
+
+    return (
+        f"Python {platform.python_version()}\n"
+        f"torch {version_of('torch')}, CUDA {cuda_of_torch() or 'none'}\n"
+        f"NVIDIA driver {driver_version() or 'none'}"
+    )
 
 
 @app.callback()
@@ -175,7 +190,10 @@ def main(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Show the version and exit.", is_eager=True, callback=_version
+            "--version",
+            help="Show versions, of torch, CUDA and the driver, too, and exit.",
+            is_eager=True,
+            callback=_version,
         ),
     ] = False,
 ) -> None:
@@ -203,22 +221,34 @@ def command(
 
 
 def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    positional = next(filter(inputs.is_input, own), None)
+
     @functools.wraps(function)
     def run_command(*, ctx: Any, **given: Any) -> None:
         common = {name: given.pop(name) for name in COMMON}
-        verbose = common["verbose"] or common["debug"]
+        if positional:
+            given[positional.name] = inputs.chosen(positional, given, ctx)
         world = launched()
         _require_shared(function.__name__, world)
         quiet = common["quiet"] or not world.main
+        words = ("mriimpute", *ctx.obj)
         with ExitStack() as stack:
-            stack.enter_context(talking(quiet=quiet, verbose=verbose, mute=not world.main))
-            from mriimpute.workers import limited_threads  # loads multiprocessing
+            log = stack.enter_context(
+                kept_log(common["log_file"] if world.main else None, words, message)
+            )
+            verbose = max(common["verbose"], int(common["debug"]))
+            stack.enter_context(
+                talking(quiet=quiet, verbose=verbose, mute=not world.main, log=log)
+            )
+            from mriimpute.workers import considerate_threads, limited_threads  # multiprocessing
 
+            stack.enter_context(considerate_threads())
             stack.enter_context(limited_threads(common["threads"]))
             keep_freed_memory()
             stack.enter_context(stoppable())
             run = Run(
-                command_line=("mriimpute", *ctx.obj),
+                command_line=words,
                 seed=common["seed"],
                 wanted_device=common["device"],
                 threads=common["threads"],
@@ -233,12 +263,14 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
             require_loadable(*LIBRARIES, *(() if light else ("torch",)))
             function(run, **given)
 
-    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         for name, (kind, default) in COMMON.items()
     ]
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    if positional:
+        own[own.index(positional)] = inputs.optional(positional)
+        own.insert(0, inputs.option(positional))
     shown = [context, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *added]
     run_command.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     run_command.__annotations__ = {p.name: p.annotation for p in shown}

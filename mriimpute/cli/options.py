@@ -1,14 +1,17 @@
 """The options that every command has."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mriimpute.cli.complete import devices
 from mriimpute.device import is_device
 
 __all__ = [
     "Debug",
     "Device",
+    "Log",
     "NoProgress",
     "Overwrite",
     "Quiet",
@@ -42,6 +45,7 @@ Device = Annotated[
         "--device",
         metavar="auto|cuda|cuda:N|cpu",
         callback=_device,
+        autocompletion=devices,
         help="auto takes a GPU where there is one and says so; cuda fails where there is none.",
         rich_help_panel=PANEL,
     ),
@@ -50,9 +54,11 @@ Threads = Annotated[
     int,
     typer.Option(
         "--threads",
+        "--nthreads",
         min=0,
         metavar="N",
-        help="CPU threads; 0: one per core.",
+        help="CPU threads; 0: as OMP_NUM_THREADS says, else one per core that affinity and "
+        "control group grant.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -64,7 +70,26 @@ Quiet = Annotated[
     typer.Option("--quiet", "-q", help="Only warnings and errors.", rich_help_panel=PANEL),
 ]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Tell every step.", rich_help_panel=PANEL)
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        metavar="",
+        show_default=False,
+        help="Tell every step, with the time; -vv: and what libraries tell; -vvv: all of it.",
+        rich_help_panel=PANEL,
+    ),
+]
+Log = Annotated[
+    Path | None,
+    typer.Option(
+        "--log-file",
+        metavar="FILE",
+        help="Add everything to it, every step and traceback with the time, whatever -q and -v "
+        "say. It names paths.",
+        rich_help_panel=PANEL,
+    ),
 ]
 Debug = Annotated[
     bool,

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mriimpute.cli.log_file import LogFile
 from mriimpute.device import choose_device
 from mriimpute.distributed import ALONE, World, device_for
 from mriimpute.memory import LIBRARIES, require_loadable
@@ -84,43 +85,91 @@ class Run:
 
 
 class _Stderr(logging.Handler):
-    """Writes to what stderr is now: a live progress bar puts its own stream there."""
+    """Writes to what stderr is now: a live progress bar puts its own stream there.
+
+    Args:
+        timed: Each line begins with the time of day.
+        log: Has heard what is shown.
+    """
+
+    def __init__(self, *, timed: bool = False, log: LogFile | None = None) -> None:
+        super().__init__()
+        self.timed, self.log = timed, log
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes one line per record."""
-        prefix = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        sys.stderr.write(f"{prefix}{self.format(record)}\n")
+        stamp = time.strftime("%H:%M:%S ", time.localtime(record.created)) if self.timed else ""
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        if self.log:
+            self.log.muted = True
+        sys.stderr.write(f"{stamp}{level}{self.format(record)}\n")
+        if self.log:
+            self.log.muted = False
+
+
+class _Others(logging.Handler):
+    """Hands on what libraries log; what this package logs is heard already.
+
+    Args:
+        handlers: To whom.
+    """
+
+    def __init__(self, handlers: Sequence[logging.Handler]) -> None:
+        super().__init__()
+        self.handlers = handlers
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hands a record on."""
+        if not record.name.startswith("mriimpute"):
+            for handler in self.handlers:
+                handler.emit(record)
 
 
 @contextmanager
-def talking(*, quiet: bool, verbose: bool, mute: bool = False) -> Iterator[None]:
+def talking(
+    *, quiet: bool, verbose: int, mute: bool = False, log: LogFile | None = None
+) -> Iterator[None]:
     """Sends the log of the package, and warnings of others, to stderr inside the block.
 
     Args:
         quiet: Only warnings and errors.
-        verbose: Every step, and warnings of libraries.
+        verbose: 1: every step, with the time, and warnings of libraries; 2: what libraries tell
+            about their work, too; 3: all of it.
         mute: Errors only, whatever else is asked for.
+        log: Gets everything, whatever is shown.
     """
-    package, warned = logging.getLogger("mriimpute"), logging.getLogger("py.warnings")
+    package, warned, root = map(logging.getLogger, ("mriimpute", "py.warnings", ""))
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
     level = logging.ERROR if mute else level
-    before = package.level, warned.propagate
-    handler = _Stderr()
-
-    package.setLevel(level)
-    package.addHandler(handler)
-    logging.captureWarnings(True)
-    warned.propagate = False
+    before = package.level, warned.propagate, root.level
+    shown = _Stderr(timed=bool(verbose), log=log)
+    shown.setLevel(level)
+    keepers: list[logging.Handler] = [log] if log else []
     # A warning of a library is for whoever maintains this code, not for the user.
-    chosen = handler if verbose else logging.NullHandler()
-    warned.addHandler(chosen)
+    libraries = [shown] if verbose and not mute else []
+    handlers = {
+        package: [*keepers, shown],
+        warned: [*keepers, *libraries] or [logging.NullHandler()],
+        root: [_Others([*keepers, *libraries])] if verbose > 1 else [],
+    }
+
+    package.setLevel(logging.DEBUG if log else level)
+    warned.propagate = False
+    if verbose > 1:
+        root.setLevel(logging.INFO if verbose == 2 else logging.DEBUG)
+    logging.captureWarnings(True)
+    pairs = [(logger, handler) for logger, given in handlers.items() for handler in given]
+    for logger, handler in pairs:
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        warned.removeHandler(chosen)
+        for logger, handler in pairs:
+            logger.removeHandler(handler)
         logging.captureWarnings(False)
-        package.removeHandler(handler)
-        package.level, warned.propagate = before
+        package.setLevel(before[0])
+        warned.propagate = before[1]
+        root.setLevel(before[2])
 
 
 @contextmanager

@@ -4,15 +4,18 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
+from mriimpute.device import cuda_of_torch, driver_version
 from mriimpute.doctor.check import Check
 from mriimpute.memory import main_memory
 from mriimpute.provenance import version_of
+from mriimpute.workers import available_cores
 
 __all__ = ["machine_checks", "machine_facts"]
 
@@ -36,6 +39,9 @@ INSTRUCTIONS = (
 
 HEAD_BYTES = 2 * 2**30
 """An imputation of 192 x 176 x 224 voxels takes less."""
+
+SMI_SECONDS = 5.0
+"""For `nvidia-smi` to answer: it waits for a driver that hangs."""
 
 TEMPORARY_BYTES = 100 * 2**20
 """Of caches of libraries."""
@@ -63,7 +69,7 @@ def machine_facts() -> dict[str, dict[str, Any]]:
             "current_free_bytes": _free(os.getcwd),
             "shared_memory_bytes": _free(lambda: "/dev/shm"),  # noqa: S108 (asked, not used)
         },
-        "gpu": {"driver": _driver(Path("/proc/driver/nvidia/version"))},
+        "gpu": _gpu(),
     }
 
 
@@ -71,10 +77,23 @@ def machine_checks(facts: dict[str, dict[str, Any]]) -> list[Check]:
     """Returns what the facts of a machine say about what it can do."""
     memory = facts["memory"]["available_bytes"]
     temporary = facts["disk"]["temporary_free_bytes"]
+    gpu = facts["gpu"]
     return [
+        _of_gpu(len(gpu["devices"]), gpu["driver"], gpu["torch_cuda"]),
         _at_least("memory for a head of 1 mm", memory, HEAD_BYTES, "close other programs"),
         _at_least("room in the temporary folder", temporary, TEMPORARY_BYTES, "set TMPDIR"),
     ]
+
+
+def _of_gpu(devices: int, driver: str | None, cuda: str | None) -> Check:
+    """Returns whether torch can use the GPUs that are there."""
+    if not devices and driver is None:
+        return Check("GPU", "skipped", note="none: the CPU computes")
+    if cuda is None:
+        return Check("GPU", "warn", note="torch has no CUDA: the CPU computes; reinstall torch")
+    if not devices:
+        return Check("GPU", "warn", note="nvidia-smi names none; in a container pass --gpus all")
+    return Check("GPU", "ok", float(devices), 1.0, "GPUs")
 
 
 def _at_least(name: str, measured: int | None, limit: int, note: str) -> Check:
@@ -101,15 +120,34 @@ def _cpu(info: Path) -> dict[str, Any]:
         "model": model[1] if model else platform.processor() or None,
         "instruction_sets": [name for name in INSTRUCTIONS if name in supported],
         "cores": os.cpu_count(),
-        "usable_cores": _usable_cores(),
+        "usable_cores": available_cores(),
     }
 
 
-def _usable_cores() -> int | None:
-    """Returns the cores that this process may run on: a job is often given a part of a node."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
+def _gpu() -> dict[str, Any]:
+    """Returns the driver, the CUDA of torch, and the GPUs that `nvidia-smi` knows, if there is."""
+    facts = {"driver": driver_version(), "torch_cuda": cuda_of_torch()}
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return facts | {"devices": []}
+    question = "name,compute_cap,memory.total,memory.free,driver_version"
+    words = [program, f"--query-gpu={question}", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(  # noqa: S603
+            words, capture_output=True, check=True, text=True, timeout=SMI_SECONDS
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return facts | {"devices": []}
+    rows = [line.split(", ") for line in answer.splitlines() if line.count(", ") == 4]
+    facts["driver"] = rows[0][4] if rows else facts["driver"]
+    return facts | {"devices": list(map(_device, rows))}
+
+
+def _device(row: list[str]) -> dict[str, Any]:
+    name, capability, total, free, _ = row
+    mebibytes = {"memory_total_bytes": total, "memory_free_bytes": free}
+    memory = {key: int(n) * 2**20 if n.isdecimal() else None for key, n in mebibytes.items()}
+    return {"name": name, "compute_capability": capability, **memory}
 
 
 def _free(folder: Callable[[], str]) -> int | None:
@@ -117,11 +155,6 @@ def _free(folder: Callable[[], str]) -> int | None:
         return shutil.disk_usage(folder()).free
     except OSError:  # there is none, or not one that may be written to
         return None
-
-
-def _driver(path: Path) -> str | None:
-    match = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", _text(path))
-    return match[1] if match else None
 
 
 def _text(path: Path) -> str:

@@ -1,0 +1,152 @@
+"""`--log-file`: everything that a command says, steps and tracebacks included, with the time.
+
+What is logged goes there directly, shown or not. What is printed is copied line by line; a bar of
+progress is none. A line begins with the local time and its distance from UTC. Like the terminal,
+the file names paths.
+"""
+
+import logging
+import re
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import typer
+
+from mriimpute import __version__
+from mriimpute.errors import OutputError
+
+__all__ = ["LogFile", "kept_log"]
+
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|.*\r")
+"""Colours, and whatever a terminal has wiped out before a line was shown."""
+
+BAR = re.compile("[\N{BOX DRAWINGS HEAVY HORIZONTAL}\N{BOX DRAWINGS HEAVY RIGHT}]")
+
+STAMP = re.compile(r"\d{4}-\d\d-\d\dT")
+
+
+class LogFile(logging.Handler):
+    """A file that lines are added to; what cannot be written is told once, and stops nothing.
+
+    Args:
+        path: May hold earlier lines, which stay.
+
+    Raises:
+        OutputError: If something else than a log is there, or it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.muted = False  # what is printed now was logged
+        self.lost: OSError | None = None
+        try:
+            if path.exists() and not _is_log(path):
+                raise OutputError(
+                    f"{path} exists and is no log", hint="choose another name for --log-file"
+                )
+            self._file: TextIO = path.open("a", encoding="utf-8", errors="surrogateescape")
+        except OSError as error:
+            raise OutputError(
+                f"{path} cannot be written: {error.strerror}",
+                hint="name a file in a folder that is there for --log-file",
+            ) from error
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Adds what was logged."""
+        word = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        self.add(f"{word}{record.getMessage()}")
+
+    def add(self, text: str) -> None:
+        """Adds lines."""
+        stamp = datetime.now().astimezone().isoformat(timespec="milliseconds")
+        try:
+            self._file.writelines(f"{stamp} {line}\n" for line in text.splitlines())
+            self._file.flush()
+        except OSError as error:
+            self.lost = error
+
+    def close(self) -> None:
+        """Closes the file; one warning, if a part of it is missing."""
+        super().close()
+        try:
+            self._file.close()
+        except OSError as error:
+            self.lost = error
+        if self.lost is not None:
+            reason = self.lost.strerror
+            typer.echo(f"warning: {self.path} is not complete: {reason}", err=True)
+
+
+class _Copied:
+    """A stream whose lines are copied; all else is that of the stream itself."""
+
+    def __init__(self, stream: TextIO, log: LogFile) -> None:
+        self._stream, self._log = stream, log
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        count = self._stream.write(text)
+        if not self._log.muted:
+            *lines, self._begun = (self._begun + text).split("\n")
+            plain = [CONTROL.sub("", line) for line in lines]
+            self._log.add("\n".join(line for line in plain if line and not BAR.search(line)))
+        return count
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def kept_log(
+    path: Path | None, words: Sequence[str], message: Callable[[Exception], tuple[str, str]]
+) -> Iterator[LogFile | None]:
+    """Keeps what is said inside the block in a file, and how the block ended.
+
+    Args:
+        path: Of the file; None: nothing is kept.
+        words: The command line.
+        message: Returns what is wrong, and what to do, of an error.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    if path is None:
+        yield None
+        return
+    log, begun = LogFile(path), time.monotonic()
+    log.add(f"mriimpute {__version__}: {shlex.join(words)}")
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (_Copied(stream, log) for stream in streams)  # type: ignore[assignment]
+    status = "status 0"
+    try:
+        yield log
+    except typer.Exit as end:
+        status = f"status {end.exit_code}"
+        raise
+    except KeyboardInterrupt:
+        status = "status 130: interrupted"
+        raise
+    except Exception as error:
+        status = "status 1"
+        problem, hint = message(error)
+        log.add(f"{traceback.format_exc()}error: {problem}\nhint: {hint}")
+        raise
+    finally:
+        sys.stdout, sys.stderr = streams
+        log.add(f"ended after {time.monotonic() - begun:.1f} s, {status}")
+        log.close()
+
+
+def _is_log(path: Path) -> bool:
+    """Tells whether a file is empty or begins as logs do."""
+    with path.open("rb") as file:
+        first = file.read(11).decode("ascii", errors="replace")
+    return not first or STAMP.match(first) is not None
