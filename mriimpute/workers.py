@@ -50,8 +50,10 @@ PASSIVE = {
     "KMP_BLOCKTIME": "0",
     "OPENBLAS_THREAD_TIMEOUT": "4",
 }
-"""What makes threads of GNU and Intel OpenMP and of OpenBLAS sleep while they wait. By default they
-spin, for milliseconds: on a core that others want, too, that stops the thread they wait for.
+"""What makes threads of GNU and Intel OpenMP and of OpenBLAS sleep while they wait.
+
+By default they spin for milliseconds: where others want the cores, too, they take them from the
+very thread that they wait for.
 """
 
 PACKAGE = logging.getLogger("mriimpute")
@@ -108,8 +110,7 @@ def considerate_threads() -> Iterator[None]:
     They take no more threads than this process is granted, and threads that wait sleep. What the
     environment says already stays.
     """
-    threads = os.environ.get(THREAD_VARIABLES[0]) or str(available_cores())
-    wanted = dict.fromkeys(THREAD_VARIABLES, threads) | PASSIVE
+    wanted = dict.fromkeys(THREAD_VARIABLES, str(allowed_threads())) | PASSIVE
     with _variables({name: wish for name, wish in wanted.items() if not os.environ.get(name)}):
         yield
 

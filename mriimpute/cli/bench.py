@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mriimpute.cli import complete
 from mriimpute.cli.app import command
 from mriimpute.cli.output import show_table
 from mriimpute.cli.run import Run
@@ -39,7 +40,10 @@ def bench(
     ] = "",
     model: Annotated[
         list[str] | None,
-        typer.Option(help="What to measure beside the default model; repeat. By default: all."),
+        typer.Option(
+            autocompletion=complete.one_method,
+            help="What to measure beside the default model; repeat. By default: all.",
+        ),
     ] = None,
 ) -> None:
     """Measure this machine: time and memory of every model, against others and against the floor.

@@ -46,8 +46,10 @@ def translated(words: list[str]) -> list[str]:
             line += [f"--{option.replace('_', '-')}", label]
     if given.bids_filter_file:
         line += ["--bids-filter-file", str(given.bids_filter_file)]
-    if given.n_cpus:
-        line += ["--threads", str(given.n_cpus)]
+    if threads := [n for n in (given.n_cpus, given.omp_nthreads) if n]:
+        line += ["--threads", str(min(threads))]
+    if given.mem_mb:
+        line += ["--mem-mb", str(given.mem_mb)]
     return [*line, *others]
 
 
@@ -83,10 +85,32 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="take a tree without dataset_description.json; no more than that is looked at here",
     )
-    add("--n-cpus", "--n_cpus", "--nprocs", type=int, default=0, help="CPU threads; 0: all cores")
+    add(
+        *("--nthreads", "--n-cpus", "--n_cpus", "--nprocs"),
+        dest="n_cpus",
+        type=int,
+        default=0,
+        metavar="N",
+        help="CPU threads; 0: one per core that affinity and control group grant",
+    )
+    add("--omp-nthreads", type=int, default=0, metavar="N", help="the same; the lower one counts")
+    add(
+        *("--mem-mb", "--mem_mb", "--mem"),
+        type=_mem_mb,
+        default=0,
+        metavar="MB",
+        help="main memory to get along with, in MB, or with a unit as in 8G; a scan that needs "
+        "more is refused; default: what is free",
+    )
     add("-w", "--work-dir", type=Path, help="accepted and not used: no work folder is needed")
     add("--version", action="version", version=f"mriimpute {__version__}")
     return parser
+
+
+def _mem_mb(text: str) -> int:
+    """Returns MB, as fMRIPrep reads them: a number, with a unit K, M, G or T or without."""
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "M")
+    return int(float(number) * {"K": 1e-3, "M": 1, "G": 1e3, "T": 1e6}[unit])
 
 
 def _require_dataset(folder: Path) -> None:

@@ -6,7 +6,7 @@ Where no name fits, shells offer files.
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["devices", "experiments", "imputing_models", "methods", "trained_models"]
+__all__ = ["devices", "experiments", "imputing_models", "methods", "one_method", "trained_models"]
 
 Completions = list[tuple[str, str]]
 """Values, each with a word of help."""
@@ -47,6 +47,11 @@ def methods(incomplete: str) -> Completions:
     used = begun.split(",")
     fitting = _fitting(known.items(), last)
     return [(f"{begun}{comma}{name}", about) for name, about in fitting if name not in used]
+
+
+def one_method(incomplete: str) -> Completions:
+    """Returns names of all that imputes, trained or not."""
+    return [pair for pair in methods(incomplete) if "@" not in pair[0] and "," not in pair[0]]
 
 
 def experiments(incomplete: str) -> Completions:

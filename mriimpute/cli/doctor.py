@@ -61,7 +61,9 @@ def doctor(
             show_table(["", ""], _rows({"accelerator": facts.get("accelerator", {})}), left=2)
         show_table(COLUMNS, list(map(_cells, checks)), left=6)
         if not check_numbers and not run.quiet:
-            typer.echo("whether it computes what it should: mriimpute doctor --self-test", err=True)
+            typer.echo(
+                "whether it computes what it should: mriimpute doctor --self-test", err=True
+            )
     if failed:
         typer.echo(f"failed: {len(failed)} of {len(checks)}: {', '.join(failed)}", err=True)
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from mriimpute.cli import complete
 from mriimpute.cli.app import command, tell
 from mriimpute.cli.output import show_table
 from mriimpute.cli.run import Run
@@ -48,6 +49,7 @@ def evaluate(
         str,
         typer.Option(
             metavar="A,B,C",
+            autocompletion=complete.methods,
             rich_help_panel=METHODS,
             help="Names that `impute --model` or `train --model` knows. Those that need fitting "
             "are fitted on the train split, in the report folder; cross-plane-ridge@scan learns "

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from mriimpute.cli import complete
 from mriimpute.cli.app import command
 from mriimpute.cli.batch import work_through
 from mriimpute.cli.run import Run
@@ -34,13 +35,20 @@ def impute(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder for results. Default: SCAN_imputed beside SCAN."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for results, or for one scan the file of its mean, such as out.nii.gz: "
+            "the rest goes beside it, out_desc-std.nii.gz ... Default: SCAN_imputed beside SCAN. "
+            "Files are of the kind of SCAN (.nii.gz, .nii, .mgz), or of that file.",
+        ),
     ] = None,
     model: Annotated[
         str,
         typer.Option(
+            autocompletion=complete.imputing_models,
             help="A run folder of `train`, cross-plane (weights come with the package), or a "
-            f"method without weights: {', '.join(without_weights())}."
+            f"method without weights: {', '.join(without_weights())}.",
         ),
     ] = DEFAULT,
     samples: Annotated[
@@ -87,6 +95,17 @@ def impute(
             help="Edge worked on at once; bounds memory only.",
         ),
     ] = TILE,
+    mem_mb: Annotated[
+        int,
+        typer.Option(
+            "--mem-mb",
+            min=0,
+            metavar="MB",
+            rich_help_panel=WORK,
+            help="Main memory to get along with, in MB: smaller tiles, or a scan that needs more "
+            "is refused. 0: what is free.",
+        ),
+    ] = 0,
     spacing: Annotated[
         float | None,
         typer.Option(
@@ -117,6 +136,15 @@ def impute(
             rich_help_panel=RESULT,
             help="Also desc-report.html beside the results, to look at: planes, uncertainty, "
             "interpolated against imputed. It shows the person scanned.",
+        ),
+    ] = False,
+    write_interpolated: Annotated[
+        bool,
+        typer.Option(
+            "--write-interpolated",
+            rich_help_panel=RESULT,
+            help="Also desc-interpolated: the scan on the new grid by plain interpolation "
+            "(monotone cubic), to compare with.",
         ),
     ] = False,
     dicom_out: Annotated[
@@ -199,6 +227,7 @@ def impute(
     from mriimpute.imputation.request import Request, require_draws
     from mriimpute.imputation.sources import protect_inputs
     from mriimpute.io.bids import Selection, read_queries
+    from mriimpute.memory import limited_memory
     from mriimpute.methods.registry import identity, load_imputer, uses_device
 
     if dicom_identity and not dicom_out:
@@ -212,7 +241,7 @@ def impute(
         sessions=tuple(session_id or ()),
         queries=read_queries(bids_filter_file) if bids_filter_file else (),
     )
-    with joined(run.world) as world:
+    with limited_memory(mem_mb * 10**6), joined(run.world) as world:
         with world.main_first():
             jobs = plan_jobs(
                 scans, out, split=split, space=space, selection=selection, observed=observed
@@ -230,6 +259,7 @@ def impute(
                 adapt=adapt,
                 form=xform,
                 force=force,
+                interpolated=write_interpolated,
                 dicom=("identified" if dicom_identity else "anonymous") if dicom_out else "none",
             )
             # Not all methods compute on a device, and asking for it loads torch.

@@ -10,7 +10,7 @@ __all__ = ["chosen", "is_input", "option", "optional"]
 
 NAME = "input_"
 
-UsageError: type[Exception] = next(
+UsageError: Any = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError"
 )
 

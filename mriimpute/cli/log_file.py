@@ -124,7 +124,7 @@ def kept_log(
     log, begun = LogFile(path), time.monotonic()
     log.add(f"mriimpute {__version__}: {shlex.join(words)}")
     streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (_Copied(stream, log) for stream in streams)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = (_Copied(stream, log) for stream in streams)
     status = "status 0"
     try:
         yield log

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from mriimpute.cli import complete
 from mriimpute.cli.app import command
 from mriimpute.cli.output import show_table
 from mriimpute.cli.run import Run
@@ -12,7 +13,10 @@ from mriimpute.papers import listing
 
 __all__ = ["reproduce"]
 
-Name = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="See above.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="EXPERIMENT", autocompletion=complete.experiments, help="See above."),
+]
 Root = Annotated[Path | None, typer.Option(metavar="DIR", help="Below it lie the data files.")]
 Scans = Annotated[Path | None, typer.Option(metavar="DIR", help="Full scans, or a simulation.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Default: EXPERIMENT_BUDGET.")]

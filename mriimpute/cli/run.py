@@ -147,7 +147,7 @@ def talking(
     keepers: list[logging.Handler] = [log] if log else []
     # A warning of a library is for whoever maintains this code, not for the user.
     libraries = [shown] if verbose and not mute else []
-    handlers = {
+    handlers: dict[logging.Logger, list[logging.Handler]] = {
         package: [*keepers, shown],
         warned: [*keepers, *libraries] or [logging.NullHandler()],
         root: [_Others([*keepers, *libraries])] if verbose > 1 else [],

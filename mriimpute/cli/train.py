@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mriimpute.cli import complete
 from mriimpute.cli.app import command, tell
 from mriimpute.cli.run import Run
 from mriimpute.errors import MriImputeError
@@ -12,9 +13,14 @@ from mriimpute.methods.registry import descriptions
 
 __all__ = ["train"]
 
-Cohort = Annotated[Path, typer.Argument(help="A scan, a folder or a BIDS tree of sparse scans.")]
+Cohort = Annotated[
+    Path, typer.Argument(metavar="COHORT", help="A scan, a folder or a BIDS tree of sparse scans.")
+]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Default: COHORT_MODEL beside it.")]
-Model = Annotated[str | None, typer.Option(metavar="NAME", help="See above.")]
+Model = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", autocompletion=complete.trained_models, help="See above."),
+]
 File = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML laid over the preset.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Laid over it.")]
 Minutes = Annotated[float | None, typer.Option(min=0, help="Stop after so long.")]

@@ -1,4 +1,4 @@
-"""Options that take several words, `--participant-label 01 02`, as BIDS-Apps have them."""
+"""Options that take several words, such as `--participant-label 01 02` of BIDS-Apps."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from typer.core import TyperCommand
 
 __all__ = ["VariadicCommand", "repeat_options"]
 
-VARIADIC = ("--participant-label", "--session-id")
+VARIADIC = ("--participant-label", "--session-id", "--input", "-i")
 
 
 def repeat_options(words: Sequence[str], options: Sequence[str] = VARIADIC) -> list[str]:
@@ -33,7 +33,7 @@ def repeat_options(words: Sequence[str], options: Sequence[str] = VARIADIC) -> l
 
 
 class VariadicCommand(TyperCommand):
-    """A command whose BIDS options take several words."""
+    """A command with options that take several words."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parses the command line."""

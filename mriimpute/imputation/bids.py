@@ -25,6 +25,7 @@ CONTENTS = {
     "std": "Predictive standard deviation, in the units of the input; 0 where acquired",
     "draw": "Draw from the posterior of the scan given what was acquired",
     "observed": "1 where acquired, 0 where imputed",
+    "interpolated": "Interpolated between acquired slices (monotone cubic), nothing imputed",
 }
 """What an image of each label holds."""
 
@@ -110,7 +111,7 @@ def sidecar(scan: Path, tree: Path) -> dict[str, Any]:
 
 def _write_labels(path: Path, scans: Iterable[Path], samples: int) -> None:
     draws = [f"draw{number:03d}" for number in range(1, samples + 1)]
-    labels = {label: CONTENTS[label] for label in ("mean", "std")}
+    labels = {label: CONTENTS[label] for label in ("mean", "std", "interpolated")}
     labels |= dict.fromkeys(draws, CONTENTS["draw"])
     suffixes = {match[2] for scan in scans if (match := NAME.fullmatch(stem(scan)))}
     labels |= {f"observed{suffix}": CONTENTS["observed"] for suffix in suffixes}

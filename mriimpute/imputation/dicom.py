@@ -45,7 +45,13 @@ def require_series(scan: Scan, export: Export, *, is_native: bool) -> None:
 
 
 def with_series(
-    put: Write, scan: Scan, grid: TargetGrid, export: Export, *, made_by: Mapping[str, Any]
+    put: Write,
+    scan: Scan,
+    grid: TargetGrid,
+    export: Export,
+    *,
+    files: Mapping[str, Path],
+    made_by: Mapping[str, Any],
 ) -> Write:
     """Returns `put`, which then also writes mean and standard deviation as DICOM series.
 
@@ -54,6 +60,7 @@ def with_series(
         scan: The source.
         grid: That is imputed.
         export: Which DICOM to write.
+        files: Where the mean and the standard deviation go.
         made_by: All that decided the results.
     """
     if export == "none":
@@ -65,7 +72,7 @@ def with_series(
     def write(path: Path, image: Float[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"]) -> None:
         put(path, image)
         for content in CONTENTS:
-            if f"_desc-{content}" in path.name:
+            if path == files[content]:
                 write_series(
                     _folders(path)[0],
                     image,
@@ -75,7 +82,7 @@ def with_series(
                     made_by=words,
                     identity=identity,
                 )
-        if "_desc-std" in path.name:
+        if path == files["std"]:
             write_map(
                 _folders(path)[1],
                 image,

@@ -33,6 +33,7 @@ class Request:
         form: Which NIfTI form says where a scan lies; "auto": the sform where its code is set.
         dicom: Which derived DICOM series to write, too.
         force: Go on where a scan seems to hold no intensities. It changes no voxel.
+        interpolated: Write what plain interpolation makes of the scan, too.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Request:
     form: Form = "auto"
     dicom: Export = "none"
     force: bool = False
+    interpolated: bool = False
 
 
 def require_draws(imputer: Imputer, request: Request) -> None:
@@ -62,7 +64,7 @@ def is_done(job: Job, request: Request) -> bool:
     """Tells whether an earlier call finished this very scan with the same request."""
     try:
         settings = json.loads(job.record.read_text(encoding="utf-8"))["settings"]
-        same = settings["request"] == recorded(request)
+        same = settings["request"] == recorded(request) and job.file("mean").is_file()
         return same and settings["input"]["sha256"] == checksum(job.scan)
     except (VolumeError, OSError, ValueError, KeyError, TypeError):
         return False  # no record, or one that another tool wrote
@@ -72,6 +74,8 @@ def recorded(request: Request) -> dict[str, Any]:
     """Returns what of a request decides the result, as plain values."""
     decisive = asdict(request) | {"observed": request.observed and request.observed.name}
     del decisive["tile"], decisive["force"]
+    if not request.interpolated:  # results of earlier versions, which had none, count as done
+        del decisive["interpolated"]
     # Was an option once: without it, results of earlier versions would not count as done.
     return decisive | {"keep_observed": True}
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ from mriimpute.imputation.dicom import remove_export, require_series, with_serie
 from mriimpute.imputation.jobs import Job
 from mriimpute.imputation.request import Request, no_draws, recorded, require_draws
 from mriimpute.imputation.space import Write, writer
+from mriimpute.interpolation import interpolated
 from mriimpute.io import Scan, checksum, held_otherwise, read_scan, warn_of_contents
+from mriimpute.io.mgz import require_writable
 from mriimpute.memory import available_bytes
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.memory_estimate import fitting_tile
@@ -83,13 +86,17 @@ def impute_scan(
         MriImputeError: If the scan cannot be read, imputed or written.
     """
     require_draws(imputer, request)
-    if job.record.exists() and not overwrite:
-        raise OutputError(f"{job.file('mean')} exists", hint="pass --overwrite to replace it")
+    # A file that the user has named may be anything; in a folder of results it is unfinished.
+    known = [job.target, job.record] if job.target else [job.record]
+    if any(path.exists() for path in known) and not overwrite:
+        there = next(path for path in (job.file("mean"), job.record) if path.exists())
+        raise OutputError(f"{there} exists", hint="pass --overwrite to replace it")
     started = time.monotonic()
     with stage("read"):
         observed = request.observed or observed_beside(job.scan)
         scan = read_scan(job.scan, observed=observed, form=request.form, exact=True)
         require_series(scan, request.dicom, is_native=job.space == "native")
+        require_writable(job.file("mean"), scan)
         content = checksum(job.scan)
     grid, imputed, facts = imputed_scan(
         scan, imputer, request, content=content, begin=lambda: writable_folder(job.folder)
@@ -97,9 +104,11 @@ def impute_scan(
 
     put = writer(job.space, scan, grid, imputed.mean)
     made_by = {"sha256": content, "request": facts["request"]}
-    put = with_series(put, scan, grid, request.dicom, made_by=made_by)
+    files = {content: job.file(content) for content in ("mean", "std")}
+    put = with_series(put, scan, grid, request.dicom, files=files, made_by=made_by)
+    plain = partial(_plain, scan, grid) if request.interpolated else None
     with stage("write"):
-        _write_all(job, put, grid, imputed, imputer, request, lambda: record(facts))
+        _write_all(job, put, grid, imputed, imputer, request, lambda: record(facts), plain)
     log.info(
         "%s: %s, %.1f s",
         job.scan.name,
@@ -225,6 +234,7 @@ def _write_all(
     imputer: Imputer,
     request: Request,
     record: Callable[[], dict[str, Any]],
+    plain: Callable[[], Image] | None,
 ) -> None:
     job.record.unlink(missing_ok=True)  # from here until the end the scan is unfinished
     job.page.unlink(missing_ok=True)  # it would show another result
@@ -242,8 +252,16 @@ def _write_all(
         _write_draws(job, imputed.draw, imputer, request.samples, write)
     if imputed.std is not None:
         write("std", imputed.std)
+    if plain is not None:
+        write("interpolated", plain())
     write("observed", grid.volume.observed.astype(np.uint8))
     write("mean", imputed.mean)
+
+
+def _plain(scan: Scan, grid: TargetGrid) -> Image:
+    """Returns what the best of the plain interpolations makes of a scan, in its units."""
+    volume = Imputation(interpolated(grid.volume, "pchip"))
+    return restored(volume, scan, grid, coded(scan)[1]).mean
 
 
 def _write_draws(
@@ -269,6 +287,7 @@ def _write_draws(
 def _remove_stale(job: Job, imputed: Imputation, request: Request) -> None:
     """Removes results of an earlier call that this one does not replace."""
     stale = [] if imputed.std is not None else ["std"]
+    stale += [] if request.interpolated else ["interpolated"]
     number = request.samples + 1
     while job.file(label := f"draw{number:03d}").exists():
         stale.append(label)

@@ -25,7 +25,9 @@ from mriimpute.memory import available_bytes, require_memory
 from mriimpute.stopwatch import stage
 
 __all__ = [
+    "COMPRESSED",
     "ENDINGS",
+    "ending_of",
     "has_ending",
     "listed_endings",
     "open_image",
@@ -69,6 +71,16 @@ def without_ending(name: str) -> str:
     """Returns a file name without its image ending, or as it is where it has none."""
     ending = next((end for end in ENDINGS if name.lower().endswith(end)), "")
     return name[: len(name) - len(ending)]
+
+
+def ending_of(path: Path) -> str:
+    """Returns the ending of an image in small letters; `.nii.gz` for what is no image file.
+
+    Example:
+        >>> ending_of(Path("SCAN.NII")), ending_of(Path("series-001"))
+        ('.nii', '.nii.gz')
+    """
+    return next((end for end in ENDINGS if has_ending(path, (end,))), ENDINGS[0])
 
 
 def listed_endings() -> str:

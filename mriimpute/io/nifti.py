@@ -1,4 +1,4 @@
-"""NIfTI and MGZ in, NIfTI out.
+"""NIfTI and MGZ in and out.
 
 A scan keeps its header, so what is written overlays on what was read: the array is permuted and
 flipped back, and both forms, their codes and the units are copied, never recomputed. The
@@ -18,7 +18,14 @@ from mriimpute.errors import GeometryError
 from mriimpute.files import atomic
 from mriimpute.geometry import grids_agree, is_invertible
 from mriimpute.io.forms import set_forms
-from mriimpute.io.image_file import open_image, read_voxels, stored_dtype
+from mriimpute.io.image_file import (
+    COMPRESSED,
+    has_ending,
+    open_image,
+    read_voxels,
+    stored_dtype,
+)
+from mriimpute.io.mgz import MGZ, as_mgz
 from mriimpute.io.parallel_gzip import compress
 from mriimpute.io.precision import as_single
 from mriimpute.io.scan import AS_STORED, Scan, to_canonical
@@ -125,7 +132,7 @@ def write_image(
     """Writes `data` into the frame of a scan, atomically.
 
     Args:
-        path: Ends in .nii or .nii.gz.
+        path: Its ending says which kind of file it becomes, see `ENDINGS`.
         data: As in `image_like`.
         like: As in `image_like`.
         refine: As in `image_like`.
@@ -182,7 +189,7 @@ def write_grid(
     """Writes `data` on a grid of its own, atomically; where both forms are set they say the same.
 
     Args:
-        path: Ends in .nii or .nii.gz.
+        path: Its ending says which kind of file it becomes, see `ENDINGS`.
         data: Stored as it is, without slope.
         affine: From voxel indices to mm right, anterior, superior.
         frame: What the coordinates mean.
@@ -199,8 +206,10 @@ def write_grid(
 
 def _save(image: Any, path: Path) -> None:
     """Writes a nibabel image, atomically; neither clock nor file name enters the gzip header."""
+    if has_ending(path, MGZ):
+        image = as_mgz(image, path)
     content = image.to_bytes()
-    if path.name.endswith(".gz"):
+    if has_ending(path, COMPRESSED):
         with stage("gzip"):
             content = compress(content, GZIP_LEVEL)
     with atomic(path) as temporary:
