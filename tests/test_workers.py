@@ -15,6 +15,7 @@ from mriimpute.errors import ResourceError
 from mriimpute.workers import (
     THREAD_VARIABLES,
     allowed_threads,
+    available_cores,
     limited_threads,
     run_in_subprocess,
     run_tasks,
@@ -42,6 +43,40 @@ def test_workers_outlive_ctrl_c_and_end_with_a_parent_that_is_killed(
     killed: Callable[[str, int], list[str]],
 ) -> None:
     assert killed(PARENT, 2) == ["at work\n"] * 2
+
+
+GROUPS = {
+    "no quota": ({"cpu.max": "max 100000"}, 99),
+    "two and a half cores": ({"cpu.max": "250000 100000"}, 2),
+    "half a core": ({"cpu.max": "50000 100000"}, 1),
+    "version 1": ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+    "version 1, none": ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 99),
+    "the group above": ({"cpu.max": "200000 100000", "job/cpu.max": "400000 100000"}, 2),
+    "damaged": ({"cpu.max": "much"}, 99),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_no_more_cores_than_the_quota_of_a_control_group_pays_for(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, expected = GROUPS[name]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(99)), raising=False)
+    for file, text in {"proc/self/cgroup": "4:cpu,cpuacct:/\n0::/job\n"}.items() | {
+        (f"sys/fs/cgroup/{file}", f"{text}\n") for file, text in files.items()
+    }:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+
+    assert available_cores(tmp_path) == expected
+
+
+def test_no_more_cores_than_the_affinity_mask_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+
+    assert available_cores(tmp_path) == 2
 
 
 def late_first(number: int) -> int:

@@ -81,14 +81,14 @@ class LogFile(logging.Handler):
         except OSError as error:
             self.lost = error
         if self.lost is not None:
-            reason = self.lost.strerror
+            reason, self.lost = self.lost.strerror, None
             typer.echo(f"warning: {self.path} is not complete: {reason}", err=True)
 
 
 class _Copied:
     """A stream whose lines are copied; all else is that of the stream itself."""
 
-    def __init__(self, stream: TextIO, log: LogFile) -> None:
+    def __init__(self, stream: Any, log: LogFile) -> None:
         self._stream, self._log = stream, log
         self._begun = ""
 

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import platform
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +39,8 @@ def probe() -> Iterator[list[Run]]:
         logging.getLogger("mriimpute.probe").info("said")
         logging.getLogger("mriimpute.probe").debug("whispered")
         logging.getLogger("mriimpute.probe").warning("warned")
+        logging.getLogger("some_library").info("read")
+        logging.getLogger("some_library").debug("parsed")
         if raises:
             raise ERRORS[raises]
 
@@ -81,7 +85,7 @@ def test_no_option_of_a_command_is_spelled_twice(name: str) -> None:
     assert len(spelled) == len(set(spelled))
 
 
-@pytest.mark.parametrize("words", [["--help"], ["inspect", "--help"], ["--version"]])
+@pytest.mark.parametrize("words", [["--help"], ["inspect", "--help"], ["--version"], ["doctor"]])
 def test_help_waits_for_no_heavy_library(words: list[str]) -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from mriimpute.cli import app\n"
@@ -96,8 +100,13 @@ def test_help_waits_for_no_heavy_library(words: list[str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_version_is_that_of_the_package() -> None:
-    assert run("--version").stdout == f"mriimpute {__version__}\n"
+def test_version_names_the_package_first_then_what_it_stands_on() -> None:
+    package, python, library, driver = run("--version").stdout.splitlines()
+
+    assert package == f"mriimpute {__version__}"
+    assert python == f"Python {platform.python_version()}"
+    assert library == f"torch {torch.__version__}, CUDA {torch.version.cuda or 'none'}"
+    assert driver.startswith("NVIDIA driver ")
 
 
 def test_module_and_command_are_the_same_program() -> None:
@@ -108,7 +117,7 @@ def test_module_and_command_are_the_same_program() -> None:
         text=True,
     )
 
-    assert done.stdout == f"mriimpute {__version__}\n"
+    assert done.stdout.splitlines()[0] == f"mriimpute {__version__}"
 
 
 @pytest.mark.parametrize(
@@ -188,6 +197,8 @@ def test_a_command_may_end_with_status_1_without_a_message() -> None:
         ([], "said\nwarning: warned\n"),
         (["-q"], "warning: warned\n"),
         (["-v"], "said\ndebug: whispered\nwarning: warned\n"),
+        (["-vv"], "said\ndebug: whispered\nwarning: warned\nread\n"),
+        (["-vvv"], "said\ndebug: whispered\nwarning: warned\nread\ndebug: parsed\n"),
         (["--debug"], "said\ndebug: whispered\nwarning: warned\n"),
     ],
 )
@@ -195,25 +206,33 @@ def test_a_command_may_end_with_status_1_without_a_message() -> None:
 def test_talk_goes_to_stderr_as_much_as_wanted(words: list[str], expected: str) -> None:
     result = run("probe", *words)
 
-    assert (result.stdout, result.stderr) == ("", expected)
+    stamp = r"^\d\d:\d\d:\d\d " if words and words[0] != "-q" else "^"
+    lines, wanted = result.stderr.splitlines(), expected.splitlines()
+    assert result.stdout == ""
+    assert len(lines) == len(wanted)
+    assert all(re.match(f"{stamp}{want}$", line) for line, want in zip(lines, wanted, strict=True))
 
 
 @pytest.mark.usefixtures("probe")
-def test_nothing_of_one_run_stays_for_the_next() -> None:
-    package = logging.getLogger("mriimpute")
+def test_nothing_of_one_run_stays_for_the_next(tmp_path: Path) -> None:
+    package, root = logging.getLogger("mriimpute"), logging.getLogger()
     before = (
         list(package.handlers),
+        list(root.handlers),
         package.level,
+        root.level,
         dict(os.environ),
         signal.getsignal(signal.SIGTERM),
         torch.get_num_threads(),
     )
 
-    run("probe", "-v", "--threads", "1", "--raises", "bug")
+    run("probe", "-vvv", "--threads", "1", "--raises", "bug", "--log-file", str(tmp_path / "log"))
 
     after = (
         list(package.handlers),
+        list(root.handlers),
         package.level,
+        root.level,
         dict(os.environ),
         signal.getsignal(signal.SIGTERM),
         torch.get_num_threads(),
@@ -248,6 +267,27 @@ def test_threads_are_in_force_inside_the_command(monkeypatch: pytest.MonkeyPatch
 
     assert found == [(1, "1")]
     assert os.environ["OMP_NUM_THREADS"] == "5"
+
+
+def test_threads_wait_asleep_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    monkeypatch.setenv("KMP_BLOCKTIME", "200")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    found: list[str] = []
+
+    @command("waiting-probe")
+    def waiting_probe(run: Run) -> None:
+        """Probe."""
+        names = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+        found.extend(os.environ[name] for name in names)
+
+    run("waiting-probe")
+    app.registered_commands.pop()
+
+    assert found == ["passive", "200", "5", "5"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")

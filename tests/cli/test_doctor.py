@@ -23,7 +23,7 @@ def broken_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick_processes")
 def test_a_sound_machine_passes_and_says_what_it_is() -> None:
-    result = run("--json", "--device", "cpu")
+    result = run("--json", "--device", "cpu", "--self-test")
 
     found = json.loads(result.stdout)
     assert (result.exit_code, result.stderr, found["ok"]) == (0, "", True)
@@ -37,17 +37,27 @@ def test_a_sound_machine_passes_and_says_what_it_is() -> None:
 
 @pytest.mark.usefixtures("broken_torch")
 def test_a_failed_check_is_told_and_status_1() -> None:
-    result = run()
+    result = run("--self-test")
 
     assert result.exit_code == 1
     assert result.stdout.startswith("versions")
     assert "ended with status 3" in result.stdout
-    assert result.stderr.splitlines()[-1] == "failed: 1 of 3: self-test"
+    assert result.stderr.splitlines()[-1] == "failed: 1 of 4: self-test"
+
+
+@pytest.mark.usefixtures("broken_torch")
+def test_without_the_self_test_no_torch_is_needed() -> None:
+    result = run("--json")
+
+    found = json.loads(result.stdout)
+    assert (result.exit_code, result.stderr, found["ok"]) == (0, "", True)
+    assert found["checks"][0]["name"] == "GPU"
+    assert "--self-test" in run().stderr
 
 
 @pytest.mark.usefixtures("broken_torch")
 def test_json_is_one_object_even_when_checks_fail() -> None:
-    result = run("--json")
+    result = run("--json", "--self-test")
 
     assert result.exit_code == 1
     assert json.loads(result.stdout)["ok"] is False

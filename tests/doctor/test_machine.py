@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mriimpute import __version__
+from mriimpute.device import driver_version
 from mriimpute.doctor import machine, machine_checks, machine_facts
 
 CPUINFO = """processor : 0
@@ -68,8 +69,43 @@ def test_the_cpu_is_read_from_what_the_kernel_says(tmp_path: Path) -> None:
 def test_the_driver_is_read_from_what_the_kernel_says(line: str, tmp_path: Path) -> None:
     (tmp_path / "version").write_text(line)
 
-    assert machine._driver(tmp_path / "version") == "575.57.08"
-    assert machine._driver(tmp_path / "absent") is None
+    assert driver_version(tmp_path / "version") == "575.57.08"
+    assert driver_version(tmp_path / "absent") is None
+
+
+SMI = """#!/bin/sh
+echo "NVIDIA H200, 9.0, 143771, 143000, 575.57.08"
+echo "NVIDIA A100, 8.0, [N/A], 40000, 575.57.08"
+"""
+
+
+def test_gpus_are_those_that_nvidia_smi_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nvidia-smi").write_text(SMI)
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+
+    found = machine_facts()["gpu"]
+
+    assert found["driver"] == "575.57.08"
+    assert [gpu["name"] for gpu in found["devices"]] == ["NVIDIA H200", "NVIDIA A100"]
+    assert found["devices"][0]["memory_total_bytes"] == 143771 * 2**20
+    assert found["devices"][1]["memory_total_bytes"] is None
+
+
+@pytest.mark.parametrize(
+    ("devices", "driver", "cuda", "verdict"),
+    [(0, None, None, "skipped"), (1, "5", None, "warn"), (0, "5", "12.8", "warn"),
+     (2, "5", "12.8", "ok")],
+)  # fmt: skip
+def test_a_gpu_that_torch_cannot_use_is_a_warning(
+    devices: int, driver: str | None, cuda: str | None, verdict: str
+) -> None:
+    facts = machine_facts()
+    facts["gpu"] = {"devices": [{}] * devices, "driver": driver, "torch_cuda": cuda}
+
+    assert machine_checks(facts)[0].verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -80,6 +116,6 @@ def test_too_little_room_is_a_warning(room: int | None, verdict: str) -> None:
     facts["memory"]["available_bytes"] = room
     facts["disk"]["temporary_free_bytes"] = 2**40
 
-    memory, temporary = machine_checks(facts)
+    _, memory, temporary = machine_checks(facts)
 
     assert (memory.verdict, temporary.verdict) == (verdict, "ok")

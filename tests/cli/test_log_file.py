@@ -1,0 +1,93 @@
+"""Tests for `--log-file`."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from mriimpute.cli import app
+from mriimpute.cli.log_file import kept_log
+
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d "
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, list(map(str, words)))
+
+
+def lines_of(path: Path) -> list[str]:
+    lines = path.read_text().splitlines()
+    assert all(re.match(STAMP, line) for line in lines), lines
+    return [re.sub(STAMP, "", line) for line in lines]
+
+
+@pytest.mark.parametrize("loudness", ["-q", "-v", "--no-progress"])
+def test_it_holds_results_steps_and_the_end_whatever_is_shown(
+    loudness: str, thick: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "run.log"
+
+    result = run("impute", thick, "--model", "linear", loudness, "--log-file", log)
+
+    assert result.exit_code == 0, result.stderr
+    lines = lines_of(log)
+    assert lines[0].startswith("mriimpute ")
+    assert f"impute {thick}" in lines[0]
+    assert lines.count(result.stdout.strip()) == 1
+    assert sum(line.startswith("thick.nii.gz: ") and "acquired" in line for line in lines) == 1
+    assert re.fullmatch(r"ended after \d+\.\d s, status 0", lines[-1])
+
+
+def test_it_holds_the_traceback_of_an_error(tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+
+    result = run("inspect", tmp_path / "none.nii", "--log-file", log)
+
+    lines = lines_of(log)
+    assert "Traceback" not in result.stderr
+    assert "Traceback (most recent call last):" in lines
+    assert lines[-3:-1] == result.stderr.splitlines()
+    assert lines[-1].endswith("status 1")
+
+
+def test_runs_are_added_and_nothing_else_is_written_over(thick: Path, tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+    for _ in range(2):
+        run("inspect", thick, "--log-file", log)
+    before = thick.read_bytes()
+
+    result = run("inspect", thick, "--log-file", thick)
+
+    assert sum(line.startswith("ended") for line in lines_of(log)) == 2
+    assert result.exit_code == 1
+    assert "is no log" in result.stderr
+    assert thick.read_bytes() == before
+
+
+def test_a_folder_that_is_not_there_is_two_lines(thick: Path, tmp_path: Path) -> None:
+    result = run("inspect", thick, "--log-file", tmp_path / "none" / "run.log")
+
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full disk here")
+def test_a_full_disk_is_one_warning(
+    thick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.log").symlink_to("/dev/full")
+    monkeypatch.setattr("mriimpute.cli.log_file._is_log", lambda path: True)
+
+    result = run("inspect", thick, "--log-file", tmp_path / "run.log")
+
+    assert result.exit_code == 0
+    assert result.stderr.count("is not complete: No space left") == 1
+
+
+def test_a_bar_is_no_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with kept_log(tmp_path / "log", ["x"], lambda error: ("", "")):
+        print("\x1b[2Kscans ━━━╸ 1/2\n\r\x1b[2K\x1b[31mfailed\x1b[0m: a\nscans ━━━━ 2/2")  # noqa: T201
+
+    assert lines_of(tmp_path / "log")[1:-1] == ["failed: a"]
+    assert "━" in capsys.readouterr().out
