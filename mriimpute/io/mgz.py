@@ -41,7 +41,7 @@ def as_mgz(image: Any, path: Path) -> Any:
     """
     voxels = np.asarray(image.dataobj)
     _require_single(voxels.dtype, path)
-    return nib.MGHImage(voxels, image.affine)
+    return nib.MGHImage(voxels, image.header.get_best_affine())
 
 
 def _require_single(dtype: np.dtype[Any], path: Path) -> None:

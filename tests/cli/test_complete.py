@@ -26,7 +26,7 @@ assert not loaded, loaded
     [
         ("mriimpute impute --model cross", ["cross-plane", "cross-plane-ridge"]),
         ("mriimpute train --model conv-int", ["conv-interp", "conv-interp-wmask"]),
-        ("mriimpute reproduce fig", ["fig3", "fig4"]),
+        ("mriimpute reproduce fig", ["fig4", "fig5"]),
         ("mriimpute inspect --device c", ["cpu", "cuda"]),
         ("mriimpute evaluate --methods linear,pc", ["linear,pchip"]),
     ],

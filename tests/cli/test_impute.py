@@ -283,7 +283,7 @@ def test_an_ending_in_capitals_is_an_ending(tmp_path: Path, ending: str) -> None
     result = call(tmp_path / "in", "--model", "linear", "-o", tmp_path / "out")
 
     assert result.exit_code == 0, result.stderr
-    after = nib.load(tmp_path / "out" / "HEAD_desc-mean.nii.gz")
+    after = nib.load(tmp_path / "out" / f"HEAD_desc-mean{ending.lower()}")
     before = nib.Nifti1Image.from_bytes(
         gzip.decompress(scan.read_bytes()) if ending.endswith("GZ") else scan.read_bytes()
     )
@@ -320,7 +320,7 @@ def test_an_existing_result_is_not_replaced(tmp_path: Path) -> None:
         (["--spacing", "7"], ("spacing",)),
         (["--observed", "gone.nii.gz"], ("gone.nii.gz does not exist",)),
         (["-o", "file.txt/out"], ("cannot write into", "-o")),
-        (["-o", "out.nii.gz"], ("is a file name", "folder")),
+        (["-o", "file.txt"], ("is a file, and none ending in", "folder")),
     ],
 )
 def test_a_wrong_wish_is_two_lines(

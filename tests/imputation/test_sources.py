@@ -44,10 +44,10 @@ def test_results_of_a_list_keep_the_folders_that_lie_beside_it(tmp_path: Path) -
     jobs = plan_jobs([scans], tmp_path / "out")
 
     assert places(jobs, tmp_path / "out") == [
-        "1/scan_desc-mean.nii.gz",
-        "2/scan_desc-mean.nii.gz",
-        "more/x_desc-mean.nii.gz",
-        "y_desc-mean.nii.gz",
+        "1/scan_desc-mean.nii",
+        "2/scan_desc-mean.nii",
+        "more/x_desc-mean.nii",
+        "y_desc-mean.nii",
     ]
 
 
