@@ -38,7 +38,7 @@ def names(folder: Path, ending: str = "*") -> set[str]:
     return {path.name for path in folder.glob(ending)}
 
 
-@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".mgz", ".mgh"])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".mgz"])
 def test_results_are_of_the_kind_of_the_scan(
     ending: str, tmp_path: Path, voxels: np.ndarray
 ) -> None:
@@ -59,7 +59,7 @@ def test_results_are_of_the_kind_of_the_scan(
         if "observed" in image:
             assert after.get_data_dtype() == np.uint8
         elif "std" not in image:
-            assert after.get_data_dtype() == np.float32
+            assert after.get_data_dtype().newbyteorder("=") == np.float32
             assert_array_equal(np.asarray(after.dataobj)[:, :, ::6], voxels)
 
 
