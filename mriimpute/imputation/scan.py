@@ -104,7 +104,7 @@ def impute_scan(
 
     put = writer(job.space, scan, grid, imputed.mean)
     made_by = {"sha256": content, "request": facts["request"]}
-    files = {content: job.file(content) for content in ("mean", "std")}
+    files = {label: job.file(label) for label in ("mean", "std")}
     put = with_series(put, scan, grid, request.dicom, files=files, made_by=made_by)
     plain = partial(_plain, scan, grid) if request.interpolated else None
     with stage("write"):
