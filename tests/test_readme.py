@@ -68,7 +68,9 @@ def test_the_readme_shows_commands() -> None:
     assert {words[0] for words in command_lines(README)} >= {"inspect", "impute", "evaluate"}
 
 
-@pytest.mark.parametrize("line", ["fill scan.nii.gz", "impute scan.nii.gz --resume", "simulate full/"])
+@pytest.mark.parametrize(
+    "line", ["fill scan.nii.gz", "impute scan.nii.gz --resume", "simulate full/"]
+)
 def test_a_wrong_command_would_be_seen(line: str) -> None:
     with pytest.raises(typer.BadParameter.__mro__[1]):  # a usage error of any kind
         parse(line.split())

@@ -1,6 +1,5 @@
 """`mriimpute demo`: the whole path on made-up brains."""
 
-import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +50,9 @@ def demo(
 
 
 def _simulate(run: Run, full: Path, sim: Path) -> None:
-    jobs = os.cpu_count() or 1
+    from mriimpute.workers import available_cores  # loads multiprocessing
+
+    jobs = available_cores()
     _say("simulate", full, "-o", sim, "--keep-every", 3, "--spacing", "source", "--jobs", jobs)
     simulate(run, full, sim, keep_every=3, spacing="source", jobs=jobs)
 
