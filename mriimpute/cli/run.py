@@ -146,7 +146,7 @@ def talking(
     shown.setLevel(level)
     keepers: list[logging.Handler] = [log] if log else []
     # A warning of a library is for whoever maintains this code, not for the user.
-    libraries = [shown] if verbose and not mute else []
+    libraries = [shown] if verbose and not (quiet or mute) else []
     handlers: dict[logging.Logger, list[logging.Handler]] = {
         package: [*keepers, shown],
         warned: [*keepers, *libraries] or [logging.NullHandler()],
