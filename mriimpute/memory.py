@@ -157,9 +157,10 @@ def require_memory(needed: int, free: int | None, *, what: str) -> None:
         ResourceError: If it is too much.
     """
     if free is not None and needed > free:
+        more = "raise --mem-mb" if _limit else "close other programs"
         raise ResourceError(
             f"{what}: needs about {format_bytes(needed)} of memory, {format_bytes(free)} are free",
-            hint="close other programs, use a machine with more memory, or a larger --spacing",
+            hint=f"{more}, use a machine with more memory, or a larger --spacing",
         )
 
 

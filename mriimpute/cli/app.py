@@ -199,7 +199,8 @@ def main(
 ) -> None:
     """Fill in the slices that a brain MRI skipped, learning from sparse scans alone.
 
-    For research; not a medical device.
+    For research; not a medical device. How to cite: CITATION.cff, with the source and in the
+    metadata of the package.
     """
 
 

@@ -214,6 +214,7 @@ def test_a_scan_is_refused_where_memory_is_told_to_be_scarce(
 
     assert refused.exit_code == 1
     assert "of memory" in refused.stderr
+    assert "raise --mem-mb" in refused.stderr
     assert done.exit_code == 0
 
 
