@@ -91,3 +91,10 @@ def test_a_bar_is_no_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
     assert lines_of(tmp_path / "log")[1:-1] == ["failed: a"]
     assert "━" in capsys.readouterr().out
+
+
+def test_a_stop_is_told(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), kept_log(tmp_path / "log", ["x"], lambda e: ("", "")):
+        raise KeyboardInterrupt
+
+    assert lines_of(tmp_path / "log")[-1].endswith("status 130: interrupted")
