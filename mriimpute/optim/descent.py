@@ -1,6 +1,7 @@
 """A network under training: its moving average, its optimiser, and the position in the run."""
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
@@ -12,11 +13,39 @@ from mriimpute.checkpoint import restore
 from mriimpute.distributed import World
 from mriimpute.optim.config import TrainingConfig
 
-__all__ = ["Descent", "follow"]
+__all__ = ["Descent", "MovingAverage"]
 
 M = TypeVar("M", bound=nn.Module)
 
 PARTS = ("model", "average", "optimiser")
+
+
+class MovingAverage(Generic[M]):
+    """A network whose parameters, and buffers, are moving averages of those of another.
+
+    Args:
+        model: To follow. Its tensors may change, but not be replaced by others.
+    """
+
+    def __init__(self, model: M) -> None:
+        self.model: M = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
+        # Listed once: a step of a small network takes about as long as its `state_dict`.
+        tensors = (part.state_dict().values() for part in (self.model, model))
+        pairs = list(zip(*tensors, strict=True))
+        self._real = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._whole = [pair for pair in pairs if not pair[0].is_floating_point()]
+
+    @torch.no_grad()
+    def follow(self, decay: float) -> None:
+        """Moves towards the model.
+
+        Args:
+            decay: Fraction of the average that stays.
+        """
+        mine, now = zip(*self._real, strict=True)
+        torch._foreach_lerp_(mine, now, 1 - decay)
+        for count, latest in self._whole:
+            count.copy_(latest)
 
 
 class Descent(Generic[M]):
@@ -26,18 +55,20 @@ class Descent(Generic[M]):
         model: With initial parameters.
         config: How fast it learns.
         device: "cpu" or "cuda:N".
-        fused: Update all parameters in one kernel: faster for networks whose convolutions or
-            products cost little, with other last bits.
     """
 
-    def __init__(
-        self, model: M, config: TrainingConfig, device: str, *, fused: bool = False
-    ) -> None:
+    def __init__(self, model: M, config: TrainingConfig, device: str) -> None:
         self.config = config
         self.model = model.to(device)
-        self.average = copy.deepcopy(self.model).eval().requires_grad_(requires_grad=False)
-        self.optimiser = _optimiser(self.model, config, fused=fused)
+        self.parameters = list(self.model.parameters())
+        self.moving = MovingAverage(self.model)
+        self.optimiser = _optimiser(self.parameters, config)
         self.step = 0
+
+    @property
+    def average(self) -> M:
+        """The moving average, in evaluation mode: what is kept."""
+        return self.moving.model
 
     def add_up(self, world: World, *losses: Tensor) -> None:
         """Replaces gradients, and losses, by their sums over the processes that share the batch.
@@ -46,10 +77,10 @@ class Descent(Generic[M]):
             world: These processes.
             losses: Plain numbers, in single precision; they go along for free.
         """
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        world.all_reduce([*losses, *gradients])
+        if world.size > 1:
+            world.all_reduce([*losses, *self._gradients()])
 
-    def descend(self, rate: float) -> Tensor:
+    def descend(self, rate: float) -> float:
         """Moves the parameters along their gradients, and the average after them.
 
         Args:
@@ -58,18 +89,20 @@ class Descent(Generic[M]):
         Returns:
             The norm of the gradient. Where it is not finite, nothing was moved.
         """
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        if norm.isfinite():
+        norm = nn.utils.get_total_norm(self._gradients())
+        size = norm.item()
+        if math.isfinite(size):
+            if size > self.config.clip:
+                nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, norm)
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
             self.optimiser.step()
             self.step += 1
             # Young averages forget faster, or they would remember the initial parameters.
-            follow(
-                self.average, self.model, min(self.config.average, self.step / (self.step + 10))
-            )
-        self.optimiser.zero_grad(set_to_none=True)
-        return norm
+            self.moving.follow(min(self.config.average, self.step / (self.step + 10)))
+        for parameter in self.parameters:
+            parameter.grad = None
+        return size
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns all tensors by name, to be stored."""
@@ -96,33 +129,20 @@ class Descent(Generic[M]):
         self.optimiser.load_state_dict({"state": entries, "param_groups": groups})
         self.step = step
 
-
-@torch.no_grad()
-def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Moves a moving average of the parameters, and of buffers, towards those of a model.
-
-    Args:
-        average: Of the same kind as the model.
-        model: To follow.
-        decay: Fraction of the average that stays.
-    """
-    now = model.state_dict()
-    for name, value in average.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(now[name], 1 - decay)
-        else:
-            value.copy_(now[name])
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self.parameters if p.grad is not None]
 
 
-def _optimiser(model: M, config: TrainingConfig, *, fused: bool) -> AdamW:
-    kernels = [p for p in model.parameters() if p.ndim >= 2]
-    others = [p for p in model.parameters() if p.ndim < 2]
+def _optimiser(parameters: list[nn.Parameter], config: TrainingConfig) -> AdamW:
+    kernels = [p for p in parameters if p.ndim >= 2]
+    others = [p for p in parameters if p.ndim < 2]
     groups = [
         {"params": kernels, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
     filled = [group for group in groups if group["params"]]
-    return AdamW(filled, lr=config.rate, betas=(0.9, 0.99), fused=fused)
+    # One kernel for all: tensor by tensor, the update takes longer than many a backward pass.
+    return AdamW(filled, lr=config.rate, betas=(0.9, 0.99), fused=True)
 
 
 def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -37,7 +37,6 @@ def fit(
     device: str,
     track: Track = silent,
     validation: Sparse | None = None,
-    fused: bool = False,
 ) -> tuple[Model, Journal]:
     """Trains a model on what was observed of sparse images.
 
@@ -50,7 +49,6 @@ def fit(
         device: "cpu" or "cuda:N".
         track: Shows progress.
         validation: Further images for `val_loss`, which is over their observed pixels.
-        fused: See `mriimpute.optim.descent.Descent`.
 
     Returns:
         The moving average of the model, in evaluation mode, and one line of the journal per
@@ -60,7 +58,7 @@ def fit(
         TrainingError: If loss or gradient is not finite.
     """
     patch = {"patch": sparse.grid, **model_settings}
-    learner = ImageLearner(name, model=patch, train=train, seed=seed, device=device, fused=fused)
+    learner = ImageLearner(name, model=patch, train=train, seed=seed, device=device)
     learner.label = f"training {name}"
     learner.show(sparse, validation)
     folder = Unsaved(NOWHERE)

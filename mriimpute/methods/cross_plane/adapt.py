@@ -14,7 +14,7 @@ from mriimpute.methods.cross_plane.conditioning import conditioning
 from mriimpute.methods.cross_plane.hidden_lines import LineConfig, draw_lines
 from mriimpute.methods.cross_plane.loss import objective
 from mriimpute.methods.cross_plane.network import LineNetwork
-from mriimpute.optim.descent import follow
+from mriimpute.optim.descent import MovingAverage
 from mriimpute.seeds import numpy_stream
 
 __all__ = ["adapted"]
@@ -53,7 +53,7 @@ def adapted(
     """
     device = next(network.parameters()).device
     learning = copy.deepcopy(network).train().requires_grad_()
-    average = copy.deepcopy(network)
+    average = MovingAverage(learning)
     optimiser = torch.optim.AdamW(learning.parameters(), lr=RATE, betas=(0.9, 0.99))
     low, high = (side * scan.voxel_mm for side in (min(gaps), max(gaps)))
     config = LineConfig(
@@ -79,5 +79,5 @@ def adapted(
         terms.total.backward()
         torch.nn.utils.clip_grad_norm_(learning.parameters(), 1.0)
         optimiser.step()
-        follow(average, learning, AVERAGE)
-    return average
+        average.follow(AVERAGE)
+    return average.model

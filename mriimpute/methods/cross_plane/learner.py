@@ -298,7 +298,7 @@ class LineLearner(Learner):
         losses = fraction * torch.stack([terms.relative, terms.nll]).detach()
         state.add_up(world, losses)
         values = losses.tolist()
-        norm = float(state.descend(rate))
+        norm = state.descend(rate)
         if not np.isfinite([*values, norm]).all():
             raise TrainingError(
                 f"the loss is {values[0]:g}, {values[1]:g} and its gradient {norm:g} at step "

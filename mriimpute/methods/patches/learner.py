@@ -55,7 +55,6 @@ class PatchLearner(Learner):
         device: "cpu" or "cuda:N".
         world: The processes that share each batch. They take the steps of a process that is
             alone, and all come to the same parameters; only the main one validates.
-        fused: See `Descent`.
 
     Raises:
         ConfigError: If the model cannot be built from its settings.
@@ -74,13 +73,12 @@ class PatchLearner(Learner):
         seed: int,
         device: str,
         world: World = ALONE,
-        fused: bool = False,
     ) -> None:
         self.config, self.patches = train, patches or PatchConfig()
         self.grid = tuple(model["patch"])
         self.seed, self.device, self.world = seed, device, world
         network = built(name, model, seed=seed)
-        self.state: Descent[Model] = Descent(network, train, device, fused=fused)
+        self.state: Descent[Model] = Descent(network, train, device)
         self.units, self.save_minutes = train.batch, train.save_minutes
         self.rows = world.shard(train.batch)
         self.loss, self.voxels = 0.0, 0  # since the last line of the journal
@@ -136,7 +134,7 @@ class PatchLearner(Learner):
         total = loss.detach()
         self.state.add_up(self.world, total)
         value = float(total)
-        norm = float(self.state.descend(learning_rate(self.config, step)))
+        norm = self.state.descend(learning_rate(self.config, step))
         if not (abs(value) < float("inf") and norm < float("inf")):
             raise TrainingError(
                 f"the loss is {value:g} and its gradient {norm:g} at step {step}, "

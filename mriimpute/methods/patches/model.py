@@ -22,11 +22,11 @@ class Likelihood:
 
     Attributes:
         loc: Their means.
-        scale: Their standard deviations; a single number stands for all voxels.
+        scale: Their standard deviations; one number stands for all voxels, or for all of a patch.
     """
 
     loc: Float[Tensor, "s b 1 *grid"]
-    scale: Float[Tensor, "s b 1 *grid"] | Float[Tensor, ""]
+    scale: Float[Tensor, "s b 1 *#grid"] | Float[Tensor, ""]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

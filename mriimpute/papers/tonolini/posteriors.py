@@ -217,7 +217,7 @@ def train_model(
         warm_up=(budget.gamma_start, budget.gamma_end),
         draws=MIWAE_WEIGHTS if name == "miwae" else 1,
     )
-    return fit(name, settings, training, train, seed=seed, device=device, fused=True)
+    return fit(name, settings, training, train, seed=seed, device=device)
 
 
 def train_config(

@@ -258,9 +258,9 @@ class _ConvDecoder(VoxelDecoder):
 def _hidden(inputs: int, hidden: int) -> list[nn.Module]:
     return [
         nn.Linear(inputs, hidden),
-        nn.LeakyReLU(SLOPE),
+        nn.LeakyReLU(SLOPE, inplace=True),
         nn.Linear(hidden, hidden),
-        nn.LeakyReLU(SLOPE),
+        nn.LeakyReLU(SLOPE, inplace=True),
     ]
 
 

@@ -56,13 +56,18 @@ def negative_log_likelihood(
 
 
 def negative_log_density(
-    p: Likelihood, y: Float[Tensor, "b 1 *grid"], where: Bool[Tensor, "b 1 *grid"]
+    p: Likelihood, y: Float[Tensor, "b 1 *grid"], where: Bool[Tensor, "b 1 *grid"] | None = None
 ) -> Float[Tensor, "s b"]:
-    """Returns -log p(y) of the voxels in `where`, whatever the others hold."""
+    """Returns -log p(y) of the voxels in `where`, whatever the others hold; None: of all."""
     loc, scale = p.loc.to(p.scale), p.scale
-    # Gated before dividing and squaring: the gradient of either is a product, and 0 * NaN is NaN.
-    white = torch.where(where, y - loc, 0.0) / scale
-    volume = torch.where(where, scale.log(), 0.0)
-    nats = (0.5 * white.square() + volume).flatten(2).sum(-1)
-    count = where.flatten(1).sum(-1).to(nats)  # a count times a number is in single precision
+    if where is None:
+        white, volume = (y - loc) / scale, scale.log()
+        count: Tensor | int = y[0].numel()
+    else:
+        # Gated before dividing and squaring: the gradient of either is a product, and 0 * NaN is
+        # NaN.
+        white = torch.where(where, y - loc, 0.0) / scale
+        volume = torch.where(where, scale.log(), 0.0)
+        count = where.flatten(1).sum(-1).to(white)  # a count times a number: single precision
+    nats = torch.add(volume, white.square(), alpha=0.5).flatten(2).sum(-1)
     return nats + 0.5 * math.log(2 * math.pi) * count

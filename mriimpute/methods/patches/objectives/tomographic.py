@@ -95,11 +95,12 @@ def terms(
     """Returns estimates of the terms; of Hx and Hz given z, and of K, the exact values."""
     # Recovery: what may have been measured.
     q1 = model.posterior(y, observed)
-    z = q1.sample(draws, generator)
+    noise = white((draws, *q1.loc.shape), generator, like=q1.loc)
+    z = q1.transport(noise)
     q2 = model.clean(z, y, observed)
-    x = q2.loc + q2.scale * white(q2.loc.shape, generator, like=z)
+    x = torch.addcmul(q2.loc, q2.scale, white(q2.loc.shape, generator, like=z))
     beta = model.noise_level(z, y, observed, generator)
-    beta = beta.view(*beta.shape, *(1,) * (x.ndim - 2)).expand_as(x)
+    beta = beta.view(*beta.shape, *(1,) * (x.ndim - 2))
 
     # Prior: whether it is likely.
     grids = x.flatten(0, 1)
@@ -110,18 +111,18 @@ def terms(
     r4 = model.origin(x, y, observed)
 
     rows = (draws, len(y))
-    everywhere = torch.ones_like(grids, dtype=torch.bool)
+    hz = _entropy(q1.scale)
     return Terms(
         e=-negative_log_density(Likelihood(x, beta), y, observed).mean(0),
-        p=-negative_log_density(prior, grids, everywhere).view(rows).mean(0),
+        p=-negative_log_density(prior, grids).view(rows).mean(0),
         k=q3.kl_to_standard().view(rows).mean(0),
         hx=_entropy(q2.scale.flatten(2)).mean(0),
-        hz=_entropy(q1.scale),
+        hz=hz,
         r=r4.log_prob(z.flatten(0, 1)).view(rows).mean(0),
-        q=q1.log_prob(z).mean(0),
+        q=0.5 * (1 - noise.square()).sum(-1).mean(0) - hz,  # log q1(z), of which z is a draw
     )
 
 
 def _entropy(scale: Float[Tensor, "*n m"]) -> Float[Tensor, "*n"]:
     """Returns the entropy of Gaussians with these standard deviations, in nats."""
-    return (scale.log() + 0.5 * (1 + LOG_2PI)).sum(-1)
+    return scale.log().sum(-1) + 0.5 * (1 + LOG_2PI) * scale.shape[-1]
