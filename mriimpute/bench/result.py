@@ -14,6 +14,7 @@ from mriimpute.bench.pipeline import Pipeline
 from mriimpute.bench.settings import BenchConfig
 from mriimpute.bench.startup import Startup
 from mriimpute.bench.timing import Timing
+from mriimpute.bench.training import Step
 from mriimpute.methods.registry import DEFAULT
 
 __all__ = ["Bench", "plain"]
@@ -21,7 +22,7 @@ __all__ = ["Bench", "plain"]
 BEFORE = ("read", "gunzip", "interpolate", "normalise")
 """Stages that come before the network."""
 
-VERSION = 3
+VERSION = 4
 """Of the layout of the JSON."""
 
 
@@ -43,6 +44,7 @@ class Bench:
         simpleitk: Seconds of a volume, resampled with B-splines.
         layers: Sparse layers beside plain ones.
         local: Memory of the locally connected one.
+        dense: Steps of training of small networks, by model.
         startup: Commands that have nothing to do.
         growth: Curves.
     """
@@ -60,6 +62,7 @@ class Bench:
     simpleitk: Timing
     layers: tuple[LayerCost, ...]
     local: LocalMemory
+    dense: Mapping[str, Step]
     startup: Startup
     growth: tuple[Growth, ...]
 

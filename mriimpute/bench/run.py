@@ -18,6 +18,7 @@ from mriimpute.bench.result import Bench
 from mriimpute.bench.settings import BenchConfig
 from mriimpute.bench.startup import startup
 from mriimpute.bench.timing import in_subprocess
+from mriimpute.bench.training import DENSE, training_step
 from mriimpute.errors import ConfigError, suggestion
 from mriimpute.methods.registry import DEFAULT
 from mriimpute.progress import Track
@@ -69,6 +70,7 @@ def bench(config: BenchConfig, device: str, *, machine: Mapping[str, Any], track
         simpleitk=results["simpleitk"][0],
         layers=tuple(results["layers"][0]),
         local=results["local"][0],
+        dense=dict(zip(DENSE, results["dense"], strict=True)),
         startup=results["startup"][0],
         growth=tuple(_growth(results)),
     )
@@ -90,6 +92,9 @@ def _tasks(config: BenchConfig, device: str) -> Iterator[Task]:
     edge, pairs = config.layer_edge, config.layer_repeats
     yield "layers", partial(layer_costs, device, edge=edge, repeats=pairs)
     yield "local", partial(local_memory, device, rows=config.layer_rows)
+    for name, changes in DENSE.items():
+        step = partial(training_step, name, config.scan_size, device, changes=changes)
+        yield "dense", partial(step, repeats=config.dense_steps)
     yield "startup", partial(startup, device, repeats=config.starts)
 
 

@@ -19,6 +19,7 @@ class BenchConfig:
         passes: Of the default model from file to files.
         draws: Written in each of them.
         steps: Of training, of each model.
+        dense_steps: The same, of networks that are small.
         prior_steps: Of Deep Image Prior.
         starts: Of each command that has nothing to do.
         layer_edge: Of the grid on which sparse and plain convolutions are compared.
@@ -41,6 +42,7 @@ class BenchConfig:
     passes: int = 2
     draws: int = 2
     steps: int = 5
+    dense_steps: int = 100
     prior_steps: int = 10
     starts: int = 3
     layer_edge: int = 48
@@ -56,8 +58,8 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         positive = (
-            "repeats", "passes", "steps", "prior_steps", "starts", "layer_edge", "layer_repeats",
-            "layer_rows", "product", "copy_megabytes",
+            "repeats", "passes", "steps", "dense_steps", "prior_steps", "starts", "layer_edge",
+            "layer_repeats", "layer_rows", "product", "copy_megabytes",
         )  # fmt: skip
         for name in positive:
             if getattr(self, name) < 1:
@@ -79,6 +81,7 @@ class BenchConfig:
             passes=1,
             draws=1,
             steps=2,
+            dense_steps=5,
             prior_steps=3,
             starts=1,
             layer_edge=16,

@@ -92,8 +92,9 @@ class Descent(Generic[M]):
         norm = nn.utils.get_total_norm(self._gradients())
         size = norm.item()
         if math.isfinite(size):
-            if size > self.config.clip:
-                nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, norm)
+            # Clips: the update divides by it. Passes over memory are what a step is made of.
+            scale = (norm + 1e-6) / self.config.clip if size > self.config.clip else None
+            self.optimiser.grad_scale = scale  # type: ignore[attr-defined]
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
             self.optimiser.step()

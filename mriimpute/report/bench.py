@@ -12,7 +12,6 @@ from mriimpute.bench.floor import Rate
 from mriimpute.bench.growth import PowerLaw
 from mriimpute.bench.methods import MethodCost
 from mriimpute.bench.pipeline import FILES
-from mriimpute.bench.training import Step
 from mriimpute.memory import format_bytes
 from mriimpute.report.table import Table
 
@@ -31,6 +30,7 @@ def bench_tables(bench: Bench) -> list[Table]:
     return [
         _ratios(bench),
         _models(bench),
+        _training(bench),
         _stages(bench),
         _starts(bench),
         _layers(bench),
@@ -83,12 +83,12 @@ def _models(bench: Bench) -> Table:
         _seconds(itk.median),
         _range(itk.low, itk.high),
     ]
-    rows.append(["SimpleITK B-spline", *timing, _seconds(itk.median / bench.planes), *["-"] * 4])
+    rows.append(["SimpleITK B-spline", *timing, _seconds(itk.median / bench.planes), "-", "-"])
     prior = bench.prior
     fitted = ["none", _ratio(prior.per_volume / default_seconds), _seconds(prior.per_volume)]
     quartiles = _range(prior.step.low * prior.steps * prior.planes,
                     prior.step.high * prior.steps * prior.planes)  # fmt: skip
-    rows.append(["Deep Image Prior *", *fitted, quartiles, _seconds(prior.per_plane), *["-"] * 4])
+    rows.append(["Deep Image Prior *", *fitted, quartiles, _seconds(prior.per_plane), "-", "-"])
     headers = [
         "model",
         "weights",
@@ -97,8 +97,6 @@ def _models(bench: Bench) -> Table:
         "quartiles",
         "s/slice",
         "s/draw",
-        "s/training step",
-        "of it data",
         "peak memory",
     ]
     where = f"{bench.device_name}, {bench.date[:10]}"
@@ -117,15 +115,26 @@ def _model_row(model: MethodCost, default_seconds: float, planes: int) -> list[s
         _range(volume.low, volume.high),
         _seconds(volume.median / planes),
         _seconds(model.draw.median) if model.draw else "-",
-        *_step(model.step),
         format_bytes(memory),
     ]
 
 
-def _step(step: Step | None) -> tuple[str, str]:
-    if step is None:
-        return "-", "-"
-    return _seconds(step.seconds), f"{step.data.median / step.seconds:.0%}"
+def _training(bench: Bench) -> Table:
+    steps = {model.name: model.step for model in bench.models if model.step}
+    steps |= {f"{name}, dense, 28 x 28": step for name, step in bench.dense.items()}
+    rows = [
+        [
+            name,
+            str(step.items),
+            _seconds(1000 * step.seconds),
+            _range(1000 * step.processor.low, 1000 * step.processor.high),
+            f"{step.data.median / step.seconds:.0%}",
+        ]
+        for name, step in steps.items()
+    ]
+    headers = ["model", "batch", "ms/step", "processor ms, quartiles", "of it drawing"]
+    title = "A step of training; batches are drawn here, and ahead of time when it counts"
+    return Table(headers, rows, title)
 
 
 def _stages(bench: Bench) -> Table:

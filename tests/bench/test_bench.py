@@ -36,6 +36,7 @@ TINY = BenchConfig(
     passes=2,
     draws=1,
     steps=1,
+    dense_steps=1,
     prior_steps=1,
     starts=1,
     layer_edge=12,
@@ -69,6 +70,8 @@ def test_everything_is_there(found: Bench) -> None:
     assert found.default.draw is not None
     assert found.default.step is not None
     assert found.models[1].draw is None
+    assert list(found.dense) == ["mvae", "tae"]
+    assert {step.items for step in found.dense.values()} == {20}
     assert [curve.name for curve in found.growth] == ["volume", "draws", "cohort"]
     assert found.growth[0].points[-1].size == 36 * 34 * 13
     assert found.device_name == "Abacus, 2 cores"
@@ -131,6 +134,16 @@ def test_seconds_stand_below_the_machine_and_the_day(found: Bench) -> None:
     assert "Abacus" in models.title
     assert found.date[:10] in models.title
     assert ratios.title.startswith("Ratios")
+
+
+def test_a_step_of_training_is_told_for_each_model_that_takes_steps(found: Bench) -> None:
+    steps = bench_tables(found)[2]
+
+    assert [row[:2] for row in steps.rows] == [
+        ["cross-plane", "4"],
+        ["mvae, dense, 28 x 28", "20"],
+        ["tae, dense, 28 x 28", "20"],
+    ]
 
 
 def test_tables_are_rectangular(found: Bench) -> None:
