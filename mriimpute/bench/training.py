@@ -25,7 +25,7 @@ DENSE: Mapping[str, Mapping[str, Any]] = {
     "mvae": {"model": DIGITS, "train": {"batch": 20}},
     "tae": {"model": {**DIGITS, "skip": False}, "train": {"batch": 20}},
 }
-"""Networks as of Tonolini et al., 2021, for digits: so small that each call of a library counts."""
+"""As of Tonolini et al., 2021, for digits: so small that every call of a library counts."""
 
 
 @dataclass(frozen=True, slots=True)
