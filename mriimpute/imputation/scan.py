@@ -35,12 +35,14 @@ from mriimpute.imputation.dicom import remove_export, require_series, with_serie
 from mriimpute.imputation.jobs import Job
 from mriimpute.imputation.request import Request, no_draws, recorded, require_draws
 from mriimpute.imputation.space import Write, writer
+from mriimpute.imputation.verdict import judged
 from mriimpute.interpolation import interpolated
 from mriimpute.io import Scan, checksum, held_otherwise, read_scan, warn_of_contents
 from mriimpute.io.mgz import require_writable
 from mriimpute.memory import available_bytes
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.memory_estimate import fitting_tile
+from mriimpute.methods.registry import DEFAULT, identity
 from mriimpute.provenance import FOLDER
 from mriimpute.stopwatch import stage
 
@@ -128,6 +130,8 @@ def imputed_scan(
 ) -> tuple[TargetGrid, Imputation, dict[str, Any]]:
     """Returns the grid that a scan is imputed on, what was imputed, and the facts of the record.
 
+    The verdict is part of the quality of what was imputed.
+
     Args:
         scan: As read.
         imputer: The method.
@@ -160,7 +164,11 @@ def imputed_scan(
         raise VolumeError(f"{scan.path}: {error}", hint=error.hint) from error
     if request.samples and imputed.draw is None:
         raise no_draws(imputer)
+    with stage("verdict"):
+        packaged = imputer.name == DEFAULT and request.model == identity(DEFAULT)
+        verdict = judged(volume, imputed.quality, imputer, packaged=packaged)
     imputed = restored(imputed, stored, grid, coding)
+    imputed = replace(imputed, quality={**verdict.plain(), **imputed.quality})
     require_finite(imputed.mean, "mean", scan.path, imputer)
     if imputed.std is not None:
         require_finite(imputed.std, "std", scan.path, imputer)
@@ -239,7 +247,7 @@ def _write_all(
     job.record.unlink(missing_ok=True)  # from here until the end the scan is unfinished
     job.page.unlink(missing_ok=True)  # it would show another result
     _remove_stale(job, imputed, request)
-    described = {"Notice": NOTICE, **_spatial(job, grid)}
+    described = {"Notice": NOTICE, "Quality": imputed.quality, **_spatial(job, grid)}
     if job.tree:
         described |= sidecar(job.scan, job.tree)
 

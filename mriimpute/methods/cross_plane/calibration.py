@@ -10,6 +10,7 @@ s = slices, x and y = inside a slice.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,7 +29,15 @@ from mriimpute.methods.cross_plane.network import LineNetwork, linear_between
 from mriimpute.methods.cross_plane.predict import predict
 from mriimpute.methods.noise import ErrorSums
 
-__all__ = ["Factors", "LinePredictor", "SelfCalibration", "without_calibration_slices"]
+__all__ = [
+    "TINY",
+    "Factors",
+    "HiddenScore",
+    "LinePredictor",
+    "SelfCalibration",
+    "hidden_score",
+    "without_calibration_slices",
+]
 
 Factors = Mapping[int, NDArray[np.float32]]
 
@@ -44,6 +53,49 @@ INNER_MM = 10.0
 WIDEST_GAP = 1.5
 """The network serves gaps up to so many times the widest that it was calibrated on."""
 
+Z90 = 1.645
+"""Standard deviations from the middle of a Gaussian to either end of its 90 % interval."""
+
+TINY = 1e-12
+"""Instead of a std of 0: a scan without noise may be predicted without error."""
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenScore:
+    """How good predictions of hidden pixels of the head are.
+
+    Attributes:
+        gain_db: In PSNR over the better of linear and PCHIP interpolation; NaN where either is
+            without error.
+        coverage: Fraction of the pixels inside 90 % intervals; NaN without pixels.
+        pixels: That were looked at.
+    """
+
+    gain_db: float
+    coverage: float
+    pixels: int
+
+
+def hidden_score(
+    squares: float, interpolated: Sequence[float], white: Sequence[NDArray[np.float32]]
+) -> HiddenScore:
+    """Returns the score of predictions.
+
+    Args:
+        squares: Sum of squared errors.
+        interpolated: The same of each interpolation.
+        white: Errors over their calibrated std.
+
+    Example:
+        >>> hidden_score(1.0, [10.0, 20.0], [np.array([0.1, -1.0, 1.6, 2.0], np.float32)])
+        HiddenScore(gain_db=10.0, coverage=0.75, pixels=4)
+    """
+    best = min(interpolated, default=0.0)
+    gain_db = 10 * math.log10(best / squares) if best > 0 and squares > 0 else math.nan
+    pixels = sum(part.size for part in white)
+    inside = sum(int((np.abs(part) < Z90).sum()) for part in white)
+    return HiddenScore(gain_db, inside / pixels if pixels else math.nan, pixels)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SelfCalibration:
@@ -53,11 +105,13 @@ class SelfCalibration:
         errors: Standardised, of the head.
         inner: Those deep inside the head: errors at its surface are rougher than in the brain.
         shrinkage: How far to go from interpolation to the network, at each offset, in [0, 1].
+        score: With that shrinkage, and the std that these errors ask for.
     """
 
     errors: ErrorSums
     inner: ErrorSums
     shrinkage: NDArray[np.float32]
+    score: HiddenScore
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +122,7 @@ class _Predictions:
         target: The hidden lines.
         mean: By the network.
         variance: By the network, calibrated.
+        linear: By linear interpolation.
         pchip: By PCHIP interpolation.
         head: Which pixels count.
         inner: Which of these lie deep inside.
@@ -76,6 +131,7 @@ class _Predictions:
     target: Float32[np.ndarray, "b t m w"]
     mean: Float32[np.ndarray, "b t m w"]
     variance: Float32[np.ndarray, "b t m w"]
+    linear: Float32[np.ndarray, "b t m w"]
     pchip: Float32[np.ndarray, "b t m w"]
     head: Bool[np.ndarray, "b t m w"]
     inner: Bool[np.ndarray, "b t m w"]
@@ -153,12 +209,18 @@ class LinePredictor:
         predictions = list(self._predictions(scan, gap))
         shrinkage = _shrinkage(predictions, gap)
         errors, inner = ErrorSums(gap), ErrorSums(gap)
+        each, squares = [], np.zeros(3)
         for p in predictions:
             mean = p.pchip + shrinkage[:, None, None] * (p.mean - p.pchip)
             error = (p.target - mean) / np.sqrt(p.variance)
             errors.add(error, p.head)
             inner.add(error, p.inner)
-        return SelfCalibration(errors, inner, shrinkage)
+            each.append(error)
+            squares += [_squares(p.target - by, p.head) for by in (mean, p.linear, p.pchip)]
+        deviation = np.maximum(errors.deviation(), TINY).astype(np.float32)[:, None, None]
+        white = [(e / deviation)[p.head] for e, p in zip(each, predictions, strict=True)]
+        score = hidden_score(squares[0], squares[1:].tolist(), white)
+        return SelfCalibration(errors, inner, shrinkage, score)
 
     def calibrated(self, measured: Mapping[int, SelfCalibration]) -> "LinePredictor":
         """Returns the predictor with the std, and the shrinkage, that a scan itself suggests.
@@ -201,7 +263,8 @@ class LinePredictor:
             head = linear > scan.foreground
             below = np.stack([hide(one, gap, scan.steps[turn])[1] for one in depth])
             inner = head & (below > INNER_MM)
-            yield _Predictions(target, mean, variance, pchip_between(context, gap), head, inner)
+            pchip = pchip_between(context, gap)
+            yield _Predictions(target, mean, variance, linear, pchip, head, inner)
 
     def _thickness(self, gap_mm: float) -> float:
         """Returns the slice profile as a fraction of a gap."""
@@ -216,6 +279,10 @@ def without_calibration_slices(scan: SliceScan) -> SliceScan | None:
 
 def _every(scan: SliceScan) -> int:
     return max(2, -(-len(scan.slices) // CALIBRATION_SLICES))
+
+
+def _squares(error: Float32[np.ndarray, "b t m w"], head: Bool[np.ndarray, "b t m w"]) -> float:
+    return float(np.square(error[head]).sum(dtype=np.float64))
 
 
 def _shrinkage(predictions: Sequence[_Predictions], gap: int) -> NDArray[np.float32]:

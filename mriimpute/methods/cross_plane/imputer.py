@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from mriimpute.checkpoint import restore
@@ -31,9 +31,12 @@ from mriimpute.interpolation import interpolated
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.cross_plane.adapt import adapted
 from mriimpute.methods.cross_plane.calibration import (
+    TINY,
     Factors,
+    HiddenScore,
     LinePredictor,
     SelfCalibration,
+    hidden_score,
     without_calibration_slices,
 )
 from mriimpute.methods.cross_plane.hidden_lines import pchip_between
@@ -78,6 +81,23 @@ class _EvenRun:
 
     positions: tuple[int, ...]
     gap: int
+
+
+@dataclass(frozen=True, slots=True)
+class _LeftOut:
+    """How predictions do on every second acquired slice, which was left out.
+
+    Attributes:
+        gap: From one slice that was kept to the next, in voxels.
+        error_over_std: By how much errors are larger than the std of lines says.
+        correction: What the std is multiplied by: the same, within bounds.
+        score: Once the std is corrected by that.
+    """
+
+    gap: int
+    error_over_std: float
+    correction: float
+    score: HiddenScore
 
 
 class CrossPlane(Imputer):
@@ -159,7 +179,9 @@ class CrossPlane(Imputer):
             measured = {gap: general.self_calibration(scan, gap) for gap in gaps} if scan else {}
             predictor = general.calibrated(measured)
         with stage("fuse"):
-            mean, variance = _filled_either_way(slabs, stack, volume.spacing_mm, predictor, scan)
+            mean, variance, left_out = _filled_either_way(
+                slabs, stack, volume.spacing_mm, predictor, scan
+            )
             predicted = np.moveaxis(variance > 0, 0, stack.axis) & ~volume.observed
             filled = np.where(predicted, norm.undo(np.moveaxis(mean, 0, stack.axis)), filled)
             std = np.sqrt(np.moveaxis(variance, 0, stack.axis)) * np.float32(norm.scale)
@@ -173,7 +195,14 @@ class CrossPlane(Imputer):
             }
         known = {gap: correlation for gap, correlation in correlations.items() if correlation}
         imputation = with_noise(volume, filled, std, stack, known, seed, case, device=self.device)
-        return dataclasses.replace(imputation, quality={"gaps": _quality(measured)})
+        inside = ~volume.observed & np.moveaxis(_between(stack, len(slabs)), 0, stack.axis)
+        share = float((inside & ~predicted).sum() / max(inside.sum(), 1))
+        quality = {
+            "gaps": _quality(measured),
+            "left_out_slices": _left_out_quality(left_out),
+            "interpolated_share": round(share, 4),
+        }
+        return dataclasses.replace(imputation, quality=quality)
 
     def _adapted(
         self, scan: SliceScan | None, stack: Stack, thickness_mm: float, seed: int, case: str
@@ -199,8 +228,30 @@ def _quality(measured: Mapping[int, SelfCalibration]) -> dict[str, Any]:
             "target_pixels": one.errors.fewest(),
             "error_over_std": round(float(one.errors.deviation().mean()), 4),
             "shrinkage": round(float(one.shrinkage.mean()), 4),
+            "gain_db": round(one.score.gain_db, 4),
+            "coverage_90": round(one.score.coverage, 4),
         }
         for gap, one in sorted(measured.items())
+    }
+
+
+def _between(stack: Stack, length: int) -> Bool[np.ndarray, "p 1 1"]:
+    """Tells which positions lie between the first and the last acquired slice."""
+    places = np.arange(length)[:, None, None]
+    return (places > stack.positions[0]) & (places < stack.positions[-1])
+
+
+def _left_out_quality(left_out: Mapping[int, _LeftOut]) -> dict[str, Any]:
+    """Returns what acquired slices that were left out show, by size of the gap of the scan."""
+    return {
+        str(gap): {
+            "pixels": one.score.pixels,
+            "gap": one.gap,
+            "error_over_std": round(one.error_over_std, 4),
+            "gain_db": round(one.score.gain_db, 4),
+            "coverage_90": round(one.score.coverage, 4),
+        }
+        for gap, one in sorted(left_out.items())
     }
 
 
@@ -227,7 +278,7 @@ def _filled_either_way(
     spacing_mm: tuple[float, ...],
     predictor: LinePredictor,
     scan: SliceScan | None,
-) -> tuple[Slabs, Slabs]:
+) -> tuple[Slabs, Slabs, dict[int, _LeftOut]]:
     """Returns what `_filled` does, for slices in the order that they themselves suggest.
 
     A network is not symmetric, a mirrored head is as good. This costs half as much as a mean over
@@ -238,8 +289,8 @@ def _filled_either_way(
         return _filled(slabs, stack, spacing_mm, predictor, scan)
     positions = tuple(len(slabs) - 1 - position for position in reversed(stack.positions))
     turned = dataclasses.replace(stack, positions=positions)
-    mean, variance = _filled(slabs[::-1], turned, spacing_mm, predictor, scan)
-    return mean[::-1], variance[::-1]
+    mean, variance, left_out = _filled(slabs[::-1], turned, spacing_mm, predictor, scan)
+    return mean[::-1], variance[::-1], left_out
 
 
 def _filled(
@@ -248,20 +299,24 @@ def _filled(
     spacing_mm: tuple[float, ...],
     predictor: LinePredictor,
     scan: SliceScan | None,
-) -> tuple[Slabs, Slabs]:
-    """Returns the means and the variances; the latter are 0 where nothing was predicted."""
+) -> tuple[Slabs, Slabs, dict[int, _LeftOut]]:
+    """Returns means, variances (0 where nothing was predicted), and by gap how good they are."""
     sizes = (spacing_mm[stack.axis], *(mm for n, mm in enumerate(spacing_mm) if n != stack.axis))
     runs = _runs(stack, predictor)
     found = [crossing(slabs[list(run.positions)], run.gap, sizes, predictor) for run in runs]
     mean = on_device(slabs.copy(), predictor.device)
     variance = torch.zeros_like(mean)
+    left_out: dict[int, _LeftOut] = {}
     for gap in {run.gap for run in runs}:
         alike = [(run, f) for run, f in zip(runs, found, strict=True) if run.gap == gap]
         weights = [len(run.positions) - 1 for run, _ in alike]
         common = correlation(np.average([moments for _, (*_, moments) in alike], 0, weights))
         with stage("calibrate"):
             alone = [run for run, _ in alike]
-            wider = _across(slabs, alone, sizes, predictor, scan) if scan else 1.0
+            across = _across(slabs, alone, sizes, predictor, scan) if scan else None
+        if across:
+            left_out[gap] = across
+        wider = across.correction if across else 1.0
         for run, (middle, independent, shared, _) in alike:
             rho, fraction = (
                 on_device(values, predictor.device)[:, None, None]
@@ -270,7 +325,7 @@ def _filled(
             _write(mean, run, middle, fraction)
             total = wider**2 * (independent + rho * shared)
             _write(variance, run, total, torch.ones_like(fraction))
-    return mean.cpu().numpy(), variance.cpu().numpy()
+    return mean.cpu().numpy(), variance.cpu().numpy(), left_out
 
 
 def _across(
@@ -279,11 +334,11 @@ def _across(
     sizes_mm: tuple[float, ...],
     predictor: LinePredictor,
     scan: SliceScan,
-) -> float:
+) -> _LeftOut | None:
     """Returns by how much errors across slices are larger than those inside them.
 
     Every second slice is left out and predicted from the others; of its pixels every fourth, along
-    both axes, is looked at. 1.0 where slices are too few to tell.
+    both axes, is looked at. None where slices are too few to tell.
 
     Args:
         slabs: Normalised; acquired slices are as they were acquired.
@@ -296,10 +351,11 @@ def _across(
     known = [run for run in runs if len(run.positions) >= FEWEST_SLICES]
     # A slice that is an average over its profile is no measure of a sharp prediction.
     if not known or not predictor.knows(2 * gap) or predictor.thickness_mm:
-        return 1.0
+        return None
     wide = predictor.calibrated({2 * gap: predictor.self_calibration(scan, 2 * gap)})
     fraction = wide.shrinkage(2 * gap)[gap - 1]
-    squares = variances = count = 0.0
+    squares = variances = 0.0
+    interpolated_squares, white = np.zeros(2), []
     for run in known:
         kept = slabs[list(run.positions[::2])]
         *planes, moments = crossing(kept, 2 * gap, sizes_mm, wide, every=PIXEL_STEP)
@@ -315,16 +371,21 @@ def _across(
         smooth = smooth.transpose(1, 0, 2)
         middle, alone, shared = (part[:, gap - 1].cpu().numpy() for part in planes)
         mean = smooth + fraction * (middle - smooth)
-        squares += float(np.square(mean - missed)[head].sum())
-        variances += float((alone + common * shared)[head].sum())
-        count += int(head.sum())
-    if count < FEWEST_PIXELS or variances == 0:
-        return 1.0
-    ratio = float(
-        np.clip(np.sqrt(squares / variances), 1 / LARGEST_CORRECTION, LARGEST_CORRECTION)
-    )
+        error, variance = (mean - missed)[head], (alone + common * shared)[head]
+        squares += float(np.square(error).sum())
+        variances += float(variance.sum())
+        interpolated_squares += [
+            float(np.square((by - missed)[head]).sum()) for by in (between, smooth)
+        ]
+        white.append(error / np.sqrt(np.maximum(variance, TINY)))
+    if sum(part.size for part in white) < FEWEST_PIXELS or variances == 0:
+        return None
+    ratio = float(np.sqrt(squares / variances))
     log.debug("errors on %d left-out slices: %.2f times the expected", len(missed), ratio)
-    return ratio
+    correction = float(np.clip(ratio, 1 / LARGEST_CORRECTION, LARGEST_CORRECTION))
+    corrected = [part / np.float32(correction) for part in white]
+    score = hidden_score(squares, interpolated_squares.tolist(), corrected)
+    return _LeftOut(2 * gap, ratio, correction, score)
 
 
 def _write(
