@@ -12,6 +12,7 @@ from mriimpute.cli.run import Run
 if TYPE_CHECKING:
     from mriimpute.imputation.batch import Batch
     from mriimpute.imputation.jobs import Job
+    from mriimpute.imputation.report import Outcome
 
 __all__ = ["work_through"]
 
@@ -20,7 +21,7 @@ MAX_TABLE_ROWS = 100
 
 
 def work_through(run: Run, batch: "Batch") -> None:
-    """Imputes the scans of a batch, prints the path of each mean and, at the end, a table.
+    """Imputes the scans of a batch, prints path and verdict of each and, at the end, a table.
 
     Of processes that share a batch, the main one prints for all, and is the one that fails.
 
@@ -35,9 +36,10 @@ def work_through(run: Run, batch: "Batch") -> None:
         elif ended.status == "failed":
             say(ended.problem, ended.hint)
         else:
-            typer.echo(job.file("mean"))
+            _show(run, job, ended)
     if not run.world.main:
         return
+    batch.conclude()
     if not run.quiet:
         _summarise(run, batch)
 
@@ -61,15 +63,22 @@ def _show_skipped(batch: "Batch") -> None:
 def _impute(run: Run, batch: "Batch", job: "Job") -> None:
     failure = None
     try:
-        mean = batch.impute(job)
+        outcome = batch.impute(job)
         if run.world.main:
-            typer.echo(mean)
+            _show(run, job, outcome)
     except Exception as error:  # whatever is wrong with one scan, the others are imputed
         if "--debug" in run.command_line:
             traceback.print_exception(error)
         failure = tell(error) if run.world.main else message(error)
     if failure:  # the error is gone, and with it the images that its traceback held
         batch.fail(job, *failure)
+
+
+def _show(run: Run, job: "Job", outcome: "Outcome") -> None:
+    """Prints the path of the mean and, to stderr, the verdict on it."""
+    typer.echo(job.file("mean"))
+    if outcome.verdict and (not run.quiet or outcome.verdict == "fail"):
+        typer.echo(f"{outcome.verdict}: {job.name}: {'; '.join(outcome.reasons)}", err=True)
 
 
 def _summarise(run: Run, batch: "Batch") -> None:

@@ -1,9 +1,10 @@
 """`mriimpute impute`: fill the slices that a scan skipped."""
 
 import math
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,6 +16,9 @@ from mriimpute.cli.variadic import VariadicCommand
 from mriimpute.device import TILE
 from mriimpute.errors import ConfigError
 from mriimpute.methods.registry import DEFAULT, without_weights
+
+if TYPE_CHECKING:
+    from mriimpute.imputation.jobs import Job
 
 __all__ = ["impute"]
 
@@ -281,9 +285,19 @@ def impute(
                 part=wanted_part,
                 file=report,
                 page=write_page,
+                overview=_write_overviews,
                 world=world,
             )
         work_through(run, batch)
+
+
+def _write_overviews(jobs: "Sequence[Job]", problems: "Mapping[Job, str]") -> None:
+    from mriimpute.imputation.overview import grouped
+
+    if grouped(jobs):  # of several scans; only then is the package loaded that writes pages
+        from mriimpute.report import write_overviews
+
+        write_overviews(jobs, problems)
 
 
 def _thickness(text: str) -> float | Literal["auto"]:

@@ -3,7 +3,7 @@
 No truth and no method is asked. Nothing here changes under y -> a y + b with a > 0; mirrored scans
 have the same measures, up to rounding.
 
-Axes: s = slices, x and y = inside a slice.
+Axes: s = slices, x and y = inside a slice, u and v = the same in coarser pixels.
 """
 
 from collections.abc import Sequence
@@ -118,9 +118,10 @@ def _distribution(
     shown: Float32[np.ndarray, "s x y"], level: float
 ) -> tuple[tuple[float, ...], float]:
     values = np.sort(shown[shown > level])
-    if not len(values):
+    top = float(np.quantile(values, 0.99)) if len(values) else 0.0
+    if not top > 0:
         return (np.nan,) * len(LEVELS), np.nan
-    scaled = values / np.quantile(values, 0.99)
+    scaled = values / np.float32(top)
     inside = np.searchsorted(scaled, scaled + NARROW) - np.arange(len(scaled))
     levels = np.quantile(scaled, LEVELS)
     return tuple(float(x) for x in levels), float(inside.max() / len(scaled))
@@ -179,7 +180,7 @@ def _neighbours(
 
 def _coarse(
     shown: Float32[np.ndarray, "s x y"], pixel_mm: Sequence[float]
-) -> tuple[Float32[np.ndarray, "s x y"], list[float]]:
+) -> tuple[Float32[np.ndarray, "s u v"], list[float]]:
     """Returns means over blocks of pixels, and the size of these."""
     x, y = (max(1, int(COARSE_MM / mm + 0.5)) for mm in pixel_mm)
     height, width = max(shown.shape[1] // x, 1), max(shown.shape[2] // y, 1)
@@ -188,8 +189,8 @@ def _coarse(
 
 
 def _shift_mm(
-    image: Float32[np.ndarray, "x y"],
-    other: Float32[np.ndarray, "x y"],
+    image: Float32[np.ndarray, "u v"],
+    other: Float32[np.ndarray, "u v"],
     side_mm: Sequence[float],
 ) -> tuple[float, float]:
     """Returns how far an image lies from another: where the edges of both correlate most."""

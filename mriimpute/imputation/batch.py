@@ -118,6 +118,8 @@ class Batch:
         part: Which of them this call does.
         file: Where to keep the report, if anywhere.
         page: Writes the page of a finished scan, if one is wanted.
+        overview: Writes about all scans, given those of all parts and what went wrong with those
+            that failed.
         world: The processes that share this call. The main one finds out what is left to do,
             and keeps the report.
 
@@ -137,9 +139,11 @@ class Batch:
         part: Part = WHOLE,
         file: Path | None = None,
         page: Callable[[Job], object] | None = None,
+        overview: Callable[[Sequence[Job], Mapping[Job, str]], object] | None = None,
         world: World = ALONE,
     ) -> None:
         self.page, self.world = page, world
+        self.overview, self.all_jobs = overview, jobs
         self.jobs = part_of(jobs, part)
         self.request, self.imputer = request, imputer
         self.record, self.overwrite = record, overwrite
@@ -191,32 +195,33 @@ class Batch:
     def _receive(self, number: int) -> tuple[Job, Outcome]:
         """Notes an outcome that another process has sent, and returns it."""
         index, values = json.loads(self.world.wait_for(f"{ENDED}/{number}"))
-        outcome = Outcome(**{**values, "outputs": tuple(values["outputs"])})
+        several = {name: tuple(values[name]) for name in ("outputs", "reasons")}
+        outcome = Outcome(**{**values, **several})
         self.report.note(index, outcome)
         return self.jobs[index], outcome
 
-    def _end(self, job: Job, status: Status, *, problem: str = "", hint: str = "") -> None:
+    def _end(self, job: Job, status: Status, *, problem: str = "", hint: str = "") -> Outcome:
         """Notes what became of a scan, or sends it to the main process."""
         outcome = self.report.end(job, status, problem=problem, hint=hint)
         if not self.world.main:
             message = json.dumps([self.jobs.index(job), asdict(outcome)])
             self.world.send(f"{ENDED}/{self.world.take(ENDED)}", message.encode())
+        return outcome
 
-    def impute(self, job: Job) -> Path:
-        """Imputes a scan and returns the path of the mean.
+    def impute(self, job: Job) -> Outcome:
+        """Imputes a scan and returns what became of it.
 
         Raises:
             MriImputeError: If that fails; the caller then calls `fail`.
         """
         self.report.begin()
         with shortage_as_error(str(job.scan)):
-            mean = impute_scan(
+            impute_scan(
                 job, self.imputer, self.request, record=self.record, overwrite=self.overwrite
             )
             self._add_page(job)
         self.datasets.describe(job)
-        self._end(job, "done")
-        return mean
+        return self._end(job, "done")
 
     def _add_page(self, job: Job) -> None:
         """Writes the page of a scan, unless an earlier call has: imputing again removes it."""
@@ -226,6 +231,17 @@ class Batch:
     def fail(self, job: Job, problem: str, hint: str) -> None:
         """Notes why a scan failed."""
         self._end(job, "failed", problem=problem, hint=hint)
+
+    def conclude(self) -> None:
+        """Writes the overview of the whole batch, if one is wanted: all scans have ended.
+
+        Raises:
+            MriImputeError: If it cannot be written.
+        """
+        if self.overview is not None:
+            ends = zip(self.jobs, self.report.outcomes.values(), strict=True)
+            problems = {job: end.problem for job, end in ends if end.status == "failed"}
+            self.overview(self.all_jobs, problems)
 
     @property
     def failed(self) -> list[str]:

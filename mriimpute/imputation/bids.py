@@ -37,8 +37,8 @@ LINK = "raw"
 
 DOI = re.compile(r"(doi:|https://doi\.org/)?10\.[0-9]{4,9}/[-0-9A-Za-z._;()/:]+")
 
-IGNORED = "*.html\n"
-"""What validators should not look at: pages about results are no part of BIDS."""
+IGNORED = "*.html\nquality.tsv\n"
+"""What validators should not look at: pages and tables about results are no part of BIDS."""
 
 README = f"""Slices that brain MRI scans skipped, imputed by mriimpute.
 

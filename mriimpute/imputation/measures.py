@@ -81,7 +81,7 @@ MEASURES: dict[str, Measure] = {
     "slices_error_over_std": Measure(
         meaning="errors on left-out slices over the std that hidden lines say, before it is "
         "corrected",
-        usual=(0.5, 1.25),
+        usual=(0.5, 1.3),
         usable=(0.25, 1.9),
         low="errors on left-out slices are only {value:.2f} times what lines inside slices say",
         high="errors on left-out slices are {value:.2f} times what lines inside slices say",
@@ -109,7 +109,7 @@ MEASURES: dict[str, Measure] = {
     ),
     "brightness_step": Measure(
         meaning="by which fraction every second slice is brighter or darker than the others",
-        usual=(0.0, 0.06),
+        usual=(0.0, 0.08),
         usable=(0.0, 0.15),
         high="every second slice is {value:.0%} brighter or darker than its neighbours",
     ),

@@ -12,6 +12,7 @@ from mriimpute.errors import MriImputeError, OutputError
 from mriimpute.files import read_json, write_json
 from mriimpute.imputation.bids import NOTICE
 from mriimpute.imputation.jobs import Job
+from mriimpute.imputation.overview import quality_of
 from mriimpute.io import checksum
 
 __all__ = ["Outcome", "Report", "Status"]
@@ -39,6 +40,8 @@ class Outcome:
         seconds: It took.
         problem: What went wrong; folders left out.
         hint: What to do about it.
+        verdict: On the result, see `mriimpute.imputation.verdict`; empty where there is none.
+        reasons: Of the verdict.
         peak_memory_mb: The most main memory the process held until then.
         peak_gpu_memory_mb: The most memory of the GPU that tensors of this scan held.
     """
@@ -49,6 +52,8 @@ class Outcome:
     seconds: float = 0.0
     problem: str = ""
     hint: str = ""
+    verdict: str = ""
+    reasons: tuple[str, ...] = ()
     peak_memory_mb: float | None = None
     peak_gpu_memory_mb: float | None = None
 
@@ -117,6 +122,7 @@ class Report:
         skipped = status == "skipped"
         cuda = None if skipped else _cuda()
         results = [] if status == "failed" else job.results()
+        quality = {} if status == "failed" else quality_of(job)
         outcome = Outcome(
             status=status,
             sha256=_checksum(job, finished=status != "failed"),
@@ -124,6 +130,8 @@ class Report:
             seconds=0.0 if skipped else round(time.monotonic() - self._started, 3),
             problem=_without_folders(problem, job),
             hint=_without_folders(hint, job),
+            verdict=str(quality.get("verdict", "")),
+            reasons=tuple(quality.get("reasons", ())),
             peak_memory_mb=None if skipped else _peak_memory_mb(),
             peak_gpu_memory_mb=round(cuda.max_memory_allocated() / 2**20, 1) if cuda else None,
         )
@@ -167,12 +175,14 @@ class Report:
 
 
 def _plain(outcome: Outcome) -> Mapping[str, Any]:
+    quality = {"verdict": outcome.verdict, "reasons": list(outcome.reasons)}
     error = {"problem": outcome.problem, "hint": outcome.hint} if outcome.problem else None
     return {
         "status": outcome.status,
         "sha256": outcome.sha256 or None,
         "outputs": list(outcome.outputs),
         "seconds": outcome.seconds,
+        "quality": quality if outcome.verdict else None,
         "error": error,
         "peak_memory_mb": outcome.peak_memory_mb,
         "peak_gpu_memory_mb": outcome.peak_gpu_memory_mb,

@@ -87,7 +87,8 @@ def judged(
         return Verdict("look", (reason,), {})
     if not scan.contrast:
         return Verdict("fail", ("every acquired voxel has the same value",), {})
-    measures = _of_scan(scan) | _of_method(volume, quality)
+    known = _of_scan(scan) | _of_method(volume, quality)
+    measures = {name: known[name] for name in MEASURES}
     found = [MEASURES[name].asked(_adjusted(name, value, scan)) for name, value in measures.items()
              if packaged or not MEASURES[name].foreign]  # fmt: skip
     if reason := _unmeasured(scan, measures, imputer):

@@ -1,6 +1,7 @@
 """Records to tables and figures for people; the only importer of matplotlib."""
 
 from mriimpute.report.figure import write_figure
+from mriimpute.report.overview import write_overviews
 from mriimpute.report.page import write_page
 from mriimpute.report.reproduction import write_panels
 from mriimpute.report.scan_page import write_scan_page
@@ -10,6 +11,7 @@ __all__ = [
     "Table",
     "table_of",
     "write_figure",
+    "write_overviews",
     "write_page",
     "write_panels",
     "write_scan_page",

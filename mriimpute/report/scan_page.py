@@ -30,6 +30,7 @@ from mriimpute.report._html import document, join, pairs, tag, write_html
 from mriimpute.report._pictures import Album
 from mriimpute.report._scan_pictures import Image, Pictures, Result
 from mriimpute.report._styles import COLOURS, LineStyle
+from mriimpute.report._verdict import verdict_block
 from mriimpute.volume import Volume
 
 __all__ = ["write_scan_page"]
@@ -104,6 +105,7 @@ def _page(name: str, result: Result) -> Markup:
             "header",
             tag("p", "mriimpute impute", class_="kicker"),
             tag("h1", name),
+            verdict_block(result.record.get("Quality", {})),
             _lead(result),
             tag("p", CONFIDENTIAL, class_="warnings plain", role="note"),
             tag("p", NOTICE, class_="notice"),

@@ -281,7 +281,7 @@ def test_a_bids_tree_becomes_a_derivative_dataset(tmp_path: Path) -> None:
     assert used <= {label for label, _ in labels[1:]}
     assert len(images) == 2 * 5
     assert "not a medical device" in (out / "README").read_text()
-    assert (out / ".bidsignore").read_text() == "*.html\n"
+    assert (out / ".bidsignore").read_text() == "*.html\nquality.tsv\n"
 
 
 def test_results_of_files_and_plain_folders_get_no_dataset_files(tmp_path: Path) -> None:

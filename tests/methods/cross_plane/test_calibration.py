@@ -1,12 +1,18 @@
 """Tests for mriimpute.methods.cross_plane.calibration."""
 
 import numpy as np
+import pytest
 import torch
 from numpy.testing import assert_allclose
 from scipy import ndimage
+from scipy.interpolate import PchipInterpolator, make_interp_spline
 
 from mriimpute.cohort.slices import SliceScan
-from mriimpute.methods.cross_plane.calibration import LinePredictor, without_calibration_slices
+from mriimpute.methods.cross_plane.calibration import (
+    LinePredictor,
+    hidden_score,
+    without_calibration_slices,
+)
 from mriimpute.methods.cross_plane.imputer import CrossPlane
 from mriimpute.methods.cross_plane.network import Config, build
 from mriimpute.methods.registry import DEFAULT, load_imputer
@@ -107,3 +113,43 @@ def test_no_slice_is_both_learnt_from_and_measured_on(rng: np.random.Generator) 
     assert not kept & seen
     assert len(kept) + len(seen) == 20
     assert without_calibration_slices(scan(rng, count=1)) is None
+
+
+def test_a_score_counts_hidden_pixels_of_the_head_alone(rng: np.random.Generator) -> None:
+    """Against a loop over slices, of which the lower half is air."""
+    slices = np.asarray(scan(rng, blur=1.5).slices, np.float64)
+    slices[:, 30:] = 0.0
+    head = SliceScan("a", (1 + slices).astype(np.float16), (3,), (1, 1), (1.0, 1.0), 1.3)
+
+    score = untrained().self_calibration(head, 3).score
+
+    squares, pixels = np.zeros(2), 0
+    for one in np.asarray(head.slices, np.float32)[::3]:
+        for image in (one, one.T):
+            lines = np.arange(0, len(image), 3)
+            hidden = [n for n in range(lines[-1]) if n % 3]
+            linear = make_interp_spline(lines, image[lines], k=1)(hidden)
+            pchip = PchipInterpolator(lines, image[lines])(hidden)
+            counted = linear > 1.3
+            squares += [np.square(by - image[hidden])[counted].sum() for by in (linear, pchip)]
+            pixels += int(counted.sum())
+    assert score.pixels == pixels
+    # An untrained network is linear: nothing is gained over the better of both, unless by a mean.
+    assert 0 <= score.gain_db < 0.3
+    assert squares.min() > 0
+
+
+def test_ninety_per_cent_intervals_cover_so_many_gaussian_errors(rng: np.random.Generator) -> None:
+    white = rng.normal(size=100_000).astype(np.float32)
+
+    score = hidden_score(1.0, [2.0, 4.0], [white[:50_000], white[50_000:]])
+
+    assert score.coverage == pytest.approx(0.9, abs=0.005)
+    assert score.gain_db == pytest.approx(3.01, abs=0.01)
+    assert score.pixels == len(white)
+
+
+def test_a_score_without_errors_is_not_known() -> None:
+    score = hidden_score(0.0, [0.0, 0.0], [])
+
+    assert np.isnan([score.gain_db, score.coverage]).all()

@@ -145,6 +145,7 @@ def test_a_gap_far_beyond_those_it_knows_is_interpolated_and_says_so(
     imputed = run(volume)
 
     assert "knows gaps of up to 4 voxels, not 5: interpolated" in caplog.text
+    assert imputed.quality == {"gaps": {}, "left_out_slices": {}, "interpolated_share": 1.0}
     assert_array_equal(imputed.mean, interpolated(volume, "pchip"))
     assert imputed.std is not None
     assert (imputed.std[~volume.observed] > 0).all()
@@ -156,6 +157,7 @@ def test_a_gap_a_little_beyond_those_it_knows_is_predicted(rng: np.random.Genera
     imputed = run(volume)
 
     assert (imputed.mean != interpolated(volume, "pchip"))[~volume.observed].mean() > 0.99
+    assert imputed.quality["interpolated_share"] == 0
 
 
 def test_spread_follows_the_errors_on_the_scans_own_slices(rng: np.random.Generator) -> None:
@@ -189,6 +191,10 @@ def test_spread_follows_the_errors_on_slices_that_were_left_out(rng: np.random.G
     assert broken.std is not None
     missing = ~sparse(truth).observed
     assert broken.std[missing].mean() > 1.2 * smooth.std[missing].mean()
+    told = [one.quality["left_out_slices"]["3"] for one in (smooth, broken)]
+    assert told[1]["error_over_std"] > 1.2 * told[0]["error_over_std"]
+    assert 0.8 < told[0]["coverage_90"] < 0.97
+    assert told[0]["gap"] == 6
 
 
 def test_adapting_to_a_scan_leaves_the_model_as_it_was(
