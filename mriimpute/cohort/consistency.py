@@ -41,6 +41,9 @@ FARTHEST_MM = 15.0
 LARGE = 0.3
 """Of the largest foreground of a slice: smaller ones, at the ends of a head, are not compared."""
 
+MEDIAN_ERROR = 1.25 * 1.48
+"""Standard error of the median of n Gaussian numbers, over their median deviation / sqrt(n)."""
+
 FEWEST_PIXELS = 50
 """Of the foreground that a slice and its neighbours share, to be compared."""
 
@@ -58,9 +61,9 @@ class Consistency:
         concentration: Largest fraction of the foreground in a range of `NARROW`.
         smoothness: H in E[(y(p + h) - y(p))^2] ~ h^(2 H), from one to two pixels, inside slices:
             0 for white noise, 1 for a smooth ramp.
-        neighbour_correlation: Of a slice with the mean of its neighbours, in the foreground that
-            they share; median over slices.
+        neighbour_correlation: Of a slice with the mean of its neighbours; median over slices.
         slice_shift_mm: How far even slices lie from odd ones, inside slices.
+        slice_shift_error_mm: Standard error of that.
         brightness_step: Log of the ratio of brightness of even and odd slices.
     """
 
@@ -73,6 +76,7 @@ class Consistency:
     smoothness: float = np.nan
     neighbour_correlation: float = np.nan
     slice_shift_mm: float = np.nan
+    slice_shift_error_mm: float = np.nan
     brightness_step: float = np.nan
 
 
@@ -93,7 +97,7 @@ def consistency(volume: Volume) -> Consistency | None:
     shown = np.nan_to_num(normalisation(volume).apply(acquired))
     level = foreground_level(shown[:, ::2, ::2].ravel())
     levels, concentration = _distribution(shown[:, ::2, ::2], level)
-    correlation, shift_mm, step = _neighbours(shown, level, pixel, _even(stack))
+    correlation, shift_mm, error_mm, step = _neighbours(shown, level, pixel, _even(stack))
     return Consistency(
         slices=count,
         spacing_mm=spacing_mm,
@@ -104,6 +108,7 @@ def consistency(volume: Volume) -> Consistency | None:
         smoothness=_smoothness(shown, level),
         neighbour_correlation=correlation,
         slice_shift_mm=shift_mm,
+        slice_shift_error_mm=error_mm,
         brightness_step=step,
     )
 
@@ -150,8 +155,8 @@ def _neighbours(
     level: float,
     pixel_mm: Sequence[float],
     even: Bool[np.ndarray, " s"],
-) -> tuple[float, float, float]:
-    """Returns correlation, shift and step of brightness between slices and their neighbours.
+) -> tuple[float, float, float, float]:
+    """Returns correlation, shift, its error, and step of brightness between neighbouring slices.
 
     What happens to every second slice alone, such as a patient who moved between two passes of
     an interleaved scan, has a sign that alternates; anatomy has not.
@@ -170,12 +175,16 @@ def _neighbours(
         shifts.append([sign * mm for mm in _shift_mm(here, around, side_mm)])
         a, b = here[inside].astype(np.float64), around[inside].astype(np.float64)
         steps.append(sign * float(np.log(np.median(a) / np.median(b))))
-        varies = a.std() > 0 and b.std() > 0
-        correlations.append(float(np.corrcoef(a, b)[0, 1]) if varies else 1.0)
+        # With the air: inside of a head alone, slices 9 mm apart may have no more in common than
+        # noise has.
+        correlations.append(float(np.corrcoef(here.ravel(), around.ravel())[0, 1]))
     if not shifts:
-        return np.nan, np.nan, np.nan
-    shift_mm = float(np.hypot(*np.median(shifts, axis=0)))
-    return float(np.median(correlations)), shift_mm, float(abs(np.median(steps)))
+        return np.nan, np.nan, np.nan, np.nan
+    middle = np.median(shifts, axis=0)
+    spread = np.median(np.hypot(*(np.array(shifts) - middle).T))
+    error_mm = float(MEDIAN_ERROR * spread / np.sqrt(len(shifts)))
+    shift_mm = float(np.hypot(*middle))
+    return float(np.median(correlations)), shift_mm, error_mm, float(abs(np.median(steps)))
 
 
 def _coarse(

@@ -50,12 +50,12 @@ MEASURES: dict[str, Measure] = {
         meaning="gain in PSNR over the better of linear and PCHIP interpolation, on lines hidden "
         "in slices of the scan",
         unit="dB",
-        usual=(0.5, math.inf),
+        usual=(0.3, math.inf),
         low="only {value:.2f} dB better than interpolation on lines hidden in its slices",
     ),
     "shrinkage": Measure(
         meaning="how far from interpolation (0) to the network (1) hidden lines let it go",
-        usual=(0.5, 1.0),
+        usual=(0.4, 1.0),
         low="hidden lines keep it near interpolation (shrinkage {value:.2f})",
     ),
     "error_over_std": Measure(
@@ -103,9 +103,9 @@ MEASURES: dict[str, Measure] = {
     "slice_shift_mm": Measure(
         meaning="how far every second slice lies from the others, inside slices",
         unit="mm",
-        usual=(0.0, 2.0),
-        usable=(0.0, 2.0),
-        high="every second slice lies {value:.1f} mm from its neighbours",
+        usual=(0.0, 0.7),
+        usable=(0.0, 1.5),
+        high="every second slice lies over {value:.1f} mm from its neighbours",
     ),
     "brightness_step": Measure(
         meaning="by which fraction every second slice is brighter or darker than the others",
@@ -114,9 +114,9 @@ MEASURES: dict[str, Measure] = {
         high="every second slice is {value:.0%} brighter or darker than its neighbours",
     ),
     "neighbour_correlation": Measure(
-        meaning="correlation of slices with the mean of their neighbours, in the foreground",
-        usual=(0.25, 1.0),
-        usable=(0.1, 1.0),
+        meaning="correlation of slices with the mean of their neighbours",
+        usual=(0.6, 1.0),
+        usable=(0.3, 1.0),
         low="slices have little in common with their neighbours (correlation {value:.2f})",
     ),
     "smoothness": Measure(
@@ -140,7 +140,7 @@ MEASURES: dict[str, Measure] = {
     "concentration": Measure(
         meaning="largest fraction of the foreground in a hundredth of its range of intensities",
         usual=(0.0, 0.09),
-        usable=(0.0, 0.18),
+        usable=(0.0, 0.35),
         high="foreign: {value:.0%} of the foreground has one and the same intensity, as in a "
         "phantom or CT (heads 2 to 6 %)",
         foreign=True,
@@ -148,17 +148,17 @@ MEASURES: dict[str, Measure] = {
     "slice_spacing_mm": Measure(
         meaning="widest distance of two neighbouring slices",
         unit="mm",
-        usual=(2.4, 9.05),
-        low="slices are {value:.1f} mm apart: under 2.5 mm was not learnt",
-        high="slices are {value:.3g} mm apart: over 9 mm was not learnt",
+        usual=(2.0, 9.05),
+        low="slices are {value:.1f} mm apart: 2.5 to 9 mm was learnt",
+        high="slices are {value:.3g} mm apart: 2.5 to 9 mm was learnt",
         foreign=True,
     ),
     "pixel_mm": Measure(
         meaning="side of a pixel that is farthest from 1 mm",
         unit="mm",
-        usual=(0.55, 2.1),
-        low="pixels are {value:.2f} mm: under 0.6 mm was not learnt",
-        high="pixels are {value:.2f} mm: over 2 mm was not learnt",
+        usual=(0.5, 2.4),
+        low="pixels are {value:.2f} mm: 0.6 to 2 mm was learnt",
+        high="pixels are {value:.2f} mm: 0.6 to 2 mm was learnt",
         foreign=True,
     ),
 }

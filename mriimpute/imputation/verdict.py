@@ -34,9 +34,6 @@ NOT_COVERED = (
 FEWEST_PIXELS = 2000
 """On hidden lines at each distance, that say how well a method does."""
 
-WIDE_MM = 10.0
-"""From slice to slice: farther apart, anatomy alone moves slices by more."""
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -89,8 +86,11 @@ def judged(
         return Verdict("fail", ("every acquired voxel has the same value",), {})
     known = _of_scan(scan) | _of_method(volume, quality)
     measures = {name: known[name] for name in MEASURES}
-    found = [MEASURES[name].asked(_adjusted(name, value, scan)) for name, value in measures.items()
-             if packaged or not MEASURES[name].foreign]  # fmt: skip
+    found = [
+        MEASURES[name].asked(_adjusted(name, value, scan))
+        for name, value in measures.items()
+        if packaged or not MEASURES[name].foreign
+    ]
     if reason := _unmeasured(scan, measures, imputer):
         found.append(("look", reason))
     for status in ("fail", "look"):
@@ -138,9 +138,12 @@ def _of_method(volume: Volume, quality: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _adjusted(name: str, value: float, scan: Consistency) -> float:
-    """Returns a value as its limits take it."""
-    wide = max(1.0, scan.spacing_mm / WIDE_MM)
-    return value / wide if name == "slice_shift_mm" else value
+    """Returns a value as its limits take it: a shift is at least so large as it surely is."""
+    if name != "slice_shift_mm":
+        return value
+    # How far apart are slices that have nothing in common? That reason says enough.
+    alike = scan.neighbour_correlation >= MEASURES["neighbour_correlation"].usable[0]
+    return max(value - 2 * scan.slice_shift_error_mm, 0.0) if alike else math.nan
 
 
 def _unmeasured(scan: Consistency, measures: Mapping[str, float], imputer: Imputer) -> str:

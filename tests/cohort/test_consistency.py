@@ -93,16 +93,16 @@ def test_a_ramp_is_smooth_and_brownian_motion_half_so(rng: np.random.Generator) 
     assert measured(walk.astype(np.float32)).smoothness == pytest.approx(0.5, abs=0.08)
 
 
-def test_levels_are_quantiles_over_the_99th_percentile() -> None:
-    slices = np.zeros((40, 40, 5), np.float32)  # half air, half evenly from 1 to 2
-    slices[20:] = np.linspace(1, 2, 20 * 40)[:, None].repeat(5, 1).reshape(20, 40, 5)
+def test_levels_are_quantiles_over_the_99th_percentile(rng: np.random.Generator) -> None:
+    slices = np.zeros((120, 120, 5), np.float32)  # half air, half evenly from 1 to 2
+    slices[60:] = rng.permutation(np.linspace(1, 2, 60 * 120 * 5)).reshape(60, 120, 5)
 
     found = measured(slices)
 
     expected = np.quantile(np.linspace(1, 2, 801), (0.05, 0.1, 0.25, 0.5, 0.75, 0.9)) / 1.99
     assert_allclose(found.levels, expected, atol=0.02)
     # A hundredth of 1.99 holds so much of an even distribution over 1.
-    assert found.concentration == pytest.approx(0.02, abs=0.006)
+    assert found.concentration == pytest.approx(0.02, abs=0.007)
 
 
 def test_one_intensity_is_all_there_is_in_a_disc() -> None:
