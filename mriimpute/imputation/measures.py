@@ -23,7 +23,7 @@ class Measure:
         unit: Empty for a ratio.
         usual: Outside of these limits somebody should look.
         usable: Outside of these the result is not to be used.
-        low: Reason below the limits, with {value} in it.
+        low: Reason below the limits, with {value} or {percent} in it.
         high: Reason above them.
         foreign: Asks whether the scan is like those that the weights of the package learnt from.
     """
@@ -41,7 +41,7 @@ class Measure:
         for status, (low, high) in (("fail", self.usable), ("look", self.usual)):
             if value < low or value > high:
                 words = self.low if value < low else self.high
-                return status, words.format(value=value)  # type: ignore[return-value]
+                return status, words.format(value=value, percent=100 * value)  # type: ignore[return-value]
         return "pass", ""
 
 
@@ -69,8 +69,8 @@ MEASURES: dict[str, Measure] = {
         meaning="fraction of hidden pixels inside 90 % intervals",
         usual=(0.85, 0.96),
         usable=(0.75, 0.99),
-        low="90 % intervals cover only {value:.0%} of hidden pixels",
-        high="90 % intervals cover {value:.0%} of hidden pixels: they are too wide",
+        low="90 % intervals cover only {percent:.0f} % of hidden pixels",
+        high="90 % intervals cover {percent:.0f} % of hidden pixels: they are too wide",
     ),
     "slices_gain_db": Measure(
         meaning="the same gain on every second slice, left out",
@@ -90,14 +90,14 @@ MEASURES: dict[str, Measure] = {
         meaning="fraction of pixels of left-out slices inside 90 % intervals",
         usual=(0.85, 0.96),
         usable=(0.75, 0.99),
-        low="90 % intervals cover only {value:.0%} of left-out slices",
-        high="90 % intervals cover {value:.0%} of left-out slices: they are too wide",
+        low="90 % intervals cover only {percent:.0f} % of left-out slices",
+        high="90 % intervals cover {percent:.0f} % of left-out slices: they are too wide",
     ),
     "interpolated_share": Measure(
         meaning="fraction of the missing voxels that are interpolated, as the model does not know "
         "their gap",
         usual=(0.0, 0.05),
-        high="{value:.0%} of the missing voxels are interpolated: their gap is more than the "
+        high="{percent:.0f} % of the missing voxels are interpolated: their gap is more than the "
         "model knows",
     ),
     "slice_shift_mm": Measure(
@@ -111,7 +111,7 @@ MEASURES: dict[str, Measure] = {
         meaning="by which fraction every second slice is brighter or darker than the others",
         usual=(0.0, 0.08),
         usable=(0.0, 0.15),
-        high="every second slice is {value:.0%} brighter or darker than its neighbours",
+        high="every second slice is {percent:.0f} % brighter or darker than its neighbours",
     ),
     "neighbour_correlation": Measure(
         meaning="correlation of slices with the mean of their neighbours",
@@ -141,7 +141,7 @@ MEASURES: dict[str, Measure] = {
         meaning="largest fraction of the foreground in a hundredth of its range of intensities",
         usual=(0.0, 0.09),
         usable=(0.0, 0.35),
-        high="foreign: {value:.0%} of the foreground has one and the same intensity, as in a "
+        high="foreign: {percent:.0f} % of the foreground has one and the same intensity, as in a "
         "phantom or CT (heads 2 to 6 %)",
         foreign=True,
     ),

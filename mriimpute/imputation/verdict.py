@@ -158,5 +158,5 @@ def _unmeasured(scan: Consistency, measures: Mapping[str, float], imputer: Imput
 def _praise(measures: Mapping[str, float]) -> str:
     return (
         f"{measures['gain_db']:.2f} dB better than interpolation on lines hidden in its slices, "
-        f"90 % intervals cover {measures['coverage_90']:.0%} of them"
+        f"90 % intervals cover {100 * measures['coverage_90']:.0f} % of them"
     )

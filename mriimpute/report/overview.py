@@ -122,9 +122,10 @@ def _page(root: Path, rows: Sequence[Row]) -> Markup:
 
 
 _OVERVIEW = Markup(
-    " .overview td { vertical-align: middle; } .overview img { display: block; height: 96px; "
-    "background: #000; } .overview td.reasons { min-width: 280px; text-align: left; "
-    "white-space: normal; }"
+    " .overview td, .overview tbody th { vertical-align: middle; } "
+    ".overview th:nth-child(-n+4), .overview td:nth-child(3) { text-align: left; } "
+    ".overview img { display: block; height: 96px; background: #000; } "
+    ".overview td.reasons { min-width: 280px; text-align: left; white-space: normal; }"
 )
 
 

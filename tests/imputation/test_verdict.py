@@ -75,7 +75,7 @@ def test_what_is_usual_passes_and_says_what_was_gained(scan: Any) -> None:
     assert verdict.status == "pass"
     assert verdict.reasons == (
         "1.80 dB better than interpolation on lines hidden in its slices, 90 % intervals cover "
-        "91% of them",
+        "91 % of them",
     )
     assert list(verdict.measures) == list(MEASURES)
 
@@ -88,12 +88,12 @@ def test_what_is_usual_passes_and_says_what_was_gained(scan: Any) -> None:
             "fail",
             "every second slice lies over 9.7 mm from its neighbours",
         ),
-        ({"brightness_step": np.log(1.12)}, "look", "12% brighter"),
-        ({"brightness_step": np.log(1.3)}, "fail", "30% brighter"),
+        ({"brightness_step": np.log(1.12)}, "look", "12 % brighter"),
+        ({"brightness_step": np.log(1.3)}, "fail", "30 % brighter"),
         ({"neighbour_correlation": 0.01}, "fail", "little in common with their neighbours"),
         ({"smoothness": 0.0}, "fail", "foreign: slices hold little but noise"),
-        ({"concentration": 0.2}, "look", "foreign: 20% of the foreground"),
-        ({"concentration": 0.5}, "fail", "foreign: 50% of the foreground"),
+        ({"concentration": 0.2}, "look", "foreign: 20 % of the foreground"),
+        ({"concentration": 0.5}, "fail", "foreign: 50 % of the foreground"),
         ({"levels": (0.9, 0.92, 0.95, 0.96, 0.97, 0.98)}, "fail", "foreign: intensities"),
         ({"spacing_mm": 20.0}, "look", "20 mm apart: 2.5 to 9 mm was learnt"),
         ({"spacing_mm": 1.5}, "look", "1.5 mm apart: 2.5 to 9 mm was learnt"),
@@ -116,13 +116,13 @@ def test_what_speaks_against_a_scan(
     [
         (measured("gaps", gain_db=0.1), "look", "only 0.10 dB better"),
         (measured("gaps", shrinkage=0.2), "look", "near interpolation (shrinkage 0.20)"),
-        (measured("gaps", coverage_90=0.8), "look", "cover only 80% of hidden pixels"),
-        (measured("gaps", coverage_90=0.6), "fail", "cover only 60% of hidden pixels"),
+        (measured("gaps", coverage_90=0.8), "look", "cover only 80 % of hidden pixels"),
+        (measured("gaps", coverage_90=0.6), "fail", "cover only 60 % of hidden pixels"),
         (measured("gaps", error_over_std=4.0), "fail", "4.00 times what the model expects"),
         (measured("left_out_slices", error_over_std=1.6), "look", "1.60 times what lines"),
-        (measured("left_out_slices", coverage_90=0.5), "fail", "only 50% of left-out slices"),
+        (measured("left_out_slices", coverage_90=0.5), "fail", "only 50 % of left-out slices"),
         (measured("gaps", target_pixels=500), "look", "too little of a head"),
-        ({**MEASURED, "interpolated_share": 1.0, "gaps": {}}, "look", "100% of the missing"),
+        ({**MEASURED, "interpolated_share": 1.0, "gaps": {}}, "look", "100 % of the missing"),
         ({}, "look", "linear does not measure on the scan itself"),
     ],
 )
