@@ -48,7 +48,8 @@ class Imputed:
         std: Predictive standard deviation, 0 where acquired; None where the method has none.
         draws: Posterior draws; draw 7 is the same for 7 and for 20 samples.
         observed: 1 where acquired, 0 where imputed.
-        quality: What the scan's own slices say about the result, and what was assumed of it.
+        quality: What the scan's own slices say about the result ("verdict": "pass", "look" or
+            "fail"; "reasons", "measures"), and what was assumed of it.
     """
 
     mean: Image

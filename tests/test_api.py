@@ -81,6 +81,9 @@ def test_quality_says_what_hidden_lines_of_the_scan_show(rng: np.random.Generato
     assert 1000 < quality["gaps"]["3"]["target_pixels"] <= 3 * 2 * 13 * 40
     assert quality["gaps"]["3"]["error_over_std"] > 0.5
     assert 0 <= quality["gaps"]["3"]["shrinkage"] <= 1
+    assert quality["verdict"] == "fail"
+    assert "foreign: slices hold little but noise" in " ".join(quality["reasons"])
+    assert abs(quality["measures"]["smoothness"]["value"]) < 0.1
 
 
 def test_a_volume_says_itself_what_was_observed(thick: Path) -> None:

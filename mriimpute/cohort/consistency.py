@@ -41,6 +41,9 @@ FARTHEST_MM = 15.0
 LARGE = 0.3
 """Of the largest foreground of a slice: smaller ones, at the ends of a head, are not compared."""
 
+FEWEST_VALUES = 500
+"""Of the foreground, to say how intensities are distributed."""
+
 MEDIAN_ERROR = 1.25 * 1.48
 """Standard error of the median of n Gaussian numbers, over their median deviation / sqrt(n)."""
 
@@ -123,7 +126,7 @@ def _distribution(
     shown: Float32[np.ndarray, "s x y"], level: float
 ) -> tuple[tuple[float, ...], float]:
     values = np.sort(shown[shown > level])
-    top = float(np.quantile(values, 0.99)) if len(values) else 0.0
+    top = float(np.quantile(values, 0.99)) if len(values) >= FEWEST_VALUES else 0.0
     if not top > 0:
         return (np.nan,) * len(LEVELS), np.nan
     scaled = values / np.float32(top)
