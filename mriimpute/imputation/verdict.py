@@ -35,6 +35,10 @@ FEWEST_PIXELS = 2000
 """On hidden lines at each distance, that say how well a method does."""
 
 
+WIDEST_MM = 12.0
+"""From slice to slice: farther apart, anatomy alone may move and darken every second one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether a result can be trusted.
@@ -139,11 +143,14 @@ def _of_method(volume: Volume, quality: Mapping[str, Any]) -> dict[str, float]:
 
 def _adjusted(name: str, value: float, scan: Consistency) -> float:
     """Returns a value as its limits take it: a shift is at least so large as it surely is."""
-    if name != "slice_shift_mm":
+    if name not in ("slice_shift_mm", "brightness_step"):
         return value
     # How far apart are slices that have nothing in common? That reason says enough.
     alike = scan.neighbour_correlation >= MEASURES["neighbour_correlation"].usable[0]
-    return max(value - 2 * scan.slice_shift_error_mm, 0.0) if alike else math.nan
+    if scan.spacing_mm > WIDEST_MM or not alike:
+        return math.nan
+    error_mm = scan.slice_shift_error_mm if name == "slice_shift_mm" else 0.0
+    return max(value - 2 * error_mm, 0.0)
 
 
 def _unmeasured(scan: Consistency, measures: Mapping[str, float], imputer: Imputer) -> str:

@@ -138,6 +138,8 @@ def test_what_speaks_against_a_prediction(
 def test_a_shift_that_anatomy_explains_is_none(scan: Any) -> None:
     assert judge(scan(slice_shift_mm=1.8, slice_shift_error_mm=0.8)).status == "pass"
     assert judge(scan(slice_shift_mm=1.8, slice_shift_error_mm=0.1)).status == "fail"
+    far = judge(scan(slice_shift_mm=9.0, brightness_step=0.3, spacing_mm=20.0))
+    assert [reason.split()[2] for reason in far.reasons] == ["20"]
 
 
 def test_the_worst_reason_comes_first(scan: Any) -> None:
