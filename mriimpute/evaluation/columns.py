@@ -12,6 +12,7 @@ __all__ = [
     "PRINTED",
     "STRUCTURES",
     "UNCERTAINTY",
+    "VOLUMES",
 ]
 
 METRICS = tuple(
@@ -29,7 +30,7 @@ PRINTED = (
 
 ACCURACY = (
     *("ssim", "nrmse", "mse", "mae_percent", "hfen", "gradient_psnr_db", "psnr_edge_db"),
-    *("psnr_flat_db", "stripes", "tissue_dice", "tissue_volume_error_percent", "seconds"),
+    *("psnr_flat_db", "stripes", "tissue_dice", "seconds"),
 )
 UNCERTAINTY = (
     *("crps_percent", "crps_ratio", "energy_percent", "nll_std", "nll_draws", "elbo"),
@@ -38,9 +39,13 @@ UNCERTAINTY = (
 )
 STRUCTURES = (
     "structure_dice",
-    "structure_volume_error_percent",
     *("region_error_percent", "region_coverage90", "region_spread_skill", "region_error_stds"),
     *("carried_error_percent", "carried_coverage90", "carried_spread_skill", "carried_error_stds"),
+)
+VOLUMES = tuple(
+    f"{kind}_volume_{score}"
+    for kind in ("tissue", "structure")
+    for score in ("error_percent", "draws_percent", "coverage90", "error_stds")
 )
 """The tables of the page."""
 
@@ -61,6 +66,11 @@ FILES = {
         *KEYS,
         *("kind", "label", "voxels", "truth", "mean", "low", "high", "std"),
         *("dice", "volume_error_percent"),
+    ),
+    "volumes.tsv": (
+        *KEYS,
+        *("kind", "label", "truth", "mean", "draws"),
+        *("within", "between", "total", "dof", "low", "high"),
     ),
     "curves.tsv": (*KEYS, "curve", "x", "y"),
     "traces.tsv": (*KEYS, "step", "fitted", "held_out", "stopped_at"),

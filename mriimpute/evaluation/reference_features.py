@@ -20,15 +20,23 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int
+from jaxtyping import Bool, Float32, Float64, Int
 from scipy import ndimage
 
 from mriimpute import metrics
 from mriimpute.evaluation.case import TestCase
 from mriimpute.evaluation.regions import Region
+from mriimpute.evaluation.tissues import TissueLimits, tissue_limits
 from mriimpute.metrics.structure import widened
 
-__all__ = ["ReferenceFeatures", "reference_features", "stripes_of", "with_structure_scores"]
+__all__ = [
+    "ReferenceFeatures",
+    "Structures",
+    "reference_features",
+    "stripes_of",
+    "structure_voxels",
+    "with_structure_scores",
+]
 
 SMOOTHING_VOXELS = 1.5  # sigma, of the label map
 REACH_VOXELS = 5  # around a structure where it may be found
@@ -74,13 +82,13 @@ class ReferenceFeatures:
 
     Attributes:
         edges: Which voxels of the region are edges.
-        thresholds: Between tissue classes, in input units; None where there is one class.
+        limits: Between tissues; None for fewer than three intensities.
         stripes: `stripes_of` the truth itself; NaN without slices.
         structures: How structures are found in an image; None without a label map.
     """
 
     edges: Bool[np.ndarray, " n"]
-    thresholds: Float[np.ndarray, " limits"] | None
+    limits: TissueLimits | None
     stripes: float
     structures: Structures | None
 
@@ -90,7 +98,7 @@ def reference_features(case: TestCase) -> ReferenceFeatures:
     """Returns the features of a case; those of the last one are cached, for the next method."""
     return ReferenceFeatures(
         edges=metrics.edges(case.truth, region=case.region),
-        thresholds=metrics.tissue_thresholds(case.truth[case.region]),
+        limits=tissue_limits(case),
         stripes=stripes_of(case.truth, case),
         structures=None if case.labels is None else _structures(case, case.labels),
     )
@@ -131,6 +139,18 @@ def with_structure_scores(
         else region
         for region in regions
     )
+
+
+def structure_voxels(
+    structures: Structures, image: Float32[np.ndarray, " n"] | None = None
+) -> Counter[int]:
+    """Returns how many voxels of each structure are found in an image.
+
+    Args:
+        structures: Of the test case.
+        image: The voxels of the region, in order; None: of the truth.
+    """
+    return _counts(structures.truth if image is None else _segment(image, structures.models))
 
 
 def _structures(case: TestCase, label_map: Int[np.ndarray, "i j k"]) -> Structures:

@@ -43,6 +43,9 @@ REGION_METRICS = (
     ),
     "structure_dice",
     "structure_volume_error_percent",
+    "structure_volume_draws_percent",
+    "structure_volume_coverage90",
+    "structure_volume_error_stds",
 )
 """The scores that only a scan with a label map has."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from mriimpute.evaluation.bins import Bin
 from mriimpute.evaluation.curves import Curves
 from mriimpute.evaluation.regions import Region
+from mriimpute.evaluation.volumes import MeasuredVolume
 from mriimpute.methods.base import Trace
 
 __all__ = ["Result", "result_from_json"]
@@ -30,6 +31,7 @@ class Result:
         data_range: Intensity that counts as the whole range.
         bins: Scores by distance, by offset, and at edges.
         regions: Means over structures; none without a label map.
+        volumes: Of tissues, and of structures where there is a label map.
         curves: Rank histogram and sparsification; None for a method that states no uncertainty.
         trace: How the method was fitted to this scan; None where nothing is fitted step by step.
     """
@@ -50,7 +52,6 @@ class Result:
     stripes: float
     stripes_draw: float
     tissue_dice: float
-    tissue_volume_error_percent: float
     crps_percent: float
     energy_percent: float
     nll_std: float
@@ -76,7 +77,14 @@ class Result:
     carried_spread_skill: float
     carried_error_stds: float
     structure_dice: float
+    tissue_volume_error_percent: float
+    tissue_volume_draws_percent: float
+    tissue_volume_coverage90: float
+    tissue_volume_error_stds: float
     structure_volume_error_percent: float
+    structure_volume_draws_percent: float
+    structure_volume_coverage90: float
+    structure_volume_error_stds: float
     seconds: float
     seconds_per_draw: float
     draws: int
@@ -84,6 +92,7 @@ class Result:
     data_range: float
     bins: tuple[Bin, ...]
     regions: tuple[Region, ...]
+    volumes: tuple[MeasuredVolume, ...]
     elbo: float = math.nan  # absent in results of earlier versions
     curves: Curves | None = None
     trace: Trace | None = None
@@ -97,6 +106,7 @@ def result_from_json(stored: Mapping[str, Any]) -> Result:
             **stored,
             "bins": tuple(Bin(**entry) for entry in stored["bins"]),
             "regions": tuple(Region(**entry) for entry in stored["regions"]),
+            "volumes": tuple(MeasuredVolume(**entry) for entry in stored["volumes"]),
             "curves": None if curves is None else Curves(**_with_tuples(curves)),
             "trace": None if trace is None else Trace(**_with_tuples(trace)),
         }

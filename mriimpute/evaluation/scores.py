@@ -29,6 +29,12 @@ from mriimpute.evaluation.reference_features import (
 )
 from mriimpute.evaluation.regions import KINDS, Region, finite_mean, regional_means, score_regions
 from mriimpute.evaluation.result import Result
+from mriimpute.evaluation.volumes import (
+    MeasuredVolume,
+    measured_structures,
+    measured_tissues,
+    score_volumes,
+)
 from mriimpute.methods.base import Imputation, Imputer
 
 __all__ = ["score_method"]
@@ -59,6 +65,7 @@ def score_method(
     draws, draw_scores = _draws(imputation, case, features, method, samples)
     prediction = _prediction(imputation, case, method, draws)
     regions = _regions(case, features, prediction, draws)
+    volumes = _volumes(case, features, prediction, regions, draws)
     bins = bins_of(case, prediction, features.edges)
     curves = _curves(prediction)
 
@@ -72,6 +79,7 @@ def score_method(
         data_range=case.data_range,
         bins=bins,
         regions=regions,
+        volumes=volumes,
         curves=curves if curves.ranks or curves.removed else None,
         trace=imputation.trace,
         energy_percent=prediction.percent(_energy(prediction, case, draws)),
@@ -81,6 +89,7 @@ def score_method(
         **_edge_scores(bins),
         **_uncertainty_scores(prediction, curves),
         **_region_scores(regions, case.data_range),
+        **_volume_scores(volumes),
     )
     return result, imputation
 
@@ -128,7 +137,6 @@ def _mean_scores(
     prediction: Prediction, imputation: Imputation, case: TestCase, features: ReferenceFeatures
 ) -> dict[str, float]:
     truth, mean = prediction.truth, prediction.mean
-    tissues = metrics.score_tissues(truth, mean, features.thresholds)
     rmse = prediction.percent(metrics.rmse(truth, mean))
     return {
         "psnr_db": prediction.psnr(),
@@ -144,9 +152,15 @@ def _mean_scores(
             case.truth, imputation.mean, region=case.region, data_range=case.data_range
         ),
         "stripes": _relative(stripes_of(imputation.mean, case), features.stripes),
-        "tissue_dice": tissues.dice,
-        "tissue_volume_error_percent": tissues.volume_error_percent,
+        "tissue_dice": _tissue_dice(truth, mean, features),
     }
+
+
+def _tissue_dice(
+    truth: Float32[np.ndarray, " n"], mean: Float32[np.ndarray, " n"], features: ReferenceFeatures
+) -> float:
+    limits = features.limits
+    return math.nan if limits is None else metrics.tissue_dice(truth, mean, limits.truth)
 
 
 def _edge_scores(bins: Sequence[Bin]) -> dict[str, float]:
@@ -217,11 +231,31 @@ def _region_scores(regions: Sequence[Region], data_range: float) -> dict[str, fl
         f"{kind}_{name}": value
         for kind in KINDS
         for name, value in dataclasses.asdict(score_regions(kinds[kind], data_range)).items()
-    } | {
-        "structure_dice": finite_mean([region.dice for region in structures]),
-        "structure_volume_error_percent": finite_mean(
-            [abs(r.volume_error_percent) for r in structures]
-        ),
+    } | {"structure_dice": finite_mean([region.dice for region in structures])}
+
+
+def _volumes(
+    case: TestCase,
+    features: ReferenceFeatures,
+    prediction: Prediction,
+    regions: Sequence[Region],
+    draws: Draws | None,
+) -> tuple[MeasuredVolume, ...]:
+    labels = [region.label for region in regions if region.kind == "region"]
+    mean = prediction.mean
+    return (
+        *measured_tissues(case, features.limits, mean, draws),
+        *measured_structures(case, features.structures, labels, mean, draws),
+    )
+
+
+def _volume_scores(volumes: Sequence[MeasuredVolume]) -> dict[str, float]:
+    return {
+        f"{kind}_{name}": value
+        for kind in ("tissue", "structure")
+        for name, value in dataclasses.asdict(
+            score_volumes([volume for volume in volumes if volume.kind == kind])
+        ).items()
     }
 
 

@@ -3,6 +3,7 @@
 REPORT/metrics.csv     one row per scan and method
 REPORT/distance.csv    the same by distance to the nearest acquired slice, and at edges
 REPORT/regions.tsv     means over the structures of the label maps, if there are any
+REPORT/volumes.tsv     volumes of tissues and structures, in mean and draws
 REPORT/curves.tsv      rank histograms and sparsification curves, if a method is uncertain
 REPORT/traces.tsv      how methods were fitted to each scan, if one was
 REPORT/comparisons.tsv each method against each reference, if there are enough subjects
@@ -35,6 +36,7 @@ def write_tables(summary: Summary) -> None:
         "metrics.csv": rows,
         "distance.csv": [_keys(row) | entry for row in rows for entry in row["bins"]],
         "regions.tsv": [_keys(row) | entry for row in rows for entry in row["regions"]],
+        "volumes.tsv": [_keys(row) | entry for row in rows for entry in row["volumes"]],
         "curves.tsv": [entry for row in rows for entry in _curves(row)],
         "traces.tsv": [entry for row in rows for entry in _traces(row)],
         "comparisons.tsv": list(_comparisons(summary)),

@@ -9,6 +9,7 @@ tissue           tissue classes by intensity
 ensemble         draws, voxel by voxel: CRPS, coverage, spread, ranks
 likelihood       density of the truth
 energy           draws, block by block: do neighbouring voxels err together as they should?
+pooling          what is measured on each draw, pooled by Rubin's rules
 sparsification   does the stated uncertainty sort the errors?
 """
 
@@ -28,15 +29,17 @@ from mriimpute.metrics.ensemble import (
 )
 from mriimpute.metrics.likelihood import gaussian_interval, nll, nll_of_draws
 from mriimpute.metrics.point import mae, nrmse, psnr, rmse
+from mriimpute.metrics.pooling import Pooled, pool
 from mriimpute.metrics.sparsification import Sparsification, ause, sparsification
 from mriimpute.metrics.structure import edges, gradient_psnr, hfen, ssim, stripes
-from mriimpute.metrics.tissue import TissueScores, score_tissues, tissue_thresholds
+from mriimpute.metrics.tissue import CLASSES, tissue_dice, tissue_thresholds
 
 __all__ = [
+    "CLASSES",
     "COVERAGE_DRAWS",
     "Ensemble",
+    "Pooled",
     "Sparsification",
-    "TissueScores",
     "ause",
     "coverage",
     "crps",
@@ -53,14 +56,15 @@ __all__ = [
     "nll",
     "nll_of_draws",
     "nrmse",
+    "pool",
     "psnr",
     "rank_distance",
     "rank_histogram",
     "rmse",
-    "score_tissues",
     "sparsification",
     "spread_skill",
     "ssim",
     "stripes",
+    "tissue_dice",
     "tissue_thresholds",
 ]

@@ -96,7 +96,10 @@ def test_truth_against_itself_is_perfect(case: TestCase) -> None:
     assert row.ssim == pytest.approx(1)
     assert row.mse == row.nrmse == row.mae_percent == row.rmse_percent == row.hfen == 0
     assert row.tissue_dice == row.structure_dice == row.stripes_draw == 1
-    assert row.tissue_volume_error_percent == row.structure_volume_error_percent == 0
+    assert row.structure_volume_error_percent == row.structure_volume_draws_percent == 0
+    assert row.structure_volume_coverage90 == 1
+    # Of tissues it is what limits err that are fitted to the slices.
+    assert row.tissue_volume_error_percent == row.tissue_volume_draws_percent
     assert row.crps_percent == row.energy_percent == row.ause == 0
     assert row.coverage50 == row.coverage95_std == 1
 
