@@ -160,7 +160,7 @@ def _of_structures(definition: Definition) -> Definition:
         name=definition.name.replace("tissue", "structure"),
         title=definition.title.replace("tissue", "structure"),
         text=definition.text.replace("tissue", "structure"),
-        head=definition.head.replace("tissue", "structure"),
+        head=f"structure {definition.head.removeprefix('tissue ')}",
     )
 
 

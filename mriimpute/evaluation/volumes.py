@@ -182,17 +182,16 @@ def _measured(
     ml = abs(float(np.linalg.det(case.volume.affine[:3, :3]))) / 1000
     pooled = {}
     if draws is not None:
-        values, variances = (np.stack(part) for part in zip(*draws, strict=True))
-        rubin = metrics.pool(ml * values, ml**2 * variances, level=0.9)
+        rubin = metrics.pool(*(np.stack(part) for part in zip(*draws, strict=True)), level=0.9)
         low, high = rubin.interval
         pooled = {
-            "draws": rubin.estimate,
-            "within": rubin.within,
-            "between": rubin.between,
-            "total": rubin.total,
+            "draws": ml * rubin.estimate,
+            "within": ml**2 * rubin.within,
+            "between": ml**2 * rubin.between,
+            "total": ml**2 * rubin.total,
             "dof": rubin.dof,
-            "low": low,
-            "high": high,
+            "low": ml * low,
+            "high": ml * high,
         }
     return tuple(
         MeasuredVolume(

@@ -22,6 +22,7 @@ from mriimpute.evaluation.columns import (
     PRINTED,
     STRUCTURES,
     UNCERTAINTY,
+    VOLUMES,
 )
 from mriimpute.evaluation.curves import Curves, mean_of
 from mriimpute.evaluation.definitions import DEFINITIONS, definitions_text, meanings
@@ -32,6 +33,7 @@ from mriimpute.evaluation.scores import score_method
 from mriimpute.evaluation.simulated import find_simulated_scans, read_test_case
 from mriimpute.evaluation.summary import summarise
 from mriimpute.evaluation.tables import write_tables
+from mriimpute.evaluation.volumes import MeasuredVolume
 from mriimpute.methods.base import Imputation, Imputer, Trace
 from mriimpute.seeds import numpy_stream
 from mriimpute.volume import Volume
@@ -347,17 +349,18 @@ def test_every_column_is_a_field_and_every_field_a_column() -> None:
     def fields(of: type, *nested: str) -> set[str]:
         return {field.name for field in dataclasses.fields(of)} - set(nested)
 
-    row = fields(Result, "bins", "regions", "curves", "trace")
+    row = fields(Result, "bins", "regions", "volumes", "curves", "trace")
     columns = {name: set(of) for name, of in FILES.items()}
 
     assert columns["metrics.csv"] == row
     assert columns["distance.csv"] == {*KEYS} | fields(Bin)
     assert columns["regions.tsv"] == {*KEYS} | fields(Region)
+    assert columns["volumes.tsv"] == {*KEYS} | fields(MeasuredVolume)
     assert columns["metrics.csv"] >= {*METRICS}
     assert all(len(of) == len(columns[name]) for name, of in FILES.items())
 
 
-@pytest.mark.parametrize("table", [PRINTED, ACCURACY, UNCERTAINTY, STRUCTURES])
+@pytest.mark.parametrize("table", [PRINTED, ACCURACY, UNCERTAINTY, STRUCTURES, VOLUMES])
 def test_columns_of_a_table_have_a_head_of_their_own_and_digits(table: tuple[str, ...]) -> None:
     definitions = [DEFINITIONS[metric] for metric in table]
 
