@@ -9,9 +9,9 @@ See `mriimpute.api`. Importing this package loads nothing but itself.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mriimpute.api import Imputed, evaluate, impute, simulate, train
+    from mriimpute.api import Imputed, evaluate, impute, pool, simulate, train
 
-__all__ = ["Imputed", "evaluate", "impute", "simulate", "train"]
+__all__ = ["Imputed", "evaluate", "impute", "pool", "simulate", "train"]
 
 __version__ = "0.1.0"
 

@@ -1,5 +1,7 @@
 """mriimpute from Python: `impute`, `train`, `evaluate` and `simulate`, as the commands do it.
 
+`pool` makes one answer of what was measured on each draw.
+
     >>> import mriimpute
     >>> imputed = mriimpute.impute("scan.nii.gz", samples=20)            # doctest: +SKIP
     >>> imputed.mean.to_filename("mean.nii.gz")                          # doctest: +SKIP
@@ -23,13 +25,16 @@ from mriimpute.progress import Track, silent
 from mriimpute.volume import Volume
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mriimpute.evaluation import Summary
     from mriimpute.evaluation.simulated import ScoredSplit
     from mriimpute.io import Form, Scan
     from mriimpute.methods.external import External
+    from mriimpute.metrics import Pooled
     from mriimpute.simulation import SimulationConfig, SimulationReport
 
-__all__ = ["Imputed", "evaluate", "impute", "settings_of", "simulate", "train"]
+__all__ = ["Imputed", "evaluate", "impute", "pool", "settings_of", "simulate", "train"]
 
 Image: TypeAlias = Any
 """A nibabel image."""
@@ -140,6 +145,38 @@ def impute(
         observed=as_image(grid.volume.observed.astype("uint8")),
         quality={**facts, **imputed.quality},
     )
+
+
+def pool(
+    values: "Sequence[Any] | NDArray[Any]",
+    variances: "Sequence[Any] | NDArray[Any] | None" = None,
+    *,
+    level: float = 0.9,
+) -> "Pooled":
+    """Returns what was measured on each draw, a volume say, pooled by Rubin's rules.
+
+    Segment with what was fitted once, to acquired slices, not anew to each draw.
+
+    Example:
+        >>> pooled = pool([10.0, 12.0, 14.0])
+        >>> pooled.estimate, pooled.between
+        (12.0, 4.0)
+        >>> [round(end, 2) for end in pooled.interval]
+        [5.26, 18.74]
+
+    Args:
+        values: One per draw, at least two; or an array per draw, such as several volumes.
+        variances: Of each value if no voxel were missing, of the same shape, as a segmentation or
+            a regression states it; None: 0, a volume is then certain given the image.
+        level: Of the interval, between 0 and 1.
+
+    Raises:
+        ValueError: If there are fewer than two draws, the shapes differ, or a number makes no
+            sense.
+    """
+    from mriimpute.metrics import pooling
+
+    return pooling.pool(values, variances, level=level)
 
 
 def train(

@@ -121,5 +121,7 @@ def test_importing_the_package_loads_nothing() -> None:
 def test_unknown_names_are_no_part_of_the_package() -> None:
     with pytest.raises(AttributeError, match="no_such_thing"):
         mriimpute.no_such_thing  # noqa: B018
-    assert set(mriimpute.__all__) == {"Imputed", "evaluate", "impute", "simulate", "train"}
+    assert set(mriimpute.__all__) == {
+        *("Imputed", "evaluate", "impute", "pool", "simulate", "train")
+    }
     assert set(mriimpute.__all__) <= set(dir(mriimpute))

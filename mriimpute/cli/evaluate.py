@@ -138,7 +138,7 @@ def evaluate(
     from mriimpute import api
     from mriimpute.evaluation.failures import pairs
     from mriimpute.methods.external import parse_external
-    from mriimpute.report import table_of
+    from mriimpute.report import advice_of, table_of
 
     failed: dict[str, None] = {}  # two methods may be fitted on a scan: it is named once
     reported: set[str] = set()
@@ -171,6 +171,8 @@ def evaluate(
     for summary in summaries:
         table = table_of(summary)
         show_table(table.headers, table.rows, title=table.title)
+        if advice := advice_of(summary):
+            typer.echo(advice)
         if summary.protocol.bias:
             typer.echo(f"To know before believing this: {summary.protocol.bias}\n")
     failures = [name for summary in summaries for name in pairs(summary.failed)]

@@ -21,7 +21,7 @@ from scipy.linalg import hadamard
 from mriimpute import metrics
 from mriimpute.evaluation.case import TestCase
 
-__all__ = ["Limits", "TissueLimits", "tissue_limits"]
+__all__ = ["Limits", "TissueLimits", "half_samples", "tissue_limits"]
 
 HALF_SAMPLES = 16
 
@@ -57,7 +57,7 @@ def tissue_limits(case: TestCase) -> TissueLimits | None:
     if case.stack is not None:
         places = np.nonzero(seen)[case.stack.axis]
         slices = np.searchsorted(case.stack.positions, places)
-        chosen = _half_samples(len(case.stack.positions))
+        chosen = half_samples(len(case.stack.positions))
         halves = [metrics.tissue_thresholds(values[half[slices]]) for half in chosen]
     return TissueLimits(
         truth=whole,
@@ -67,7 +67,7 @@ def tissue_limits(case: TestCase) -> TissueLimits | None:
     )
 
 
-def _half_samples(slices: int) -> list[Bool[np.ndarray, " slices"]]:
+def half_samples(slices: int) -> list[Bool[np.ndarray, " slices"]]:
     """Returns which slices are in each half sample: one of each two neighbours, the odd one too.
 
     Of any two pairs all four combinations are as frequent, as rows of a Hadamard matrix say, up

@@ -17,12 +17,13 @@ References:
     Rubin, Multiple Imputation for Nonresponse in Surveys, 1987, equations 3.1.2 to 3.1.6.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float64
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
 __all__ = ["Pooled", "pool"]
 
@@ -50,7 +51,12 @@ class Pooled:
     interval: tuple[Number, Number]
 
 
-def pool(values: ArrayLike, variances: ArrayLike | None = None, *, level: float = 0.9) -> Pooled:
+def pool(
+    values: Sequence[Any] | NDArray[Any],
+    variances: Sequence[Any] | NDArray[Any] | None = None,
+    *,
+    level: float = 0.9,
+) -> Pooled:
     """Returns what was measured on each draw, pooled by Rubin's rules.
 
     Example:

@@ -5,10 +5,11 @@ from mriimpute.report.overview import write_overviews
 from mriimpute.report.page import write_page
 from mriimpute.report.reproduction import write_panels
 from mriimpute.report.scan_page import write_scan_page
-from mriimpute.report.table import Table, table_of
+from mriimpute.report.table import Table, advice_of, table_of
 
 __all__ = [
     "Table",
+    "advice_of",
     "table_of",
     "write_figure",
     "write_overviews",

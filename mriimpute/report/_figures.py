@@ -12,9 +12,10 @@ from mriimpute.report._charts import Frame, Series, dot_rows, histogram, line_ch
 from mriimpute.report._html import join, tag
 from mriimpute.report._styles import LineStyle
 
-__all__ = ["calibration", "distances", "fits", "gains", "times"]
+__all__ = ["calibration", "distances", "fits", "gains", "times", "volumes"]
 
 LEVELS = (50, 80, 90, 95)
+VOLUME_ROWS = {"tissue_volume_error_percent": "", "tissue_volume_draws_percent": ", by draws"}
 FITTED = LineStyle("#0072B2", "o")
 HELD_OUT = LineStyle("#D55E00", "s", (4, 1.6))
 
@@ -38,6 +39,26 @@ def gains(summary: Summary, styles: Styles) -> Markup:
         x_label=f"PSNR minus that of {baseline}, dB",
     )
     return dot_rows(rows, frame, styles, means=means, zero=0.0)
+
+
+def volumes(summary: Summary, styles: Styles) -> Markup:
+    """Returns each subject's error of tissue volumes, in the mean and by draws; or nothing."""
+    rows, means, of_rows = {}, {}, {}
+    for scored in summary.methods:
+        for metric, ending in VOLUME_ROWS.items():
+            found = _per_subject(summary.results, scored.method, metric)
+            if not all(map(math.isfinite, found.values())):
+                continue
+            name, mean = f"{scored.method}{ending}", scored.scores[metric]
+            rows[name], of_rows[name] = list(found.items()), styles[scored.method]
+            means[name] = (mean.mean, mean.low, mean.high)
+    if not rows:
+        return Markup()
+    frame = Frame(
+        title="Error of tissue volumes of each subject, in the mean and by draws",
+        x_label="error of tissue volumes, % of volume",
+    )
+    return dot_rows(rows, frame, of_rows, means=means, zero=0.0)
 
 
 def distances(summary: Summary, styles: Styles) -> Markup:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from mriimpute.evaluation import Estimate, MethodSummary, Summary
-from mriimpute.evaluation.columns import ACCURACY, STRUCTURES, UNCERTAINTY
+from mriimpute.evaluation.columns import ACCURACY, STRUCTURES, UNCERTAINTY, VOLUMES
 from mriimpute.evaluation.definitions import DEFINITIONS, Definition
 from mriimpute.report._html import join, tag
-from mriimpute.report.table import NO_NUMBER, mean_of, number, p_value
+from mriimpute.report.table import NO_NUMBER, advice_of, mean_of, number, p_value
 
-__all__ = ["accuracy", "differences", "structures", "uncertainty"]
+__all__ = ["accuracy", "differences", "structures", "uncertainty", "volumes"]
 
 ARROWS = {"higher": "\u2191", "lower": "\u2193"}
 ROLES = {
@@ -59,6 +59,13 @@ def structures(summary: Summary) -> Markup:
     if not any(row.regions for row in summary.results):
         return Markup()
     return _table("Structures of the label maps", summary.methods, STRUCTURES)
+
+
+def volumes(summary: Summary) -> Markup:
+    """Returns volumes in the mean and by draws, and which to measure where that is known."""
+    table = _table("Volumes of tissues and structures", summary.methods, VOLUMES)
+    advice = advice_of(summary)
+    return join(tag("p", advice, class_="note") if advice else "", table)
 
 
 def differences(summary: Summary) -> Markup:

@@ -153,6 +153,7 @@ def _tables(summary: Summary) -> Markup:
         _scores.differences(summary),
         _scores.uncertainty(summary),
         _scores.structures(summary),
+        _scores.volumes(summary),
     )
 
 
@@ -171,7 +172,11 @@ def _subjects(summary: Summary, styles: Mapping[str, LineStyle]) -> Markup:
         "Each marker is a subject; the black diamond below is the mean, its line the interval. A "
         "marker left of the zero line is a subject for whom the method is worse."
     )
-    return join(tag("p", note, class_="note"), _figures.gains(summary, styles))
+    return join(
+        tag("p", note, class_="note"),
+        _figures.gains(summary, styles),
+        _figures.volumes(summary, styles),
+    )
 
 
 def _images(summary: Summary, album: Album) -> Markup:

@@ -7,7 +7,7 @@ from mriimpute.evaluation import Comparison, Estimate, MethodSummary, Summary
 from mriimpute.evaluation.columns import PRINTED
 from mriimpute.evaluation.definitions import DEFINITIONS
 
-__all__ = ["NO_NUMBER", "Table", "mean_of", "number", "p_value", "table_of"]
+__all__ = ["NO_NUMBER", "Table", "advice_of", "mean_of", "number", "p_value", "table_of"]
 
 SMALLEST_P = 0.001  # that is printed as a number
 NO_NUMBER = "-"
@@ -48,6 +48,33 @@ def table_of(summary: Summary) -> Table:
     return Table([headers[n] for n in kept], [[r[n] for n in kept] for r in rows], _title(summary))
 
 
+def advice_of(summary: Summary) -> str:
+    """Returns what to use mean and draws for, with numbers; empty where no method has draws.
+
+    The method is the best one that has draws, the advice follows its volumes of tissues.
+    """
+    drawn = [s for s in summary.methods if math.isfinite(_volume_error(s, by_draws=True))]
+    best = max(drawn, key=lambda s: s.scores["psnr_db"].mean, default=None)
+    if best is None:
+        return ""
+    in_mean, by_draws = (_volume_error(best, by_draws=draws) for draws in (False, True))
+    measure = "every draw, pooled (mriimpute.pool)" if by_draws < in_mean else "the mean"
+    form = DEFINITIONS["tissue_volume_error_percent"].form()
+    errors = [
+        f"{in_mean:{form}} % in the mean of {best.method}",
+        f"{by_draws:{form}} % pooled over its draws",
+        *(
+            f"{_volume_error(s):{form}} % with {s.method}"
+            for s in summary.methods
+            if s.method == summary.best_interpolator
+        ),
+    ]
+    return (
+        f"By eye and for PSNR: the mean. Volumes of tissues: {measure}. Their error: "
+        f"{', '.join(errors)}."
+    )
+
+
 def mean_of(scored: MethodSummary, metric: str) -> float:
     """Returns the mean of a score over subjects; NaN where the method has none."""
     if metric == "crps_ratio":
@@ -66,6 +93,10 @@ def p_value(comparison: Comparison | None) -> str:
     if comparison is None or math.isnan(comparison.p):
         return NO_NUMBER
     return f"<{SMALLEST_P}" if comparison.p < SMALLEST_P else f"{comparison.p:.3f}"
+
+
+def _volume_error(scored: MethodSummary, *, by_draws: bool = False) -> float:
+    return mean_of(scored, f"tissue_volume_{'draws' if by_draws else 'error'}_percent")
 
 
 def _row(scored: MethodSummary, *, tested: bool) -> list[str]:
