@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 import typer
 
@@ -107,6 +109,25 @@ def test_every_module_that_is_named_exists(page: Path) -> None:
 def test_python_compiles(page: Path) -> None:
     for block in blocks(page, "python"):
         compile(block, str(page), "exec")
+
+
+def test_python_of_the_readme_runs_as_printed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    rng: np.random.Generator,
+) -> None:
+    data = rng.integers(0, 900, (16, 14, 5)).astype(np.int16)
+    nib.Nifti1Image(data, np.diag([1.0, 1.0, 3.0, 1.0])).to_filename(tmp_path / "scan.nii.gz")
+    monkeypatch.chdir(tmp_path)
+
+    for block in blocks(README, "python"):
+        exec(compile(block, str(README), "exec"), {})  # noqa: S102
+
+    printed = re.findall(r"[\d.]+", capsys.readouterr().out)
+    estimate, low, high = map(float, printed)
+    assert 0 < low < estimate < high < 16 * 14 * 13 / 1000
+    assert nib.load("mean.nii.gz").shape == (16, 14, 13)
 
 
 def test_the_readme_is_a_front_page() -> None:

@@ -42,10 +42,11 @@ STRUCTURES = (
     *("region_error_percent", "region_coverage90", "region_spread_skill", "region_error_stds"),
     *("carried_error_percent", "carried_coverage90", "carried_spread_skill", "carried_error_stds"),
 )
-VOLUMES = tuple(
-    f"{kind}_volume_{score}"
-    for kind in ("tissue", "structure")
-    for score in ("error_percent", "draws_percent", "coverage90", "error_stds")
+VOLUMES = (
+    *("tissue_volume_error_percent", "tissue_volume_draws_percent", "tissue_volume_coverage90"),
+    *("tissue_volume_coverage90_draws", "tissue_volume_error_stds"),
+    *("structure_volume_error_percent", "structure_volume_draws_percent"),
+    *("structure_volume_coverage90", "structure_volume_error_stds"),
 )
 """The tables of the page."""
 

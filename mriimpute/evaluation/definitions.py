@@ -142,6 +142,14 @@ _VOLUMES = (
         digits=3,
     ),
     Definition(
+        "tissue_volume_coverage90_draws",
+        "tissue volumes covered by draws alone",
+        "the same if W were 0",
+        better="0.9",
+        head="W = 0",
+        digits=3,
+    ),
+    Definition(
         "tissue_volume_error_stds",
         "tissue volume error in std",
         "root mean square over tissues of (volume by draws - that in the truth) / sqrt(T)",
@@ -451,8 +459,8 @@ _ALL = (
         "variance T = W + (1 + 1/m) B, B between the m draws, Student's t with "
         "(m - 1) (1 + W / ((1 + 1/m) B))^2 degrees of freedom. W of tissues: how far a volume "
         "moves with the limits of half of the slices (16 balanced half-samples of neighbours; "
-        "mean square times the share of the brain that is missing; 0 off a stack). W of "
-        "structures: 0",
+        "mean square times the share of the brain that is missing; 0 off a stack), which is more "
+        "than limits err where slices are equally far apart. W of structures: 0",
     ),
     Definition(
         "volumes.tsv",

@@ -45,6 +45,7 @@ REGION_METRICS = (
     "structure_volume_error_percent",
     "structure_volume_draws_percent",
     "structure_volume_coverage90",
+    "structure_volume_coverage90_draws",
     "structure_volume_error_stds",
 )
 """The scores that only a scan with a label map has."""

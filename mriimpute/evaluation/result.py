@@ -80,10 +80,12 @@ class Result:
     tissue_volume_error_percent: float
     tissue_volume_draws_percent: float
     tissue_volume_coverage90: float
+    tissue_volume_coverage90_draws: float
     tissue_volume_error_stds: float
     structure_volume_error_percent: float
     structure_volume_draws_percent: float
     structure_volume_coverage90: float
+    structure_volume_coverage90_draws: float
     structure_volume_error_stds: float
     seconds: float
     seconds_per_draw: float

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Float64
+from scipy import stats
 
 from mriimpute import metrics
 from mriimpute.evaluation.case import TestCase
@@ -69,6 +70,7 @@ class VolumeScores:
     volume_error_percent: float
     volume_draws_percent: float
     volume_coverage90: float
+    volume_coverage90_draws: float
     volume_error_stds: float
 
 
@@ -150,15 +152,32 @@ def score_volumes(volumes: Sequence[MeasuredVolume]) -> VolumeScores:
     )
     error = draws - truth
     with np.errstate(divide="ignore", invalid="ignore"):
-        stds = np.where(error == 0, 0.0, error / np.sqrt(total))
+        in_stds = np.where(error == 0, 0.0, error / np.sqrt(total))
+    alone = np.array([_reach_of_draws_alone(volume) for volume in volumes])
     return VolumeScores(
         volume_error_percent=100 * float(np.mean(abs(mean - truth) / truth)),
         volume_draws_percent=100 * float(np.mean(abs(error) / truth)),
-        volume_coverage90=(
-            math.nan if np.isnan(low).any() else metrics.coverage(truth, low, high)
-        ),
-        volume_error_stds=math.sqrt(np.square(stds).mean()),
+        volume_coverage90=_coverage(truth, low, high),
+        volume_coverage90_draws=_coverage(truth, draws - alone, draws + alone),
+        volume_error_stds=math.sqrt(np.square(in_stds).mean()),
     )
+
+
+def _coverage(
+    truth: Float64[np.ndarray, " v"],
+    low: Float64[np.ndarray, " v"],
+    high: Float64[np.ndarray, " v"],
+) -> float:
+    return math.nan if np.isnan(low).any() else metrics.coverage(truth, low, high)
+
+
+def _reach_of_draws_alone(volume: MeasuredVolume) -> float:
+    """Returns half of the length of the 90 % interval if W were 0."""
+    missing = volume.total - volume.within
+    if not missing:
+        return 0.0
+    dof = volume.dof / (1 + volume.within / missing) ** 2
+    return float(stats.t.ppf(0.95, dof)) * math.sqrt(missing)
 
 
 def _measured(

@@ -124,12 +124,16 @@ def test_exact_draws_cover_volumes_as_often_as_stated(
 
 
 def test_scores_of_volumes_are_those_by_hand() -> None:
-    known = {"kind": "tissue", "within": 0.0, "between": 1.0, "dof": 19.0}
+    known = {"kind": "tissue", "between": 1.0}
     one = MeasuredVolume(
-        **known, label=1, truth=10.0, mean=8.0, draws=11.0, total=4.0, low=7.5, high=14.5
+        **known,  # type: ignore[arg-type]
+        **{"label": 1, "truth": 10.0, "mean": 8.0, "draws": 11.0},  # type: ignore[arg-type]
+        **{"within": 2.0, "total": 4.0, "dof": 19 * 2.0**2, "low": 7.5, "high": 14.5},
     )
     other = MeasuredVolume(
-        **known, label=2, truth=20.0, mean=22.0, draws=17.0, total=1.0, low=15.3, high=18.7
+        **known,  # type: ignore[arg-type]
+        **{"label": 2, "truth": 20.0, "mean": 22.0, "draws": 17.0},  # type: ignore[arg-type]
+        **{"within": 0.0, "total": 1.0, "dof": 19.0, "low": 15.3, "high": 18.7},
     )
 
     scores = score_volumes([one, other])
@@ -137,6 +141,8 @@ def test_scores_of_volumes_are_those_by_hand() -> None:
     assert scores.volume_error_percent == pytest.approx((20 + 10) / 2)
     assert scores.volume_draws_percent == pytest.approx((10 + 15) / 2)
     assert scores.volume_coverage90 == 0.5
+    # Of draws alone: 11 +- 1.729 sqrt(2) holds 10, 17 +- 1.729 does not hold 20.
+    assert scores.volume_coverage90_draws == 0.5
     assert scores.volume_error_stds == pytest.approx(math.sqrt((0.5**2 + 3**2) / 2))
 
 

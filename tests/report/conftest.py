@@ -1,6 +1,7 @@
 """Summaries of made-up evaluations, and pages taken apart."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -102,7 +103,11 @@ def summary_of_method(method: str, *, stated: bool, subjects: int) -> MethodSumm
     ends = (0.4, 0.6) if subjects >= 5 else (np.nan, np.nan)
     estimate = Estimate(mean=0.5, low=ends[0], high=ends[1])
     unknown = Estimate(mean=np.nan)
-    earned = {m: estimate if stated or "cover" not in m else unknown for m in METRICS}
+    of_draws = ("cover", "volume_draws", "volume_error_stds")
+    earned = {
+        m: estimate if stated or not any(name in m for name in of_draws) else unknown
+        for m in METRICS
+    }
     removed = tuple(np.arange(0, 1, 0.05).tolist())
     curves = Curves(
         ranks=(1 / 21,) * 21,
@@ -163,6 +168,7 @@ def make_summary() -> MakeSummary:
             data_range=100.0,
             bins=distances,
             regions=(),
+            volumes=(),
         )  # type: ignore[arg-type]
         trace = Trace(fitted=(4.0, 2.0, 1.0), held_out=(4.0, 3.0, 3.5), every=100, stopped_at=200)
         rows = tuple(
@@ -172,6 +178,7 @@ def make_summary() -> MakeSummary:
                 scan=scan.replace("sub-0", f"sub-{n}"),
                 method=method,
                 psnr_db=20.0 + float(rng.normal()),
+                tissue_volume_draws_percent=math.nan if method == methods[0] else 0.25,
                 trace=trace if method == "deep-image-prior" else None,
             )
             for n in range(subjects)

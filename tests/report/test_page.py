@@ -15,7 +15,7 @@ from PIL import Image
 
 from mriimpute.evaluation import Estimate, Region, Summary
 from mriimpute.evaluation.protocol import SLICES
-from mriimpute.report import figure, write_page
+from mriimpute.report import advice_of, figure, write_page
 from mriimpute.report._html import tag
 from mriimpute.report._pictures import DIVERGING, GREY, LEVELS, Album
 from mriimpute.report._styles import line_styles
@@ -314,6 +314,19 @@ def test_structures_are_scored_where_there_are_label_maps(
 
     assert "Structures of the label maps" not in read_page(tmp_path / "plain.html").text
     assert "carried error / std" in read_page(tmp_path / "labels.html").text
+
+
+def test_volumes_stand_in_a_table_and_a_chart_with_what_to_measure_them_on(
+    page: Path, read_page: ReadPage, make_summary: MakeSummary
+) -> None:
+    read = read_page(page)
+
+    assert advice_of(make_summary(methods=("linear", "ridge"))) in read.text
+    assert "Volumes of tissues and structures" in read.text
+    (chart,) = (svg for svg in read.named("svg") if "tissue volumes" in svg.get("aria-label", ""))
+    assert chart
+    assert "ridge, by draws" in read.source
+    assert "linear, by draws" not in read.source
 
 
 def test_the_bias_of_a_protocol_stands_with_the_numbers(

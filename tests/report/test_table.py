@@ -9,7 +9,7 @@ import pytest
 from mriimpute.evaluation import Comparison, Estimate, MethodSummary, Summary
 from mriimpute.evaluation.columns import METRICS
 from mriimpute.evaluation.protocol import SLICES
-from mriimpute.report import table_of
+from mriimpute.report import advice_of, table_of
 
 
 def comparison(p: float) -> Comparison:
@@ -78,3 +78,39 @@ def test_unknown_scores_are_dashes_and_no_column_has_nothing_else() -> None:
     assert [row[column] for row in both.rows] == ["0.5000", "-"]
     assert "SSIM" not in alone.headers
     assert {len(row) for row in alone.rows} == {len(alone.headers)}
+
+
+@pytest.mark.parametrize(
+    ("by_draws", "measure"), [(1.5, "every draw, pooled (mriimpute.pool)"), (6.0, "the mean")]
+)
+def test_what_to_measure_volumes_on_follows_their_errors(by_draws: float, measure: str) -> None:
+    summary = summary_of(ranked=True)
+    (ours,) = summary.methods
+    scores = {
+        "tissue_volume_error_percent": Estimate(mean=4.84),
+        "tissue_volume_draws_percent": Estimate(mean=by_draws),
+    }
+    plain = {**ours.scores, "tissue_volume_draws_percent": Estimate(mean=math.nan)}
+    methods = (
+        dataclasses.replace(ours, scores={**ours.scores, **scores}),
+        dataclasses.replace(ours, method="pchip", scores=plain),
+    )
+
+    advice = advice_of(dataclasses.replace(summary, methods=methods))
+
+    assert advice == (
+        f"By eye and for PSNR: the mean. Volumes of tissues: {measure}. Their error: 4.8 % in the "
+        f"mean of ours, {by_draws} % pooled over its draws, 0.5 % with pchip."
+    )
+
+
+def test_without_draws_there_is_nothing_to_choose() -> None:
+    summary = summary_of(ranked=True)
+    (ours,) = summary.methods
+    plain = {**ours.scores, "tissue_volume_draws_percent": Estimate(mean=math.nan)}
+
+    assert advice_of(summary) != ""
+    assert (
+        advice_of(dataclasses.replace(summary, methods=(dataclasses.replace(ours, scores=plain),)))
+        == ""
+    )
