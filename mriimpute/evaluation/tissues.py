@@ -1,11 +1,12 @@
 """Limits between the tissues of a test case: three classes by intensity, dark to bright.
 
-Those of the truth are fitted to all of its brain. Whoever imputes has no truth, but real slices:
-limits for mean and draws are fitted to the acquired voxels of the brain, so that no method moves
-them. Other slices would have given others. How different is told by limits of half of the slices,
-one of each two neighbours, 16 balanced choices: the mean square of their differences is the
-variance of whatever depends on the limits, times the share of the brain that is missing, about
-which alone the acquired voxels may be wrong.
+Those of the truth are fitted to all of the brain, what is missing filled with the truth. Whoever
+imputes has no truth, but real slices: limits for mean and draws are fitted to the acquired voxels
+of the brain, so that no method moves them. Other slices would have given others. How different is
+told by limits of half of the slices, one of each two neighbours, 16 balanced choices: the mean
+square of their differences is the variance of whatever depends on the limits, times the share of
+the brain that is missing, about which alone the acquired voxels may be wrong. Where slices are
+equally far apart this is more than limits err.
 
 References:
     Wolter, Introduction to Variance Estimation, 2007, chapters 3 and 8: balanced half-samples,
@@ -48,7 +49,8 @@ class TissueLimits:
 def tissue_limits(case: TestCase) -> TissueLimits | None:
     """Returns the limits between the tissues of a case; None where they are fewer than three."""
     seen = case.brain & case.volume.observed
-    whole = metrics.tissue_thresholds(case.truth[seen | case.region])
+    complete = np.where(case.volume.observed, case.volume.data, case.truth)
+    whole = metrics.tissue_thresholds(complete[seen | case.region])
     values = case.volume.data[seen]
     acquired = metrics.tissue_thresholds(values)
     if whole is None or acquired is None:

@@ -16,7 +16,7 @@ from mriimpute.methods.base import Imputation
 from mriimpute.methods.interpolation import Interpolation
 from mriimpute.volume import Volume
 
-REPORT = {"settings.json", "metrics.csv", "distance.csv", "summary.json"} | {
+REPORT = {"settings.json", "metrics.csv", "distance.csv", "volumes.tsv", "summary.json"} | {
     "figure.png",
     "index.html",
 }

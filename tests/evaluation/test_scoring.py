@@ -372,7 +372,9 @@ def test_failure_is_written_where_the_numbers_are(four: Path, picky: Callable[..
 
 def row(scan: str, method: str) -> Result:
     """A row of which nothing counts but whose it is."""
-    counts = {"draws": 0, "voxels": 1, "data_range": 1.0, "bins": (), "regions": ()}
+    counts = {"draws": 0, "voxels": 1, "data_range": 1.0, "bins": (), "regions": ()} | {
+        "volumes": ()
+    }
     scores = dict.fromkeys(SCORES, 0.5)
     return Result(subject=scan, scan=scan, method=method, **scores, **counts)  # type: ignore[arg-type]
 

@@ -72,7 +72,7 @@ def test_a_mean_of_patients_is_covered_where_some_values_are_imputed(
     low, high = pooled.interval
     assert ((low <= 0) & (high >= 0)).mean() == pytest.approx(0.9, abs=0.025)
     # What is missing makes the mean of all as uncertain as that of those that were seen.
-    assert np.mean(pooled.total) == pytest.approx(1 / seen, rel=0.05)
+    assert np.mean(pooled.total) == pytest.approx(1 / seen, rel=0.1)
 
 
 def test_a_single_draw_is_no_multiple_imputation() -> None:
