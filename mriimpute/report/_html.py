@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from mriimpute.files import atomic
 
-__all__ = ["document", "join", "pairs", "tag", "write_html"]
+__all__ = ["document", "join", "pairs", "shipped", "tag", "write_html"]
 
 VOID = {"image", "img", "input", "meta", "path", "use"}
 """Elements that are written without content here."""
@@ -68,9 +68,9 @@ def document(title: str, *body: str) -> Markup:
             "script-src 'unsafe-inline'",
         ),
         tag("title", title),
-        tag("style", _shipped("page.css")),
+        tag("style", shipped("page.css")),
     )
-    script = tag("script", _shipped("page.js"))
+    script = tag("script", shipped("page.js"))
     whole = tag("html", head, tag("body", *body, script), lang="en")
     return Markup("<!DOCTYPE html>\n{}\n").format(whole)
 
@@ -82,7 +82,8 @@ def write_html(path: Path, page: Markup) -> None:
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
-def _shipped(name: str) -> Markup:
+def shipped(name: str) -> Markup:
+    """Returns a style or a script of this package."""
     text = resources.files("mriimpute.report").joinpath(name).read_text(encoding="utf-8")
     return Markup(text)  # noqa: S704 - a file of this package
 

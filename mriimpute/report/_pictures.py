@@ -9,6 +9,7 @@ Axes: u, v = the axes of a plane; v points upwards.
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,7 +19,17 @@ from markupsafe import Markup
 
 from mriimpute.report._html import join, tag
 
-__all__ = ["DIVERGING", "GREY", "SEQUENTIAL", "Album", "Plane", "Scale", "flicker", "scale_bar"]
+__all__ = [
+    "DIVERGING",
+    "GREY",
+    "SEQUENTIAL",
+    "Album",
+    "Plane",
+    "Scale",
+    "flicker",
+    "palette",
+    "scale_bar",
+]
 
 LEVELS = 255  # of a colour scale; the one left over is blank
 MARKER_MM = 3.0  # length of the marker of a slice
@@ -172,12 +183,14 @@ def flicker(
 def scale_bar(scale: Scale, label: str) -> Markup:
     """Returns a colour scale with its ends and its unit."""
     ramp = np.linspace(scale.low, scale.high, LEVELS)[:, None]
+    digits = 2 - math.floor(math.log10(scale.high - scale.low))
+    places = (scale.low, (scale.low + scale.high) / 2, scale.high)
+    # Rounded to a hundredth of the scale; the sum makes 0 of -0.
+    low, middle, high = (f"{round(place, max(digits, 0)) + 0.0:.6g}" for place in places)
     image = tag(
-        "img", src=_data(_png(ramp, scale)), alt=f"colour scale from {scale.low:.3g} to "
-        f"{scale.high:.3g} {label}",
+        "img", src=_data(_png(ramp, scale)), alt=f"colour scale from {low} to {high} {label}"
     )  # fmt: skip
-    middle = f"{(scale.low + scale.high) / 2:.3g}"
-    ends = [tag("span", text) for text in (f"{scale.low:.3g}", middle, f"{scale.high:.3g}")]
+    ends = [tag("span", text) for text in (low, middle, high)]
     return tag("div", tag("span", label), image, tag("div", *ends), class_="scale")
 
 
@@ -210,13 +223,14 @@ def _png(image: Float[np.ndarray, "u v"], scale: Scale) -> bytes:
     level = np.rint(np.clip(np.nan_to_num(fraction), 0.0, 1.0) * (LEVELS - 1)).astype(np.uint8)
     level[~np.isfinite(image)] = LEVELS
     picture = Image.fromarray(np.ascontiguousarray(level.T[::-1]), mode="P")
-    picture.putpalette(_palette(scale).tobytes())
+    picture.putpalette(palette(scale).tobytes())
     file = io.BytesIO()
     picture.save(file, format="png", optimize=True)
     return file.getvalue()
 
 
-def _palette(scale: Scale) -> UInt8[np.ndarray, "256 3"]:
+def palette(scale: Scale) -> UInt8[np.ndarray, "256 3"]:
+    """Returns red, green and blue of each level of a scale, and last of what is blank."""
     from matplotlib import colormaps
 
     colours = colormaps[scale.colours](np.linspace(0, 1, LEVELS))[:, :3]

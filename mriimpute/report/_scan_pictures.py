@@ -1,4 +1,4 @@
-"""The pictures of one imputed scan, all to one scale and in one window.
+"""The pictures of one imputed scan, all to one scale and in one window, that of its brain.
 
 Axes: i, j, k = right, anterior, superior; u, v = the two of them that span a plane.
 """
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from markupsafe import Markup
 
+from mriimpute.report._brain import Brain
 from mriimpute.report._html import tag
 from mriimpute.report._pictures import SEQUENTIAL, Album, Plane, Scale, flicker, scale_bar
 from mriimpute.volume import Volume
@@ -20,10 +21,9 @@ __all__ = ["Image", "Pictures", "Result"]
 NAMES = ("sagittal", "coronal", "axial")
 ENDS = (("L", "R"), ("P", "A"), ("I", "S"))
 CUTS = (0.3, 0.43, 0.57, 0.7)  # of the head's extent: where the mosaics cut it
-FOREGROUND = 0.1  # of the window: what is darker is air
-WINDOW = (0.5, 99.8)  # percentiles of what was acquired
 STD_PERCENTILE = 99.0
 MARGIN = 4  # voxels around the head
+UNITS = "units of the scan"
 
 Image = Float32[np.ndarray, "i j k"]
 
@@ -58,13 +58,12 @@ class Pictures:
     def __init__(self, album: Album, result: Result) -> None:
         self.album, self.result = album, result
         volume = result.volume
-        acquired = volume.data[volume.observed]
-        low, high = np.percentile(acquired, WINDOW)
-        self.window = Scale("gray", float(low), float(max(high, low + 1e-6)))
-        self.head = result.images["mean"] > low + FOREGROUND * (high - low)
+        brain = Brain(result.images["mean"], volume.spacing_mm)
+        self.window = Scale("gray", *brain.window)
+        self.head = result.images["mean"] > brain.air
         self.box = _box(self.head)
         std = result.images.get("std")
-        top = 1.0 if std is None else float(np.percentile(std[self.head], STD_PERCENTILE))
+        top = 1.0 if std is None else brain.percentile(std, STD_PERCENTILE, ~volume.observed)
         self.std_scale = SEQUENTIAL(max(top, 1e-6))._replace(blank=(0, 0, 0))
         self.width_mm = max(
             (self.box[u].stop - self.box[u].start) * volume.spacing_mm[u] for u in (0, 1)
@@ -85,9 +84,14 @@ class Pictures:
         )
         if "draw" in self.result.images:
             note += " The draw is one sample of what the anatomy may be."
-        scale = scale_bar(self.std_scale, "standard deviation, units of the scan")
-        shown = tag("div", scale, class_="scales") if "std" in self.result.images else Markup()
-        return tag("div", tag("p", note, class_="note"), *parts, shown, class_="mosaic")
+        return tag("div", tag("p", note, class_="note"), self.scales(), *parts, class_="mosaic")
+
+    def scales(self) -> Markup:
+        """Returns what grey and colours mean; both scales are those of the brain."""
+        bars = [scale_bar(self.window, f"intensity, {UNITS}")]
+        if "std" in self.result.images:
+            bars.append(scale_bar(self.std_scale, f"standard deviation, {UNITS}"))
+        return tag("div", *bars, class_="scales")
 
     def before_after(self) -> Markup:
         """Returns the middle planes, interpolated and imputed; nothing in template space."""
@@ -136,7 +140,7 @@ class Pictures:
         u, v = (axis for axis in range(3) if axis != normal)
         axis, box = self.result.axis, self.box
         across = (u, v).index(axis) if axis in (u, v) else -1
-        slices = self._acquired()[box[axis]] if across >= 0 else np.zeros(0, bool)
+        slices = self.acquired()[box[axis]] if across >= 0 else np.zeros(0, bool)
         spacing_mm = self.result.volume.spacing_mm
         return Plane(
             NAMES[normal],
@@ -146,7 +150,8 @@ class Pictures:
             tuple(np.flatnonzero(slices).tolist()),
         )
 
-    def _acquired(self) -> Bool[np.ndarray, " n"]:
+    def acquired(self) -> Bool[np.ndarray, " n"]:
+        """Returns which slices along the refined axis hold anything acquired."""
         in_plane = tuple(axis for axis in range(3) if axis != self.result.axis)
         return np.asarray(self.result.volume.observed.any(axis=in_plane))
 
@@ -156,7 +161,7 @@ class Pictures:
         places = [box.start + cut * (box.stop - box.start - 1) for cut in CUTS]
         if normal != self.result.axis:
             return [round(place) for place in places]
-        acquired = np.flatnonzero(self._acquired())
+        acquired = np.flatnonzero(self.acquired())
         indices = np.arange(box.start, box.stop)
         far = np.abs(np.subtract.outer(indices, acquired)).min(axis=1)
         inside = (indices > acquired[0]) & (indices < acquired[-1])

@@ -19,7 +19,15 @@ __all__ = ["Tooltips", "inline_svg"]
 Tooltips = dict[str, Sequence[str]]
 """By the `gid` of an artist: a text for it, or one for each of its markers."""
 
+THEMED = {
+    **{"#444444": "axis", "#dddddd": "grid", "#888888": "faint", "#000000": "black"},
+    **{"#0072b2": "series-blue", "#009e73": "series-green"},
+    **{"#8c6d1f": "series-brown", "#5b2a86": "series-violet"},
+}
+"""Colours that `page.css` changes with the theme of the system; all others are seen on both."""
+
 DROPPED = {"clipPath", "clip-path", "metadata", "style"}
+COLOUR = re.compile("#[0-9a-f]{6}")
 NUMBER = re.compile(r"-?\d+\.\d+")
 
 
@@ -87,9 +95,15 @@ def _attributes(element: ET.Element) -> dict[str, str]:
     }
     rules = [rule.strip() for rule in element.get("style", "").split(";")]
     style = ";".join(rule.replace(": ", ":") for rule in rules if not rule.startswith("font"))
+    style = COLOUR.sub(_themed, style)
     if attributes.get("transform", "").startswith("rotate(-0 "):
         del attributes["transform"]
     return attributes | ({"style": style} if style else {})
+
+
+def _themed(colour: re.Match[str]) -> str:
+    name = THEMED.get(colour[0])
+    return f"var(--{name})" if name else colour[0]
 
 
 def _local(name: str) -> str:

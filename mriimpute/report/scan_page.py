@@ -7,7 +7,7 @@ Axes: i, j, k = right, anterior, superior.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.files import read_json
 from mriimpute.imputation.bids import NOTICE
-from mriimpute.imputation.coding import coded
+from mriimpute.imputation.coding import Coding, coded
 from mriimpute.imputation.jobs import Job
 from mriimpute.imputation.request import Request
 from mriimpute.io import read_scan
@@ -31,11 +31,15 @@ from mriimpute.report._pictures import Album
 from mriimpute.report._scan_pictures import Image, Pictures, Result
 from mriimpute.report._styles import COLOURS, LineStyle
 from mriimpute.report._verdict import verdict_block
+from mriimpute.report._viewer import viewer
 from mriimpute.volume import Volume
 
 __all__ = ["write_scan_page"]
 
 BINS = 40
+MOST_BYTES = 25_000_000
+MARKUP_BYTES = 200_000  # style, scripts and what holds the sections together
+VIEWER_DRAWS = 3
 CONFIDENTIAL = "This page shows image data of the person scanned: keep it as you keep the scan."
 
 
@@ -49,11 +53,20 @@ def write_scan_page(case: Job, request: Request) -> Path:
     Raises:
         MriImputeError: If scan or results cannot be read, or the page cannot be written.
     """
-    write_html(case.page, _page(case.scan.name, _read(case, request)))
+    result, coding = _read(case, request)
+    write_html(case.page, _page(case.scan.name, result, _draws(case, coding)))
     return case.page
 
 
-def _read(case: Job, request: Request) -> Result:
+def _draws(case: Job, coding: Coding) -> Iterator[Image]:
+    """Yields the first draws, as far as written, one at a time."""
+    for number in range(1, VIEWER_DRAWS + 1):
+        file = case.file(f"draw{number:03d}")
+        if file.is_file():
+            yield coding.code(read_scan(file, exact=True).values)
+
+
+def _read(case: Job, request: Request) -> tuple[Result, Coding]:
     labels = {"mean": "mean", "std": "std", "draw": "draw001"}
     written = {name: read_scan(case.file(label), exact=True) for name, label in labels.items()
                if case.file(label).is_file()}  # fmt: skip
@@ -67,7 +80,8 @@ def _read(case: Job, request: Request) -> Result:
         mean = written["mean"].volume
         observed = read_scan(case.file("observed")).volume.data > 0
         volume = Volume(images["mean"], observed, mean.affine)
-        return Result(volume=volume, axis=-1, images=images, difference=math.nan, record=record)
+        result = Result(volume=volume, axis=-1, images=images, difference=math.nan, record=record)
+        return result, coding
 
     observed_file = request.observed or observed_beside(case.scan)
     scan = read_scan(case.scan, observed=observed_file, form=request.form, exact=True)
@@ -79,26 +93,29 @@ def _read(case: Job, request: Request) -> Result:
     # Both in the same order: slice n of the scan is slice `factor * n` of the grid.
     acquired = written["mean"].values[volume.observed]
     difference = np.abs(acquired - scan.values[scan.volume.observed])
-    return Result(
+    result = Result(
         volume=volume,
         axis=grid.axis,
         images=images,
         difference=float(difference.max()),
         record=record,
     )
+    return result, coding
 
 
-def _page(name: str, result: Result) -> Markup:
+def _page(name: str, result: Result, draws: Iterable[Image]) -> Markup:
     album = Album()
     pictures = Pictures(album, result)
     sections = {
-        "facts": ("The scan", _facts(name, result)),
         "images": ("What was imputed", pictures.mosaics()),
         "flicker": ("Interpolated and imputed, in one place", pictures.before_after()),
         "uncertainty": ("How sure it is", _uncertainty(result, pictures.head)),
+        "facts": ("The scan", _facts(name, result)),
         "record": ("Settings and versions", _record(result.record)),
     }
-    filled = {key: section for key, section in sections.items() if section[1]}
+    taken = MARKUP_BYTES + len(album.stored()) + sum(len(text) for _, text in sections.values())
+    look = {"viewer": ("Look through it", viewer(pictures, draws, MOST_BYTES - taken))}
+    filled = {key: section for key, section in (look | sections).items() if section[1]}
     return document(
         f"mriimpute: {name}",
         tag(
@@ -114,7 +131,7 @@ def _page(name: str, result: Result) -> Markup:
         tag(
             "main",
             *(
-                tag("section", tag("h2", title, id=f"{key}-title"), content,
+                tag("section", tag("h2", title, id=f"{key}-title"), content, id=key,
                     aria_labelledby=f"{key}-title")
                 for key, (title, content) in filled.items()
             ),
