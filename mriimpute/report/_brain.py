@@ -50,7 +50,8 @@ class Brain:
         self._deep = depth > DEPTH * depth.max()
         if not self._deep.any():
             self._deep = np.ones_like(head)
-        self.window = float(low), float(max(self.percentile(image, WINDOW), low + 1e-6))
+        least = low + 1e-6 * max(abs(low), 1.0)  # so that a constant scan has one, too
+        self.window = float(low), float(max(self.percentile(image, WINDOW), least))
 
     def percentile(
         self, image: Image, percent: float, where: Bool[np.ndarray, "i j k"] | None = None
@@ -58,6 +59,7 @@ class Brain:
         """Returns a percentile of the values in the brain, or of those where `where` is true."""
         kept = self._deep if where is None else self._deep & where[self._coarse]
         values = image[self._coarse][kept]
+        values = values[np.isfinite(values)]
         return float(np.percentile(values, percent)) if len(values) else 0.0
 
 

@@ -99,7 +99,7 @@ def _quantised(image: Image, scale: Scale, levels: int = LEVELS) -> Levels:
     return np.rint(levels * np.clip(np.nan_to_num(fraction), 0.0, 1.0)).astype(np.uint8)
 
 
-def _averaged(levels: Levels, steps: tuple[int, ...]) -> Levels:
+def _averaged(levels: Levels, steps: tuple[int, ...]) -> UInt8[np.ndarray, "u v w"]:
     """Returns means over blocks of so many voxels; what is left over at the far ends goes."""
     if max(steps) == 1:
         return levels

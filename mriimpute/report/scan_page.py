@@ -38,7 +38,7 @@ __all__ = ["write_scan_page"]
 
 BINS = 40
 MOST_BYTES = 25_000_000
-MARKUP_BYTES = 200_000  # style, scripts and what holds the sections together
+MARKUP_BYTES = 60_000  # style, scripts and what holds the sections together
 VIEWER_DRAWS = 3
 CONFIDENTIAL = "This page shows image data of the person scanned: keep it as you keep the scan."
 

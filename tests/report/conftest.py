@@ -1,13 +1,22 @@
-"""Summaries of made-up evaluations, and pages taken apart."""
+"""Summaries of made-up evaluations, pages taken apart, and a real browser that opens them."""
 
+import base64
 import dataclasses
+import fcntl
+import io
+import itertools
+import json
 import math
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mriimpute.evaluation import Estimate, MethodSummary, Panel, Result, Summary, View
 from mriimpute.evaluation.bins import BIN_METRICS, Bin
@@ -19,6 +28,7 @@ from mriimpute.seeds import numpy_stream
 
 MakeSummary = Callable[..., Summary]
 ReadPage = Callable[[Path], "Page"]
+OpenBrowser = Callable[..., "Browser"]
 
 VOID = {"meta", "img", "input", "br", "link"}
 
@@ -63,6 +73,155 @@ class Page(HTMLParser):
 @pytest.fixture(scope="session")
 def read_page() -> ReadPage:
     return Page
+
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+FLAGS = (
+    *("--headless", "--no-sandbox", "--remote-debugging-pipe", "--no-first-run"),
+    *("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking"),
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+)
+
+
+class Browser:
+    """A headless Chromium, told what to do over its debugging pipe; it knows no network."""
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        (read, self._out), (self._in, write) = os.pipe(), os.pipe()
+        theirs = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (read, write)]
+        self._pid = os.posix_spawn(
+            BROWSER,
+            [BROWSER, *FLAGS, *flags, f"--user-data-dir={folder}", "about:blank"],
+            os.environ,
+            file_actions=[
+                *((os.POSIX_SPAWN_DUP2, end, n) for n, end in enumerate(theirs, 3)),
+                *((os.POSIX_SPAWN_OPEN, n, os.devnull, os.O_WRONLY, 0) for n in (1, 2)),
+            ],
+        )
+        for end in (read, write, *theirs):
+            os.close(end)
+        self._numbers, self._buffer, self._session = itertools.count(1), b"", ""
+        self.events: list[dict[str, Any]] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.call(f"{domain}.enable")
+        self.call("Performance.enable", timeDomain="threadTicks")  # so a busy machine is no slower
+
+    def call(self, method: str, **params: object) -> dict[str, Any]:
+        """Returns the answer; whatever happens meanwhile is kept in `events`."""
+        message = {"id": next(self._numbers), "method": method, "params": params}
+        session = {"sessionId": self._session} if self._session else {}
+        os.write(self._out, json.dumps(message | session).encode() + b"\0")
+        while True:
+            answer = self._read()
+            if answer.get("id") == message["id"]:
+                assert "error" not in answer, answer
+                return answer["result"]
+            self.events.append(answer)
+
+    def _read(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            self._buffer += os.read(self._in, 1 << 20) or pytest.fail("the browser died")
+        answer, _, self._buffer = self._buffer.partition(b"\0")
+        return json.loads(answer)
+
+    def open(
+        self, page: Path, *, width: int = 1400, height: int = 1000, scheme: str = "light"
+    ) -> None:
+        """Opens a page in a window of a size, on a system of a colour scheme."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        media = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.call("Emulation.setEmulatedMedia", features=media)
+        self.events.clear()
+        self.call("Page.navigate", url=page.as_uri())
+        while not self.named("Page.loadEventFired"):
+            self.events.append(self._read())
+
+    def named(self, *methods: str) -> list[dict[str, Any]]:
+        """What happened since the page was opened."""
+        return [event["params"] for event in self.events if event.get("method") in methods]
+
+    def requests(self) -> list[str]:
+        """What was asked for besides the page itself and what stands in it."""
+        urls = [event["request"]["url"] for event in self.named("Network.requestWillBeSent")]
+        return [url for url in urls[1:] if not url.startswith("data:")]
+
+    def complaints(self) -> list[dict[str, Any]]:
+        """Whatever the page logged."""
+        return self.named("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
+
+    def run(self, script: str) -> Any:
+        """Returns the value of an expression, or what its promise gives."""
+        answer = self.call(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def seconds(self) -> float:
+        """Returns the processor time that the page has taken since it was opened."""
+        metrics = self.call("Performance.getMetrics")["metrics"]
+        return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+
+    def click(self, selector: str) -> None:
+        """Clicks on the middle of an element, as a hand would."""
+        self.mouse("mousePressed", selector)
+        self.mouse("mouseReleased", selector)
+
+    def mouse(
+        self, kind: str, selector: str, right: float = 0.5, down: float = 0.5, **more: Any
+    ) -> None:
+        """Sends an event of the mouse at a place within an element, in fractions of its sides."""
+        x, y, width, height = self._box(selector)
+        event = {"type": kind, "x": x + right * width, "y": y + down * height}
+        button = {"button": "left", "clickCount": 1} if kind != "mouseWheel" else {}
+        self.call("Input.dispatchMouseEvent", **(event | button | more))
+
+    def pixels(self, selector: str) -> np.ndarray:
+        """Returns what an element looks like on the screen: height, width, red, green, blue."""
+        x, y, width, height = self._box(selector)
+        left, top = self.run("[scrollX, scrollY]")
+        clip = {"x": x + left, "y": y + top, "width": width, "height": height, "scale": 1}
+        shot = self.call("Page.captureScreenshot", clip=clip)
+        with Image.open(io.BytesIO(base64.b64decode(shot["data"]))) as image:
+            return np.asarray(image.convert("RGB")).astype(int)
+
+    def _box(self, selector: str) -> list[float]:
+        return self.run(
+            f"(() => {{ const e = document.querySelector({selector!r}); e.scrollIntoView("
+            "{ block: 'center', behavior: 'instant' }); const b = e.getBoundingClientRect();"
+            "return [b.x, b.y, b.width, b.height]; })()"
+        )
+
+    def close(self) -> None:
+        """Ends the browser."""
+        self._session = ""
+        self.call("Browser.close")
+        os.waitpid(self._pid, 0)
+        os.close(self._in)
+        os.close(self._out)
+
+
+@pytest.fixture(scope="session")
+def open_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBrowser]:
+    """Starts browsers, `open_browser(*flags)`: each once, and only where there is one."""
+    if not BROWSER:
+        pytest.skip("no Chromium on this machine")
+    started: dict[tuple[str, ...], Browser] = {}
+
+    def open_(*flags: str) -> Browser:
+        if flags not in started:
+            started[flags] = Browser(tmp_path_factory.mktemp("browser"), *flags)
+        return started[flags]
+
+    yield open_
+    for browser in started.values():
+        browser.close()
 
 
 def view(
