@@ -3,7 +3,7 @@
 Axes: u, v = the axes of a plane.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ from mriimpute.report._pictures import (
 
 __all__ = ["Mosaics", "flicker_of"]
 
-ERROR_PERCENTILE = 99.0  # of all methods' absolute errors: the end of both colour scales
+PERCENTILE = 99.0  # of absolute errors, or of standard deviations, of all methods: end of a scale
 MARGIN_MM = 4.0
 PERCENT = "% of the data range"
 
@@ -47,15 +47,16 @@ class Mosaics:
 
     Args:
         album: Keeps the pictures.
-        panels: What each method made of the scan, by method. Their errors decide where the scales
-            of errors and standard deviations end.
+        panels: What each method made of the scan, by method. Their errors decide where the scale
+            of errors ends, and their standard deviations where that of standard deviations does.
     """
 
     def __init__(self, album: Album, panels: Mapping[str, Panel]) -> None:
         self.album = album
         self.panels = panels
         self.first = next(iter(panels.values()))
-        self.limit_percent = _error_limit_percent(panels)
+        self.error_scale = DIVERGING(_limit_percent(panels, lambda view: view.mean - view.truth))
+        self.std_scale = SEQUENTIAL(_limit_percent(panels, lambda view: view.std))
         self.width_mm = MARGIN_MM + max(
             view.truth.shape[0] * view.spacing_mm[0] for view in self.first.views
         )
@@ -83,9 +84,9 @@ class Mosaics:
     ) -> tuple[Float32[np.ndarray, "u v"], Scale]:
         match kind:
             case "error":
-                return 100 * (view.mean - view.truth) / data_range, DIVERGING(self.limit_percent)
+                return 100 * (view.mean - view.truth) / data_range, self.error_scale
             case "std":
-                return 100 * view.std / data_range, SEQUENTIAL(self.limit_percent)
+                return 100 * view.std / data_range, self.std_scale
             case _:
                 return getattr(view, kind), GREY(data_range)
 
@@ -124,8 +125,8 @@ class Mosaics:
         """Returns what the colours mean."""
         return tag(
             "div",
-            scale_bar(DIVERGING(self.limit_percent), f"error: imputed minus truth, {PERCENT}"),
-            scale_bar(SEQUENTIAL(self.limit_percent), f"standard deviation, {PERCENT}"),
+            scale_bar(self.error_scale, f"error: imputed minus truth, {PERCENT}"),
+            scale_bar(self.std_scale, f"standard deviation, {PERCENT}"),
             class_="scales",
         )
 
@@ -217,12 +218,16 @@ def _plane(view: View) -> Plane:
     return Plane(view.name, view.spacing_mm, view.ends, view.across, tuple(view.slices.tolist()))
 
 
-def _error_limit_percent(panels: Mapping[str, Panel]) -> float:
-    errors = [
-        np.abs(100 * (view.mean - view.truth) / panel.data_range)[view.missing]
-        for panel in panels.values()
-        for view in panel.views
-    ]
-    known = np.concatenate(errors)
-    known = known[np.isfinite(known)]
-    return float(max(np.percentile(known, ERROR_PERCENTILE), 1e-6)) if len(known) else 1.0
+def _limit_percent(
+    panels: Mapping[str, Panel], kind: Callable[[View], Float32[np.ndarray, "u v"]]
+) -> float:
+    """Returns the end of a scale, in percent of the data range, for all methods and planes."""
+    values = np.concatenate(
+        [
+            np.abs(100 * kind(view) / panel.data_range)[view.missing]
+            for panel in panels.values()
+            for view in panel.views
+        ]
+    )
+    known = values[np.isfinite(values)]
+    return float(max(np.percentile(known, PERCENTILE), 1e-6)) if len(known) else 1.0

@@ -149,7 +149,7 @@ def _section(
     )
     return tag(
         "div",
-        _notes(pictures, steps, facts),
+        _notes(pictures, steps, facts, sum(name.startswith("draw") for name in names)),
         tag("div", _controls(names, pictures, with_std=with_std), screen, class_="stage"),
         _data(library, "library"),
         *scripts,
@@ -190,17 +190,21 @@ def _sides(facts: Mapping[str, Any]) -> tuple[tuple[float, float], tuple[float, 
     return (2 * x + y, max(y, z)), (max(x, y), y + 2 * z)
 
 
-def _notes(pictures: Pictures, steps: tuple[int, ...], facts: Mapping[str, Any]) -> Markup:
+def _notes(
+    pictures: Pictures, steps: tuple[int, ...], facts: Mapping[str, Any], draws: int
+) -> Markup:
     text = (
         "Click or drag to go to a place, scroll through the slices, drag with the right button to "
         "change the window. All volumes are inside of this page."
     )
+    written = pictures.result.record["settings"]["request"]["samples"]
+    if draws < written:
+        text += f" It shows the first {draws} of {written} draws."
     if max(steps) > 1:
         size = " x ".join(f"{mm:.2g}" for mm in facts["spacing"])
         text += (
-            f" To keep this page small, the viewer shows means over {max(steps)} voxels in each "
-            f"direction of the acquired slices ({size} mm); the pictures below and the files have "
-            "all."
+            f" To keep this page small, it shows means over {max(steps)} voxels in each direction "
+            f"of the acquired slices ({size} mm); the pictures below and the files have all."
         )
     missing = "This browser has no WebGL 2 or runs no scripts: the pictures below show the scan."
     return join(

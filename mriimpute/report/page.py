@@ -188,8 +188,8 @@ def _images(summary: Summary, album: Album) -> Markup:
     note = (
         f"{mosaics.first.scan}, the first scan: chosen before any score was known. Masked to the "
         f"{summary.protocol.part}. Red lines at the margins: acquired slices. All "
-        "images share one window, all errors one scale; dB is of the missing voxels of the plane "
-        "shown."
+        "images share one window, all errors one scale and all standard deviations another; dB is "
+        "of the missing voxels of the plane shown."
     )
     return join(
         tag("p", note, class_="note"),

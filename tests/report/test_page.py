@@ -389,3 +389,10 @@ def test_text_is_escaped_once_and_attributes_cannot_end_early() -> None:
     written = tag("p", "a < b", tag("b", "&"), title='"><script>')
 
     assert written == '<p title="&#34;&gt;&lt;script&gt;">a &lt; b<b>&amp;</b></p>'
+
+
+def test_standard_deviations_have_a_scale_of_their_own(page: Path, read_page: ReadPage) -> None:
+    labels = [image["alt"] for image in read_page(page).named("img")]
+
+    assert "colour scale from 0 to 4 standard deviation, % of the data range" in labels
+    assert any("error: imputed minus truth" in label and "to 4 " not in label for label in labels)

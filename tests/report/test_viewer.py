@@ -125,12 +125,14 @@ def test_a_page_that_would_be_too_large_keeps_less_and_says_so(
         monkeypatch.setattr(scan_page, "viewer", lambda p, draws, _: viewer(p, draws, most))
         return read_page(again(page))
 
-    all_but_a_byte = stored(written(library + sum(sizes.values()) - 1))
+    one_draw_less = written(library + sum(sizes.values()) - 1)
     averaged = written(library + sum(sizes.values()) - sizes["draw 2"] - 1)
     nothing = written(library)
 
-    assert list(all_but_a_byte[1]) == ["linear", "mean", "std", "draw 1"]
-    assert all_but_a_byte[0] == full
+    less, kept = stored(one_draw_less)
+    assert list(kept) == ["linear", "mean", "std", "draw 1"]
+    assert less == full
+    assert "the first 1 of 2 draws" in one_draw_less.text
     facts, means = stored(averaged)
     assert "means over 2 voxels" in averaged.text
     assert list(means) == list(levels)
