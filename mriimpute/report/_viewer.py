@@ -63,17 +63,15 @@ def viewer(pictures: Pictures, draws: Iterable[Image], most_bytes: int) -> Marku
         most_bytes: That it may add to the page.
     """
     volumes = _levels(pictures, draws)
+    least = sum(not name.startswith("draw") or name == FIRST_DRAW for name in volumes)
     library = _library()
     axis = pictures.result.axis
     for step in AVERAGED:
         steps = tuple(1 if n == axis else step for n in range(3))
         stored = _stored({name: _averaged(x, steps) for name, x in volumes.items()}, axis)
-        while len(library) + sum(len(volume.text) for volume in stored) > most_bytes:
-            if stored[-1].name in (FIRST_DRAW, *LABELS, "std"):
-                break
-            stored.pop()
-        else:
-            return _section(pictures, stored, steps, library)
+        for count in range(len(stored), least - 1, -1):
+            if len(library) + sum(len(volume.text) for volume in stored[:count]) <= most_bytes:
+                return _section(pictures, stored[:count], steps, library)
     return tag("p", "This scan is too large for the viewer.", class_="note")
 
 
