@@ -7,10 +7,9 @@ Axes: i, j, k = right, anterior, superior.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -110,8 +109,7 @@ def _page(name: str, result: Result, draws: Iterable[Image]) -> Markup:
         "images": ("What was imputed", pictures.mosaics()),
         "flicker": ("Interpolated and imputed, in one place", pictures.before_after()),
         "uncertainty": ("How sure it is", _uncertainty(result, pictures.head)),
-        "facts": ("The scan", _facts(name, result)),
-        "record": ("Settings and versions", _record(result.record)),
+        "record": ("The scan, settings and versions", _record(name, result)),
     }
     taken = MARKUP_BYTES + len(album.stored()) + sum(len(text) for _, text in sections.values())
     look = {"viewer": ("Look through it", viewer(pictures, draws, MOST_BYTES - taken))}
@@ -168,16 +166,17 @@ def _facts(name: str, result: Result) -> Markup:
         "device": str(record["device"]),
         "time": f"{record['seconds']:.3g} s since the command began",
     }
-    return pairs("", facts)
+    return pairs("The scan", facts)
 
 
-def _record(record: Mapping[str, Any]) -> Markup:
+def _record(name: str, result: Result) -> Markup:
+    record = result.record
     request = {
         key.replace("_", " "): str(value) for key, value in record["settings"]["request"].items()
     }
     checked = {"input SHA-256": str(record["settings"]["input"]["sha256"])}
-    tables = [pairs("Settings", request | checked), pairs("Versions", record["versions"])]
-    return tag("div", *tables, class_="pairs")
+    settings, used = pairs("Settings", request | checked), pairs("Versions", record["versions"])
+    return tag("div", _facts(name, result), settings, used, class_="pairs")
 
 
 def _uncertainty(result: Result, head: Bool[np.ndarray, "i j k"]) -> Markup:
