@@ -155,7 +155,9 @@ def pool(
 ) -> "Pooled":
     """Returns what was measured on each draw, a volume say, pooled by Rubin's rules.
 
-    Segment with what was fitted once, to acquired slices, not anew to each draw.
+    Segment with what was fitted once, to acquired slices, not anew to each draw. The interval
+    holds what draws differ in, which is too little for volumes of whole tissues: see Volumes in
+    `mriimpute/evaluation/README.md`.
 
     Example:
         >>> pooled = pool([10.0, 12.0, 14.0])

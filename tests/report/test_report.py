@@ -54,7 +54,8 @@ def summary_of(rng: np.random.Generator, *, ranked: bool) -> Summary:
     estimates = {name: Estimate(mean=value) for name, value in scores.items()}
     estimates["psnr_db"] = Estimate(mean=21.5, **ends)
     methods = ("linear", "ridge")
-    rest = {"draws": 0, "voxels": 9, "data_range": 100.0, "bins": (), "regions": (), "volumes": ()}
+    parts = dict.fromkeys(("bins", "regions", "volumes"), ())
+    rest = {"draws": 0, "voxels": 9, "data_range": 100.0, **parts}
     empty = {"crps_ratio": Estimate(mean=0.75), "distances": {}, "labels": ()}
     return Summary(
         report=Path("report"),
