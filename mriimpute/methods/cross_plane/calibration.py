@@ -183,8 +183,15 @@ class LinePredictor:
         return next(self.network.parameters()).device
 
     def plane(
-        self, lines: Float32[Tensor, "b n w"], gap: int, *, across_mm: float, along_mm: float
-    ) -> tuple[Float32[Tensor, "b t m w"], Float32[Tensor, "b t m w"]]:
+        self,
+        lines: Float32[Tensor, "b n w"],
+        gap: int,
+        *,
+        across_mm: float,
+        along_mm: float,
+        air: float,
+        with_variance: bool = True,
+    ) -> tuple[Float32[Tensor, "b t m w"], Float32[Tensor, "..."]]:
         """Returns the mean and the calibrated variance between the lines of images.
 
         Args:
@@ -192,6 +199,8 @@ class LinePredictor:
             gap: From one line to the next, in voxels.
             across_mm: Size of such a voxel.
             along_mm: Size of the pixels of a line.
+            air: Intensity up to which there is nothing but air, which is interpolated.
+            with_variance: Otherwise the variance is empty.
         """
         mean, std = predict(
             self.network,
@@ -200,7 +209,11 @@ class LinePredictor:
             gap_mm=gap * across_mm,
             along_mm=along_mm,
             thickness=self._thickness(gap * across_mm),
+            air=air,
+            with_std=with_variance,
         )
+        if not with_variance:
+            return mean, std
         factor = on_device(self.factor(gap), lines.device)[:, None, None]
         return mean, std.mul_(factor).square_()
 
@@ -255,7 +268,9 @@ class LinePredictor:
             if context.shape[1] < 2:
                 continue
             lines = on_device(context, self.device)
-            moments = self.plane(lines, gap, across_mm=across_mm, along_mm=along_mm)
+            moments = self.plane(
+                lines, gap, across_mm=across_mm, along_mm=along_mm, air=scan.foreground
+            )
             mean, variance = (part.cpu().numpy() for part in moments)
             shown = torch.from_numpy(context)[:, None]
             linear = linear_between(shown[..., :-1, :], shown[..., 1:, :], places).numpy()

@@ -45,17 +45,21 @@ def combined(
         b: Means in the other.
         vb: Their variances, positive.
         linear: Linear interpolation.
-        counted: Voxels that decide about the weights; where there are none, they are halves.
+        counted: Voxels that decide about the weights and how errors go together; where there are
+            none, weights are halves.
         distances: The axis of the distances inside a gap.
     """
     mean, weights = mixed(a, b, linear, counted=counted, distances=distances)
     alone, shared = torch.empty_like(mean), torch.empty_like(mean)
     moments = []
-    for u, one, v, other, w, alone_here, shared_here in zip(
-        weights, *(x.unbind(distances) for x in (a, va, b, vb, alone, shared)), strict=True
+    for u, one, v, other, w, inside, alone_here, shared_here in zip(
+        weights,
+        *(x.unbind(distances) for x in (a, va, b, vb, counted, alone, shared)),
+        strict=True,
     ):
-        deviation = (v * w).sqrt_()
-        moments += [_mean((one - other).square_()), _mean(v + w), _mean(2 * deviation)]
+        deviation, outside = (v * w).sqrt_(), ~inside
+        measured = (one - other).square_(), v + w, 2 * deviation
+        moments += [_mean(x.masked_fill_(outside, 0)) for x in measured]
         alone_here.copy_((u**2 * v).add_((1 - u) ** 2 * w))
         shared_here.copy_(deviation.mul_(2 * u * (1 - u)))
     return mean, alone, shared, _table(moments, 3)

@@ -179,17 +179,44 @@ class LineNetwork(nn.Module):
         """
         return self.moments(lines, *self.features(lines, conditions), offsets)
 
+    @property
+    def reach(self) -> int:
+        """Pixels, and lines, over which anything depends on anything else."""
+        return 2 * len(self.blocks) + 3
+
     def features(
-        self, lines: Float[Tensor, "b 1 n w"], conditions: Float[Tensor, "b q"]
+        self,
+        lines: Float[Tensor, "b 1 n w"],
+        conditions: Float[Tensor, "b q"],
+        smooth: Float[Tensor, "b 2"] | None = None,
     ) -> tuple[Float[Tensor, "b c n w"], Float[Tensor, "b k"]]:
-        """Returns what the trunk makes of the lines, and all conditions of an image."""
-        conditions = torch.cat([conditions, smoothness(lines)], dim=1)
+        """Returns what the trunk makes of the lines, and all conditions of an image.
+
+        Args:
+            lines: As for `forward`.
+            conditions: As for `forward`.
+            smooth: The smoothness of whole images, of which the lines are cut.
+        """
+        smooth = smoothness(lines) if smooth is None else smooth
+        conditions = torch.cat([conditions, smooth], dim=1)
         # Convolutions pad with zeros; a channel of ones tells them from dark pixels.
         shown = torch.cat([lines, torch.ones_like(lines)], dim=1)
         h = self.stem(shown.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             h = block(h, conditions)
         return h, conditions
+
+    def means(
+        self,
+        lines: Float[Tensor, "b 1 n w"],
+        h: Float[Tensor, "b c n w"],
+        conditions: Float[Tensor, "b k"],
+        offsets: Float[Tensor, " t"],
+    ) -> Float[Tensor, "b t m w"]:
+        """Returns the mean that `forward` does, of what `features` returns."""
+        before, after = lines[:, :, :-1], lines[:, :, 1:]
+        linear = linear_between(before, after, offsets[:, None, None])
+        return linear + self.mean(h, conditions, offsets)[:, :, 0]
 
     def moments(
         self,
@@ -199,9 +226,7 @@ class LineNetwork(nn.Module):
         offsets: Float[Tensor, " t"],
     ) -> tuple[Float[Tensor, "b t m w"], Float[Tensor, "b t m w"]]:
         """Returns what `forward` does, of what `features` returns."""
-        before, after = lines[:, :, :-1], lines[:, :, 1:]
-        linear = linear_between(before, after, offsets[:, None, None])
-        mean = linear + self.mean(h, conditions, offsets)[:, :, 0]
+        mean = self.means(lines, h, conditions, offsets)
         log_sigma = self.spread(h.detach(), conditions, offsets)[:, :, 0]
         return mean, soft_bound(log_sigma, *LOG_SIGMA)
 

@@ -63,32 +63,43 @@ def crossing(
     places = offsets(gap, shown.device)[:, None, None]
     seen = shown[:, None, ::every, ::every]
     linear = linear_between(seen[:-1], seen[1:], places)
-    head = linear > foreground_level(slices.ravel())
+    air = foreground_level(slices.ravel())
+    head = linear > air
 
-    one, other = _straight(shown, gap, sizes_mm, predictor, every)
+    one, other = _straight(shown, gap, sizes_mm, predictor, every, air)
     mean, alone, shared, moments = combined(*one, *other, linear, counted=head, distances=1)
     del one, other  # each of these is as large as the head
-    means = _diagonals(shown, gap, sizes_mm, predictor, every)
+    means = _diagonals(shown, gap, sizes_mm, predictor, every, air)
     diagonal, _ = mixed(*means, linear, counted=head, distances=1)
     return diagonal.add_(mean).mul_(0.5), alone, shared, moments
 
 
 def _straight(
-    slices: Slices, gap: int, sizes_mm: tuple[float, ...], predictor: LinePredictor, every: int
+    slices: Slices,
+    gap: int,
+    sizes_mm: tuple[float, ...],
+    predictor: LinePredictor,
+    every: int,
+    air: float,
 ) -> Pair:
     """Returns the mean and the variance of the planes along x and along y."""
     across, x, y = sizes_mm
     some = slice(None, None, every)
     images = slices[:, :, some].permute(2, 0, 1), slices[:, some].permute(1, 0, 2)
-    one = predictor.plane(images[0], gap, across_mm=across, along_mm=x)
-    two = predictor.plane(images[1], gap, across_mm=across, along_mm=y)
+    one = predictor.plane(images[0], gap, across_mm=across, along_mm=x, air=air)
+    two = predictor.plane(images[1], gap, across_mm=across, along_mm=y, air=air)
     a, va = (part.permute(2, 1, 3, 0)[:, :, some] for part in one)
     b, vb = (part.permute(2, 1, 0, 3)[..., some] for part in two)
     return (a, va), (b, vb)
 
 
 def _diagonals(
-    slices: Slices, gap: int, sizes_mm: tuple[float, ...], predictor: LinePredictor, every: int
+    slices: Slices,
+    gap: int,
+    sizes_mm: tuple[float, ...],
+    predictor: LinePredictor,
+    every: int,
+    air: float,
 ) -> tuple[Planes, Planes]:
     """Returns the mean of the planes along either diagonal.
 
@@ -98,7 +109,7 @@ def _diagonals(
     far = [torch.linspace(-1, 1, size, device=slices.device) for size in slices.shape[1:]]
     if (slices * (far[0][:, None] - far[1])).sum(dtype=torch.float64) < 0:
         turned = slices.mT
-        a, b = _diagonals(turned, gap, (across, along_y, along_x), predictor, every)
+        a, b = _diagonals(turned, gap, (across, along_y, along_x), predictor, every, air)
         return a.mT, b.mT
 
     wide = _guarded(slices, every)
@@ -109,7 +120,9 @@ def _diagonals(
         places = (images[:, None] + sign * x) % wide.shape[2]
         lines = wide[:, x, places].permute(1, 0, 2)
         along = math.hypot(along_x, along_y)
-        mean, _ = predictor.plane(lines, gap, across_mm=across, along_mm=along)
+        mean, _ = predictor.plane(
+            lines, gap, across_mm=across, along_mm=along, air=air, with_variance=False
+        )
 
         u, v = x[::every, None], y[::every]
         image = (v - sign * u) % wide.shape[2] // every

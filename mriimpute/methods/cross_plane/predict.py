@@ -1,6 +1,7 @@
 """What a trained line network says about images, on the device that holds them.
 
-On a CPU few images share a batch, so that it stays in the cache. On a GPU as many do as a fixed
+Air is not looked at, see `mriimpute.methods.cross_plane.air`. On a CPU images are cut to the head,
+and few of equal size share a batch, so that it stays in the cache. On a GPU as many do as a fixed
 workspace holds, which is all lines of a plane of a head, and convolutions run in float16. Its 10
 bits, emulated on a head, move the mean of one plane by 7e-5 (root mean square, in normalised
 intensities), where the 7 bits of bfloat16 move it by 6e-4 at the same speed; the mean over planes
@@ -14,7 +15,8 @@ t = offsets inside an interval.
 """
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import cache, partial
 
@@ -23,8 +25,9 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from mriimpute.methods.cross_plane.air import in_air, located
 from mriimpute.methods.cross_plane.conditioning import conditioning, offsets
-from mriimpute.methods.cross_plane.network import LineNetwork
+from mriimpute.methods.cross_plane.network import LineNetwork, smoothness
 from mriimpute.stopwatch import stage
 
 __all__ = ["checked", "in_batches", "predict"]
@@ -32,13 +35,13 @@ __all__ = ["checked", "in_batches", "predict"]
 log = logging.getLogger(__name__)
 
 Images = Float32[Tensor, "b n w"]
-Moments = tuple[Float32[Tensor, "b t m w"], Float32[Tensor, "b t m w"]]
-"""Mean and standard deviation."""
+Moments = tuple[Float32[Tensor, "b t m w"], Float32[Tensor, "..."]]
+"""Mean and standard deviation; the latter is empty where nobody asked for it."""
 
 Compute = Callable[[Images, torch.dtype], Moments]
 
 CPU_BATCH = 8
-"""Images of a batch on a CPU. Always so many: results may depend on it."""
+"""Images of a batch on a CPU."""
 
 WORKSPACE = 4 * 2**30
 """Bytes for the layers of a batch on a GPU. Not what is free there: results may depend on it."""
@@ -65,7 +68,8 @@ def predict(
     gap_mm: float,
     along_mm: float,
     thickness: float = 0.0,
-    batch: int = CPU_BATCH,
+    air: float = -math.inf,
+    with_std: bool = True,
 ) -> Moments:
     """Returns the mean and the standard deviation between the lines of images.
 
@@ -76,22 +80,30 @@ def predict(
         gap_mm: The same in mm.
         along_mm: Size of the pixels of a line.
         thickness: Of the slice profile, as a fraction of the gap; 0: point samples.
-        batch: Images at once on a CPU; it may change the last bits of a result.
+        air: Intensity up to which there is nothing but air, which is interpolated.
+        with_std: Otherwise the std is empty.
     """
     device = lines.device
     one = np.ones(1, np.float32)
     sizes = (one * np.float32(x) for x in (gap_mm, along_mm, thickness))
     conditions = torch.from_numpy(conditioning(gap, *sizes)).to(device)
-    run = partial(_computed, network, conditions, offsets(gap, device))
+    places = offsets(gap, device)
+    run = partial(_computed, network, conditions, places, with_std=with_std)
     if device.type == "cpu":
-        return _in_equal_batches(run, lines, gap, batch)
+        return _cut(run, lines, places, air, network.reach, with_std=with_std)
 
     half = torch.cuda.get_device_capability(device) >= TENSOR_CORES
     _, count, width = lines.shape
     image = HELD * network.mean.middle.out_channels * (gap - 1) * (count - 1) * width
     most = max(1, WORKSPACE // (image * (2 if half else 4)))
     with stage("network"):
-        return in_batches(partial(checked if half else _exact, run), lines, most)
+        mean, std = in_batches(partial(checked if half else _exact, run), lines, most)
+    if air == -math.inf:
+        return mean, std
+    head = located(lines, air)
+    linear, noise = in_air(lines, head, places)
+    inside = head.inside(count - 1, width)[:, None]
+    return mean.where(inside, linear), std.where(inside, noise[:, None, None]) if with_std else std
 
 
 def in_batches(run: Callable[[Images], Moments], images: Images, batch: int) -> Moments:
@@ -125,7 +137,7 @@ def checked(run: Compute, lines: Images) -> Moments:
     # The first and the last one, too: kernels go wrong where numbers of elements get large.
     some = torch.linspace(0, len(lines) - 1, CHECKED, device=lines.device).long()
     expected = run(lines[some], torch.float32)
-    pairs = zip(moments, expected, strict=True)
+    pairs = [pair for pair in zip(moments, expected, strict=True) if pair[0].numel()]
     difference = max(_rms_difference(half[some], exact) for half, exact in pairs)
     log.debug("float16 and float32 differ by %.1e", difference)
     # Any image may overflow. NaN is not less than anything.
@@ -136,20 +148,45 @@ def checked(run: Compute, lines: Images) -> Moments:
     return run(lines, torch.float32)
 
 
-def _in_equal_batches(run: Compute, lines: Images, gap: int, batch: int) -> Moments:
-    """Returns what `run` makes of lines; the last batch is filled up, so all are of one shape."""
-    count, rows, width = lines.shape
-    mean = lines.new_empty((count, gap - 1, rows - 1, width))
-    std = torch.empty_like(mean)
-    for start in range(0, count, batch):
-        images = lines[start : start + batch]
-        filled = lines.new_zeros((batch, rows, width))
-        filled[: len(images)] = images
+def _cut(
+    run: Callable[..., Moments],
+    lines: Images,
+    places: Float32[Tensor, " t"],
+    air: float,
+    reach: int,
+    *,
+    with_std: bool,
+) -> Moments:
+    """Returns what `run` makes of lines, where the head is, and interpolation elsewhere."""
+    _, rows, width = lines.shape
+    smooth = smoothness(lines[:, None])
+    head = located(lines, air)
+    mean, noise = in_air(lines, head, places)
+    std = noise[:, None, None].expand_as(mean).contiguous() if with_std else lines.new_empty(0)
+    (top, bottom), (begin, end) = head.lines(reach, rows), head.intervals
+    windows = head.windows(reach, width)
+    spans = list(zip(head.first.tolist(), head.last.tolist(), strict=True))
+    for some, size in _alike(windows):
+        images = lines.new_zeros(max(len(some), 2), bottom - top, size)  # one alone is slow
+        for image, n in zip(images, some, strict=False):
+            image.copy_(lines[n, top:bottom, windows[n][0] :][:, :size])
+        of_each = smooth[some + some[-1:]] if len(some) == 1 else smooth[some]
         with stage("network"):
-            moments = run(filled, torch.float32)
-        for whole, part in zip((mean, std), moments, strict=True):
-            whole[start : start + batch] = part[: len(images)]
+            parts = run(images, torch.float32, of_each)
+        for whole, part in zip((mean, std) if with_std else (mean,), parts, strict=False):
+            for n, image in zip(some, part, strict=False):
+                (first, last), start = spans[n], windows[n][0]
+                cut = image[:, begin - top : end - top, first - start : last - start]
+                whole[n, :, begin:end, first:last] = cut
     return mean, std
+
+
+def _alike(windows: list[tuple[int, int]]) -> Iterator[tuple[list[int], int]]:
+    """Yields numbers of images that are cut to the same size, few at once, and that size."""
+    for size in sorted({size for _, size in windows if size}):
+        numbers = [n for n, window in enumerate(windows) if window[1] == size]
+        for start in range(0, len(numbers), CPU_BATCH):
+            yield numbers[start : start + CPU_BATCH], size
 
 
 def _attempted(run: Callable[[Images], Moments], images: Images, *, last: bool) -> Moments | None:
@@ -172,6 +209,9 @@ def _computed(
     places: Float32[Tensor, " t"],
     lines: Images,
     kind: torch.dtype,
+    smooth: Float32[Tensor, "b 2"] | None = None,
+    *,
+    with_std: bool = True,
 ) -> Moments:
     """Runs the network. The same kernels are chosen each time, and float32 is no TF32."""
     exact = torch.backends.cudnn.flags(
@@ -179,7 +219,11 @@ def _computed(
     )
     plain = kind == torch.float32
     with exact, nullcontext() if plain else torch.autocast(lines.device.type, kind):
-        mean, log_sigma = network(lines[:, None], conditions.expand(len(lines), -1), places)
+        shown = lines[:, None]
+        h, described = network.features(shown, conditions.expand(len(lines), -1), smooth)
+        if not with_std:
+            return network.means(shown, h, described, places).float(), lines.new_empty(0)
+        mean, log_sigma = network.moments(shown, h, described, places)
     return mean.float(), log_sigma.float().exp()
 
 

@@ -23,7 +23,7 @@ class LineBefore(LinePredictor):
         return torch.device("cpu")
 
     def plane(
-        self, lines: Tensor, gap: int, *, across_mm: float, along_mm: float
+        self, lines: Tensor, gap: int, *, across_mm: float, along_mm: float, **_: object
     ) -> tuple[Tensor, Tensor]:
         assert across_mm == SIZES_MM[0]
         self.asked.append((lines.shape, along_mm))

@@ -163,7 +163,7 @@ def test_a_batch_is_as_large_as_the_workspace_allows(
 ) -> None:
     seen = []
     net = network(generator).to("meta")  # no CPU, and it needs no GPU either
-    net.register_forward_hook(lambda net, inputs, output: seen.append(len(inputs[0])))
+    net.stem.register_forward_hook(lambda net, inputs, output: seen.append(len(inputs[0])))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 0))
     monkeypatch.setattr(line_prediction, "WORKSPACE", workspace)
 
