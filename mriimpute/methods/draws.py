@@ -1,20 +1,21 @@
 """Correlated noise, and draws that scatter by it, made where the model computes.
 
 The noise is a sum of parts, each of which has a filter of its own inside slices and a root of its
-covariance along the slice axis, see `mriimpute.methods.noise`. All parts are drawn as frequencies,
-so one transform serves them. Their random numbers are the same on every device: so are draws, but
-for rounding.
+covariance along the slice axis, see `mriimpute.methods.noise`. At one frequency inside slices all
+parts together have one covariance along the axis, sum_c |filter_c|^2 R_c R_c^T, so frequencies are
+drawn, and white noise is multiplied by a root of that: by the same one in a ring of frequencies
+that filters treat nearly alike. Random numbers are the same on every device: so are draws, but for
+rounding.
 
 Axes: p = along the slice axis, x and y = inside a slice, f = half of the frequencies of y,
-c = parts of the noise.
+c = parts of the noise, r = rings, q = frequencies of a ring.
 """
 
 import math
-from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Complex64, Float32
+from jaxtyping import Bool, Float32, Float64, Int
 from torch import Tensor
 
 from mriimpute.device import on_device
@@ -24,6 +25,12 @@ from mriimpute.stopwatch import stage
 __all__ = ["CorrelatedNoise", "Draws"]
 
 Image = Float32[np.ndarray, "i j k"]
+
+RINGS = 48
+"""Of frequencies; narrow ones in the middle, where the widest filter ends."""
+
+JITTER = 1e-6
+"""Of the variance, as white noise: without it a covariance may have no root."""
 
 
 class CorrelatedNoise:
@@ -46,25 +53,32 @@ class CorrelatedNoise:
         *,
         device: str,
     ) -> None:
-        self.axis, self.device = axis, device
+        self.axis, self.device, self.length = axis, device, roots.shape[1]
         self.edges = tuple(size for n, size in enumerate(shape) if n != axis)
-        self.parts = [
-            (number, on_device(root, device), on_device(passed, device))
-            for number, (root, passed) in enumerate(zip(roots, filters, strict=True))
-            if root.any()
-        ]
+        x, y = self.edges
+        covariances = np.matmul(roots, roots.swapaxes(1, 2), dtype=np.float64)
+        number = _ring_numbers(x, y)
+        self.rings = []
+        for ring in np.unique(number):
+            inside = number == ring
+            power = np.square(filters[:, inside], dtype=np.float64).mean(axis=1)
+            root = _root(np.tensordot(power, covariances, axes=1))
+            places = np.flatnonzero(inside)
+            self.rings.append((on_device(places, device), on_device(root, device)))
 
     def field(self, seed: int, *purpose: str | int) -> Float32[Tensor, "i j k"]:
         """Returns the noise that is named so."""
         x, y = self.edges
-        waves: Complex64[Tensor, "p x f"] | float = 0.0
-        for number, root, passed in self.parts:
-            length, (_, half) = len(root), passed.shape
-            count = 2 * length * x * half
-            white = normals(count, seed, *purpose, number, device=self.device)
-            part = (root @ white.view(length, -1)).view(length, x, half, 2)
-            waves = waves + torch.view_as_complex(part).mul_(passed)
-        waves = cast(Tensor, waves)
+        half = y // 2 + 1
+        white = normals(2 * self.length * x * half, seed, *purpose, device=self.device)
+        waves = torch.empty(self.length, x * half, dtype=torch.complex64, device=self.device)
+        start = 0
+        for places, root in self.rings:
+            end = start + 2 * self.length * len(places)
+            part = (root @ white[start:end].view(self.length, -1)).unflatten(1, (-1, 2))
+            waves.index_copy_(1, places, torch.view_as_complex(part))
+            start = end
+        waves = waves.view(self.length, x, half)
         # These frequencies are their own mirror images: what is imaginary there, below, is lost.
         own = [0, -1] if y % 2 == 0 else [0]
         waves[..., own] *= math.sqrt(2)
@@ -98,3 +112,17 @@ class Draws:
             noise = self.noise.field(seed, *purpose)
             drawn = torch.where(self.observed, self.mean, self.mean + self.std * noise)
             return drawn.cpu().numpy()
+
+
+def _ring_numbers(x: int, y: int) -> Int[np.ndarray, "x f"]:
+    """Returns the ring of each frequency inside slices."""
+    radius = np.hypot(np.fft.fftfreq(x)[:, None], np.fft.rfftfreq(y)) / math.sqrt(0.5)
+    rings: Int[np.ndarray, "x f"] = (RINGS * radius ** (2 / 3)).astype(np.int64)
+    return rings
+
+
+def _root(covariance: Float64[np.ndarray, "p p"]) -> Float32[np.ndarray, "p p"]:
+    """Returns a root of a covariance."""
+    variance = np.trace(covariance) / len(covariance)
+    root = np.linalg.cholesky(covariance + JITTER * variance * np.eye(len(covariance)))
+    return root.astype(np.float32)

@@ -99,7 +99,7 @@ def test_smooth_errors_make_noise_without_grain() -> None:
 
     assert found is not None
     detail = [np.square(np.diff(noise(one)[..., 1::3], 2, axis=0)).mean() for one in (found, made)]
-    assert detail[0] == pytest.approx(detail[1], rel=0.25)  # white noise has 60 times as much
+    assert detail[0] == pytest.approx(detail[1], rel=0.5)  # white noise has 60 times as much
 
 
 def test_parts_are_covariances_whatever_was_measured(rng: np.random.Generator) -> None:
