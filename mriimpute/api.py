@@ -75,6 +75,7 @@ def impute(
     observed: PathLike | None = None,
     thickness: float | Literal["auto"] = 0.0,
     adapt: bool = False,
+    fast: bool = False,
     xform: "Form" = "auto",
     force: bool = False,
 ) -> Imputed:
@@ -103,6 +104,7 @@ def impute(
         thickness: Slice profile (FWHM) in mm, for cross-plane; 0: point samples; "auto": what the
             header states.
         adapt: Let cross-plane learn from the scan's own slices first.
+        fast: Compute faster and less exactly: bfloat16 where the CPU has it, two planes.
         xform: NIfTI form that says where the scan lies.
         force: Impute what seems to hold no intensities, too: phase, field maps, labels.
 
@@ -123,10 +125,11 @@ def impute(
         observed=None if observed is None else Path(observed),
         thickness_mm=thickness,
         adapt=adapt,
+        fast=fast,
         form=xform,
         force=force,
     )
-    imputer = load_imputer(name, device=device_of(name, device), adapt=adapt)
+    imputer = load_imputer(name, device=device_of(name, device), adapt=adapt, fast=fast)
     source, content = _read(scan, request.observed, xform)
     grid, imputed, facts = imputed_scan(source, imputer, request, content=content)
 

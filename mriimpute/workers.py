@@ -4,12 +4,15 @@ Results never depend on the number of processes: a task knows nothing of the oth
 number comes from a named stream.
 """
 
+import faulthandler
 import logging
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -32,6 +35,7 @@ __all__ = [
     "run_in_subprocess",
     "run_tasks",
     "stop_requested",
+    "survives",
 ]
 
 T = TypeVar("T")
@@ -200,6 +204,39 @@ def run_in_subprocess(work: Callable[[], R], *, killed: MriImputeError) -> R:
     """
     ((_, result),) = _in_pool(call, [work], 1, {}, killed)
     return result
+
+
+def survives(work: Callable[[], bool], *, seconds: float = 30.0) -> bool:
+    """Tells whether a copy of this process gets through `work` and finds it well.
+
+    An instruction that a CPU has not ends the process that meets it. A fork meets what this very
+    process would, with the libraries as they are loaded here, and takes milliseconds. It has one
+    thread, so work may start no others. False where there are no forks.
+
+    Args:
+        work: Returns whether all is well.
+        seconds: After which it is given up.
+    """
+    if not hasattr(os, "fork"):
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks where there are threads
+        child = os.fork()
+    if child == 0:
+        faulthandler.disable()
+        try:
+            os._exit(not work())
+        finally:
+            os._exit(1)
+    end, ended, status = time.monotonic() + seconds, 0, 0
+    while not ended and time.monotonic() < end:
+        time.sleep(0.002)
+        ended, status = os.waitpid(child, os.WNOHANG)
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return False
+    return os.waitstatus_to_exitcode(status) == 0
 
 
 def killed_worker(doing: str) -> ResourceError:

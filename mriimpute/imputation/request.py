@@ -30,6 +30,7 @@ class Request:
         thickness_mm: Full width at half maximum of the slice profile; 0: point samples; "auto":
             what the header of each scan says.
         adapt: Learn from each scan before it is imputed.
+        fast: Compute faster and less exactly.
         form: Which NIfTI form says where a scan lies; "auto": the sform where its code is set.
         dicom: Which derived DICOM series to write, too.
         force: Go on where a scan seems to hold no intensities. It changes no voxel.
@@ -44,6 +45,7 @@ class Request:
     tile: int = TILE
     thickness_mm: float | Literal["auto"] = 0.0
     adapt: bool = False
+    fast: bool = False
     form: Form = "auto"
     dicom: Export = "none"
     force: bool = False
@@ -76,6 +78,8 @@ def recorded(request: Request) -> dict[str, Any]:
     del decisive["tile"], decisive["force"]
     if not request.interpolated:  # results of earlier versions, which had none, count as done
         del decisive["interpolated"]
+    if not request.fast:  # results of earlier versions count as done
+        del decisive["fast"]
     # Was an option once: without it, results of earlier versions would not count as done.
     return decisive | {"keep_observed": True}
 

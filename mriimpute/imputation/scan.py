@@ -351,6 +351,7 @@ def _facts(
         "imputed_spacing_mm": [round(mm, 6) for mm in grid.volume.spacing_mm],
         "missing_share": round(1 - float(grid.volume.observed.mean()), 6),
         "request": recorded(request),
+        **({"arithmetic": imputer.arithmetic} if request.fast else {}),
         **_part(scan),
     }
 

@@ -52,7 +52,7 @@ Frame = Literal["scanner", "aligned", "mni152"]
 FORM_CODES: dict[Frame, int] = {"scanner": 1, "aligned": 2, "mni152": 4}
 
 GZIP_LEVEL = 3
-"""float32 noise shrinks little more at higher levels, and much slower."""
+"""float32 noise shrinks no more at higher levels."""
 
 
 def read_nifti(path: Path, *, observed: Path | None = None, form: Form = "auto") -> Scan:

@@ -116,6 +116,11 @@ class Imputer(ABC):
     gives_draws: bool = True
     memory_estimate: MemoryEstimate = MemoryEstimate()
 
+    @property
+    def arithmetic(self) -> str:
+        """What it multiplies, for the record."""
+        return "float32"
+
     @abstractmethod
     def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns the completed volume. Acquired voxels come back bit for bit.

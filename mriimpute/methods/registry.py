@@ -129,22 +129,25 @@ def learner_class(name: str) -> "type[Learner]":
     return kind
 
 
-def load_imputer(name: str, *, device: str, adapt: bool = False) -> "Imputer":
+def load_imputer(name: str, *, device: str, adapt: bool = False, fast: bool = False) -> "Imputer":
     """Returns the imputer that `name` stands for.
 
     Args:
         name: A method without weights, `DEFAULT`, a run folder, or a `model.safetensors` in one.
         device: Where a method that uses one computes, "cpu" or "cuda:N".
         adapt: Let `cross-plane` learn from each scan before imputing it.
+        fast: Let `cross-plane` compute faster and less exactly.
 
     Raises:
-        ConfigError: If there is neither a method nor a run of that name, or it cannot adapt.
+        ConfigError: If there is neither a method nor a run of that name, or it cannot do that.
         CheckpointError: If the run's weights are missing, damaged or of another version.
     """
     if name not in without_weights():
-        return _trained(model_file(name), device, adapt=adapt)
+        return _trained(model_file(name), device, adapt=adapt, fast=fast)
     if adapt:
         raise _cannot_adapt(name)
+    if fast:
+        raise _not_faster(name)
     imputer: Imputer = _loaded(METHODS[name].imputer).without_weights(name, device)
     return imputer
 
@@ -210,7 +213,7 @@ def _unknown(name: str) -> ConfigError:
     )
 
 
-def _trained(path: Path, device: str, *, adapt: bool) -> "Imputer":
+def _trained(path: Path, device: str, *, adapt: bool, fast: bool) -> "Imputer":
     require_loadable(*LIBRARIES, "torch")
     from mriimpute.checkpoint import load, understood  # loads torch
 
@@ -219,8 +222,10 @@ def _trained(path: Path, device: str, *, adapt: bool) -> "Imputer":
         name = metadata["name"]
     if adapt and name != DEFAULT:
         raise _cannot_adapt(name)
+    if fast and not name.startswith(DEFAULT):
+        raise _not_faster(name)
 
-    options = {"adapt": True} if adapt else {}
+    options = {word: True for word, asked in (("adapt", adapt), ("fast", fast)) if asked}
     with understood(path):
         kind = _loaded(_method(name).imputer)
         imputer: Imputer = kind.from_checkpoint(tensors, metadata, device=device, **options)
@@ -236,4 +241,10 @@ def _loaded(place: str) -> Any:
 def _cannot_adapt(name: str) -> ConfigError:
     return ConfigError(
         f"{name} cannot adapt to a scan", hint="leave --adapt out, or use --model cross-plane"
+    )
+
+
+def _not_faster(name: str) -> ConfigError:
+    return ConfigError(
+        f"{name} has no faster way", hint="leave --fast out, or use --model cross-plane"
     )

@@ -26,7 +26,7 @@ from mriimpute.device import on_device
 from mriimpute.methods.cross_plane.conditioning import offsets
 from mriimpute.methods.cross_plane.hidden_lines import hide, pchip_between
 from mriimpute.methods.cross_plane.network import LineNetwork, linear_between
-from mriimpute.methods.cross_plane.predict import predict
+from mriimpute.methods.cross_plane.predict import Fast, predict
 from mriimpute.methods.noise import ErrorSums
 
 __all__ = [
@@ -148,6 +148,7 @@ class LinePredictor:
         thickness_mm: Full width at half maximum of the slice profile; 0: point samples.
         shrinkages: How far to go from interpolation to the network, at each offset, by gap; all
             the way, where nothing is known.
+        fast: How a CPU computes faster; None: it does not.
     """
 
     network: LineNetwork
@@ -155,6 +156,7 @@ class LinePredictor:
     widest: int
     thickness_mm: float = 0.0
     shrinkages: Factors = field(default_factory=dict)
+    fast: Fast | None = None
 
     @classmethod
     def of(cls, network: LineNetwork, factors: Factors, thickness_mm: float) -> "LinePredictor":
@@ -211,6 +213,7 @@ class LinePredictor:
             thickness=self._thickness(gap * across_mm),
             air=air,
             with_std=with_variance,
+            fast=self.fast,
         )
         if not with_variance:
             return mean, std

@@ -50,7 +50,7 @@ def crossing(
 ) -> Fused:
     """Returns what all planes say about the gaps between slices.
 
-    The variance is that of the first two planes alone: a little too large.
+    The variance is that of the first two planes alone: a little too large. Fast, so is the mean.
 
     Args:
         slices: Equally spaced, normalised.
@@ -69,6 +69,8 @@ def crossing(
     one, other = _straight(shown, gap, sizes_mm, predictor, every, air)
     mean, alone, shared, moments = combined(*one, *other, linear, counted=head, distances=1)
     del one, other  # each of these is as large as the head
+    if predictor.fast:
+        return mean, alone, shared, moments
     means = _diagonals(shown, gap, sizes_mm, predictor, every, air)
     diagonal, _ = mixed(*means, linear, counted=head, distances=1)
     return diagonal.add_(mean).mul_(0.5), alone, shared, moments

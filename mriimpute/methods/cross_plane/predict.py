@@ -8,7 +8,8 @@ intensities), where the 7 bits of bfloat16 move it by 6e-4 at the same speed; th
 moves by 2e-5 of the range. Nothing comes near the largest float16.
 
 A kernel may be wrong for one shape alone, and says nothing. So some images of every batch are
-computed again in float32, with other kernels, and all of it where both do not agree.
+computed again in float32, with other kernels, and all of it where both do not agree. The same is
+done on a CPU that is asked for bfloat16.
 
 Axes: b = images, n = lines, m = n - 1 intervals, w = pixels of a line, q = conditions,
 t = offsets inside an interval.
@@ -16,8 +17,10 @@ t = offsets inside an interval.
 
 import logging
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
@@ -26,11 +29,12 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from mriimpute.methods.cross_plane.air import in_air, located
-from mriimpute.methods.cross_plane.conditioning import conditioning, offsets
+from mriimpute.methods.cross_plane.conditioning import CONDITIONS, conditioning, offsets
 from mriimpute.methods.cross_plane.network import LineNetwork, smoothness
 from mriimpute.stopwatch import stage
+from mriimpute.workers import survives
 
-__all__ = ["checked", "in_batches", "predict"]
+__all__ = ["Fast", "bfloat16_works", "checked", "in_batches", "is_distrusted", "predict"]
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +44,8 @@ Moments = tuple[Float32[Tensor, "b t m w"], Float32[Tensor, "..."]]
 
 Compute = Callable[[Images, torch.dtype], Moments]
 
-CPU_BATCH = 8
-"""Images of a batch on a CPU."""
+CPU_BATCH = {torch.float32: 8, torch.bfloat16: 32}
+"""Images of a batch on a CPU; with bfloat16 one of them is computed twice."""
 
 WORKSPACE = 4 * 2**30
 """Bytes for the layers of a batch on a GPU. Not what is free there: results may depend on it."""
@@ -52,12 +56,57 @@ HELD = 4
 CHECKED = 4
 """Images of a batch that are computed in float32, too."""
 
-SAME = 5e-4
+SAME = {torch.float16: 5e-4, torch.bfloat16: 3e-3}
 """Root mean square by which both may differ, in normalised intensities: three times what rounding
 makes of a head."""
 
+ROUGHLY = 0.1
+"""By which made-up lines may differ: it is about kernels that do not work at all."""
+
 TENSOR_CORES = (7, 0)
 """Compute capability of the first GPUs on which float16 is faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fast:
+    """How a CPU computes faster, and less exactly.
+
+    Attributes:
+        kind: Of the numbers that convolutions multiply.
+        reach: Pixels of air around the head that the network is shown.
+    """
+
+    kind: torch.dtype
+    reach: int = 8
+
+
+_distrusted: list[str] = []
+"""What has computed bfloat16 wrong in this process."""
+
+
+def is_distrusted() -> bool:
+    """Tells whether this CPU has computed bfloat16 wrong since the process began."""
+    return bool(_distrusted)
+
+
+def bfloat16_works(network: LineNetwork) -> bool:
+    """Tells whether this CPU multiplies bfloat16, and the network survives that here.
+
+    Units for matrices are left alone (AMX): on some hosts they end the process.
+    """
+    if not torch.cpu.get_capabilities().get("avx512_bf16"):
+        return False
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # read at the first use
+    return survives(partial(_agrees, network))
+
+
+def _agrees(network: LineNetwork) -> bool:
+    """Tells whether a few lines are computed in bfloat16 as they are in float32."""
+    torch.set_num_threads(1)
+    lines = torch.linspace(0, 8, 2 * 8 * 64).sin().square().reshape(2, 8, 64)
+    run = partial(_computed, network, torch.zeros(1, CONDITIONS), offsets(4), lines)
+    half, exact = run(torch.bfloat16), run(torch.float32)
+    return all(float((a - b).abs().max()) < ROUGHLY for a, b in zip(half, exact, strict=True))
 
 
 def predict(
@@ -70,6 +119,7 @@ def predict(
     thickness: float = 0.0,
     air: float = -math.inf,
     with_std: bool = True,
+    fast: Fast | None = None,
 ) -> Moments:
     """Returns the mean and the standard deviation between the lines of images.
 
@@ -82,6 +132,7 @@ def predict(
         thickness: Of the slice profile, as a fraction of the gap; 0: point samples.
         air: Intensity up to which there is nothing but air, which is interpolated.
         with_std: Otherwise the std is empty.
+        fast: How a CPU computes faster.
     """
     device = lines.device
     one = np.ones(1, np.float32)
@@ -90,7 +141,9 @@ def predict(
     places = offsets(gap, device)
     run = partial(_computed, network, conditions, places, with_std=with_std)
     if device.type == "cpu":
-        return _cut(run, lines, places, air, network.reach, with_std=with_std)
+        reach = network.reach if fast is None else min(fast.reach, network.reach)
+        kind = torch.float32 if fast is None or _distrusted else fast.kind
+        return _cut(run, lines, places, air, reach, kind, with_std=with_std)
 
     half = torch.cuda.get_device_capability(device) >= TENSOR_CORES
     _, count, width = lines.shape
@@ -141,7 +194,7 @@ def checked(run: Compute, lines: Images) -> Moments:
     difference = max(_rms_difference(half[some], exact) for half, exact in pairs)
     log.debug("float16 and float32 differ by %.1e", difference)
     # Any image may overflow. NaN is not less than anything.
-    if difference <= SAME and all(bool(part.isfinite().all()) for part in moments):
+    if difference <= SAME[torch.float16] and all(bool(part.isfinite().all()) for part in moments):
         return moments
     del moments  # make room
     _warn(str(lines.device))
@@ -154,6 +207,7 @@ def _cut(
     places: Float32[Tensor, " t"],
     air: float,
     reach: int,
+    kind: torch.dtype,
     *,
     with_std: bool,
 ) -> Moments:
@@ -166,13 +220,16 @@ def _cut(
     (top, bottom), (begin, end) = head.lines(reach, rows), head.intervals
     windows = head.windows(reach, width)
     spans = list(zip(head.first.tolist(), head.last.tolist(), strict=True))
-    for some, size in _alike(windows):
+    for some, size in _alike(windows, CPU_BATCH[kind]):
         images = lines.new_zeros(max(len(some), 2), bottom - top, size)  # one alone is slow
         for image, n in zip(images, some, strict=False):
             image.copy_(lines[n, top:bottom, windows[n][0] :][:, :size])
         of_each = smooth[some + some[-1:]] if len(some) == 1 else smooth[some]
         with stage("network"):
-            parts = run(images, torch.float32, of_each)
+            if kind == torch.float32:
+                parts = run(images, kind, of_each)
+            else:
+                parts = _checked_on_cpu(run, images, of_each, len(some) - 1)
         for whole, part in zip((mean, std) if with_std else (mean,), parts, strict=False):
             for n, image in zip(some, part, strict=False):
                 (first, last), start = spans[n], windows[n][0]
@@ -181,12 +238,35 @@ def _cut(
     return mean, std
 
 
-def _alike(windows: list[tuple[int, int]]) -> Iterator[tuple[list[int], int]]:
+def _checked_on_cpu(
+    run: Callable[..., Moments], images: Images, smooth: Float32[Tensor, "b 2"], last: int
+) -> Moments:
+    """Returns what `run` makes of images in bfloat16; in float32 where they differ too much.
+
+    Args:
+        run: The network.
+        images: To compute.
+        smooth: How smooth the images are that these are cut of.
+        last: The image to compute twice.
+    """
+    moments = run(images, torch.bfloat16, smooth)
+    expected = run(images[last : last + 1], torch.float32, smooth[last : last + 1])
+    pairs = [pair for pair in zip(moments, expected, strict=True) if pair[0].numel()]
+    difference = max(_rms_difference(half[last : last + 1], exact) for half, exact in pairs)
+    log.debug("bfloat16 and float32 differ by %.1e", difference)
+    if difference <= SAME[torch.bfloat16] and all(bool(part.isfinite().all()) for part in moments):
+        return moments
+    _distrusted.append("cpu")
+    log.warning("this CPU computes bfloat16 wrong here: on in float32, which is slower")
+    return run(images, torch.float32, smooth)
+
+
+def _alike(windows: list[tuple[int, int]], batch: int) -> Iterator[tuple[list[int], int]]:
     """Yields numbers of images that are cut to the same size, few at once, and that size."""
     for size in sorted({size for _, size in windows if size}):
         numbers = [n for n, window in enumerate(windows) if window[1] == size]
-        for start in range(0, len(numbers), CPU_BATCH):
-            yield numbers[start : start + CPU_BATCH], size
+        for start in range(0, len(numbers), batch):
+            yield numbers[start : start + batch], size
 
 
 def _attempted(run: Callable[[Images], Moments], images: Images, *, last: bool) -> Moments | None:

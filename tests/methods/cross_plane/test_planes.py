@@ -17,6 +17,7 @@ class LineBefore(LinePredictor):
 
     def __init__(self) -> None:
         object.__setattr__(self, "asked", [])  # it is frozen
+        object.__setattr__(self, "fast", None)
 
     @property
     def device(self) -> torch.device:

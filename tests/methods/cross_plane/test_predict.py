@@ -193,4 +193,4 @@ def test_a_gpu_says_what_the_cpu_says(count: int, generator: torch.Generator) ->
     ours = predict(net.cuda(), kept.cuda(), GAP, **MM)
 
     for a, b in zip(ours, theirs, strict=True):
-        assert float((a.cpu() - b).square().mean().sqrt()) < line_prediction.SAME
+        assert float((a.cpu() - b).square().mean().sqrt()) < line_prediction.SAME[torch.float16]
