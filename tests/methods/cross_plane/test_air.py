@@ -13,6 +13,7 @@ from mriimpute.methods.cross_plane.air import in_air, located
 from mriimpute.methods.cross_plane.conditioning import offsets
 from mriimpute.methods.cross_plane.network import Config, LineNetwork, build, linear_between
 from mriimpute.methods.cross_plane.predict import Fast, bfloat16_works, predict
+from mriimpute.methods.registry import load_imputer
 from mriimpute.seeds import stream
 from mriimpute.workers import survives
 
@@ -159,8 +160,11 @@ def test_bfloat16_that_is_wrong_is_not_used_and_that_is_said(
 @pytest.mark.skipif(
     not torch.cpu.get_capabilities().get("avx512_bf16"), reason="this CPU has no bfloat16"
 )
-def test_bfloat16_is_near_float32(rng: np.random.Generator) -> None:
-    lines, net = heads(rng), network(2)
+def test_bfloat16_is_near_float32(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_prediction, "_distrusted", [])
+    lines, net = heads(rng, 4), load_imputer("cross-plane", device="cpu").network
     assert bfloat16_works(net)
 
     ours, _ = predict(net, lines, GAP, air=AIR, fast=Fast(torch.bfloat16), **MM)
@@ -168,6 +172,7 @@ def test_bfloat16_is_near_float32(rng: np.random.Generator) -> None:
     theirs, _ = predict(net, lines, GAP, air=AIR, **MM)
     error = float((ours - theirs).square().mean().sqrt())
     assert 0 < error < line_prediction.SAME[torch.bfloat16]
+    assert not line_prediction.is_distrusted()
 
 
 def test_a_process_that_dies_says_no() -> None:
