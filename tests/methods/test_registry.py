@@ -122,3 +122,12 @@ def test_help_of_impute_names_every_method() -> None:
     told = next(option.help for option in command.params if option.name == "model")
 
     assert [name for name in without_weights() if name not in told] == []
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_method_without_a_faster_way_says_so(trained: bool, tmp_path: Path) -> None:
+    save(tmp_path / "model.safetensors", sums(), {"name": "cross-plane-ridge", "model": SMALL})
+    name = str(tmp_path) if trained else "linear"
+
+    with pytest.raises(ConfigError, match="has no faster way"):
+        load_imputer(name, device="cpu", fast=True)

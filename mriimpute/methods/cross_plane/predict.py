@@ -262,8 +262,11 @@ def _checked_on_cpu(
 
 
 def _alike(windows: list[tuple[int, int]], batch: int) -> Iterator[tuple[list[int], int]]:
-    """Yields numbers of images that are cut to the same size, few at once, and that size."""
-    for size in sorted({size for _, size in windows if size}):
+    """Yields numbers of images that are cut to the same size, few at once, and that size.
+
+    Large ones come first: what they leave in memory has room for the others.
+    """
+    for size in sorted({size for _, size in windows if size}, reverse=True):
         numbers = [n for n, window in enumerate(windows) if window[1] == size]
         for start in range(0, len(numbers), batch):
             yield numbers[start : start + batch], size

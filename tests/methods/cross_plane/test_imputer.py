@@ -225,6 +225,48 @@ def test_thickness_is_told_to_the_network(rng: np.random.Generator) -> None:
     assert_array_equal(second.mean[volume.observed], volume.data[volume.observed])
 
 
+def test_fast_it_says_nearly_the_same_and_what_it_multiplies(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cross_plane, "bfloat16_works", lambda network: False)
+    volume, ours = sparse(isotropic(rng)), imputer()
+    faster = CrossPlane(ours.network, ours.factors, device="cpu", fast=True)
+
+    exact, fast = run(volume, ours), run(volume, faster)
+
+    assert (ours.arithmetic, faster.arithmetic) == ("float32", "float32")
+    seen = volume.observed
+    assert_array_equal(fast.mean[seen], volume.data[seen])
+    moved = np.abs(fast.mean - exact.mean)[~seen].mean()
+    assert 0 < moved < 0.1 * np.abs(exact.mean - interpolated(volume, "pchip"))[~seen].mean() + 1.0
+    monkeypatch.setattr(cross_plane, "bfloat16_works", lambda network: True)
+    faster = CrossPlane(ours.network, ours.factors, device="cpu", fast=True)
+    assert faster.arithmetic == "bfloat16"
+
+
+def head_in_air(rng: np.random.Generator) -> np.ndarray:
+    """A ball of texture, in noise that is a hundred times weaker."""
+    grid = np.stack(np.meshgrid(*[np.arange(40)] * 3, indexing="ij"))
+    ball = np.square(grid - 19.5).sum(axis=0) < 12**2
+    return np.where(ball, 300 + isotropic(rng, 40), rng.random((40, 40, 40))).astype(np.float32)
+
+
+def test_air_is_as_noisy_as_it_is_and_so_are_draws(rng: np.random.Generator) -> None:
+    truth = head_in_air(rng)
+    volume = sparse(truth)
+
+    imputed = run(volume)
+
+    corner = np.s_[:3, :3]
+    missing = ~volume.observed[corner]
+    assert imputed.std is not None
+    assert imputed.draw is not None
+    error = (imputed.mean - truth)[corner][missing]
+    assert imputed.std[corner][missing].mean() == pytest.approx(error.std(), rel=0.4)
+    drawn = (imputed.draw(1) - imputed.mean)[corner][missing]
+    assert drawn.std() == pytest.approx(imputed.std[corner][missing].mean(), rel=0.3)
+
+
 def test_a_pattern_that_is_no_stack_is_interpolated_and_says_so(
     rng: np.random.Generator, caplog: pytest.LogCaptureFixture
 ) -> None:
