@@ -1,11 +1,42 @@
-"""Tables: by rich on a terminal, aligned plain text elsewhere."""
+"""Tables that fit the terminal: names wrap, and columns that find no room go to a second table.
 
+Off a terminal a line is as long as it has to be, for programs that read it, unless `COLUMNS` says
+otherwise.
+"""
+
+import os
+import shutil
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import typer
 
 __all__ = ["show_table"]
+
+GAP = 2
+"""Blanks between two columns."""
+
+NARROWEST = 18
+"""Characters to which a column of text is narrowed before others go to a second table."""
+
+UNLIMITED = 10_000
+
+
+class _Column(NamedTuple):
+    """Text in a column, its header first where there is one.
+
+    Attributes:
+        cells: One per line of the table.
+        is_text: It may be narrowed, and is set flush left; else it holds numbers.
+        widest: Characters that it takes where there is room.
+        narrowest: Characters that it takes at least.
+    """
+
+    cells: Sequence[str]
+    is_text: bool
+    widest: int
+    narrowest: int
 
 
 def show_table(
@@ -20,36 +51,80 @@ def show_table(
 
     Args:
         headers: One per column; all empty for a table without a head.
-        rows: One text per column.
+        rows: One text per column; the first one names the row, and is repeated in each table.
         title: Stands above the table.
-        left: So many columns are set flush left, the others (numbers) flush right.
+        left: So many columns are text, set flush left; the others (numbers) are set flush right.
         err: Talk about the work, for stderr; else a result, for stdout.
     """
-    if (sys.stderr if err else sys.stdout).isatty():
-        _show_rich(headers, rows, title, left, err)
-        return
-    if title:
-        typer.echo(title, err=err)
+    width = _width(err)
     lines = [list(headers), *map(list, rows)] if any(headers) else list(map(list, rows))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = [
-            cell.ljust(width) if n < left else cell.rjust(width)
-            for n, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        typer.echo("  ".join(cells).rstrip(), err=err)
+    columns = [
+        _column(cells, is_text=n < left, has_header=any(headers), width=width)
+        for n, cells in enumerate(zip(*lines, strict=True))
+    ]
+    if title:
+        _show([_Column([title], True, width, width)], width, err=err)
+    for number, table in enumerate(_tables(columns, width)):
+        if number:
+            typer.echo("", err=err)
+        _show(table, width, err=err, has_header=any(headers))
 
 
-def _show_rich(
-    headers: Sequence[str], rows: Sequence[Sequence[str]], title: str, left: int, err: bool
+def _width(err: bool) -> int:
+    """Returns how many characters a line may have."""
+    if (sys.stderr if err else sys.stdout).isatty():
+        return shutil.get_terminal_size().columns
+    told = os.environ.get("COLUMNS", "")
+    return int(told) if told.isdecimal() and int(told) else UNLIMITED
+
+
+def _column(cells: Sequence[str], *, is_text: bool, has_header: bool, width: int) -> _Column:
+    from rich.cells import cell_len  # an ideogram is as wide as two letters
+
+    words = [word for cell in cells[:1] for word in cell.split()] if has_header else []
+    widest = max(map(cell_len, cells))
+    whole = max(map(cell_len, [*words, *cells[has_header:]]), default=0)
+    narrowest = min(widest, NARROWEST) if is_text else whole
+    return _Column(cells, is_text, widest, min(narrowest, max(1, (width - GAP) // 2)))
+
+
+def _tables(columns: Sequence[_Column], width: int) -> list[list[_Column]]:
+    """Returns which columns stand together: as many as have room behind the first one."""
+    tables: list[list[_Column]] = [list(columns[:1])] if columns else []
+    for column in columns[1:]:
+        if sum(each.narrowest + GAP for each in tables[-1]) + column.narrowest > width:
+            tables.append([columns[0]])
+        tables[-1].append(column)
+    return tables
+
+
+def _widths(columns: Sequence[_Column], width: int) -> list[int]:
+    """Returns the characters of each column: the widest ones are narrowed until all fit."""
+    widths = [column.widest for column in columns]
+    while sum(widths) + GAP * (len(widths) - 1) > width:
+        free = [n for n, column in enumerate(columns) if widths[n] > column.narrowest]
+        if not free:
+            break
+        widths[max(free, key=lambda n: widths[n])] -= 1
+    return widths
+
+
+def _show(
+    columns: Sequence[_Column], width: int, *, err: bool, has_header: bool = False
 ) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", show_header=any(headers))
-    for n, header in enumerate(headers):
-        table.add_column(header, justify="left" if n < left else "right")
-    for row in rows:
+    console = Console(stderr=err, width=width, height=UNLIMITED)
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, show_header=has_header)
+    for column, size in zip(columns, _widths(columns, width), strict=True):
+        side = "left" if column.is_text else "right"
+        head = Text(column.cells[0] if has_header else "", style="bold")
+        table.add_column(head, justify=side, width=size, overflow="fold")
+    for row in list(zip(*(column.cells for column in columns), strict=True))[has_header:]:
         table.add_row(*map(Text, row))  # Text: a bracket in a file name is not markup
-    Console(stderr=err).print(table)
+    with console.capture() as shown:
+        console.print(table)
+    for line in shown.get().splitlines():
+        typer.echo(line.rstrip(), err=err)

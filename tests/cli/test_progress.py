@@ -1,22 +1,12 @@
-"""Tests for mriimpute.cli.progress and mriimpute.cli.output."""
+"""Tests for mriimpute.cli.progress."""
 
-import io
 from collections.abc import Iterator
 from itertools import count
 
 import pytest
 
-from mriimpute.cli.output import show_table
 from mriimpute.cli.progress import Bars, Lines, choose_track
 from mriimpute.progress import Track, silent
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        """Returns True."""
-        return True
 
 
 def ticking(seconds: float) -> Iterator[float]:
@@ -89,29 +79,3 @@ def test_a_bar_ends_with_the_error_inside_its_loop() -> None:
     loop.close()
 
     assert not bars.progress.live.is_started
-
-
-def test_a_table_off_the_terminal_is_aligned_text(capsys: pytest.CaptureFixture[str]) -> None:
-    show_table(["method", "dB"], [("linear", "31.2"), ("ridge [x]", "4")], title="PSNR")
-
-    assert capsys.readouterr().out.splitlines() == [
-        "PSNR",
-        "method       dB",
-        "linear     31.2",
-        "ridge [x]     4",
-    ]
-
-
-def test_a_table_without_rows_or_head_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    show_table(["", ""], [])
-
-    assert capsys.readouterr().out == ""
-
-
-def test_a_table_on_a_terminal_keeps_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stdout", terminal)
-
-    show_table(["file"], [("scan[1].nii",)])
-
-    assert "scan[1].nii" in terminal.getvalue()
