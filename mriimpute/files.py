@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ __all__ = [
     "TOO_LONG",
     "append",
     "atomic",
+    "free_bytes",
     "is_occupied",
     "located",
     "read_json",
@@ -182,6 +184,19 @@ def writable_folder(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise _unwritable(f"cannot write into {path}", error) from error
+
+
+def free_bytes(path: Path) -> int | None:
+    """Returns what a file system still takes; None where it does not tell.
+
+    Args:
+        path: On it; it need not exist.
+    """
+    there = next((place for place in (path, *located(path).parents) if place.exists()), path)
+    try:
+        return shutil.disk_usage(there).free
+    except OSError:
+        return None
 
 
 def located(path: Path) -> Path:

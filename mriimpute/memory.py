@@ -230,9 +230,13 @@ def format_bytes(count: int) -> str:
     """Returns a number of bytes as people write it.
 
     Example:
-        >>> format_bytes(7 * 2**29), format_bytes(2**20)
-        ('3.5 GiB', '1 MiB')
+        >>> format_bytes(7 * 2**29), format_bytes(2**20), format_bytes(2000), format_bytes(7)
+        ('3.5 GiB', '1 MiB', '2 KiB', '7 bytes')
     """
+    if count < 2**10:
+        return f"{count} bytes"
+    if count < 2**20:
+        return f"{count / 2**10:.0f} KiB"
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 

@@ -95,6 +95,13 @@ LIBRARIES = [
 ]
 
 
+@pytest.fixture(params=[80, 100])
+def columns(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Characters in a line of the terminal."""
+    monkeypatch.setenv("COLUMNS", str(request.param))
+    return int(request.param)
+
+
 @pytest.fixture
 def interruptible() -> Iterator[None]:
     """Lets Ctrl-C interrupt this process and those it starts, as in a terminal.

@@ -1,5 +1,7 @@
 """Working through many scans: one that fails is reported and left behind."""
 
+import os
+import time
 import traceback
 from typing import TYPE_CHECKING
 
@@ -7,6 +9,7 @@ import typer
 
 from mriimpute.cli.app import message, say, tell
 from mriimpute.cli.output import show_table
+from mriimpute.cli.progress import duration
 from mriimpute.cli.run import Run
 
 if TYPE_CHECKING:
@@ -63,7 +66,8 @@ def _show_skipped(batch: "Batch") -> None:
 def _impute(run: Run, batch: "Batch", job: "Job") -> None:
     failure = None
     try:
-        outcome = batch.impute(job)
+        with run.track.inside(job.scan.name) as progress:
+            outcome = batch.impute(job, progress)
         if run.world.main:
             _show(run, job, outcome)
     except Exception as error:  # whatever is wrong with one scan, the others are imputed
@@ -82,12 +86,50 @@ def _show(run: Run, job: "Job", outcome: "Outcome") -> None:
 
 
 def _summarise(run: Run, batch: "Batch") -> None:
+    """Says what became of all scans, what was written, and what it took."""
     from mriimpute.imputation.bids import NOTICE
 
     rows = batch.rows()
-    if len(rows) > MAX_TABLE_ROWS:
+    if cut := len(rows) > MAX_TABLE_ROWS:
         rows = [row for row in rows if row[1] == "failed"]
     if len(batch.jobs) > 1 and rows:
-        show_table(("scan", "status", "seconds", "problem"), rows, left=4, err=True)
-    if batch.report.count("done"):
-        typer.echo(NOTICE, err=True)
+        show_table(("scan", "status", "seconds", "size", "problem"), rows, left=5, err=True)
+    if cut:
+        file = batch.report.file
+        where = f"{file}" if file else "what --report JSON keeps"
+        typer.echo(f"the list of all {len(batch.jobs)} scans: {where}", err=True)
+    if not batch.done:
+        return
+    if len(batch.jobs) == 1:
+        _show_files(batch.jobs[0])
+    _show_total(run, batch)
+    typer.echo(NOTICE, err=True)
+
+
+def _show_files(job: "Job") -> None:
+    """Names every file of a scan, draws in one line."""
+    from mriimpute.imputation.disk import written
+    from mriimpute.memory import format_bytes
+
+    rows = [(each.name, str(each.files), format_bytes(each.size)) for each in written(job)]
+    show_table((f"in {job.folder}", "files", "size"), rows, err=True)
+
+
+def _show_total(run: Run, batch: "Batch") -> None:
+    """Says how much was written, where, in which time and with how much memory."""
+    from mriimpute.imputation.disk import written
+    from mriimpute.memory import format_bytes
+
+    folders = {job.folder for job in batch.done}
+    beside = batch.beside()
+    found = [each for job in batch.done for each in written(job)]
+    size = sum(each.size for each in found) + sum(path.stat().st_size for path in beside)
+    files = sum(each.files for each in found) + len(beside)
+    root = os.path.commonpath([folder.absolute() for folder in folders])
+    where = f"{len(folders)} folders of {root}" if len(folders) > 1 else root
+    told = [f"{files} files, {format_bytes(size)}, in {where}"]
+    told += [f"beside them {', '.join(map(str, beside))}"] if beside else []
+    took = f"took {duration(time.monotonic() - run.started)}"
+    if peak := max((end.peak_memory_mb or 0 for end in batch.report.outcomes.values()), default=0):
+        took += f", at most {format_bytes(round(peak * 2**20))} of memory"
+    typer.echo("\n".join([*told, took]), err=True)

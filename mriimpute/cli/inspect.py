@@ -38,7 +38,8 @@ def inspect(
     paths = find_scans(scan)
     for path in run.track(paths, total=len(paths), label="scans"):
         try:
-            seen = inspection(read_scan(path, exact=True))
+            with run.track.inside(path.name):
+                seen = inspection(read_scan(path, exact=True))
         except Exception as error:  # whatever is wrong with one scan, the others are shown
             if len(paths) == 1:
                 raise

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import typer
 
@@ -109,9 +109,7 @@ def _widths(columns: Sequence[_Column], width: int) -> list[int]:
     return widths
 
 
-def _show(
-    columns: Sequence[_Column], width: int, *, err: bool, has_header: bool = False
-) -> None:
+def _show(columns: Sequence[_Column], width: int, *, err: bool, has_header: bool = False) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -119,7 +117,7 @@ def _show(
     console = Console(stderr=err, width=width, height=UNLIMITED)
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, show_header=has_header)
     for column, size in zip(columns, _widths(columns, width), strict=True):
-        side = "left" if column.is_text else "right"
+        side: Literal["left", "right"] = "left" if column.is_text else "right"
         head = Text(column.cells[0] if has_header else "", style="bold")
         table.add_column(head, justify=side, width=size, overflow="fold")
     for row in list(zip(*(column.cells for column in columns), strict=True))[has_header:]:

@@ -16,7 +16,7 @@ from mriimpute.cli.log_file import LogFile
 from mriimpute.device import choose_device
 from mriimpute.distributed import ALONE, World, device_for
 from mriimpute.memory import LIBRARIES, require_loadable
-from mriimpute.progress import Track, silent
+from mriimpute.progress import Display, silent
 
 __all__ = ["Run", "stoppable", "talking"]
 
@@ -43,7 +43,7 @@ class Run:
     threads: int = 0
     overwrite: bool = False
     quiet: bool = False
-    track: Track = silent
+    track: Display = silent
     started: float = field(default_factory=time.monotonic)
     world: World = ALONE
 

@@ -12,13 +12,15 @@ from typing import Any, NamedTuple
 
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError, OutputError
-from mriimpute.imputation.bids import describe, require_own
+from mriimpute.imputation.bids import dataset_files, describe, require_own
 from mriimpute.imputation.jobs import Job
+from mriimpute.imputation.overview import PAGE, TABLE, grouped
 from mriimpute.imputation.report import Outcome, Report, Status
 from mriimpute.imputation.request import Request, is_done, recorded
 from mriimpute.imputation.scan import impute_scan
-from mriimpute.memory import shortage_as_error
+from mriimpute.memory import format_bytes, shortage_as_error
 from mriimpute.methods.base import Imputer
+from mriimpute.progress import SILENT, Progress
 
 __all__ = ["Batch", "Datasets", "Part", "part_of"]
 
@@ -208,8 +210,12 @@ class Batch:
             self.world.send(f"{ENDED}/{self.world.take(ENDED)}", message.encode())
         return outcome
 
-    def impute(self, job: Job) -> Outcome:
+    def impute(self, job: Job, progress: Progress = SILENT) -> Outcome:
         """Imputes a scan and returns what became of it.
+
+        Args:
+            job: The scan and where its results go.
+            progress: Is told how far it is.
 
         Raises:
             MriImputeError: If that fails; the caller then calls `fail`.
@@ -217,8 +223,14 @@ class Batch:
         self.report.begin()
         with shortage_as_error(str(job.scan)):
             impute_scan(
-                job, self.imputer, self.request, record=self.record, overwrite=self.overwrite
+                job,
+                self.imputer,
+                self.request,
+                record=self.record,
+                overwrite=self.overwrite,
+                progress=progress,
             )
+            progress.advance("writing")
             self._add_page(job)
         self.datasets.describe(job)
         return self._end(job, "done")
@@ -249,9 +261,29 @@ class Batch:
         pairs = zip(self.jobs, self.report.outcomes.values(), strict=True)
         return [job.name for job, outcome in pairs if outcome.status == "failed"]
 
-    def rows(self) -> list[tuple[str, str, str, str]]:
-        """Returns name, status, seconds and problem of each scan, to be looked at."""
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Returns name, status, seconds, size and problem of each scan, to be looked at."""
         return [
-            (job.name, end.status, f"{end.seconds:7.1f}" if end.seconds else "", end.problem)
+            (
+                job.name,
+                end.status,
+                f"{end.seconds:7.1f}" if end.seconds else "",
+                format_bytes(end.bytes) if end.bytes else "",
+                end.problem,
+            )
             for job, end in zip(self.jobs, self.report.outcomes.values(), strict=True)
         ]
+
+    @property
+    def done(self) -> list[Job]:
+        """The scans that this call imputed."""
+        pairs = zip(self.jobs, self.report.outcomes.values(), strict=True)
+        return [job for job, outcome in pairs if outcome.status == "done"]
+
+    def beside(self) -> list[Path]:
+        """Returns the files that are written once for many scans."""
+        roots = grouped(self.all_jobs) if self.overview else ()
+        named = [root / name for root in roots for name in (TABLE, PAGE)]
+        named += [self.report.file] if self.report.file else []
+        named += [path for root in self.datasets.described for path in dataset_files(root)]
+        return [path for path in named if path.is_file()]

@@ -16,7 +16,7 @@ from mriimpute.io import stem
 from mriimpute.io.bids import DESCRIPTION, NAME
 from mriimpute.provenance import versions
 
-__all__ = ["CONTENTS", "NOTICE", "describe", "require_own", "sidecar"]
+__all__ = ["CONTENTS", "NOTICE", "dataset_files", "describe", "require_own", "sidecar"]
 
 NOTICE = "For research; not a medical device. Imputed voxels were never measured."
 
@@ -37,6 +37,8 @@ LINK = "raw"
 
 DOI = re.compile(r"(doi:|https://doi\.org/)?10\.[0-9]{4,9}/[-0-9A-Za-z._;()/:]+")
 
+LABELS = "descriptions.tsv"
+
 IGNORED = "*.html\nquality.tsv\n"
 """What validators should not look at: pages and tables about results are no part of BIDS."""
 
@@ -49,6 +51,13 @@ others are estimates: desc-mean is their conditional mean, desc-std how far they
 desc-drawNNN samples of what the anatomy may be. The JSON file beside each image says how it was
 made; descriptions.tsv lists all labels.
 """
+
+TEXTS = {"README": README, ".bidsignore": IGNORED}
+
+
+def dataset_files(out: Path) -> list[Path]:
+    """Returns the files that `describe` has written."""
+    return [path for name in (DESCRIPTION, LABELS, *TEXTS) if (path := out / name).is_file()]
 
 
 def describe(out: Path, tree: Path, scans: Iterable[Path], *, samples: int) -> None:
@@ -81,8 +90,8 @@ def describe(out: Path, tree: Path, scans: Iterable[Path], *, samples: int) -> N
     require_own(out)
     if not (out / DESCRIPTION).is_file() or read_json(out / DESCRIPTION) != description:
         write_json(out / DESCRIPTION, description)
-    _write_labels(out / "descriptions.tsv", scans, samples)
-    for name, text in (("README", README), (".bidsignore", IGNORED)):
+    _write_labels(out / LABELS, scans, samples)
+    for name, text in TEXTS.items():
         if not (out / name).exists():
             with atomic(out / name) as temporary:
                 temporary.write_text(text, encoding="ascii")

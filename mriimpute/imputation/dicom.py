@@ -15,7 +15,7 @@ from mriimpute.io import Scan, stem
 from mriimpute.io.dicom.parametric_map import write_map
 from mriimpute.io.dicom.write import CONTENTS, remove_series, write_series
 
-__all__ = ["Export", "remove_export", "require_series", "with_series"]
+__all__ = ["Export", "export_folders", "remove_export", "require_series", "with_series"]
 
 Export = Literal["none", "anonymous", "identified"]
 """Which DICOM to write: none, series without a name in them, or with that of the patient."""
@@ -74,7 +74,7 @@ def with_series(
         for content in CONTENTS:
             if path == files[content]:
                 write_series(
-                    _folders(path)[0],
+                    export_folders(path)[0],
                     image,
                     like=scan,
                     refine=refine,
@@ -84,7 +84,7 @@ def with_series(
                 )
         if path == files["std"]:
             write_map(
-                _folders(path)[1],
+                export_folders(path)[1],
                 image,
                 like=scan,
                 refine=refine,
@@ -97,10 +97,10 @@ def with_series(
 
 def remove_export(image: Path) -> None:
     """Removes the DICOM files beside an image, if there are any."""
-    for folder in _folders(image):
+    for folder in export_folders(image):
         remove_series(folder)
 
 
-def _folders(image: Path) -> tuple[Path, Path]:
-    """Returns where the series of an image goes, and its Parametric Map."""
+def export_folders(image: Path) -> tuple[Path, Path]:
+    """Returns where the DICOM series of an image goes, and its Parametric Map."""
     return image.with_name(f"{stem(image)}_dicom"), image.with_name(f"{stem(image)}_dicom-map")

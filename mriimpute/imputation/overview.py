@@ -18,11 +18,11 @@ from mriimpute.files import read_json, read_tsv, write_tsv
 from mriimpute.imputation.jobs import Job
 from mriimpute.imputation.measures import MEASURES
 
-__all__ = ["TABLE", "Row", "grouped", "quality_of", "rows_of", "write_quality"]
+__all__ = ["PAGE", "TABLE", "Row", "grouped", "quality_of", "rows_of", "write_quality"]
 
 log = logging.getLogger(__name__)
 
-TABLE = "quality.tsv"
+TABLE, PAGE = "quality.tsv", "index.html"
 
 ORDER = ("failed", "fail", "look", "", "pass")
 """Of verdicts: no result at all, then by the verdict, where "" is a result without one."""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from mriimpute.errors import MriImputeError, OutputError
 from mriimpute.files import read_json, write_json
 from mriimpute.imputation.bids import NOTICE
+from mriimpute.imputation.disk import written
 from mriimpute.imputation.jobs import Job
 from mriimpute.imputation.overview import quality_of
 from mriimpute.io import checksum
@@ -37,6 +38,7 @@ class Outcome:
         status: See `Status`.
         sha256: Of the input; empty where it could not be read.
         outputs: Images written, by their place in the folder for all results.
+        bytes: Of everything written for the scan.
         seconds: It took.
         problem: What went wrong; folders left out.
         hint: What to do about it.
@@ -49,6 +51,7 @@ class Outcome:
     status: Status = "waiting"
     sha256: str = ""
     outputs: tuple[str, ...] = ()
+    bytes: int = 0
     seconds: float = 0.0
     problem: str = ""
     hint: str = ""
@@ -127,6 +130,7 @@ class Report:
             status=status,
             sha256=_checksum(job, finished=status != "failed"),
             outputs=tuple((job.below / path.name).as_posix() for path in results),
+            bytes=sum(each.size for each in written(job)) if status == "done" else 0,
             seconds=0.0 if skipped else round(time.monotonic() - self._started, 3),
             problem=_without_folders(problem, job),
             hint=_without_folders(hint, job),
@@ -181,6 +185,7 @@ def _plain(outcome: Outcome) -> Mapping[str, Any]:
         "status": outcome.status,
         "sha256": outcome.sha256 or None,
         "outputs": list(outcome.outputs),
+        "bytes": outcome.bytes,
         "seconds": outcome.seconds,
         "quality": quality if outcome.verdict else None,
         "error": error,

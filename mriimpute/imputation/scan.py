@@ -32,6 +32,7 @@ from mriimpute.geometry import plane_distance_mm, slice_step
 from mriimpute.imputation.bids import CONTENTS, NOTICE, sidecar
 from mriimpute.imputation.coding import coded, restored
 from mriimpute.imputation.dicom import remove_export, require_series, with_series
+from mriimpute.imputation.disk import needed_bytes, require_disk
 from mriimpute.imputation.jobs import Job
 from mriimpute.imputation.request import Request, no_draws, recorded, require_draws
 from mriimpute.imputation.space import Write, writer
@@ -43,6 +44,7 @@ from mriimpute.memory import available_bytes
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.memory_estimate import fitting_tile
 from mriimpute.methods.registry import DEFAULT, identity
+from mriimpute.progress import SILENT, Progress
 from mriimpute.provenance import FOLDER
 from mriimpute.stopwatch import stage
 
@@ -63,6 +65,9 @@ VALUES = {
 }
 """What tells the volumes of one series apart, with its unit."""
 
+WRITING_SECONDS = 0.11
+"""Of one CPU core, about, for a million voxels of a mean, a standard deviation or a draw."""
+
 MAX_OVERLAP = 2.0
 """Of thickness over spacing of slices."""
 
@@ -74,6 +79,7 @@ def impute_scan(
     *,
     record: Callable[[Mapping[str, Any]], dict[str, Any]],
     overwrite: bool,
+    progress: Progress = SILENT,
 ) -> Path:
     """Imputes one scan, writes the results and returns the path of the mean.
 
@@ -83,6 +89,7 @@ def impute_scan(
         request: What to make.
         record: Adds what decided the result to the provenance of the run.
         overwrite: Replace results that are there.
+        progress: Is told how far it is.
 
     Raises:
         MriImputeError: If the scan cannot be read, imputed or written.
@@ -100,8 +107,17 @@ def impute_scan(
         require_series(scan, request.dicom, is_native=job.space == "native")
         require_writable(job.file("mean"), scan)
         content = checksum(job.scan)
+
+    def begin(grid: TargetGrid) -> None:
+        require_disk(job, needed_bytes(grid, imputer, request, job.space))
+        writable_folder(job.folder)
+        draws = request.samples * (imputer.draw_seconds + WRITING_SECONDS)
+        millions = grid.volume.data.size / 1e6
+        progress.plan("draws", draws * millions)
+        progress.plan("writing", 2 * WRITING_SECONDS * millions)
+
     grid, imputed, facts = imputed_scan(
-        scan, imputer, request, content=content, begin=lambda: writable_folder(job.folder)
+        scan, imputer, request, content=content, begin=begin, progress=progress
     )
 
     put = writer(job.space, scan, grid, imputed.mean)
@@ -110,7 +126,9 @@ def impute_scan(
     put = with_series(put, scan, grid, request.dicom, files=files, made_by=made_by)
     plain = partial(_plain, scan, grid) if request.interpolated else None
     with stage("write"):
-        _write_all(job, put, grid, imputed, imputer, request, lambda: record(facts), plain)
+        _write_all(
+            job, put, grid, imputed, imputer, request, lambda: record(facts), plain, progress
+        )
     log.info(
         "%s: %s, %.1f s",
         job.scan.name,
@@ -126,7 +144,8 @@ def imputed_scan(
     request: Request,
     *,
     content: str,
-    begin: Callable[[], object] = lambda: None,
+    begin: Callable[[TargetGrid], object] = lambda grid: None,
+    progress: Progress = SILENT,
 ) -> tuple[TargetGrid, Imputation, dict[str, Any]]:
     """Returns the grid that a scan is imputed on, what was imputed, and the facts of the record.
 
@@ -138,6 +157,7 @@ def imputed_scan(
         request: What to make.
         content: Names the scan in random streams: a renamed or moved scan gets the same draws.
         begin: Called once the scan is known to fit the request, before the work begins.
+        progress: Is told how far it is.
 
     Raises:
         MriImputeError: If the scan cannot be imputed, or the result is not finite.
@@ -156,10 +176,12 @@ def imputed_scan(
         what=str(scan.path),
     )
     _require_intensities(stored, force=request.force)
-    begin()
+    begin(grid)
+    progress.advance("imputing")
     volume = replace(grid.volume, thickness_mm=thickness_mm * _slant(grid))
     try:
-        imputed = imputer.tiled(tile).impute(volume, seed=request.seed, case=content)
+        method = imputer.tiled(tile).reporting(progress)
+        imputed = method.impute(volume, seed=request.seed, case=content)
     except VolumeError as error:  # it knows voxels, no file
         raise VolumeError(f"{scan.path}: {error}", hint=error.hint) from error
     if request.samples and imputed.draw is None:
@@ -243,6 +265,7 @@ def _write_all(
     request: Request,
     record: Callable[[], dict[str, Any]],
     plain: Callable[[], Image] | None,
+    progress: Progress,
 ) -> None:
     job.record.unlink(missing_ok=True)  # from here until the end the scan is unfinished
     job.page.unlink(missing_ok=True)  # it would show another result
@@ -255,8 +278,14 @@ def _write_all(
         put(job.file(label), data)
         content = CONTENTS[label.rstrip("0123456789")]
         write_json(job.sidecar(label), {"Description": content, **described, **record()})
+        millions = grid.volume.data.size / 1e6
+        if label.startswith("draw"):
+            progress.advance("draws", (imputer.draw_seconds + WRITING_SECONDS) * millions)
+        elif label != "observed":
+            progress.advance("writing", WRITING_SECONDS * millions)
 
     if imputed.draw is not None:
+        progress.advance("draws")
         _write_draws(job, imputed.draw, imputer, request.samples, write)
     if imputed.std is not None:
         write("std", imputed.std)

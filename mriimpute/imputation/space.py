@@ -14,11 +14,14 @@ from mriimpute.geometry import resample
 from mriimpute.imputation.coding import PLAIN, Coding, coding_of
 from mriimpute.io import Scan, write_grid, write_image
 
-__all__ = ["Space", "Write", "writer"]
+__all__ = ["TEMPLATE_SHAPE", "Space", "Write", "writer"]
 
 Space = Literal["native", "template"]
 Image = Float[np.ndarray, "i j k"] | UInt8[np.ndarray, "i j k"]
 Write = Callable[[Path, Image], None]
+
+TEMPLATE_SHAPE = (192, 224, 176)
+"""Of the common grid of 1 mm."""
 
 
 def writer(space: Space, scan: Scan, grid: TargetGrid, mean: Float[np.ndarray, "i j k"]) -> Write:

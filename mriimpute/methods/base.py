@@ -14,10 +14,18 @@ A `Volume` has `data`, `observed` and `affine`, see `mriimpute.volume`. A method
 also has a `Learner`, which the one loop in `mriimpute.training` drives, and whose tensors its
 imputer is made of: `mriimpute.methods.ridge` is the smallest. Both become known by one line in
 `mriimpute.methods.registry`.
+
+A method that takes long may tell how far it is; one that does not is as good:
+
+    self.progress.plan("planes", 30.0)  # seconds on one CPU core, about
+    for plane in planes:
+        ...
+        self.progress.advance("planes", 30.0 / len(planes))
 """
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +37,7 @@ from numpy.typing import NDArray
 from mriimpute.cohort.preprocess import Task
 from mriimpute.errors import ConfigError
 from mriimpute.methods.memory_estimate import MemoryEstimate
+from mriimpute.progress import SILENT, Progress
 from mriimpute.volume import Volume
 
 if TYPE_CHECKING:
@@ -37,7 +46,7 @@ if TYPE_CHECKING:
     from mriimpute.cohort import Cache, Cohort
     from mriimpute.distributed import World
 
-__all__ = ["Imputation", "Imputer", "Learner", "Tensors", "Trace"]
+__all__ = ["Gain", "Imputation", "Imputer", "Learner", "Tensors", "Trace"]
 
 Image = Float32[np.ndarray, "i j k"]
 Values = Float[np.ndarray, "i j k"]
@@ -109,12 +118,16 @@ class Imputer(ABC):
         device: Where it computes, "cpu" or "cuda:N".
         gives_draws: Whether its imputations have draws, known before any work is done.
         memory_estimate: What it takes of main memory.
+        draw_seconds: What a draw takes of one CPU core, about, for a million voxels.
+        progress: Is told how far it is.
     """
 
     name: str
     device: str = "cpu"
     gives_draws: bool = True
     memory_estimate: MemoryEstimate = MemoryEstimate()
+    draw_seconds: float = 0.15
+    progress: Progress = SILENT
 
     @property
     def arithmetic(self) -> str:
@@ -158,6 +171,12 @@ class Imputer(ABC):
         """
         raise NotImplementedError(f"{cls.__name__} is not trained")
 
+    def reporting(self, progress: Progress) -> "Imputer":
+        """Returns the imputer that tells `progress` how far it is."""
+        told = copy.copy(self)
+        told.progress = progress
+        return told
+
     def tiled(self, tile: int) -> "Imputer":
         """Returns the imputer that works on regions of edge `tile`, in voxels, one at a time.
 
@@ -167,14 +186,29 @@ class Imputer(ABC):
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What training gave.
+
+    Attributes:
+        words: In a sentence, for whoever trained.
+        numbers: The same, for the record.
+        is_gain: It gave anything.
+    """
+
+    words: str
+    numbers: Mapping[str, float]
+    is_gain: bool
+
+
 class Learner(ABC):
     """A model under training.
 
     The loop in `mriimpute.training` calls, once for a run: `tasks`, to have scans read; `steps`;
     `load`, if the run goes on; `prepare`; `begin`, if the run is new. Then, for each step:
     `batch`, `step`, and `report` where a line of the journal is due; `model`, `tensors` and
-    `numbers` where it saves. At the end: `conclude`. The loop alone counts steps, keeps the
-    journal, saves, stops and resumes.
+    `numbers` where it saves. At the end, or at a stop: `gain`. The loop alone counts steps, keeps
+    the journal, saves, stops and resumes.
 
     Attributes:
         done: Steps taken; the loop counts them, and `load` sets it.
@@ -316,6 +350,10 @@ class Learner(ABC):
             CheckpointError: If they do not fit the model.
         """
 
-    def conclude(self) -> None:
-        """Says what training gave, once it is finished."""
-        return
+    def gain(self, journal: Sequence[Mapping[str, Any]]) -> Gain | None:
+        """Returns what training gave, as far as that was validated; None where it was not.
+
+        Args:
+            journal: All lines of the run.
+        """
+        return None

@@ -22,7 +22,7 @@ from mriimpute.cohort.foreground import foreground_level
 from mriimpute.errors import MriImputeError
 from mriimpute.imputation.bids import NOTICE
 from mriimpute.imputation.jobs import Job
-from mriimpute.imputation.overview import Row, grouped, rows_of, write_quality
+from mriimpute.imputation.overview import PAGE, Row, grouped, rows_of, write_quality
 from mriimpute.imputation.verdict import NOT_COVERED
 from mriimpute.io import read_scan
 from mriimpute.report._html import document, join, tag, write_html
@@ -32,7 +32,6 @@ __all__ = ["write_overviews"]
 
 log = logging.getLogger(__name__)
 
-PAGE = "index.html"
 TITLE = "mriimpute: verdicts of a batch"
 
 CONFIDENTIAL = "This page shows image data of the people scanned: keep it as you keep the scans."

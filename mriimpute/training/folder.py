@@ -1,4 +1,4 @@
-"""A run folder: settings, journal, checkpoint, model, and which scans could not be read.
+"""A run folder: settings, journal, checkpoint, model, its gain, and what could not be read.
 
 Until the run is finished, preprocessed scans are in it, too.
 """
@@ -17,7 +17,7 @@ from mriimpute import config
 from mriimpute.checkpoint import load, save, understood
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError, OutputError
-from mriimpute.files import append, atomic, is_occupied, write_json
+from mriimpute.files import append, atomic, is_occupied, read_json, write_json
 
 __all__ = ["RunFolder"]
 
@@ -46,6 +46,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoint.safetensors"
         self.model = path / "model.safetensors"
         self.unreadable = path / "unreadable.json"
+        self.gain = path / "gain.json"
         self.cache = path / "cache"
 
     def open(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -132,6 +133,17 @@ class RunFolder:
         else:
             self.unreadable.unlink(missing_ok=True)
 
+    def note_gain(self, gain: Mapping[str, Any]) -> None:
+        """Writes what training gave, unless that is there."""
+        if not self.gain.is_file() or read_json(self.gain) != dict(gain):
+            write_json(self.gain, gain)
+
+    def read_journal(self) -> list[dict[str, Any]]:
+        """Returns all lines of the journal."""
+        if not self.journal.is_file():
+            return []
+        return [json.loads(line) for line in self.journal.read_text(encoding="utf-8").splitlines()]
+
     def append(self, line: Mapping[str, Any]) -> None:
         """Adds one line to the journal."""
         if self.world.main:
@@ -163,7 +175,8 @@ class RunFolder:
         return is_occupied(self.path) and not left
 
     def _files(self) -> tuple[Path, ...]:
-        return self.checkpoint, self.model, self.journal, self.unreadable, self.settings
+        own = self.checkpoint, self.model, self.journal, self.unreadable, self.gain
+        return *own, self.settings  # the last: without it, it is no run folder
 
     def _compare(self, settings: Mapping[str, Any]) -> None:
         before, now = _flat(config.read_toml(self.settings)), _flat(settings)

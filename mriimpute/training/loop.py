@@ -62,7 +62,10 @@ def learn(
     left = range(done, steps)
     begun = saved_at = time.monotonic()
     for step, batch in track(
-        prefetched(learner.batch, left), total=len(left), label=learner.label
+        prefetched(learner.batch, left),
+        total=len(left),
+        label=learner.label,
+        seconds=stop.seconds,
     ):
         learner.step(step, batch)
         learner.done = step + 1
@@ -80,7 +83,4 @@ def learn(
         if stopping:
             break
 
-    if learner.done < steps:
-        return False
-    learner.conclude()
-    return True
+    return learner.done >= steps

@@ -109,6 +109,8 @@ def train(
             done = json.loads(world.broadcast(json.dumps(done).encode())) is True
 
     world.dismiss()
+    if world.main:
+        _tell_gain(learner, RunFolder(run), finished=done)
     if done and cache is None and world.main:
         kept.remove()
     if stop.interrupted and not done:
@@ -116,6 +118,23 @@ def train(
     if not done:
         log.info("time is up: run the same command to go on")
     return RunFolder(run).model
+
+
+def _tell_gain(learner: Learner, folder: RunFolder, *, finished: bool) -> None:
+    """Says what training gave so far, and notes it."""
+    gain = learner.gain(folder.read_journal())
+    if gain is None:
+        return
+    log.log(logging.INFO if gain.is_gain else logging.WARNING, "%s", gain.words)
+    folder.note_gain(
+        {
+            "step": learner.done,
+            "finished": finished,
+            "is_gain": gain.is_gain,
+            **gain.numbers,
+            "words": gain.words,
+        }
+    )
 
 
 def build(settings: Settings, *, device: str, world: World = ALONE) -> Learner:

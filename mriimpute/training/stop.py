@@ -31,6 +31,11 @@ class Stop:
         late = self._deadline is not None and time.monotonic() >= self._deadline
         return self.interrupted or late
 
+    @property
+    def seconds(self) -> float | None:
+        """Seconds until the time limit; None without one."""
+        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
+
     def __enter__(self) -> "Stop":
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) is signal.SIG_IGN:

@@ -16,6 +16,7 @@ from mriimpute.bench import run as run_module
 from mriimpute.bench.methods import measurable, measure
 from mriimpute.bench.pipeline import FILES
 from mriimpute.cli import app
+from mriimpute.cli.output import show_table
 from mriimpute.errors import ConfigError
 from mriimpute.files import write_json
 from mriimpute.methods.cross_plane import LATENT
@@ -149,6 +150,17 @@ def test_a_step_of_training_is_told_for_each_model_that_takes_steps(found: Bench
 def test_tables_are_rectangular(found: Bench) -> None:
     for table in bench_tables(found):
         assert {len(row) for row in table.rows} == {len(table.headers)}, table.title
+
+
+def test_tables_fit_the_terminal(
+    found: Bench, columns: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for table in bench_tables(found):
+        show_table(table.headers, table.rows, title=table.title)
+
+        shown = capsys.readouterr().out
+        assert max(map(len, shown.splitlines())) <= columns, table.title
+        assert all(cell.split()[-1] in shown for row in table.rows for cell in row if cell)
 
 
 def test_all_that_can_be_trained_or_needs_no_weights_can_be_measured() -> None:

@@ -102,6 +102,44 @@ def test_a_table_at_the_end_tells_what_became_of_each_scan(tmp_path: Path) -> No
     assert "not a medical device" in result.stderr
 
 
+def test_the_table_at_the_end_fits_the_terminal(tmp_path: Path, columns: int) -> None:
+    long = "sub-0001_ses-baseline_acq-thick_rec-norm_run-01_T1w"
+    (damaged := save_scan(tmp_path / "in" / f"{long}.nii.gz")).write_bytes(b"no image" * 9)
+    save_scan(tmp_path / "in" / "b.nii.gz")
+
+    result = call(tmp_path / "in", "-o", tmp_path / "out")
+
+    lines = result.stderr.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("scan "))
+    table = lines[start : next(n for n, line in enumerate(lines) if " files, " in line)]
+    assert max(map(len, table)) <= columns
+    assert damaged.name[:18] in result.stderr
+    for word in ("done", "failed", "problem", "seconds", "size", "image"):
+        assert word in "\n".join(table)
+
+
+def test_of_many_scans_folders_and_totals_are_told_and_where_the_list_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mriimpute.cli.batch.MAX_TABLE_ROWS", 2)
+    source = tree(tmp_path / "ds")
+    words = (source, "-o", tmp_path / "out", "--report", tmp_path / "run.json")
+
+    result = call(*words)
+
+    files = [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert f"the list of all 5 scans: {tmp_path / 'run.json'}" in result.stderr
+    total = f"{len(files) + 1} files, "
+    assert f"in 4 folders of {tmp_path / 'out'}" in result.stderr
+    beside = next(line for line in result.stderr.splitlines() if line.startswith("beside them"))
+    for name in ("run.json", "dataset_description.json", "descriptions.tsv", "README"):
+        assert name in beside
+    assert [line for line in result.stderr.splitlines() if line.startswith(total)]
+    assert "desc-mean" not in result.stderr
+    silent = call(*words, "--overwrite", "-q")
+    assert silent.stderr == ""
+
+
 def test_an_unexpected_error_of_one_scan_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

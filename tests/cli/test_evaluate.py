@@ -76,6 +76,19 @@ def copied(sim: Path, subject: str) -> None:
         table.write(f"{subject}\ttest\n")
 
 
+def test_the_table_fits_the_terminal(
+    sim: Path, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (sim, "--methods", "linear,cross-plane-ridge")
+    _, narrow, _ = call(*words)
+    monkeypatch.delenv("COLUMNS")
+
+    _, whole, _ = call(*words)
+
+    assert max(map(len, narrow.splitlines())) <= columns
+    assert set(whole.split()) <= set(narrow.split())
+
+
 def test_subjects_that_cannot_be_scored_are_named_and_the_others_are_scored(sim: Path) -> None:
     for subject in ("sub-0", "sub-2", "sub-3"):
         copied(sim, subject)

@@ -184,6 +184,16 @@ def test_plain_text_names_every_property(thick: Path) -> None:
         assert any(line.startswith(word) for line in result.stdout.splitlines())
 
 
+def test_no_line_is_wider_than_the_terminal(thick: Path, columns: int) -> None:
+    long = thick.rename(thick.with_name("sub-0001_ses-baseline_acq-thick_run-01_T1w.nii.gz"))
+
+    shown = run(long).stdout
+
+    assert max(map(len, shown.splitlines())) <= columns
+    assert str(long) in "".join(shown.split())
+    assert "\u2026" not in shown
+
+
 def test_inspecting_does_not_load_torch(thick: Path) -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from mriimpute.cli import app\n"

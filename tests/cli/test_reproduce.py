@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def call(*words: object) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_smoke_run_writes_tables_record_and_figure(data: Path) -> None:
+def test_smoke_run_writes_tables_record_and_figure(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = data / "out"
     words = ("fig4", "--data", data, "--budget", "smoke", "-o", out, "--device", "cpu")
 
@@ -57,6 +60,12 @@ def test_smoke_run_writes_tables_record_and_figure(data: Path) -> None:
 
     assert "12 of 12 tasks were finished before" in again[2]
     assert again[1] == stdout
+
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = call(*words)[1].splitlines()
+    tables = [line for line in narrow[2:-1] if not re.match("(yes|NO): ", line)]
+    assert max(map(len, tables)) <= 80
+    assert figure in "\n".join(tables)
 
 
 def test_help_lists_every_experiment_with_its_title() -> None:

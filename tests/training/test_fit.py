@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,13 @@ def test_run_folder_holds_settings_journal_checkpoint_and_model(
     model = fit(sim, tmp_path / "run", settings)
 
     files = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert files == ["checkpoint.safetensors", "config.toml", "journal.jsonl", "model.safetensors"]
+    assert files == [
+        "checkpoint.safetensors",
+        "config.toml",
+        "gain.json",
+        "journal.jsonl",
+        "model.safetensors",
+    ]
     lines = journal(tmp_path / "run")
     assert [line["patches"] for line in lines] == [20, 40, 60, 80]
     tensors, document = load(model)
@@ -66,6 +72,10 @@ def test_loss_falls_on_scans_that_were_learnt_and_on_those_that_were_not(
     first, *_, last = journal(tmp_path / "run")
     assert last["loss"] < first["loss"] - 0.2
     assert last["val_loss"] < first["val_loss"] - 0.2
+    gain = json.loads((tmp_path / "run" / "gain.json").read_text())
+    assert (gain["first_nats"], gain["last_nats"]) == (first["val_loss"], last["val_loss"])
+    assert gain["is_gain"]
+    assert gain["finished"]
 
 
 @pytest.mark.parametrize("stops", [[8], [1, 5, 3]])
@@ -272,3 +282,26 @@ def test_a_model_that_cannot_be_built_is_a_wrong_setting(
 
     with pytest.raises(ConfigError, match="sigma must be above its floor"):
         fit(sim, tmp_path / "run", settings)
+
+
+def test_a_time_limit_reaches_whoever_shows_progress(
+    sim: Path, tmp_path: Path, settings: Settings
+) -> None:
+    seen: dict[str, float | None] = {}
+
+    def track(
+        items: Iterable[Any], *, total: int, label: str, seconds: float | None = None
+    ) -> Iterator[Any]:
+        seen[label] = seconds
+        yield from items
+
+    options: dict[str, Any] = {"seed": 0, "device": "cpu", "track": track}
+    train(sim, tmp_path / "free", settings, max_minutes=None, **options)
+    free = dict(seen)
+    train(sim, tmp_path / "limited", settings, max_minutes=10.0, **options)
+
+    limit = seen["training"]
+    assert free == {"reading scans": None, "training": None}
+    assert seen["reading scans"] is None
+    assert limit is not None
+    assert 0 < limit <= 600

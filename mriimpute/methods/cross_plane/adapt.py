@@ -14,7 +14,9 @@ from mriimpute.methods.cross_plane.conditioning import conditioning
 from mriimpute.methods.cross_plane.hidden_lines import LineConfig, draw_lines
 from mriimpute.methods.cross_plane.loss import objective
 from mriimpute.methods.cross_plane.network import LineNetwork
+from mriimpute.methods.cross_plane.work import ADAPTING
 from mriimpute.optim.descent import MovingAverage
+from mriimpute.progress import SILENT, Progress
 from mriimpute.seeds import numpy_stream
 
 __all__ = ["adapted"]
@@ -25,6 +27,9 @@ BATCH = 4
 
 RATE = 2e-4
 """Learning rate at the first step; it falls to 0 in a straight line."""
+
+STEP_SECONDS = 0.15
+"""Of one CPU core, about."""
 
 AVERAGE = 0.98
 """Decay per step of the moving average of the parameters, which is what is kept."""
@@ -39,6 +44,7 @@ def adapted(
     case: str,
     thick: bool = False,
     steps: int = STEPS,
+    progress: Progress = SILENT,
 ) -> LineNetwork:
     """Returns a network that knows the slices of `scan`; `network` stays as it is.
 
@@ -50,6 +56,7 @@ def adapted(
         case: Names the scan in random streams.
         thick: Lines are averages over slice profiles.
         steps: Of gradient descent.
+        progress: Is told how far it is.
     """
     device = next(network.parameters()).device
     learning = copy.deepcopy(network).train().requires_grad_()
@@ -66,6 +73,7 @@ def adapted(
         gamma=0.1,
         contrast=0.0,
     )
+    progress.plan(ADAPTING, STEP_SECONDS * steps)
     for step in range(steps):
         lines = draw_lines(
             [scan], BATCH, config=config, generator=numpy_stream(seed, "adapt", case, step)
@@ -80,4 +88,5 @@ def adapted(
         torch.nn.utils.clip_grad_norm_(learning.parameters(), 1.0)
         optimiser.step()
         average.follow(AVERAGE)
+        progress.advance(ADAPTING, STEP_SECONDS)
     return average.model

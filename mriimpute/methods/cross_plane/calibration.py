@@ -27,9 +27,12 @@ from mriimpute.methods.cross_plane.conditioning import offsets
 from mriimpute.methods.cross_plane.hidden_lines import hide, pchip_between
 from mriimpute.methods.cross_plane.network import LineNetwork, linear_between
 from mriimpute.methods.cross_plane.predict import Fast, predict
+from mriimpute.methods.cross_plane.work import CALIBRATION, PLANES, network_seconds
 from mriimpute.methods.noise import ErrorSums
+from mriimpute.progress import SILENT, Progress
 
 __all__ = [
+    "CALIBRATION_SLICES",
     "TINY",
     "Factors",
     "HiddenScore",
@@ -149,6 +152,7 @@ class LinePredictor:
         shrinkages: How far to go from interpolation to the network, at each offset, by gap; all
             the way, where nothing is known.
         fast: How a CPU computes faster; None: it does not.
+        progress: Is told how far it is.
     """
 
     network: LineNetwork
@@ -157,11 +161,19 @@ class LinePredictor:
     thickness_mm: float = 0.0
     shrinkages: Factors = field(default_factory=dict)
     fast: Fast | None = None
+    progress: Progress = SILENT
 
     @classmethod
-    def of(cls, network: LineNetwork, factors: Factors, thickness_mm: float) -> "LinePredictor":
+    def of(
+        cls,
+        network: LineNetwork,
+        factors: Factors,
+        thickness_mm: float,
+        progress: Progress = SILENT,
+    ) -> "LinePredictor":
         """Returns the predictor for gaps up to a little beyond those with factors."""
-        return cls(network, factors, int(WIDEST_GAP * max(factors, default=0)), thickness_mm)
+        widest = int(WIDEST_GAP * max(factors, default=0))
+        return cls(network, factors, widest, thickness_mm, progress=progress)
 
     def knows(self, gap: int) -> bool:
         """Tells whether it can be asked about a gap of so many voxels."""
@@ -193,6 +205,7 @@ class LinePredictor:
         along_mm: float,
         air: float,
         with_variance: bool = True,
+        stage: str = PLANES,
     ) -> tuple[Float32[Tensor, "b t m w"], Float32[Tensor, "..."]]:
         """Returns the mean and the calibrated variance between the lines of images.
 
@@ -203,7 +216,9 @@ class LinePredictor:
             along_mm: Size of the pixels of a line.
             air: Intensity up to which there is nothing but air, which is interpolated.
             with_variance: Otherwise the variance is empty.
+            stage: Of the work, see `mriimpute.methods.cross_plane.work`.
         """
+        work = network_seconds(float(lines.numel()), gap, self.device)
         mean, std = predict(
             self.network,
             lines,
@@ -214,6 +229,7 @@ class LinePredictor:
             air=air,
             with_std=with_variance,
             fast=self.fast,
+            told=lambda share: self.progress.advance(stage, share * work),
         )
         if not with_variance:
             return mean, std
@@ -272,7 +288,12 @@ class LinePredictor:
                 continue
             lines = on_device(context, self.device)
             moments = self.plane(
-                lines, gap, across_mm=across_mm, along_mm=along_mm, air=scan.foreground
+                lines,
+                gap,
+                across_mm=across_mm,
+                along_mm=along_mm,
+                air=scan.foreground,
+                stage=CALIBRATION,
             )
             mean, variance = (part.cpu().numpy() for part in moments)
             shown = torch.from_numpy(context)[:, None]

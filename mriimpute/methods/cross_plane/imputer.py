@@ -11,7 +11,7 @@ gaps, m = s - 1 gaps, t = distances inside a gap.
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -31,6 +31,7 @@ from mriimpute.interpolation import interpolated
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.cross_plane.adapt import adapted
 from mriimpute.methods.cross_plane.calibration import (
+    CALIBRATION_SLICES,
     TINY,
     Factors,
     HiddenScore,
@@ -45,6 +46,7 @@ from mriimpute.methods.cross_plane.network import LineNetwork
 from mriimpute.methods.cross_plane.planes import crossing
 from mriimpute.methods.cross_plane.predict import Fast, bfloat16_works, is_distrusted
 from mriimpute.methods.cross_plane.weights import read_parts
+from mriimpute.methods.cross_plane.work import CALIBRATION, FUSION, fusion_seconds, plan_work
 from mriimpute.methods.distance_std import std_by_distance
 from mriimpute.methods.fusion import correlation
 from mriimpute.methods.noise import with_noise
@@ -192,9 +194,10 @@ class CrossPlane(Imputer):
             log.warning("no slice is without holes: the std is that of the cohort, uncorrected")
         with stage("adapt"):
             network = self._adapted(scan, stack, volume.thickness_mm, seed, case)
-        general = LinePredictor.of(network, self.factors, volume.thickness_mm)
+        general = LinePredictor.of(network, self.factors, volume.thickness_mm, self.progress)
         general = dataclasses.replace(general, fast=self.fast)
         gaps = {gap for gap in stack.gaps if general.knows(gap)} if scan else set()
+        self._plan(general, stack, slabs, gaps)
         with stage("calibrate"):
             measured = {gap: general.self_calibration(scan, gap) for gap in gaps} if scan else {}
             predictor = general.calibrated(measured)
@@ -208,6 +211,7 @@ class CrossPlane(Imputer):
             interpolated_std = std_by_distance(volume, ~volume.observed & ~predicted)
             std = np.where(predicted, std, interpolated_std)
 
+        self.progress.advance(FUSION, fusion_seconds(slabs.size))
         with stage("calibrate"):
             correlations = {
                 gap: one.inner.correlation() or one.errors.correlation()
@@ -224,6 +228,21 @@ class CrossPlane(Imputer):
         }
         return dataclasses.replace(imputation, quality=quality)
 
+    def _plan(
+        self, predictor: LinePredictor, stack: Stack, slabs: Slabs, calibrated: Collection[int]
+    ) -> None:
+        twice = {gap for gap in calibrated if predictor.knows(2 * gap)}
+        plan_work(
+            self.progress,
+            [gap for gap in stack.gaps if predictor.knows(gap)],
+            slabs[0].size,
+            hidden=CALIBRATION_SLICES if calibrated else 0,
+            left_out=set() if predictor.thickness_mm else twice,
+            device=predictor.device,
+        )
+        self.progress.plan(FUSION, fusion_seconds(slabs.size))
+        self.progress.advance(CALIBRATION)
+
     def _adapted(
         self, scan: SliceScan | None, stack: Stack, thickness_mm: float, seed: int, case: str
     ) -> LineNetwork:
@@ -237,7 +256,15 @@ class CrossPlane(Imputer):
             log.warning("too few whole slices, or too small ones, to adapt to")
             return self.network
         log.info("learning from %d of %d slices", len(rest.slices), len(scan.slices))
-        network = adapted(self.network, rest, gaps, seed=seed, case=case, thick=thickness_mm > 0)
+        network = adapted(
+            self.network,
+            rest,
+            gaps,
+            seed=seed,
+            case=case,
+            thick=thickness_mm > 0,
+            progress=self.progress,
+        )
         return network.eval().requires_grad_(requires_grad=False)
 
 

@@ -17,7 +17,7 @@ from mriimpute.cohort.slices import SliceScan, gaps_of, has_room, is_shown
 from mriimpute.config import parse
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError, TrainingError
-from mriimpute.methods.base import Learner
+from mriimpute.methods.base import Gain, Learner
 from mriimpute.methods.cross_plane import LATENT
 from mriimpute.methods.cross_plane.conditioning import conditioning
 from mriimpute.methods.cross_plane.hidden_lines import LineConfig, Lines, draw_lines, whole_slices
@@ -43,6 +43,9 @@ from mriimpute.seeds import numpy_stream
 __all__ = ["LineLearner", "LineTrainingConfig"]
 
 log = logging.getLogger(__name__)
+
+LEAST_GAIN_DB = 0.005
+"""What is printed as 0.01 dB."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +112,7 @@ class LineLearner(Learner):
         self.own_gaps: Collection[int] = ()
         self.validation: dict[int, list[ValidationSlice]] = {}
         self.first = 0
+        self._shown_on = ""
 
     @classmethod
     def tables(cls, name: str) -> dict[str, type]:
@@ -222,16 +226,17 @@ class LineLearner(Learner):
         self.state.load(tensors, self.done, where=str(where))
         self.first = self.done
 
-    def conclude(self) -> None:
-        """Says what training gave, compared with the start."""
-        if self.start is None or not self.world.main:
-            return
+    def gain(self, journal: Sequence[Mapping[str, Any]]) -> Gain | None:
+        """Returns the gain over interpolation and over the start, on lines hidden in slices."""
+        if not self.scores or not self.world.main:
+            return None
         if self.name == LATENT:
-            _compare_nll(
-                mean_nll(self.before, self.own_gaps), mean_nll(self.scores, self.own_gaps)
-            )
-        else:
-            _compare(gain_db(self.before, self.own_gaps), gain_db(self.scores, self.own_gaps))
+            if self.start is None:  # its mean and std have changed as well
+                return None
+            before, after = (mean_nll(s, self.own_gaps) for s in (self.before, self.scores))
+            return _latent_gain(before, after, self._shown_on)
+        start_db = gain_db(self.before, self.own_gaps) if self.start else None
+        return _gain(start_db, gain_db(self.scores, self.own_gaps), self._shown_on)
 
     def _slices(
         self, scans: Cohort, cache: Cache
@@ -250,6 +255,7 @@ class LineLearner(Learner):
             log.warning(
                 "no scans to validate on: the std is calibrated on those that were learnt from"
             )
+        self._shown_on = "validation scans" if val else "the scans that were learnt from"
         train = [scan for _, scan in usable]
         validation = self._validation(train, val or train)
 
@@ -332,24 +338,32 @@ def _validated(scores: Scores) -> dict[str, dict[str, float]]:
     }
 
 
-def _compare(before: float, after: float) -> None:
-    """Says what tuning gave."""
-    if after >= before:
-        log.info("gain on hidden lines of validation scans: %.2f -> %.2f dB", before, after)
-    else:
-        log.warning(
-            "tuned weights are worse than those of the package on the validation scans, "
-            "%.2f -> %.2f dB: those of the package are kept; a lower --set train.rate may help",
-            before,
-            after,
-        )
+def _gain(before: float | None, after: float, where: str) -> Gain:
+    """Returns the gain on hidden lines.
+
+    Args:
+        before: Of the weights of the package over interpolation, in dB; None from scratch.
+        after: Of the trained weights.
+        where: What the lines are hidden in.
+    """
+    words = f"hidden lines of {where}: {after:+.2f} dB over interpolation"
+    numbers = {"over_interpolation_db": round(after, 4)}
+    if before is None:
+        instead = "; no gain: --model pchip is as good"
+        return Gain(words + ("" if after > 0 else instead), numbers, is_gain=after > 0)
+    more = after - before
+    numbers["over_start_db"] = round(more, 4)
+    words += f", {more:+.2f} dB over the weights of the package"
+    if more >= LEAST_GAIN_DB:
+        return Gain(words, numbers, is_gain=True)
+    kept = "" if more >= 0 else " (the model file has them; a lower --set train.rate may help)"
+    return Gain(f"{words}; no gain: keep the weights of the package{kept}", numbers, is_gain=False)
 
 
-def _compare_nll(before: float, after: float) -> None:
-    """Says what latent numbers give: without them, pixels are independent given the lines."""
-    log.info("nats of each hidden pixel of validation scans: %.3f -> at most %.3f", before, after)
-    if not after <= before:
-        log.warning(
-            "latent numbers explain nothing on the validation scans: the model is left without "
-            "them; a lower --set train.rate may help"
-        )
+def _latent_gain(before: float, after: float, where: str) -> Gain:
+    """Returns what latent numbers give: without them, pixels are independent given the lines."""
+    words = f"nats of each hidden pixel of {where}: {before:.3f} -> at most {after:.3f}"
+    is_gain = after < before
+    if not is_gain:
+        words += "; no gain: it stays without latent numbers; a lower --set train.rate may help"
+    return Gain(words, {"before_nats": before, "after_nats": after}, is_gain=is_gain)

@@ -120,6 +120,7 @@ def predict(
     air: float = -math.inf,
     with_std: bool = True,
     fast: Fast | None = None,
+    told: Callable[[float], None] = lambda share: None,
 ) -> Moments:
     """Returns the mean and the standard deviation between the lines of images.
 
@@ -133,6 +134,7 @@ def predict(
         air: Intensity up to which there is nothing but air, which is interpolated.
         with_std: Otherwise the std is empty.
         fast: How a CPU computes faster.
+        told: Of each share of the work that is done; all of them add up to 1.
     """
     device = lines.device
     one = np.ones(1, np.float32)
@@ -143,7 +145,7 @@ def predict(
     if device.type == "cpu":
         reach = network.reach if fast is None else min(fast.reach, network.reach)
         kind = torch.float32 if fast is None or _distrusted else fast.kind
-        return _cut(run, lines, places, air, reach, kind, with_std=with_std)
+        return _cut(run, lines, places, air, reach, kind, told, with_std=with_std)
 
     half = torch.cuda.get_device_capability(device) >= TENSOR_CORES
     _, count, width = lines.shape
@@ -151,6 +153,7 @@ def predict(
     most = max(1, WORKSPACE // (image * (2 if half else 4)))
     with stage("network"):
         mean, std = in_batches(partial(checked if half else _exact, run), lines, most)
+    told(1.0)
     if air == -math.inf:
         return mean, std
     head = located(lines, air)
@@ -208,6 +211,7 @@ def _cut(
     air: float,
     reach: int,
     kind: torch.dtype,
+    told: Callable[[float], None],
     *,
     with_std: bool,
 ) -> Moments:
@@ -220,6 +224,7 @@ def _cut(
     (top, bottom), (begin, end) = head.lines(reach, rows), head.intervals
     windows = head.windows(reach, width)
     spans = list(zip(head.first.tolist(), head.last.tolist(), strict=True))
+    total = sum(size for _, size in windows)
     for some, size in _alike(windows, CPU_BATCH[kind]):
         images = lines.new_zeros(max(len(some), 2), bottom - top, size)  # one alone is slow
         for image, n in zip(images, some, strict=False):
@@ -235,6 +240,9 @@ def _cut(
                 (first, last), start = spans[n], windows[n][0]
                 cut = image[:, begin - top : end - top, first - start : last - start]
                 whole[n, :, begin:end, first:last] = cut
+        told(len(some) * size / total)
+    if not total:  # nothing but air
+        told(1.0)
     return mean, std
 
 

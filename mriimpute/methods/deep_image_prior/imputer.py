@@ -56,6 +56,9 @@ TRACE_EVERY = 10
 STARTS = 3
 """Of a plane at most, with other initial parameters each, until one of them leads anywhere."""
 
+PLANE_SECONDS = 5.0
+"""Of one CPU core, about."""
+
 CONFIG = PriorConfig(steps=1000, patience=50, least=150, average=0.95, channels=4)
 """Chosen on lines hidden inside acquired slices: 8 channels and more jitter do no better there."""
 
@@ -98,6 +101,8 @@ class DeepImagePrior(Imputer):
 
         total, count = np.zeros((2, *volume.shape))
         fits: list[Restored] = []
+        planes = sum(volume.shape[axis] for axis in across[: self.directions])
+        self.progress.plan("planes", PLANE_SECONDS * planes)
         for axis in across[: self.directions]:
             for number in range(volume.shape[axis]):
                 plane, decides = y.take(number, axis), held_out.take(number, axis)
@@ -108,6 +113,7 @@ class DeepImagePrior(Imputer):
                 fits.append(self._fitted(plane, decides, own.integers(2**32, size=STARTS)))
                 np.moveaxis(total, axis, 0)[number] += fits[-1].image[0, 0].cpu().numpy()
                 np.moveaxis(count, axis, 0)[number] += 1
+                self.progress.advance("planes", PLANE_SECONDS)
 
         mean = norm.undo((total / np.maximum(count, 1)).astype(np.float32))
         if (count == 0).any():

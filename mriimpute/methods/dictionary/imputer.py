@@ -31,6 +31,7 @@ from mriimpute.geometry import Stack, find_stack
 from mriimpute.interpolation import interpolated
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.dictionary.learning import Dictionary, DictionaryConfig, learn_dictionary
+from mriimpute.progress import Progress
 from mriimpute.seeds import numpy_stream, stream
 from mriimpute.volume import Volume
 
@@ -41,6 +42,9 @@ EDGE = 10
 
 STRIDE = 2
 """From one patch to the next, in pixels."""
+
+FAMILY_SECONDS, LEARNING = 60.0, 0.3
+"""Of one CPU core for all planes of a direction, about, and how much of that is learning."""
 
 EXAMPLES = 20_000
 """Patches to learn from."""
@@ -99,11 +103,14 @@ class DictionaryImputer(Imputer):
         y = norm.apply(np.where(volume.observed, volume.data, np.float32(np.nan)))
         stack = find_stack(volume.observed)
         total, weight = np.zeros((2, *volume.shape))
-        for planes in _families(volume, stack):
+        families = _families(volume, stack)
+        self.progress.plan("planes", FAMILY_SECONDS * len(families))
+        for planes in families:
             view = y.transpose(planes.order)
             extent = _extent(stack, view.shape[1:])
             dictionary = self._learnt(y, stack, planes, extent, seed)
-            sums, weights = _completed(view, dictionary, extent)
+            self.progress.advance("planes", LEARNING * FAMILY_SECONDS)
+            sums, weights = _completed(view, dictionary, extent, self.progress)
             back = np.argsort(planes.order).tolist()
             total += sums.transpose(back)
             weight += weights.transpose(back)
@@ -197,7 +204,10 @@ def _centred(
 
 
 def _completed(
-    y: Float32[np.ndarray, "n h w"], dictionary: Dictionary, extent: tuple[int, int]
+    y: Float32[np.ndarray, "n h w"],
+    dictionary: Dictionary,
+    extent: tuple[int, int],
+    progress: Progress,
 ) -> tuple[Float64[np.ndarray, "n h w"], Float64[np.ndarray, "n h w"]]:
     """Returns weighted sums of what patches say about each voxel, and the sums of the weights.
 
@@ -210,7 +220,8 @@ def _completed(
     )
     total, weight = np.zeros((2, *y.shape))
     columns = _starts(y.shape[2], width)
-    for top in _starts(y.shape[1], height):
+    strips = _starts(y.shape[1], height)
+    for top in strips:
         strip = y[:, top : top + height]
         windows = np.stack([strip[:, :, left : left + width] for left in columns], axis=1)
         centred, observed, mean = _centred(windows.reshape(-1, height * width), device)
@@ -222,6 +233,7 @@ def _completed(
             place = np.s_[:, top : top + height, left : left + width]
             total[place] += weights * estimates[:, n]
             weight[place] += weights
+        progress.advance("planes", (1 - LEARNING) * FAMILY_SECONDS / len(strips))
     return total, weight
 
 

@@ -17,10 +17,11 @@ from mriimpute.checkpoint import restore, understood
 from mriimpute.cohort import Cache, Cohort, PatchConfig, SparseScan, draw_patches
 from mriimpute.distributed import World
 from mriimpute.errors import TrainingError
-from mriimpute.methods.base import Learner
+from mriimpute.methods.base import Gain, Learner
 from mriimpute.methods.patches import models
 from mriimpute.methods.patches.config import EmConfig
 from mriimpute.methods.patches.em import em_step
+from mriimpute.methods.patches.gain import gain_of
 from mriimpute.methods.patches.learner import built
 from mriimpute.methods.patches.mixture_em import begin_mixture, mixture_step
 from mriimpute.methods.patches.models.mixture_ppca import MixturePpca
@@ -145,6 +146,10 @@ class EmLearner(Learner):
             return None
         losses = (negative_log_evidence(self.subspace, *batch) for batch in self.validation)
         return sum(float(loss.double().sum()) for loss in losses) / _voxels(self.validation)
+
+    def gain(self, journal: Sequence[Mapping[str, Any]]) -> Gain | None:
+        """Returns how the validation loss changed."""
+        return gain_of(journal)
 
     def _drawn(self, scans: Sequence[SparseScan], purpose: str, count: int) -> list[Batch]:
         """Returns so many patches, the same ones for the same seed; none without scans."""

@@ -65,6 +65,9 @@ BATCH = 16
 PAIRS = 4
 """Pairs of latent draws behind the mean and the variance; as many draws behind the density."""
 
+GROUP_SECONDS = 0.05
+"""Of one CPU core for so many patches, about."""
+
 CACHED = 1024
 """Groups of patches whose recovery is kept from one draw to the next."""
 
@@ -153,6 +156,7 @@ class _Work:
         self.lattice = Lattice(volume.shape, extent, BATCH)
         self.groups = self.lattice.groups()
         self.seed, self.case, self.tile = seed, case, imputer.tile
+        self.progress = imputer.progress
         self._recoveries: dict[int, Recovery] = {}
 
     def moments(self) -> tuple[Image, Image, Image, Image, Image]:
@@ -160,9 +164,12 @@ class _Work:
         out = np.empty((5, *self.lattice.shape), np.float32)
         tent, one = self.lattice.tent, np.ones(self.lattice.extent)
         sizes: dict[int, float] = {}
+        self.progress.plan("patches", GROUP_SECONDS * len(self.groups))
         for region in self.lattice.regions(self.tile):
             blend = Blend(self.lattice, region, sums=6)
             for index, group in self._touching(region):
+                if index not in sizes:
+                    self.progress.advance("patches", GROUP_SECONDS)
                 f, v, s, sizes[index] = self._statistics(index)
                 for n, place in enumerate(group):
                     terms = [one, f[n], f[n] ** 2, v[n], tent, s[n]]

@@ -13,9 +13,10 @@ from mriimpute.cohort import Cache, Cohort, PatchConfig, Patches, SparseScan, dr
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import CheckpointError, ConfigError, TrainingError
 from mriimpute.layers.noise import BatchRows
-from mriimpute.methods.base import Learner
+from mriimpute.methods.base import Gain, Learner
 from mriimpute.methods.patches import models
 from mriimpute.methods.patches.config import PatchTrainingConfig, prior_weight
+from mriimpute.methods.patches.gain import gain_of
 from mriimpute.methods.patches.layers.fill import ObservedMean
 from mriimpute.methods.patches.model import Model
 from mriimpute.methods.patches.objective import objective
@@ -189,6 +190,10 @@ class PatchLearner(Learner):
             ) from error
         self.state.load(tensors, self.done, where=str(where))
         self.first = self.done * self.config.batch
+
+    def gain(self, journal: Sequence[Mapping[str, Any]]) -> Gain | None:
+        """Returns how the validation loss changed."""
+        return gain_of(journal)
 
     def _drawn(
         self, scans: Sequence[SparseScan], purpose: str, number: int, rows: slice

@@ -31,6 +31,7 @@ from mriimpute.methods.ridge.moments import (
     moments_of_slices,
     unpacked,
 )
+from mriimpute.progress import Progress
 from mriimpute.volume import Volume
 
 __all__ = ["CrossPlaneRidge"]
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 Slabs = Float32[np.ndarray, "p x y"]
 Slices = Float32[np.ndarray, "s x y"]
 
+GAP_SECONDS = 0.2  # of one CPU core, about
 CALIBRATION_SLICES = 12  # slices on which the correlation of errors is measured
 
 
@@ -109,7 +111,7 @@ class CrossPlaneRidge(Imputer):
             log.warning(
                 "slices show nothing about gaps of %s voxels: interpolated there", _listed(unknown)
             )
-        variance = _fill(slabs, slices, stack, learnt, scale)
+        variance = _fill(slabs, slices, stack, learnt, scale, self.progress)
         std = np.sqrt(np.moveaxis(variance, 0, stack.axis))
         rest = ~volume.observed & (std == 0)
         std = np.ldexp(std + std_by_distance(scaled, rest), exponent)
@@ -144,7 +146,12 @@ def _sizes(stack: Stack) -> list[int]:
 
 
 def _fill(
-    slabs: Slabs, slices: Slices, stack: Stack, filters: Mapping[int, Filters], scale: float
+    slabs: Slabs,
+    slices: Slices,
+    stack: Stack,
+    filters: Mapping[int, Filters],
+    scale: float,
+    progress: Progress,
 ) -> Slabs:
     """Writes the means of all gaps into `slabs` and returns their variances."""
     alone, shared = np.zeros_like(slabs), np.zeros_like(slabs)
@@ -154,12 +161,14 @@ def _fill(
         for index, (start, gap) in enumerate(zip(stack.positions, stack.gaps, strict=False))
         if gap in filters
     }
+    progress.plan("planes", GAP_SECONDS * len(inside))
     for index, where in inside.items():
         gap = stack.gaps[index]
         slabs[where], alone[where], shared[where], moments = _both_planes(
             filters[gap], slices, stack, index, scale
         )
         sums[gap] += moments
+        progress.advance("planes", GAP_SECONDS)
 
     for index, where in inside.items():
         alone[where] += correlation(sums[stack.gaps[index]])[:, None, None] * shared[where]

@@ -91,6 +91,9 @@ def test_stopped_run_ends_with_the_bytes_of_one_that_never_stopped(
         fit(sim, tmp_path / "parts", train=course)
     stop_after(1000)
     half = load(tmp_path / "parts" / "model.safetensors")[1]["step"]
+    told = json.loads((tmp_path / "parts" / "gain.json").read_text())
+    assert (told["step"], told["finished"]) == (6, False)
+    assert ("over_start_db" in told) == (course["start"] == "package")
     parts = fit(sim, tmp_path / "parts", train=course)
 
     assert half == 6
@@ -143,6 +146,10 @@ def test_nothing_learnt_leaves_the_network_of_the_package(
     assert load(model)[1]["start"] == f"sha256:{sha256(weights)}"
     assert start["step"] == 0
     assert start["val_gain_db"] == end["val_gain_db"]
+    gain = json.loads((tmp_path / "run" / "gain.json").read_text())
+    assert (gain["finished"], gain["is_gain"], gain["over_start_db"]) == (True, False, 0.0)
+    assert gain["over_interpolation_db"] == end["val_gain_db"]["3"]
+    assert gain["words"].endswith("no gain: keep the weights of the package")
 
 
 def test_weights_that_became_worse_are_not_kept(
@@ -155,7 +162,7 @@ def test_weights_that_became_worse_are_not_kept(
     start, *_, end = journal(tmp_path / "run")
     assert end["val_gain_db"]["3"] < start["val_gain_db"]["3"]
     assert network_of(model) == network_of(weights)
-    assert "those of the package are kept" in caplog.text
+    assert "no gain: keep the weights of the package (the model file has them" in caplog.text
 
 
 def test_gap_that_no_scan_shows_keeps_the_factors_of_the_package(
