@@ -26,7 +26,7 @@ ADAPTING, CALIBRATION, PLANES, FUSION = "adapting", "calibration", "planes", "fu
 LINE_SECONDS, TARGET_SECONDS = 5.4, 0.67
 """For a million pixels of the lines that are shown, and of those that are predicted."""
 
-VOXEL_SECONDS = 0.25
+VOXEL_SECONDS = 0.05
 """For a million voxels of the target grid, that no network sees."""
 
 ON_GPU = 0.01
