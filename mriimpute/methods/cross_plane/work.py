@@ -70,13 +70,13 @@ def plan_work(
         slice_pixels: Of a slice.
         hidden: Slices in which lines are hidden, along either axis.
         left_out: Sizes of gaps of which every second slice is left out, too; of its pixels
-            every fourth is looked at, along either axis.
+            every seventh, or so, is looked at, along either axis.
         device: Of the network.
     """
     wide = SEEN * slice_pixels + 2 * GUARD * math.sqrt(slice_pixels)
     for gap in set(gaps):
         shown = wide * (gaps.count(gap) + 1)
-        for size, part in ((gap, shown), (2 * gap, shown / 8)):
+        for size, part in ((gap, shown), (2 * gap, shown / 14)):
             if size == gap or gap in left_out:
                 lines = 2 * hidden * slice_pixels / size
                 progress.plan(CALIBRATION, network_seconds(lines, size, device))
