@@ -55,7 +55,7 @@ ENV HOME=/tmp \
 
 LABEL org.opencontainers.image.title="mriimpute" \
     org.opencontainers.image.description="Fills in the slices that a brain MRI skipped" \
-    org.opencontainers.image.licenses="Apache-2.0 AND CC-BY-SA-4.0 AND LicenseRef-MNI-ICBM152"
+    org.opencontainers.image.licenses="Apache-2.0 AND CC-BY-SA-4.0 AND LicenseRef-MNI-ICBM152 AND BSD-2-Clause AND MIT AND ISC"
 
 # A number: Kubernetes tells by it that this is not root.
 USER 1000:1000

@@ -222,7 +222,7 @@ def _trained(path: Path, device: str, *, adapt: bool, fast: bool) -> "Imputer":
         name = metadata["name"]
     if adapt and name != DEFAULT:
         raise _cannot_adapt(name)
-    if fast and not name.startswith(DEFAULT):
+    if fast and _method(name).imputer != CROSS_PLANE[0]:
         raise _not_faster(name)
 
     options = {word: True for word, asked in (("adapt", adapt), ("fast", fast)) if asked}

@@ -54,7 +54,7 @@ def test_all_scans_are_imputed_whoever_listens(line: str, folder: Path) -> None:
     assert (folder / "status").read_text() == "0\n"
     counts = json.loads((folder / "r.json").read_text())["counts"]
     assert counts == {"done": 3, "skipped": 0, "failed": 0, "waiting": 0}
-    assert len(list((folder / "out").glob("*desc-mean.nii.gz"))) == 3
+    assert len(list((folder / "out").glob("*desc-mean.nii"))) == 3
 
 
 def test_inspecting_into_nothing_is_no_bug(folder: Path) -> None:

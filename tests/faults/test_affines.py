@@ -58,7 +58,7 @@ def call(scan: Path, *more: str) -> Result:
 
 def assert_acquired_is_kept(scan: Path, factor: int = 4) -> None:
     """The mean holds the very voxels, at the very places in both forms, under the same codes."""
-    before, after = nib.load(scan), nib.load(scan.parent / "x_imputed" / "x_desc-mean.nii.gz")
+    before, after = nib.load(scan), nib.load(scan.parent / "x_imputed" / "x_desc-mean.nii")
     axis = int(np.argmax(np.asarray(before.shape) != np.asarray(after.shape)))
     acquired = tuple(slice(None, None, factor if n == axis else 1) for n in range(3))
     assert_array_equal(
@@ -98,7 +98,7 @@ def test_the_user_says_which_form_is_right(tmp_path: Path, form: str, factor: in
     assert result.exit_code == 0, result.stderr
     used = "qform" if form == "qform" else "sform"
     assert f"the {used} is used" in result.stderr
-    mean = nib.load(tmp_path / "x_imputed" / "x_desc-mean.nii.gz")
+    mean = nib.load(tmp_path / "x_imputed" / "x_desc-mean.nii")
     assert mean.shape[2] == factor * (nib.load(scan).shape[2] - 1) + 1
 
 
@@ -123,7 +123,7 @@ def test_a_qform_that_is_no_rotation_is_told_where_the_sform_is_valid(tmp_path: 
 
     assert result.exit_code == 0, result.stderr
     assert "the qform is no rotation: the sform is used" in result.stderr
-    mean = tmp_path / "x_imputed" / "x_desc-mean.nii.gz"
+    mean = tmp_path / "x_imputed" / "x_desc-mean.nii"
     assert np.isfinite(nib.load(mean).affine).all()
 
 
