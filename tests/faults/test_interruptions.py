@@ -339,7 +339,7 @@ def test_a_clock_that_jumps_changes_no_byte(
 
 
 def test_only_leftovers_are_dated_by_the_clock_on_the_wall() -> None:
-    """Durations come from a clock that never jumps; benchmarks and log lines say when they were."""
+    """Durations come from a clock that never jumps; benchmarks and logs say when they were."""
     package = Path(files.__file__).parent
     users = {
         path.relative_to(package).as_posix()
