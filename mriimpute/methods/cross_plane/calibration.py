@@ -219,6 +219,7 @@ class LinePredictor:
             stage: Of the work, see `mriimpute.methods.cross_plane.work`.
         """
         work = network_seconds(float(lines.numel()), gap, self.device)
+        factor = on_device(self.factor(gap), lines.device)
         mean, std = predict(
             self.network,
             lines,
@@ -230,11 +231,11 @@ class LinePredictor:
             with_std=with_variance,
             fast=self.fast,
             told=lambda share: self.progress.advance(stage, share * work),
+            air_std=1 / factor,  # it is measured, and needs no factor
         )
         if not with_variance:
             return mean, std
-        factor = on_device(self.factor(gap), lines.device)[:, None, None]
-        return mean, std.mul_(factor).square_()
+        return mean, std.mul_(factor[:, None, None]).square_()
 
     def self_calibration(self, scan: SliceScan, gap: int) -> SelfCalibration:
         """Returns how it does on lines hidden inside slices of a scan, where the head is."""

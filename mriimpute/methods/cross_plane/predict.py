@@ -121,6 +121,7 @@ def predict(
     with_std: bool = True,
     fast: Fast | None = None,
     told: Callable[[float], None] = lambda share: None,
+    air_std: Float32[Tensor, " t"] | float = 1.0,
 ) -> Moments:
     """Returns the mean and the standard deviation between the lines of images.
 
@@ -135,6 +136,7 @@ def predict(
         with_std: Otherwise the std is empty.
         fast: How a CPU computes faster.
         told: Of each share of the work that is done; all of them add up to 1.
+        air_std: The unit of the std of the air, at each offset.
     """
     device = lines.device
     one = np.ones(1, np.float32)
@@ -145,7 +147,7 @@ def predict(
     if device.type == "cpu":
         reach = network.reach if fast is None else min(fast.reach, network.reach)
         kind = torch.float32 if fast is None or _distrusted else fast.kind
-        return _cut(run, lines, places, air, reach, kind, told, with_std=with_std)
+        return _cut(run, lines, places, air, air_std, reach, kind, told, with_std=with_std)
 
     half = torch.cuda.get_device_capability(device) >= TENSOR_CORES
     _, count, width = lines.shape
@@ -158,6 +160,7 @@ def predict(
         return mean, std
     head = located(lines, air)
     linear, noise = in_air(lines, head, places)
+    noise = noise * air_std
     inside = head.inside(count - 1, width)[:, None]
     return mean.where(inside, linear), std.where(inside, noise[:, None, None]) if with_std else std
 
@@ -209,6 +212,7 @@ def _cut(
     lines: Images,
     places: Float32[Tensor, " t"],
     air: float,
+    air_std: Float32[Tensor, " t"] | float,
     reach: int,
     kind: torch.dtype,
     told: Callable[[float], None],
@@ -220,7 +224,11 @@ def _cut(
     smooth = smoothness(lines[:, None])
     head = located(lines, air)
     mean, noise = in_air(lines, head, places)
-    std = noise[:, None, None].expand_as(mean).contiguous() if with_std else lines.new_empty(0)
+    std = (
+        (noise * air_std)[:, None, None].expand_as(mean).contiguous()
+        if with_std
+        else lines.new_empty(0)
+    )
     (top, bottom), (begin, end) = head.lines(reach, rows), head.intervals
     windows = head.windows(reach, width)
     spans = list(zip(head.first.tolist(), head.last.tolist(), strict=True))

@@ -245,10 +245,10 @@ def test_fast_it_says_nearly_the_same_and_what_it_multiplies(
 
 
 def head_in_air(rng: np.random.Generator) -> np.ndarray:
-    """A ball of texture, in noise that is a hundred times weaker."""
+    """A ball of texture that gets darker towards its surface, in weak noise."""
     grid = np.stack(np.meshgrid(*[np.arange(40)] * 3, indexing="ij"))
-    ball = np.square(grid - 19.5).sum(axis=0) < 12**2
-    return np.where(ball, 300 + isotropic(rng, 40), rng.random((40, 40, 40))).astype(np.float32)
+    ball = (1 - np.square(grid - 19.5).sum(axis=0) / 13**2).clip(0)
+    return (isotropic(rng, 40) * 4 * ball + 20 * rng.random((40, 40, 40))).astype(np.float32)
 
 
 def test_air_is_as_noisy_as_it_is_and_so_are_draws(rng: np.random.Generator) -> None:
@@ -262,7 +262,7 @@ def test_air_is_as_noisy_as_it_is_and_so_are_draws(rng: np.random.Generator) -> 
     assert imputed.std is not None
     assert imputed.draw is not None
     error = (imputed.mean - truth)[corner][missing]
-    assert imputed.std[corner][missing].mean() == pytest.approx(error.std(), rel=0.4)
+    assert imputed.std[corner][missing].mean() == pytest.approx(error.std(), rel=0.6)
     drawn = (imputed.draw(1) - imputed.mean)[corner][missing]
     assert drawn.std() == pytest.approx(imputed.std[corner][missing].mean(), rel=0.3)
 
