@@ -30,6 +30,7 @@ from mriimpute.seeds import fixed, numpy_stream, stream
 
 # Tensors of tests are tiny: threads that wait for each other take longer than one of them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of other processes
+os.environ.pop("COLUMNS", None)  # a test that needs a width says so
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True)

@@ -8,7 +8,7 @@ import typer
 
 from mriimpute.cli import complete
 from mriimpute.cli.app import command, tell
-from mriimpute.cli.output import show_table
+from mriimpute.cli.output import show_table, show_text
 from mriimpute.cli.run import Run
 from mriimpute.errors import MriImputeError
 
@@ -172,9 +172,9 @@ def evaluate(
         table = table_of(summary)
         show_table(table.headers, table.rows, title=table.title)
         if advice := advice_of(summary):
-            typer.echo(advice)
+            show_text(advice)
         if summary.protocol.bias:
-            typer.echo(f"To know before believing this: {summary.protocol.bias}\n")
+            show_text(f"To know before believing this: {summary.protocol.bias}\n")
     failures = [name for summary in summaries for name in pairs(summary.failed)]
     unread = [name for name in failed if name not in failures]
     if unread:

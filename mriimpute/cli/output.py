@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import typer
 
-__all__ = ["show_table"]
+__all__ = ["show_table", "show_text"]
 
 GAP = 2
 """Blanks between two columns."""
@@ -63,11 +63,22 @@ def show_table(
         for n, cells in enumerate(zip(*lines, strict=True))
     ]
     if title:
-        _show([_Column([title], True, width, width)], width, err=err)
+        show_text(title, err=err)
     for number, table in enumerate(_tables(columns, width)):
         if number:
             typer.echo("", err=err)
         _show(table, width, err=err, has_header=any(headers))
+
+
+def show_text(text: str, *, err: bool = False) -> None:
+    """Shows a paragraph.
+
+    Args:
+        text: Its words.
+        err: Talk about the work, for stderr; else a result, for stdout.
+    """
+    width = _width(err)
+    _show([_Column([text], True, width, width)], width, err=err)
 
 
 def _width(err: bool) -> int:

@@ -121,6 +121,7 @@ def test_losses_are_those_of_one_process_and_in_one_journal(
         assert files == [
             "checkpoint.safetensors",
             "config.toml",
+            "gain.json",
             "journal.jsonl",
             "model.safetensors",
         ]

@@ -11,6 +11,7 @@ from mriimpute.interpolation import interpolated
 from mriimpute.methods.ridge.filters import Filters
 from mriimpute.methods.ridge.imputer import CrossPlaneRidge, _fill
 from mriimpute.methods.ridge.moments import Config, moments_of_slices
+from mriimpute.progress import SILENT
 from mriimpute.volume import Volume
 
 
@@ -293,6 +294,7 @@ class PlantedFilters(Filters):
 def test_fused_variance_knows_what_the_planes_have_in_common(rng: np.random.Generator) -> None:
     slabs = np.zeros((3, 200, 200), np.float32)
 
-    variance = _fill(slabs, slabs[[0, 2]], Stack(0, (0, 2)), {2: PlantedFilters(rng)}, 1.0)
+    planted = {2: PlantedFilters(rng)}
+    variance = _fill(slabs, slabs[[0, 2]], Stack(0, (0, 2)), planted, 1.0, SILENT)
 
     assert variance[1].mean() == pytest.approx(np.square(slabs[1]).mean(), rel=0.05)
