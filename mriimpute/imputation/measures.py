@@ -140,7 +140,7 @@ MEASURES: dict[str, Measure] = {
     "concentration": Measure(
         meaning="largest fraction of the foreground in a hundredth of its range of intensities",
         usual=(0.0, 0.09),
-        usable=(0.0, 0.35),
+        usable=(0.0, 0.18),
         high="foreign: {percent:.0f} % of the foreground has one and the same intensity, as in a "
         "phantom or CT (heads 2 to 6 %)",
         foreign=True,
