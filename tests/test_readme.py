@@ -141,7 +141,7 @@ def test_the_command_that_runs_the_tests_stands_in_one_place() -> None:
         r"^.*(?:^\s*|&& )(?:python -m )?pytest(?: .*)?$", README.read_text(), re.M
     )
 
-    assert line == "pip install -c constraints.txt -e '.[test]' && pytest -n auto --dist loadscope"
+    assert line == "pip install -c constraints.txt -e '.[test]' && pytest -n auto --dist worksteal"
 
 
 def test_citation_and_changelog_name_this_version() -> None:
