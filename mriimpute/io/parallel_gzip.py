@@ -4,7 +4,8 @@ The content is cut into blocks, which are deflated side by side and joined to on
 does it: each but the last ends with an empty block that fills its last byte. So every reader of
 gzip reads it, and its bytes depend on the content alone, on no number of threads.
 
-ISA-L deflates float32 images of a head 8 times as fast as zlib does, draws 25 times, and as small.
+ISA-L deflates float32 images of a head 8 times as fast as zlib does, draws 25 times, and as small;
+whole numbers come out up to a tenth larger.
 Where it is not installed, zlib does it.
 
 References:
