@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 __all__ = [
+    "ANY_DIRECTION",
     "Affine",
+    "Cosines",
     "Stack",
     "centred_grid",
     "corner_distance_mm",
@@ -30,10 +32,18 @@ __all__ = [
     "slice_step",
     "spacing_mm",
     "spanned",
+    "squared_cosines",
     "transform",
 ]
 
 Affine = Float64[np.ndarray, "4 4"]
+
+Cosines = tuple[float, float, float]
+"""Squares of the cosines of the angles between a line and the axes R, A and S: they add up to 1,
+and are the same for a line that runs the other way."""
+
+ANY_DIRECTION: Cosines = (1 / 3, 1 / 3, 1 / 3)
+"""Of a line of which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +125,20 @@ def skew_deg(affine: Affine) -> float:
     axes = affine[:3, :3] / spacing_mm(affine)
     cosines = np.abs(axes.T @ axes)[np.triu_indices(3, 1)]
     return float(np.degrees(np.arcsin(np.clip(cosines, 0.0, 1.0))).max())
+
+
+def squared_cosines(step: Float64[np.ndarray, " 3"]) -> Cosines:
+    """Returns which way a step leads through the head.
+
+    Args:
+        step: Towards right, anterior, superior; of any length above 0.
+
+    Example:
+        >>> squared_cosines(np.array([0.0, -3.0, 4.0]))
+        (0.0, 0.36, 0.64)
+    """
+    r, a, s = (np.square(step) / np.square(step).sum()).tolist()
+    return r, a, s
 
 
 def orthonormal(

@@ -177,7 +177,7 @@ def _facts(scan: SliceScan | SparseScan | None) -> dict[str, Any] | None:
 def _restored(kind: type[T], name: str, facts: dict[str, Any] | None, slices: Mapped) -> T | None:
     if facts is None:
         return None
-    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
+    fields: dict[str, Any] = {name: _fixed(value) for name, value in facts.items()}
     if kind is SparseScan:
         fields["positions"] = np.array(fields["positions"], np.int64)
     return kind(name=name, slices=slices, **fields)
@@ -185,6 +185,10 @@ def _restored(kind: type[T], name: str, facts: dict[str, Any] | None, slices: Ma
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _fixed(value: Any) -> Any:
+    return tuple(map(_fixed, value)) if isinstance(value, list) else value
 
 
 def _state(path: Path) -> list[int] | None:

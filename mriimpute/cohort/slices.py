@@ -18,7 +18,7 @@ from mriimpute.cohort.normalisation import normalisation
 from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.stack import pixel_steps, slices_of
 from mriimpute.cohort.target_grid import to_target_grid
-from mriimpute.geometry import find_stack
+from mriimpute.geometry import ANY_DIRECTION, Cosines, find_stack, squared_cosines
 from mriimpute.io import read_scan, warn_of_contents
 from mriimpute.volume import Volume
 
@@ -55,6 +55,7 @@ class SliceScan:
         foreground: Intensity that separates the head from the air around it.
         directions: In which lines may be hidden: False, lines follow each other along x and run
             along y; True, the other way round.
+        cosines: Which way x and y run through the head.
     """
 
     name: str
@@ -64,6 +65,7 @@ class SliceScan:
     pixel_mm: tuple[float, float]
     foreground: float
     directions: tuple[bool, ...] = (False, True)
+    cosines: tuple[Cosines, Cosines] = (ANY_DIRECTION, ANY_DIRECTION)
 
     @property
     def voxel_mm(self) -> float:
@@ -92,7 +94,9 @@ def acquired_slices(volume: Volume, name: str) -> SliceScan | None:
     if not len(whole):
         return None
     normalised = normalisation(volume).apply(whole).clip(-BRIGHTEST, BRIGHTEST)
-    first, second = (mm for axis, mm in enumerate(volume.spacing_mm) if axis != stack.axis)
+    inside = [axis for axis in range(3) if axis != stack.axis]
+    first, second = (volume.spacing_mm[axis] for axis in inside)
+    along_x, along_y = (squared_cosines(volume.affine[:3, axis]) for axis in inside)
     return SliceScan(
         name=name,
         slices=normalised.astype(np.float16),
@@ -100,6 +104,7 @@ def acquired_slices(volume: Volume, name: str) -> SliceScan | None:
         steps=pixel_steps(volume, stack.axis),
         pixel_mm=(first, second),
         foreground=foreground_level(normalised.ravel()),
+        cosines=(along_x, along_y),
     )
 
 

@@ -17,7 +17,7 @@ from mriimpute.cohort import Cohort, normalisation, observed_beside, to_target_g
 from mriimpute.cohort.slices import SliceScan, acquired_slices
 from mriimpute.cohort.split import Split, cohort, subjects_of
 from mriimpute.errors import ConfigError, GeometryError, VolumeError
-from mriimpute.geometry import find_stack, inside_grid, spanned
+from mriimpute.geometry import find_stack, inside_grid, spanned, squared_cosines
 from mriimpute.io import find_scans, read_scan, stem
 from mriimpute.io.tree import subject
 from mriimpute.volume import Volume
@@ -180,6 +180,10 @@ def _planes(folder: Path, path: Path) -> list[SliceScan]:
                 pixel_mm=(across_mm, along_mm),
                 foreground=acquired.foreground,
                 directions=(False,),
+                cosines=(
+                    squared_cosines(truth.affine[:3, stack.axis]),
+                    squared_cosines(truth.affine[:3, along]),
+                ),
             )
         )
     return [family for family in families if len(family.slices)]

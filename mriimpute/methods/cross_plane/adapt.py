@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import torch
 
 from mriimpute.cohort.slices import SliceScan
-from mriimpute.methods.cross_plane.conditioning import conditioning
 from mriimpute.methods.cross_plane.hidden_lines import LineConfig, draw_lines
 from mriimpute.methods.cross_plane.loss import objective
 from mriimpute.methods.cross_plane.network import LineNetwork
@@ -79,8 +78,8 @@ def adapted(
             [scan], BATCH, config=config, generator=numpy_stream(seed, "adapt", case, step)
         )
         context, target = (torch.from_numpy(x).to(device) for x in (lines.context, lines.target))
-        conditions = conditioning(lines.gap, lines.gap_mm, lines.along_mm, lines.thickness)
-        terms = objective(learning, context, target, torch.from_numpy(conditions).to(device))
+        conditions = torch.from_numpy(lines.conditions()).to(device)
+        terms = objective(learning, context, target, conditions)
         for group in optimiser.param_groups:
             group["lr"] = RATE * (1 - step / steps)
         optimiser.zero_grad(set_to_none=True)

@@ -23,7 +23,7 @@ from torch import Tensor
 from mriimpute.cohort.foreground import depths_mm
 from mriimpute.cohort.slices import SliceScan
 from mriimpute.device import on_device
-from mriimpute.methods.cross_plane.conditioning import offsets
+from mriimpute.methods.cross_plane.conditioning import Directions, offsets
 from mriimpute.methods.cross_plane.hidden_lines import hide, pchip_between
 from mriimpute.methods.cross_plane.network import LineNetwork, linear_between
 from mriimpute.methods.cross_plane.predict import Fast, predict
@@ -203,6 +203,7 @@ class LinePredictor:
         *,
         across_mm: float,
         along_mm: float,
+        directions: Directions,
         air: float,
         with_variance: bool = True,
         stage: str = PLANES,
@@ -214,6 +215,7 @@ class LinePredictor:
             gap: From one line to the next, in voxels.
             across_mm: Size of such a voxel.
             along_mm: Size of the pixels of a line.
+            directions: Which way the gap and the lines run through the head.
             air: Intensity up to which there is nothing but air, which is interpolated.
             with_variance: Otherwise the variance is empty.
             stage: Of the work, see `mriimpute.methods.cross_plane.work`.
@@ -226,6 +228,7 @@ class LinePredictor:
             gap,
             gap_mm=gap * across_mm,
             along_mm=along_mm,
+            directions=directions,
             thickness=self._thickness(gap * across_mm),
             air=air,
             with_std=with_variance,
@@ -293,6 +296,7 @@ class LinePredictor:
                 gap,
                 across_mm=across_mm,
                 along_mm=along_mm,
+                directions=scan.cosines[turn] + scan.cosines[not turn],
                 air=scan.foreground,
                 stage=CALIBRATION,
             )

@@ -5,7 +5,8 @@ context, and the target lines between them are known. Nothing outside of the acq
 ever looked at.
 
 Axes: s = slices, x and y = inside a slice, b = batch, n = context lines, m = n - 1 intervals,
-t = target lines of an interval, w = pixels of a line, p = pixels across the lines.
+t = target lines of an interval, w = pixels of a line, p = pixels across the lines,
+q = conditions.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from scipy.interpolate import PchipInterpolator
 
 from mriimpute.cohort.slices import SliceScan, gaps_of
 from mriimpute.methods.cross_plane.appearance import as_extracted, recoloured
+from mriimpute.methods.cross_plane.conditioning import conditioning
 
 __all__ = [
     "LineConfig",
@@ -120,6 +122,7 @@ class Lines:
             fraction of the gap, of each image; 0: point samples.
         names: The scan of each image.
         foreground: Intensity that separates the head from the air, of each image.
+        directions: See `Directions`, of each image.
     """
 
     context: Float32[np.ndarray, "b n w"]
@@ -130,6 +133,11 @@ class Lines:
     thickness: Float32[np.ndarray, " b"]
     names: tuple[str, ...]
     foreground: Float32[np.ndarray, " b"]
+    directions: Float32[np.ndarray, "b 6"]
+
+    def conditions(self) -> Float32[np.ndarray, "b q"]:
+        """Returns what the network is told of each image, see `conditioning`."""
+        return conditioning(self.gap, self.gap_mm, self.along_mm, self.thickness, self.directions)
 
 
 def blurred(image: Float32[np.ndarray, "p w"], pixels: float) -> Float32[np.ndarray, "p w"]:
@@ -324,6 +332,7 @@ def _gathered(
 ) -> Lines:
     across = [scan.steps[t] * scan.pixel_mm[t] for scan, t in zip(scans, turned, strict=True)]
     along = [scan.pixel_mm[not t] for scan, t in zip(scans, turned, strict=True)]
+    ways = [scan.cosines[t] + scan.cosines[not t] for scan, t in zip(scans, turned, strict=True)]
     return Lines(
         context=np.stack([context for context, _ in crops]),
         target=np.stack([target for _, target in crops]),
@@ -333,4 +342,5 @@ def _gathered(
         thickness=np.full(len(crops), thickness, np.float32),
         names=tuple(scan.name for scan in scans),
         foreground=np.array([scan.foreground for scan in scans], np.float32),
+        directions=np.array(ways, np.float32),
     )

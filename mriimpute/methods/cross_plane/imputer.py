@@ -43,7 +43,7 @@ from mriimpute.methods.cross_plane.calibration import (
 from mriimpute.methods.cross_plane.hidden_lines import pchip_between
 from mriimpute.methods.cross_plane.latent_network import network_of
 from mriimpute.methods.cross_plane.network import LineNetwork
-from mriimpute.methods.cross_plane.planes import crossing
+from mriimpute.methods.cross_plane.planes import Steps, crossing
 from mriimpute.methods.cross_plane.predict import Fast, bfloat16_works, is_distrusted
 from mriimpute.methods.cross_plane.weights import read_parts
 from mriimpute.methods.cross_plane.work import CALIBRATION, FUSION, fusion_seconds, plan_work
@@ -203,7 +203,7 @@ class CrossPlane(Imputer):
             predictor = general.calibrated(measured)
         with stage("fuse"):
             mean, variance, left_out = _filled_either_way(
-                slabs, stack, volume.spacing_mm, predictor, scan
+                slabs, stack, volume.affine[:3, :3].T, predictor, scan
             )
             predicted = np.moveaxis(variance > 0, 0, stack.axis) & ~volume.observed
             filled = np.where(predicted, norm.undo(np.moveaxis(mean, 0, stack.axis)), filled)
@@ -322,7 +322,7 @@ def _runs(stack: Stack, predictor: LinePredictor) -> list[_EvenRun]:
 def _filled_either_way(
     slabs: Slabs,
     stack: Stack,
-    spacing_mm: tuple[float, ...],
+    axes_mm: Steps,
     predictor: LinePredictor,
     scan: SliceScan | None,
 ) -> tuple[Slabs, Slabs, dict[int, _LeftOut]]:
@@ -333,24 +333,24 @@ def _filled_either_way(
     """
     middle = len(slabs) // 2
     if slabs[:middle].sum(dtype=np.float64) >= slabs[-middle:].sum(dtype=np.float64):
-        return _filled(slabs, stack, spacing_mm, predictor, scan)
+        return _filled(slabs, stack, axes_mm, predictor, scan)
     positions = tuple(len(slabs) - 1 - position for position in reversed(stack.positions))
     turned = dataclasses.replace(stack, positions=positions)
-    mean, variance, left_out = _filled(slabs[::-1], turned, spacing_mm, predictor, scan)
+    mean, variance, left_out = _filled(slabs[::-1], turned, axes_mm, predictor, scan)
     return mean[::-1], variance[::-1], left_out
 
 
 def _filled(
     slabs: Slabs,
     stack: Stack,
-    spacing_mm: tuple[float, ...],
+    axes_mm: Steps,
     predictor: LinePredictor,
     scan: SliceScan | None,
 ) -> tuple[Slabs, Slabs, dict[int, _LeftOut]]:
     """Returns means, variances (0 where nothing was predicted), and by gap how good they are."""
-    sizes = (spacing_mm[stack.axis], *(mm for n, mm in enumerate(spacing_mm) if n != stack.axis))
+    steps_mm = axes_mm[[stack.axis, *(n for n in range(3) if n != stack.axis)]]
     runs = _runs(stack, predictor)
-    found = [crossing(slabs[list(run.positions)], run.gap, sizes, predictor) for run in runs]
+    found = [crossing(slabs[list(run.positions)], run.gap, steps_mm, predictor) for run in runs]
     mean = on_device(slabs.copy(), predictor.device)
     variance = torch.zeros_like(mean)
     left_out: dict[int, _LeftOut] = {}
@@ -360,7 +360,7 @@ def _filled(
         common = correlation(np.average([moments for _, (*_, moments) in alike], 0, weights))
         with stage("calibrate"):
             alone = [run for run, _ in alike]
-            across = _across(slabs, alone, sizes, predictor, scan) if scan else None
+            across = _across(slabs, alone, steps_mm, predictor, scan) if scan else None
         if across:
             left_out[gap] = across
         wider = across.correction if across else 1.0
@@ -378,7 +378,7 @@ def _filled(
 def _across(
     slabs: Slabs,
     runs: Sequence[_EvenRun],
-    sizes_mm: tuple[float, ...],
+    steps_mm: Steps,
     predictor: LinePredictor,
     scan: SliceScan,
 ) -> _LeftOut | None:
@@ -390,7 +390,7 @@ def _across(
     Args:
         slabs: Normalised; acquired slices are as they were acquired.
         runs: All of one gap.
-        sizes_mm: Of a voxel, across slices and along x and y.
+        steps_mm: See `crossing`.
         predictor: Calibrated on lines inside slices of the scan, for that gap.
         scan: The slices.
     """
@@ -403,10 +403,10 @@ def _across(
     fraction = wide.shrinkage(2 * gap)[gap - 1]
     squares = variances = 0.0
     interpolated_squares, white = np.zeros(2), []
-    step = max(PIXEL_STEP, round(STEP_MM / max(sizes_mm[1:])))
+    step = max(PIXEL_STEP, round(STEP_MM / float(np.linalg.norm(steps_mm[1:], axis=1).max())))
     for run in known:
         kept = slabs[list(run.positions[::2])]
-        *planes, moments = crossing(kept, 2 * gap, sizes_mm, wide, every=step)
+        *planes, moments = crossing(kept, 2 * gap, steps_mm, wide, every=step)
         missed = slabs[list(run.positions[1::2][: len(kept) - 1]), ::step, ::step]
         between = 0.5 * (kept[:-1, ::step, ::step] + kept[1:, ::step, ::step])
         head = between > scan.foreground

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from mriimpute.layers.density import DiagonalGaussian
 from mriimpute.methods.cross_plane import loss as plain
-from mriimpute.methods.cross_plane.conditioning import conditioning, offsets
+from mriimpute.methods.cross_plane.conditioning import offsets
 from mriimpute.methods.cross_plane.hidden_lines import Lines
 from mriimpute.methods.cross_plane.latent_network import LatentLineNetwork, Subspace
 from mriimpute.methods.cross_plane.loss import Loss, Terms, interpolation_loss, pixel_loss
@@ -124,8 +124,8 @@ def nll_of(network: LineNetwork, lines: Lines) -> float:
     """Returns the negative log-likelihood per target pixel, in nats; a bound of it, if latent."""
     device = next(network.parameters()).device
     context, target = (torch.from_numpy(x).to(device) for x in (lines.context, lines.target))
-    conditions = conditioning(lines.gap, lines.gap_mm, lines.along_mm, lines.thickness)
-    return float(objective(network, context, target, torch.from_numpy(conditions).to(device)).nll)
+    conditions = torch.from_numpy(lines.conditions()).to(device)
+    return float(objective(network, context, target, conditions).nll)
 
 
 def _dot(x: Float[Tensor, "b l m p"], y: Float[Tensor, "b l m p"]) -> Float[Tensor, " b"]:

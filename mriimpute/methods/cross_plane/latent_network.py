@@ -33,7 +33,6 @@ from torch.nn import functional
 
 from mriimpute.config import parse
 from mriimpute.methods.cross_plane import LATENT
-from mriimpute.methods.cross_plane.conditioning import CONDITIONS
 from mriimpute.methods.cross_plane.network import USUAL, Config, Head, LineNetwork, build
 from mriimpute.seeds import fixed
 
@@ -162,7 +161,7 @@ def build_latent(config: LatentConfig, *, seed: int) -> LatentLineNetwork:
     """Returns the network with initial parameters that depend on the seed alone."""
     with fixed(seed, "parameters"):
         return LatentLineNetwork(
-            conditions=CONDITIONS,
+            conditions=config.conditions,
             channels=config.channels,
             blocks=config.blocks,
             hidden=config.hidden,

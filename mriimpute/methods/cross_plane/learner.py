@@ -19,7 +19,6 @@ from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError, TrainingError
 from mriimpute.methods.base import Gain, Learner
 from mriimpute.methods.cross_plane import LATENT
-from mriimpute.methods.cross_plane.conditioning import conditioning
 from mriimpute.methods.cross_plane.hidden_lines import LineConfig, Lines, draw_lines, whole_slices
 from mriimpute.methods.cross_plane.latent_bound import objective
 from mriimpute.methods.cross_plane.latent_network import LatentConfig, network_of
@@ -292,8 +291,7 @@ class LineLearner(Learner):
             total = world.total(fraction * float(own))
             scale = torch.tensor(total, dtype=own.dtype, device=device)
         context, target = (torch.from_numpy(x).to(device) for x in (lines.context, lines.target))
-        sizes = lines.gap_mm, lines.along_mm, lines.thickness
-        conditions = torch.from_numpy(conditioning(lines.gap, *sizes)).to(device)
+        conditions = torch.from_numpy(lines.conditions()).to(device)
         mixed = device.type == "cuda" and config.precision == "bfloat16"
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             terms = objective(

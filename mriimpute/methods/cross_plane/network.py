@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriimpute.layers.bounds import soft_bound
-from mriimpute.methods.cross_plane.conditioning import CONDITIONS
+from mriimpute.methods.cross_plane.conditioning import DIRECTIONS, SIZES
 from mriimpute.seeds import fixed
 
 __all__ = [
@@ -64,23 +64,30 @@ class Config:
         channels: Of the trunk.
         blocks: Residual blocks of the trunk.
         hidden: Channels of the head of the mean.
+        directions: It is told which way the gap and the lines run through the head.
     """
 
     channels: int = 48
     blocks: int = 8
     hidden: int = 48
+    directions: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("channels", 1), ("blocks", 0), ("hidden", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
+    @property
+    def conditions(self) -> int:
+        """Numbers of an image that the network is told."""
+        return SIZES + DIRECTIONS * self.directions
+
 
 def build(config: Config, *, seed: int) -> "LineNetwork":
     """Returns the network with initial parameters that depend on the seed alone."""
     with fixed(seed, "parameters"):
         return LineNetwork(
-            conditions=CONDITIONS,
+            conditions=config.conditions,
             channels=config.channels,
             blocks=config.blocks,
             hidden=config.hidden,
@@ -149,7 +156,8 @@ class LineNetwork(nn.Module):
     """Mean and std of the pixels between lines.
 
     Args:
-        conditions: Numbers that describe an image, besides its smoothness.
+        conditions: Numbers that describe an image, besides its smoothness: of those that it is
+            given, the last ones.
         channels: Of the trunk.
         blocks: Residual blocks of the trunk.
         hidden: Channels of the head of the mean; that of the std has half as many.
@@ -157,6 +165,7 @@ class LineNetwork(nn.Module):
 
     def __init__(self, *, conditions: int, channels: int, blocks: int, hidden: int) -> None:
         super().__init__()
+        self.told = conditions
         conditions += len(USUAL)
         self.stem = nn.Conv2d(2, channels, 3, padding=1)
         self.blocks = nn.ModuleList(_Block(channels, conditions) for _ in range(blocks))
@@ -198,7 +207,7 @@ class LineNetwork(nn.Module):
             smooth: The smoothness of whole images, of which the lines are cut.
         """
         smooth = smoothness(lines) if smooth is None else smooth
-        conditions = torch.cat([conditions, smooth], dim=1)
+        conditions = torch.cat([conditions[:, -self.told :], smooth], dim=1)
         # Convolutions pad with zeros; a channel of ones tells them from dark pixels.
         shown = torch.cat([lines, torch.ones_like(lines)], dim=1)
         h = self.stem(shown.contiguous(memory_format=torch.channels_last))

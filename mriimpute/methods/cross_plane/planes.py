@@ -14,25 +14,28 @@ Axes: s = slices, m = s - 1 gaps, t = offsets inside a gap, x and y = inside a s
 more, u and v = those pixels of a slice that are asked for, b = images.
 """
 
-import math
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 from torch import Tensor
 from torch.nn import functional
 
 from mriimpute.cohort.foreground import foreground_level
 from mriimpute.device import on_device
+from mriimpute.geometry import squared_cosines
 from mriimpute.methods.cross_plane.calibration import LinePredictor
 from mriimpute.methods.cross_plane.conditioning import offsets
 from mriimpute.methods.cross_plane.fusion import combined, mixed
 from mriimpute.methods.cross_plane.network import linear_between
 from mriimpute.methods.fusion import Fused
 
-__all__ = ["crossing"]
+__all__ = ["Steps", "crossing"]
 
 Slices = Float32[Tensor, "s x y"]
+Step = Float64[np.ndarray, " 3"]
+Steps = Float64[np.ndarray, "3 3"]
 Planes = Float32[Tensor, "m t u v"]
 Pair = tuple[tuple[Planes, Planes], tuple[Planes, Planes]]
 
@@ -43,7 +46,7 @@ GUARD = 8
 def crossing(
     slices: Float32[np.ndarray, "s x y"],
     gap: int,
-    sizes_mm: tuple[float, ...],
+    steps_mm: Steps,
     predictor: LinePredictor,
     *,
     every: int = 1,
@@ -55,7 +58,8 @@ def crossing(
     Args:
         slices: Equally spaced, normalised.
         gap: From one to the next, in voxels.
-        sizes_mm: Of a voxel, across slices and along x and y.
+        steps_mm: Of one voxel across slices, along x and along y: each towards right, anterior
+            and superior.
         predictor: What sees the lines of a plane.
         every: Of so many pixels along x, and along y, one is asked for.
     """
@@ -66,12 +70,12 @@ def crossing(
     air = foreground_level(slices.ravel())
     head = linear > air
 
-    one, other = _straight(shown, gap, sizes_mm, predictor, every, air)
+    one, other = _straight(shown, gap, steps_mm, predictor, every, air)
     mean, alone, shared, moments = combined(*one, *other, linear, counted=head, distances=1)
     del one, other  # each of these is as large as the head
     if predictor.fast:
         return mean, alone, shared, moments
-    means = _diagonals(shown, gap, sizes_mm, predictor, every, air)
+    means = _diagonals(shown, gap, steps_mm, predictor, every, air)
     diagonal, _ = mixed(*means, linear, counted=head, distances=1)
     return diagonal.add_(mean).mul_(0.5), alone, shared, moments
 
@@ -79,17 +83,17 @@ def crossing(
 def _straight(
     slices: Slices,
     gap: int,
-    sizes_mm: tuple[float, ...],
+    steps_mm: Steps,
     predictor: LinePredictor,
     every: int,
     air: float,
 ) -> Pair:
     """Returns the mean and the variance of the planes along x and along y."""
-    across, x, y = sizes_mm
+    across, x, y = steps_mm
     some = slice(None, None, every)
     images = slices[:, :, some].permute(2, 0, 1), slices[:, some].permute(1, 0, 2)
-    one = predictor.plane(images[0], gap, across_mm=across, along_mm=x, air=air)
-    two = predictor.plane(images[1], gap, across_mm=across, along_mm=y, air=air)
+    one = predictor.plane(images[0], gap, **_described(across, x), air=air)
+    two = predictor.plane(images[1], gap, **_described(across, y), air=air)
     a, va = (part.permute(2, 1, 3, 0)[:, :, some] for part in one)
     b, vb = (part.permute(2, 1, 0, 3)[..., some] for part in two)
     return (a, va), (b, vb)
@@ -98,7 +102,7 @@ def _straight(
 def _diagonals(
     slices: Slices,
     gap: int,
-    sizes_mm: tuple[float, ...],
+    steps_mm: Steps,
     predictor: LinePredictor,
     every: int,
     air: float,
@@ -107,11 +111,12 @@ def _diagonals(
 
     Which axis comes first is for the slices to say: a transposed scan is as good.
     """
-    across, along_x, along_y = sizes_mm
+    across, along_x, along_y = steps_mm
     far = [torch.linspace(-1, 1, size, device=slices.device) for size in slices.shape[1:]]
     if (slices * (far[0][:, None] - far[1])).sum(dtype=torch.float64) < 0:
         turned = slices.mT
-        a, b = _diagonals(turned, gap, (across, along_y, along_x), predictor, every, air)
+        exchanged = steps_mm[[0, 2, 1]]
+        a, b = _diagonals(turned, gap, exchanged, predictor, every, air)
         return a.mT, b.mT
 
     wide = _guarded(slices, every)
@@ -121,16 +126,24 @@ def _diagonals(
     def diagonal(sign: int) -> Planes:
         places = (images[:, None] + sign * x) % wide.shape[2]
         lines = wide[:, x, places].permute(1, 0, 2)
-        along = math.hypot(along_x, along_y)
-        mean, _ = predictor.plane(
-            lines, gap, across_mm=across, along_mm=along, air=air, with_variance=False
-        )
+        along = along_x + sign * along_y
+        told = _described(across, along)
+        mean, _ = predictor.plane(lines, gap, **told, air=air, with_variance=False)
 
         u, v = x[::every, None], y[::every]
         image = (v - sign * u) % wide.shape[2] // every
         return mean[image, :, :, u].permute(3, 2, 0, 1)
 
     return diagonal(1), diagonal(-1)
+
+
+def _described(across: Step, along: Step) -> dict[str, Any]:
+    """Returns sizes and directions of a plane, as `LinePredictor.plane` takes them."""
+    return {
+        "across_mm": float(np.linalg.norm(across)),
+        "along_mm": float(np.linalg.norm(along)),
+        "directions": squared_cosines(across) + squared_cosines(along),
+    }
 
 
 def _guarded(slices: Slices, every: int) -> Float32[Tensor, "s x w"]:

@@ -18,7 +18,7 @@ t = offsets inside an interval.
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
@@ -29,7 +29,13 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from mriimpute.methods.cross_plane.air import in_air, located
-from mriimpute.methods.cross_plane.conditioning import CONDITIONS, conditioning, offsets
+from mriimpute.methods.cross_plane.conditioning import (
+    ANYWHERE,
+    DIRECTIONS,
+    SIZES,
+    conditioning,
+    offsets,
+)
 from mriimpute.methods.cross_plane.network import LineNetwork, smoothness
 from mriimpute.stopwatch import stage
 from mriimpute.workers import survives
@@ -104,7 +110,7 @@ def _agrees(network: LineNetwork) -> bool:
     """Tells whether a few lines are computed in bfloat16 as they are in float32."""
     torch.set_num_threads(1)
     lines = torch.linspace(0, 8, 2 * 8 * 64).sin().square().reshape(2, 8, 64)
-    run = partial(_computed, network, torch.zeros(1, CONDITIONS), offsets(4), lines)
+    run = partial(_computed, network, torch.zeros(1, DIRECTIONS + SIZES), offsets(4), lines)
     half, exact = run(torch.bfloat16), run(torch.float32)
     return all(float((a - b).abs().max()) < ROUGHLY for a, b in zip(half, exact, strict=True))
 
@@ -116,6 +122,7 @@ def predict(
     *,
     gap_mm: float,
     along_mm: float,
+    directions: Sequence[float] = ANYWHERE,
     thickness: float = 0.0,
     air: float = -math.inf,
     with_std: bool = True,
@@ -131,6 +138,7 @@ def predict(
         gap: From one line to the next, in voxels.
         gap_mm: The same in mm.
         along_mm: Size of the pixels of a line.
+        directions: Which way the gap and the lines run through the head, see `Directions`.
         thickness: Of the slice profile, as a fraction of the gap; 0: point samples.
         air: Intensity up to which there is nothing but air, which is interpolated.
         with_std: Otherwise the std is empty.
@@ -139,8 +147,7 @@ def predict(
         air_std: The unit of the std of the air, at each offset.
     """
     device = lines.device
-    one = np.ones(1, np.float32)
-    sizes = (one * np.float32(x) for x in (gap_mm, along_mm, thickness))
+    sizes = (np.array([x], np.float32) for x in (gap_mm, along_mm, thickness, directions))
     conditions = torch.from_numpy(conditioning(gap, *sizes)).to(device)
     places = offsets(gap, device)
     run = partial(_computed, network, conditions, places, with_std=with_std)

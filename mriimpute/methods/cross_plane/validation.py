@@ -122,6 +122,7 @@ def _errors(network: LineNetwork, image: ValidationSlice) -> _Errors:
         lines.gap,
         gap_mm=float(lines.gap_mm[0]),
         along_mm=float(lines.along_mm[0]),
+        directions=lines.directions[0].tolist(),
     )
     mean, std = (part[0].cpu().numpy() for part in moments)
     error = mean - lines.target[0]

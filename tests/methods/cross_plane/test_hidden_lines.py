@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.interpolate import PchipInterpolator
 
 from mriimpute.cohort.slices import SliceScan, acquired_slices, is_shown, resized
@@ -170,6 +170,7 @@ def test_slices_with_holes_are_left_out(rng: np.random.Generator) -> None:
     assert slices.slices.shape == (3, 20, 16)
     assert slices.gaps == (3,)
     assert slices.pixel_mm == (1.0, 2.0)
+    assert slices.cosines == ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 
 
 def test_a_pixel_a_million_times_as_bright_as_the_head_stays_finite(
@@ -227,7 +228,7 @@ def test_rows_of_a_batch_are_those_of_the_whole_batch(rng: np.random.Generator) 
 
     assert whole.gap == first.gap == second.gap
     assert whole.names == first.names + second.names
-    for name in ("context", "target", "gap_mm", "along_mm", "thickness", "foreground"):
+    for name in ("context", "target", "gap_mm", "along_mm", "thickness", "directions"):
         parts = [getattr(lines, name) for lines in (first, second)]
         assert_array_equal(np.concatenate(parts), getattr(whole, name))
 
@@ -269,6 +270,20 @@ def test_lines_take_no_other_direction_than_their_scan_allows(
     assert set(drawn.along_mm.tolist()) == {along_mm}
     assert {float(lines.along_mm[0]) for lines in whole} == {along_mm}
     assert len(whole) == 4
+
+
+@pytest.mark.parametrize("turn", [False, True])
+def test_lines_say_which_way_they_run_through_the_head(
+    turn: bool, rng: np.random.Generator
+) -> None:
+    x, y = (1.0, 0.0, 0.0), (0.0, 0.25, 0.75)
+    one = scan(rng, directions=(turn,), cosines=(x, y))
+
+    drawn = draw_lines([one], 4, config=PLAIN, generator=rng)
+
+    gap_then_lines = y + x if turn else x + y
+    assert drawn.directions.tolist() == [list(gap_then_lines)] * 4
+    assert_allclose(drawn.conditions()[0, :6], 3 * np.array(gap_then_lines) - 1)
 
 
 def test_scans_of_one_and_of_two_directions_share_a_batch(rng: np.random.Generator) -> None:

@@ -25,6 +25,7 @@ from mriimpute.methods.cross_plane.validation import score, validation_slices
 SIZE = {"channels": 4, "blocks": 1, "hidden": 4}
 MM = {"gap_mm": 3.0, "along_mm": 1.0}
 ONE = np.ones(2, np.float32)
+THIRDS = np.full((2, 6), 1 / 3, np.float32)
 
 
 def network(generator: torch.Generator) -> LatentLineNetwork:
@@ -37,7 +38,7 @@ def network(generator: torch.Generator) -> LatentLineNetwork:
 
 def crops(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     kept, hidden = torch.rand(2, 5, 12, generator=generator), torch.rand(2, 2, 4, 12)
-    told = conditioning(3, 3 * ONE, ONE, 0 * ONE)
+    told = conditioning(3, 3 * ONE, ONE, 0 * ONE, THIRDS)
     return kept, hidden.uniform_(generator=generator), torch.from_numpy(told)
 
 
@@ -217,7 +218,9 @@ def test_an_image_is_predicted_alike_whatever_is_predicted_with_it(
 
 def test_nats_of_an_image_are_those_that_training_minimises(generator: torch.Generator) -> None:
     net, (kept, hidden, told) = network(generator), crops(generator)
-    lines = Lines(kept.numpy(), hidden.numpy(), 3, 3 * ONE, ONE, 0 * ONE, ("a", "b"), 0 * ONE)
+    lines = Lines(
+        kept.numpy(), hidden.numpy(), 3, 3 * ONE, ONE, 0 * ONE, ("a", "b"), 0 * ONE, THIRDS
+    )
 
     nats = nll_of(net, lines)
 
@@ -230,7 +233,17 @@ def test_score_says_the_nats_of_images(name: str, generator: torch.Generator) ->
     net = network_of(name, {**SIZE, **latents}, seed=0).eval()
     one, (kept, hidden, _) = ONE[:1], crops(generator)
     images = [
-        Lines(a[None].numpy(), b[None].numpy(), 3, 3 * one, one, 0 * one, ("a",), -9 * one)
+        Lines(
+            a[None].numpy(),
+            b[None].numpy(),
+            3,
+            3 * one,
+            one,
+            0 * one,
+            ("a",),
+            -9 * one,
+            THIRDS[:1],
+        )
         for a, b in zip(kept, hidden, strict=True)
     ]
 

@@ -111,7 +111,7 @@ def test_model_knows_every_gap_that_it_was_asked_to_learn(sim: Path, tmp_path: P
     factors = {name: len(tensor) for name, tensor in tensors.items() if name.startswith("factor")}
     assert factors == {"factor.2": 1, "factor.3": 2}
     assert all((tensors[name] > 0).all() for name in factors)
-    assert document["model"] == SETTINGS["model"]
+    assert document["model"] == {**SETTINGS["model"], "directions": False}
 
 
 def test_finished_run_is_left_alone(

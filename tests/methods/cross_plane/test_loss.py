@@ -17,6 +17,7 @@ from mriimpute.methods.cross_plane.validation import score, validation_slices
 MM = {"gap_mm": 6.0, "along_mm": 1.0}
 ONE = np.ones(3, np.float32)
 SIX = np.full(3, 6, np.float32)
+THIRDS = np.full((3, 6), 1 / 3, np.float32)
 
 
 def network(generator: torch.Generator) -> LineNetwork:
@@ -47,18 +48,18 @@ def test_a_scan_of_another_scale_is_told_as_one_of_a_known_scale(scale: float) -
     scale = np.float32(scale)
     known = 0.5 if scale < 1 else 2.0  # the nearest size of pixels
 
-    told = conditioning(3, 3 * scale * ONE, scale * ONE, 0 * ONE)
+    told = conditioning(3, 3 * scale * ONE, scale * ONE, 0 * ONE, THIRDS)
 
     np.testing.assert_allclose(
-        told, conditioning(3, 3 * known * ONE, known * ONE, 0 * ONE), atol=1e-6
+        told, conditioning(3, 3 * known * ONE, known * ONE, 0 * ONE, THIRDS), atol=1e-6
     )
     assert np.abs(told).max() < 1.4
 
 
 def test_a_scan_of_known_size_is_told_as_it_is() -> None:
-    told = conditioning(3, SIX, ONE, 0 * ONE)
+    told = conditioning(3, SIX, ONE, 0 * ONE, THIRDS)
 
-    assert_array_equal(told[0, :2], np.log(np.float32([1, 1 / np.float32(1.5)])))
+    assert_array_equal(told[0, 6:8], np.log(np.float32([1, 1 / np.float32(1.5)])))
 
 
 def test_spread_does_not_pull_at_the_mean(
@@ -66,7 +67,7 @@ def test_spread_does_not_pull_at_the_mean(
 ) -> None:
     net = network(generator)
     kept, hidden = torch.from_numpy(images(rng)), torch.rand(3, 2, 4, 12, generator=generator)
-    told = torch.from_numpy(conditioning(3, SIX, ONE, 0 * ONE))
+    told = torch.from_numpy(conditioning(3, SIX, ONE, 0 * ONE, THIRDS))
 
     objective(net, kept, hidden, told).nll.backward()
 
@@ -89,7 +90,7 @@ def test_nats_are_those_of_a_gaussian(
 ) -> None:
     net, kept = network(generator), images(rng)
     hidden = torch.rand(3, 2, 4, 12, generator=generator)
-    told = torch.from_numpy(conditioning(3, SIX, ONE, 0 * ONE))
+    told = torch.from_numpy(conditioning(3, SIX, ONE, 0 * ONE, THIRDS))
 
     mean, log_sigma = net(torch.from_numpy(kept)[:, None], told, torch.tensor([1 / 3, 2 / 3]))
     expected = torch.nn.functional.gaussian_nll_loss(mean, hidden, (2 * log_sigma).exp(), eps=0)
@@ -106,7 +107,15 @@ def test_untrained_network_gains_nothing_and_its_spread_is_corrected(
     noise = 0.2 * rng.normal(size=linear.shape)
     one = np.ones(1, np.float32)
     lines = Lines(
-        kept, (linear + noise).astype(np.float32), 2, 2 * one, one, 0 * one, ("a",), -9 * one
+        kept,
+        (linear + noise).astype(np.float32),
+        2,
+        2 * one,
+        one,
+        0 * one,
+        ("a",),
+        -9 * one,
+        THIRDS[:1],
     )
     net = build(Config(channels=4, blocks=1, hidden=4), seed=0).eval()
 

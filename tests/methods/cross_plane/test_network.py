@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mriimpute.methods.cross_plane.network import USUAL, LineNetwork, Modulation, smoothness
+from mriimpute.methods.cross_plane.network import (
+    USUAL,
+    Config,
+    LineNetwork,
+    Modulation,
+    build,
+    smoothness,
+)
 
 
 def network(generator: torch.Generator, *, learnt: bool = True) -> LineNetwork:
@@ -53,6 +60,19 @@ def test_every_condition_changes_mean_and_spread(
     after = net(lines, other, torch.tensor([0.5]))
 
     assert all((a != b).any() for a, b in zip(before, after, strict=True))
+
+
+def test_network_of_sizes_alone_is_not_told_directions(generator: torch.Generator) -> None:
+    lines, told = torch.rand(1, 1, 3, 9, generator=generator), torch.rand(1, 10)
+    other = torch.cat([torch.rand(1, 6), told[:, 6:]], dim=1)
+
+    for directions, is_same in ((False, True), (True, False)):
+        net = build(Config(channels=4, blocks=1, hidden=4, directions=directions), seed=0)
+        nn.init.normal_(net.mean.last.weight, generator=generator)
+        nn.init.normal_(net.blocks[0].modulation.linear.weight, generator=generator)
+        nn.init.normal_(net.blocks[0].second.weight, generator=generator)
+        means = [net(lines, q, torch.tensor([0.5]))[0] for q in (told, other)]
+        assert torch.equal(*means) is is_same
 
 
 def test_offsets_are_predicted_independently_of_each_other(generator: torch.Generator) -> None:

@@ -6,10 +6,12 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 
+from mriimpute.geometry import rotation
 from mriimpute.methods.cross_plane.calibration import LinePredictor
+from mriimpute.methods.cross_plane.conditioning import Directions
 from mriimpute.methods.cross_plane.planes import crossing
 
-SIZES_MM = 2.0, 1.0, 1.5
+STEPS_MM = np.diag([2.0, 1.0, 1.5])
 
 
 class LineBefore(LinePredictor):
@@ -24,10 +26,17 @@ class LineBefore(LinePredictor):
         return torch.device("cpu")
 
     def plane(
-        self, lines: Tensor, gap: int, *, across_mm: float, along_mm: float, **_: object
+        self,
+        lines: Tensor,
+        gap: int,
+        *,
+        across_mm: float,
+        along_mm: float,
+        directions: Directions,
+        **_: object,
     ) -> tuple[Tensor, Tensor]:
-        assert across_mm == SIZES_MM[0]
-        self.asked.append((lines.shape, along_mm))
+        assert across_mm == STEPS_MM[0, 0]
+        self.asked.append((lines.shape, along_mm, directions))
         mean = lines[:, None, :-1].repeat_interleave(gap - 1, dim=1)
         return mean, torch.ones_like(mean)
 
@@ -39,7 +48,7 @@ def test_every_pixel_comes_back_to_its_place(
 ) -> None:
     slices = rng.random(shape, dtype=np.float32)
 
-    mean, *_ = crossing(slices, 3, SIZES_MM, LineBefore(), every=every)
+    mean, *_ = crossing(slices, 3, STEPS_MM, LineBefore(), every=every)
 
     wanted = np.repeat(slices[:-1, None, ::every, ::every], 2, axis=1)
     assert_allclose(mean, wanted, rtol=1e-6)
@@ -48,16 +57,29 @@ def test_every_pixel_comes_back_to_its_place(
 def test_diagonals_are_told_the_length_of_their_pixels(rng: np.random.Generator) -> None:
     predictor = LineBefore()
 
-    crossing(rng.random((3, 8, 8), dtype=np.float32), 2, SIZES_MM, predictor)
+    crossing(rng.random((3, 8, 8), dtype=np.float32), 2, STEPS_MM, predictor)
 
-    assert [along for _, along in predictor.asked] == pytest.approx(
+    assert [along for _, along, _ in predictor.asked] == pytest.approx(
         [1.0, 1.5, 3.25**0.5, 3.25**0.5]
     )
+
+
+def test_planes_are_told_which_way_gap_and_lines_run(rng: np.random.Generator) -> None:
+    predictor = LineBefore()
+    turned = STEPS_MM @ rotation((0.0, 0.0, 90.0)).T  # R becomes A
+
+    crossing(rng.random((3, 8, 8), dtype=np.float32), 2, turned, predictor)
+
+    gap, x, y = (0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
+    diagonal = (1 / 3.25, 0.0, 2.25 / 3.25)
+    told = [directions for *_, directions in predictor.asked]
+    for way, lines in zip(told, (x, y, diagonal, diagonal), strict=True):
+        assert way == pytest.approx(gap + lines, abs=1e-12)
 
 
 def test_diagonals_have_few_more_pixels_than_the_slices(rng: np.random.Generator) -> None:
     predictor = LineBefore()
 
-    crossing(rng.random((3, 40, 50), dtype=np.float32), 2, SIZES_MM, predictor)
+    crossing(rng.random((3, 40, 50), dtype=np.float32), 2, STEPS_MM, predictor)
 
-    assert max(np.prod(shape) for shape, _ in predictor.asked) <= 3 * (40 + 8) * 50
+    assert max(np.prod(shape) for shape, *_ in predictor.asked) <= 3 * (40 + 8) * 50

@@ -147,7 +147,7 @@ def test_few_images_are_computed_exactly_at_once(generator: torch.Generator) -> 
 
 def test_the_way_of_a_gpu_computes_the_same(generator: torch.Generator) -> None:
     net, kept = network(generator), images(generator)
-    sizes = (np.float32([x]) for x in (3.0, 1.0, 0.0))
+    sizes = (np.float32([x]) for x in (3.0, 1.0, 0.0, [1 / 3] * 6))
     conditions = torch.from_numpy(conditioning(GAP, *sizes))
 
     ours = line_prediction._computed(net, conditions, offsets(GAP), kept, torch.float32)
