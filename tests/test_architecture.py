@@ -20,7 +20,7 @@ LAYERS = [
     {"memory"},
     {"config", "files", "device", "distributed", "workers"},
     {"checkpoint", "geometry", "otsu", "provenance", "volume"},
-    {"interpolation", "io", "metrics"},
+    {"interpolation", "io", "metrics", "registration"},
     {"simulation"},
     {"cohort", "layers", "optim"},
     {"methods"},

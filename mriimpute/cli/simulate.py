@@ -55,6 +55,16 @@ def simulate(
         Literal["native", "template"],
         typer.Option(help="template: turned back onto one grid, missing voxels NaN."),
     ] = "native",
+    motion: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=45,
+            metavar="MM",
+            help="Displace each scan by up to so many mm and degrees, which its header does not "
+            "know: people move between series.",
+        ),
+    ] = 0.0,
     jobs: Annotated[int, typer.Option(min=1, help="Scans at once; changes no byte.")] = 1,
 ) -> None:
     """Make sparse scans of full ones, as a scanner would deliver them, and keep the truth apart.
@@ -76,6 +86,7 @@ def simulate(
             register=register,
             template=template or "mni152",
             space=space,
+            motion=motion,
         )
     except ConfigError as error:  # it knows the options alone, no scan
         raise typer.BadParameter(f"{error}; {error.hint}") from error

@@ -26,6 +26,7 @@ __all__ = [
     "Grid",
     "SimulationConfig",
     "acquired_near",
+    "displacement",
     "draw",
     "finest_side_mm",
     "kept",
@@ -63,6 +64,8 @@ class SimulationConfig:
         box_mm: Right-left, posterior-anterior, inferior-superior. The paper's 192 x 176 x 224 is
             in FreeSurfer's order: left, inferior, anterior.
         order: Of the interpolating B-spline: 0 nearest, 1 linear, 3 cubic.
+        motion: Each scan of a head is displaced by up to so many mm along each axis, and turned by
+            up to as many degrees about it, and its header does not know.
 
     References:
         Dalca et al., Unsupervised Data Imputation via Variational Inference of Deep Subspaces,
@@ -79,6 +82,7 @@ class SimulationConfig:
     space: Literal["native", "template"] = "native"
     box_mm: tuple[float, float, float] = (192.0, 224.0, 176.0)
     order: int = 3
+    motion: float = 0.0
 
     def __post_init__(self) -> None:
         for valid, requirement in (
@@ -93,6 +97,7 @@ class SimulationConfig:
                 f"thickness: from 0 to {max(self.box_mm):g} mm, not {self.thickness_mm}",
             ),
             (min(self.box_mm) > 0, f"box: over 0 mm, not {self.box_mm}"),
+            (0 <= self.motion <= 45, f"motion: from 0 to 45 mm and degrees, not {self.motion}"),
             (0 <= self.order <= 5, f"order: from 0 to 5, not {self.order}"),
         ):
             if not valid:
@@ -172,6 +177,24 @@ def draw(config: SimulationConfig, generator: np.random.Generator) -> Acquisitio
     # Drawn last: a scan is turned alike whether its plane is drawn or given.
     plane = config.planes[int(generator.integers(len(config.planes)))]
     return Acquisition(angles_deg=(i, j, k), phase=phase, plane=plane)
+
+
+def displacement(
+    config: SimulationConfig, centre_ras: Float64[np.ndarray, " 3"], generator: np.random.Generator
+) -> Affine:
+    """Returns how far a scan is from where its header says, in mm: a turn about a point, a shift.
+
+    Args:
+        config: Says how far at most.
+        centre_ras: The point.
+        generator: All randomness.
+    """
+    turn, shift = generator.uniform(-config.motion, config.motion, size=(2, 3))
+    i, j, k = turn.tolist()
+    moved = np.eye(4)
+    moved[:3, :3] = rotation((i, j, k))
+    moved[:3, 3] = centre_ras + shift - moved[:3, :3] @ centre_ras
+    return moved
 
 
 def on_grid(

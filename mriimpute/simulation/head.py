@@ -20,6 +20,7 @@ from mriimpute.simulation.acquisition import (
     Grid,
     SimulationConfig,
     acquired_near,
+    displacement,
     draw,
     finest_side_mm,
     kept,
@@ -135,6 +136,8 @@ def simulate_head(
         order=config.order,
     )
 
+    generator = numpy_stream(seed, "motion", scan.name)
+    stated = displacement(config, head.box.centre_ras, generator)  # by the header of each file
     start = scan.entities if native else f"{scan.entities}_space-template"
     cohort = out / "cohort" / scan.subject / "anat"
     pattern = (acquisition.axis, acquisition.phase, config.keep_every)
@@ -144,11 +147,14 @@ def simulate_head(
         observed = acquired_near(grid, turned, *pattern)
         sparse, affine = np.where(observed, truth, np.float32(np.nan)), grid.affine
         name = f"{start}_desc-observed_mask.nii.gz"
-        write_grid(cohort / name, observed.astype(np.uint8), affine, frame=head.frame)
-    write_grid(cohort / f"{start}_{scan.suffix}.nii.gz", sparse, affine, frame=head.frame)
-    _write_truth(out / "truth" / scan.subject / "anat", start, scan, head, grid, truth)
+        write_grid(cohort / name, observed.astype(np.uint8), stated @ affine, frame=head.frame)
+    name = f"{start}_{scan.suffix}.nii.gz"
+    write_grid(cohort / name, sparse, stated @ affine, frame=head.frame)
+    _write_truth(out / "truth" / scan.subject / "anat", start, scan, head, grid, truth, stated)
 
     record = _record(scan, acquisition, head, turned)
+    if config.motion:
+        record["motion"] = stated.tolist()
     write_json(record_path(out, scan), record)
     return record
 
@@ -209,15 +215,17 @@ def _write_truth(
     head: Head,
     grid: Grid,
     truth: Float32[np.ndarray, "i j k"],
+    stated: Affine,
 ) -> None:
+    affine = stated @ grid.affine
     for path, labels in head.labels.items():
         if stem(path).endswith("_dseg"):
             name = f"{start}{scan.label_ending(path)}.nii.gz"
-            write_grid(folder / name, _nearest(labels, head, grid), grid.affine, frame=head.frame)
+            write_grid(folder / name, _nearest(labels, head, grid), affine, frame=head.frame)
     brain = _brain(head, grid).astype(np.uint8)
     name = f"{start}_desc-brain_mask.nii.gz"
-    write_grid(folder / name, brain, grid.affine, frame=head.frame)
-    write_grid(folder / f"{start}_{scan.suffix}.nii.gz", truth, grid.affine, frame=head.frame)
+    write_grid(folder / name, brain, affine, frame=head.frame)
+    write_grid(folder / f"{start}_{scan.suffix}.nii.gz", truth, affine, frame=head.frame)
 
 
 def _brain(head: Head, grid: Grid) -> Bool[np.ndarray, "i j k"]:

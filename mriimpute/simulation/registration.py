@@ -2,28 +2,29 @@
 
 The template's brain, dilated, says where the images are compared, so that a whole head with face
 and neck, or a skull-stripped brain, registers to a skull-stripped template of another contrast.
-Frames are in mm right, anterior, superior (RAS); SimpleITK counts towards left and posterior, and
-`LPS` is the one place where this is known.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Shaped
-from scipy import ndimage
+from jaxtyping import Bool, Float32
 
 from mriimpute.errors import VolumeError
-from mriimpute.geometry import Affine, rotation, spacing_mm
+from mriimpute.geometry import Affine, rotation
+from mriimpute.registration import (
+    LPS,
+    Pair,
+    as_itk,
+    matrix_of,
+    one_thread,
+    optimised,
+    thinned,
+)
 from mriimpute.simulation.brain import likely_centre
 from mriimpute.simulation.template import Template
 
 __all__ = ["register"]
-
-LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 PITCHES_DEG = (-25.0, 0.0, 25.0)  # a head nods more than it turns or tilts
 # The MNI brain is larger than brains are. Started at scale 1 it grows onto the scalp, a
@@ -34,7 +35,6 @@ SIDES_MM = (8.0, 4.0, 2.0)
 # Of the compared region around the brain. A wide rim finds the head, a narrow one fits it: far
 # outside, the template is empty where a head is not.
 MARGIN_MM = 4.0
-SAMPLES = 25_000  # voxels that the metric compares
 
 
 def register(
@@ -43,11 +43,7 @@ def register(
     """Returns the affine that takes template mm to scan mm.
 
     Mutual information is maximised rigidly from several starts on a coarse grid; the best few
-    are freed to all twelve parameters there, and the best of these goes on to finer grids. One
-    thread and fixed samples: the same scan gives the same bits on every run.
-
-    References:
-        Mattes et al., PET-CT image registration in the chest using free-form deformations, 2003.
+    are freed to all twelve parameters there, and the best of these goes on to finer grids.
 
     Args:
         data: The scan; finite.
@@ -59,31 +55,19 @@ def register(
         VolumeError: If no plausible affine was found.
     """
     try:
-        with _one_thread():
+        with one_thread():
             best = _searched(data, affine, template)
             for side_mm in SIDES_MM[1:]:
                 pair = _pair(data, affine, template, side_mm=side_mm)
-                _, best = _optimised(pair, best, step_mm=0.5)
+                _, best = optimised(pair, best, step_mm=0.5)
     except RuntimeError as error:
         raise _failure(name, "nothing overlaps the template") from error
 
-    to_scan = LPS @ _matrix(best) @ LPS
+    to_scan = LPS @ matrix_of(best) @ LPS
     growth = float(np.linalg.det(to_scan[:3, :3]))
     if not 0.2 < growth < 5:
         raise _failure(name, f"the template would grow by a factor of {growth:.2g}")
     return to_scan
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    import SimpleITK as sitk  # noqa: N813 - its documented alias
-
-    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def _failure(name: str, reason: str) -> VolumeError:
@@ -93,15 +77,6 @@ def _failure(name: str, reason: str) -> VolumeError:
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pair:
-    """SimpleITK images to compare: of the template, of where it counts, of the scan."""
-
-    fixed: Any
-    region: Any
-    moving: Any
-
-
 def _pair(
     data: Float32[np.ndarray, "i j k"],
     affine: Affine,
@@ -109,15 +84,15 @@ def _pair(
     *,
     side_mm: float,
     scale: float = 1.0,
-) -> _Pair:
+) -> Pair:
     """Returns template and scan on grids of about `side_mm`, the template resized by `scale`."""
     resize = np.diag([scale, scale, scale, 1.0])
     resize[:3, 3] = (1 - scale) * template.centre_ras
     fixed, region, fixed_affine = _compared(template, side_mm)
-    return _Pair(
-        fixed=_image(fixed, resize @ fixed_affine),
-        region=_image(region.astype(np.uint8), resize @ fixed_affine),
-        moving=_image(*_thinned(data, affine, side_mm / 2, side_mm)),
+    return Pair(
+        fixed=as_itk(fixed, resize @ fixed_affine),
+        region=as_itk(region.astype(np.uint8), resize @ fixed_affine),
+        moving=as_itk(*thinned(data, affine, side_mm / 2, side_mm)),
     )
 
 
@@ -126,31 +101,9 @@ def _compared(
     template: Template, side_mm: float
 ) -> tuple[Float32[np.ndarray, "i j k"], Bool[np.ndarray, "i j k"], Affine]:
     near = template.outside_mm <= max(MARGIN_MM, side_mm)
-    fixed, affine = _thinned(template.data, template.affine, side_mm, side_mm)
-    region, _ = _thinned(near, template.affine, side_mm, 0.0)
+    fixed, affine = thinned(template.data, template.affine, side_mm, side_mm)
+    region, _ = thinned(near, template.affine, side_mm, 0.0)
     return fixed, region, affine
-
-
-def _thinned(
-    data: Shaped[np.ndarray, "i j k"], affine: Affine, side_mm: float, blur_mm: float
-) -> tuple[Shaped[np.ndarray, "i2 j2 k2"], Affine]:
-    """Returns every n-th voxel, so that sides are about `side_mm`, blurred by `blur_mm`."""
-    sides = spacing_mm(affine).tolist()
-    i, j, k = (max(1, round(side_mm / side)) for side in sides)
-    if blur_mm:
-        data = ndimage.gaussian_filter(data, [blur_mm / 2 / side for side in sides])
-    return data[::i, ::j, ::k], affine @ np.diag([i, j, k, 1.0])
-
-
-def _image(data: Any, affine: Affine) -> Any:
-    import SimpleITK as sitk  # noqa: N813
-
-    image = sitk.GetImageFromArray(np.ascontiguousarray(data.transpose(2, 1, 0)))
-    lps, spacing = LPS @ affine, spacing_mm(affine)
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    return image
 
 
 def _searched(data: Float32[np.ndarray, "i j k"], affine: Affine, template: Template) -> Any:
@@ -159,11 +112,11 @@ def _searched(data: Float32[np.ndarray, "i j k"], affine: Affine, template: Temp
     for scale in SCALES:
         pair = _pair(data, affine, template, side_mm=SIDES_MM[0], scale=scale)
         for start in _starts(data, affine, template):
-            value, transform = _optimised(pair, start, step_mm=8.0)
+            value, transform = optimised(pair, start, step_mm=8.0)
             rigid.append((value, _freed(transform, scale)))
     likely = sorted(rigid, key=lambda candidate: candidate[0])[:CANDIDATES]
     pair = _pair(data, affine, template, side_mm=SIDES_MM[0])
-    freed = [_optimised(pair, start, step_mm=0.5) for _, start in likely]
+    freed = [optimised(pair, start, step_mm=0.5) for _, start in likely]
     return min(freed, key=lambda candidate: candidate[0])[1]
 
 
@@ -191,36 +144,3 @@ def _freed(rigid: Any, scale: float) -> Any:
     free.SetMatrix((scale * np.array(rigid.GetMatrix())).tolist())
     free.SetTranslation(rigid.GetTranslation())
     return free
-
-
-def _optimised(pair: _Pair, start: Any, *, step_mm: float) -> tuple[float, Any]:
-    """Returns the lowest negative mutual information and the transform that reaches it."""
-    import SimpleITK as sitk  # noqa: N813
-
-    inside = int(np.count_nonzero(sitk.GetArrayViewFromImage(pair.region)))
-    method = sitk.ImageRegistrationMethod()
-    method.SetMetricAsMattesMutualInformation(numberOfHistogramBins=32)
-    method.SetMetricFixedMask(pair.region)
-    method.SetMetricSamplingStrategy(method.REGULAR)
-    method.SetMetricSamplingPercentage(min(1.0, SAMPLES / max(inside, 1)), 1)
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=step_mm,
-        minStep=step_mm / 200,
-        numberOfIterations=60,
-        relaxationFactor=0.6,
-        gradientMagnitudeTolerance=1e-6,
-    )
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetInitialTransform(start, inPlace=True)
-    method.Execute(pair.fixed, pair.moving)
-    return method.GetMetricValue(), start
-
-
-def _matrix(transform: Any) -> Affine:
-    linear = np.array(transform.GetMatrix()).reshape(3, 3)
-    centre = np.array(transform.GetCenter())
-    matrix = np.eye(4)
-    matrix[:3, :3] = linear
-    matrix[:3, 3] = centre + np.array(transform.GetTranslation()) - linear @ centre
-    return matrix

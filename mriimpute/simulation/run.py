@@ -131,6 +131,8 @@ def _header(scans: list[SourceScan], config: SimulationConfig, seed: int) -> dic
         settings["template_sha256"] = sha256(path)
     else:
         del settings["template"]
+    if not config.motion:  # simulations of earlier versions, which had none, go on
+        del settings["motion"]
     header = {
         "seed": seed,
         "settings": settings,

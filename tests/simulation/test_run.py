@@ -194,6 +194,29 @@ def test_truth_holds_brain_and_label_map_on_its_grid(
     np.testing.assert_array_equal(np.asarray(brain.dataobj) > 0, np.asarray(labels.dataobj) > 0)
 
 
+def test_motion_is_told_by_no_header(
+    heads: Heads, small: SimulationConfig, tmp_path: Path
+) -> None:
+    source, moving = heads(1), replace(small, motion=5.0)
+    still = simulate(source, tmp_path / "still", small, seed=0).out
+    moved = simulate(source, tmp_path / "moved", moving, seed=0).out
+
+    record = json.loads((moved / "simulation.json").read_text())["scans"]["sub-1_T1w"]
+    motion = np.array(record["motion"])
+    assert np.linalg.det(motion) == pytest.approx(1.0)
+    assert 0.1 < np.abs(motion[:3, 3]).max()
+    for part, name in (
+        ("cohort", "sub-1_T1w"),
+        ("truth", "sub-1_T1w"),
+        ("truth", "sub-1_desc-brain_mask"),
+        ("truth", "sub-1_desc-halves_dseg"),
+    ):
+        before, after = image(still, part, name), image(moved, part, name)
+        np.testing.assert_array_equal(before.dataobj, after.dataobj)
+        np.testing.assert_allclose(after.affine, motion @ before.affine, atol=1e-4)
+    assert "motion" not in json.loads((still / "simulation.json").read_text())["settings"]
+
+
 def test_without_a_label_map_the_foreground_is_the_brain(
     heads: Heads, small: SimulationConfig, tmp_path: Path
 ) -> None:
