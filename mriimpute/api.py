@@ -68,6 +68,7 @@ def impute(
     scan: PathLike | Image | Volume,
     *,
     samples: int = 0,
+    companions: Sequence[PathLike] = (),
     model: PathLike = "cross-plane",
     seed: int = 0,
     device: str = "auto",
@@ -96,6 +97,8 @@ def impute(
         scan: A path to all that `mriimpute impute` takes for one scan, a nibabel image, or a
             `Volume`.
         samples: Number of posterior draws.
+        companions: Other scans of the same head, of any contrast, plane and spacing, to help
+            cross-plane.
         model: A run folder of `train`, a model file, or the name of a method.
         seed: Names all random streams: same seed, same scan, same draws.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -112,7 +115,8 @@ def impute(
         MriImputeError: If the scan cannot be read or imputed, or an option does not fit it.
     """
     from mriimpute.imputation.request import Request
-    from mriimpute.imputation.scan import imputed_scan, require_finite
+    from mriimpute.imputation.scan import imputed_scan
+    from mriimpute.imputation.writing import require_finite
     from mriimpute.io.nifti import image_like
     from mriimpute.methods.registry import identity, load_imputer
 
@@ -131,7 +135,9 @@ def impute(
     )
     imputer = load_imputer(name, device=device_of(name, device), adapt=adapt, fast=fast)
     source, content = _read(scan, request.observed, xform)
-    grid, imputed, facts = imputed_scan(source, imputer, request, content=content)
+    grid, imputed, facts = imputed_scan(
+        source, imputer, request, content=content, companions=[Path(one) for one in companions]
+    )
 
     def as_image(voxels: Any) -> Image:
         return image_like(voxels, source, refine=(grid.axis, grid.factor))

@@ -1,15 +1,15 @@
-"""The one object that all stages exchange: intensities, what was acquired, and where it lies.
+"""What all stages exchange: intensities, what was acquired, and where it lies.
 
 Axes: i, j, k = voxel indices towards right, anterior, superior. Reading brings a scan into this
 orientation and writing takes it back, so no other orientation exists in between.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
-__all__ = ["Volume"]
+__all__ = ["Companion", "Volume"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,3 +47,21 @@ class Volume:
         """Distance between neighbouring voxel centres along i, j and k, in mm."""
         i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return i, j, k
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Companion:
+    """Another scan of the same head, of any contrast, on the grid of a volume.
+
+    Attributes:
+        name: Of its file.
+        data: Intensities; NaN where it saw nothing.
+        std: How uncertain these are, in their units; 0 where they were acquired.
+        step_mm: From one of its acquired slices to the next, towards right, anterior, superior in
+            the frame of the volume; 0 where it has no gaps.
+    """
+
+    name: str
+    data: Float32[np.ndarray, "i j k"]
+    std: Float32[np.ndarray, "i j k"]
+    step_mm: Float64[np.ndarray, " 3"] = field(default_factory=lambda: np.zeros(3))

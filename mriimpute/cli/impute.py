@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["impute"]
 
 SCAN, RESULT, WORK = "What the scan is", "What is written", "How it is computed"
-BATCH = "Many scans"
+BATCH, HELP = "Many scans", "Other scans of the same head"
 
 
 @command(cls=VariadicCommand)
@@ -58,6 +58,25 @@ def impute(
     samples: Annotated[
         int, typer.Option(min=0, max=999, metavar="K", help="Posterior draws to write.")
     ] = 0,
+    companions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="OTHER",
+            rich_help_panel=HELP,
+            help="Another scan of the same head, of any contrast, plane and spacing, to help; "
+            "may be given several times.",
+        ),
+    ] = None,
+    together: Annotated[
+        bool,
+        typer.Option(
+            "--together",
+            rich_help_panel=HELP,
+            help="Every scan is helped by the others of its exam: of a BIDS session, a DICOM "
+            "study, or a folder.",
+        ),
+    ] = False,
     observed: Annotated[
         Path | None,
         typer.Option(
@@ -236,7 +255,7 @@ def impute(
     from mriimpute.distributed import joined
     from mriimpute.imputation.batch import Batch, Part
     from mriimpute.imputation.jobs import plan_jobs
-    from mriimpute.imputation.request import Request, require_draws
+    from mriimpute.imputation.request import Request, require_draws, require_help
     from mriimpute.imputation.sources import protect_inputs
     from mriimpute.io.bids import Selection, read_queries
     from mriimpute.memory import limited_memory
@@ -256,7 +275,14 @@ def impute(
     with limited_memory(mem_mb * 10**6), joined(run.world) as world:
         with world.main_first():
             jobs = plan_jobs(
-                scans, out, split=split, space=space, selection=selection, observed=observed
+                scans,
+                out,
+                split=split,
+                space=space,
+                selection=selection,
+                observed=observed,
+                companions=companions or (),
+                together=together,
             )
             if report:
                 protect_inputs(scans, [job.scan for job in jobs], [report])
@@ -273,6 +299,7 @@ def impute(
                 form=xform,
                 force=force,
                 interpolated=write_interpolated,
+                together=together,
                 dicom=("identified" if dicom_identity else "anonymous") if dicom_out else "none",
             )
             # Not all methods compute on a device, and asking for it loads torch.
@@ -280,6 +307,7 @@ def impute(
             device = "cpu" if plain else run.device
             imputer = load_imputer(model, device=device, adapt=adapt, fast=fast)
             require_draws(imputer, request)
+            require_help(imputer, [path for job in jobs for path in job.companions])
             write_page = None
             if page:  # it loads matplotlib, which nothing else here needs
                 from mriimpute.report import write_scan_page

@@ -2,7 +2,8 @@
 
 `cross-plane-ridge` is fitted on the train split like every model; `cross-plane-ridge@scan` is the
 same method that learns from each scan alone. `cross-plane@package` are the weights that come with
-the package, as `mriimpute impute` takes them, and `cross-plane@adapt` the same with `--adapt`.
+the package, as `mriimpute impute` takes them, `cross-plane@adapt` the same with `--adapt`, and
+`cross-plane@exam` with the other scans of the same session, as with `--together`.
 Other programs take part by their command line: see `mriimpute.methods.external`.
 """
 
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 SCAN = "@scan"
-PACKAGE, ADAPT = (f"{DEFAULT}{ending}" for ending in ("@package", "@adapt"))
+PACKAGE, ADAPT, EXAM = (f"{DEFAULT}{ending}" for ending in ("@package", "@adapt", "@exam"))
 DEFAULT_METHODS = ("linear", "pchip", "cubic", PACKAGE)
 
 
@@ -47,11 +48,13 @@ class Method:
         fingerprint: Checksum of its weights, or the version of the package where it has none;
             of another program, its command line.
         imputer: What imputes.
+        together: The other scans of its session help each scan.
     """
 
     name: str
     fingerprint: str
     imputer: Imputer
+    together: bool = False
 
 
 def require_known(
@@ -143,10 +146,12 @@ def load_methods(
     for name in dict.fromkeys(methods):
         if name in supplied:
             continue
-        if name in (PACKAGE, ADAPT):
+        if name in (PACKAGE, ADAPT, EXAM):
             imputer = load_imputer(DEFAULT, device=device, adapt=name == ADAPT)
             fingerprint = sha256(model_file(DEFAULT))
-            loaded.append(Method(name=name, fingerprint=fingerprint, imputer=imputer))
+            loaded.append(
+                Method(name=name, fingerprint=fingerprint, imputer=imputer, together=name == EXAM)
+            )
         elif name in _ready():
             imputer = load_imputer(name.removesuffix(SCAN), device=device)
             loaded.append(Method(name=name, fingerprint=__version__, imputer=imputer))
@@ -170,7 +175,7 @@ def _fittable() -> list[str]:
 def _ready() -> list[str]:
     """Returns the methods that need no cohort."""
     plain = [f"{name}{SCAN}" if name in _fittable() else name for name in without_weights()]
-    return [*plain, PACKAGE, ADAPT]
+    return [*plain, PACKAGE, ADAPT, EXAM]
 
 
 class _FailedFit(Imputer):

@@ -24,6 +24,9 @@ from mriimpute.evaluation.result import Result
 from mriimpute.evaluation.scores import score_method
 from mriimpute.evaluation.simulated import OnFailure
 from mriimpute.evaluation.store import Store
+from mriimpute.imputation.companions import HelpedImputer
+from mriimpute.imputation.sources import session_of
+from mriimpute.io import find_scans
 from mriimpute.memory import keep_freed_memory
 from mriimpute.methods.base import Imputer
 from mriimpute.progress import Track
@@ -172,7 +175,7 @@ def _scored(work: Work[S], scan: S) -> Iterator[_Outcome]:
 def _examined(work: Work[S], case: TestCase, method: Method) -> tuple[Result, Panel]:
     """Returns result and panel; the imputation is gone before the next method begins."""
     result, imputation = score_method(
-        _on_target_grid(method.imputer, case),
+        _on_target_grid(_helped(method, case), case),
         case,
         method=method.name,
         samples=work.samples,
@@ -188,6 +191,21 @@ def _examined(work: Work[S], case: TestCase, method: Method) -> tuple[Result, Pa
         result = dataclasses.replace(result, **dataclasses.asdict(scores))
     draws = SHOWN_DRAWS if case.source.name == work.shown_scan else 0
     return result, cut(case, imputation, draws=draws)
+
+
+def _helped(method: Method, case: TestCase) -> Imputer:
+    """Returns the imputer of a method, with the other scans of the session if they are to help."""
+    if not method.together:
+        return method.imputer
+    scan = case.source.path
+    beside = find_scans(scan.parent) if scan.is_file() else []
+    others = [one for one in beside if one != scan and session_of(one) == session_of(scan)]
+    if not others:
+        raise VolumeError(
+            f"{scan} has no other scan of its session beside it",
+            hint=f"leave {method.name} out, or pass whole sessions",
+        )
+    return HelpedImputer(method.imputer, others)
 
 
 def _on_target_grid(imputer: Imputer, case: TestCase) -> Imputer:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mriimpute.cohort.split import Split, observed_beside
 from mriimpute.errors import OutputError
-from mriimpute.imputation.sources import find_sources, protect_inputs
+from mriimpute.imputation.sources import find_sources, protect_inputs, session_of
 from mriimpute.imputation.space import Space
 from mriimpute.io import stem
 from mriimpute.io.bids import NAME, Selection, enclosing_dataset
@@ -32,6 +32,7 @@ class Job:
         tree: The BIDS tree that the scan was found in, if in one.
         target: The file of the mean, where the user has named one; what else there is lies beside
             it, named alike.
+        companions: Other scans of the same head, to help.
     """
 
     scan: Path
@@ -40,6 +41,7 @@ class Job:
     below: Path = Path()
     tree: Path | None = None
     target: Path | None = None
+    companions: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -104,6 +106,8 @@ def plan_jobs(
     space: Space = "native",
     selection: Selection | None = None,
     observed: Path | None = None,
+    companions: Sequence[Path] = (),
+    together: bool = False,
 ) -> list[Job]:
     """Returns the scans that `sources` stand for, each once.
 
@@ -118,6 +122,8 @@ def plan_jobs(
         space: Where results lie.
         selection: Of BIDS trees, the only scans to impute.
         observed: The image that marks acquired voxels, if not the one beside each scan.
+        companions: Other scans of the same head, to help each scan.
+        together: The other scans of its session help each scan.
 
     Raises:
         ConfigError: If a list of scans cannot be read.
@@ -137,10 +143,15 @@ def plan_jobs(
             f"{target} is one file, for {len(sought)} scans", hint="pass a folder with -o"
         )
 
+    sessions: dict[tuple[str, ...], list[Path]] = {}
+    for found in sought if together else ():
+        sessions.setdefault(session_of(found.scan), []).append(found.scan)
     jobs: dict[Path, Job] = {}
     for found in sought:
+        others = [*companions, *sessions.get(session_of(found.scan), ())]
+        helping = tuple(dict.fromkeys(other for other in others if other != found.scan))
         folder = target.parent if target else (out or found.default) / found.below
-        job = Job(found.scan, folder, space, found.below, found.tree, target)
+        job = Job(found.scan, folder, space, found.below, found.tree, target, helping)
         first = jobs.setdefault(job.record, job)  # images may be of several kinds
         if first != job:
             raise OutputError(
@@ -152,7 +163,7 @@ def plan_jobs(
     enclosing = [enclosing_dataset(job.scan) for job in planned] if out else []
     protect_inputs(
         [*sources, *(tree for tree in enclosing if tree)],
-        [*(job.scan for job in planned), *filter(None, masks)],
+        [*(job.scan for job in planned), *companions, *filter(None, masks)],
         [job.file(label) for job in planned for label in ("mean", "std", "observed")],
     )
     _require_separate(planned)

@@ -1,6 +1,7 @@
 """What to make of each scan, and whether an earlier call has made it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,15 @@ from mriimpute.imputation.jobs import Job
 from mriimpute.io import Form, checksum
 from mriimpute.methods.base import Imputer
 
-__all__ = ["Request", "is_done", "no_draws", "recorded", "require_draws"]
+__all__ = [
+    "Request",
+    "is_done",
+    "named",
+    "no_draws",
+    "recorded",
+    "require_draws",
+    "require_help",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +44,7 @@ class Request:
         dicom: Which derived DICOM series to write, too.
         force: Go on where a scan seems to hold no intensities. It changes no voxel.
         interpolated: Write what plain interpolation makes of the scan, too.
+        together: Every scan of an exam is helped by the others, as far as they can be used.
     """
 
     model: str
@@ -50,6 +60,7 @@ class Request:
     dicom: Export = "none"
     force: bool = False
     interpolated: bool = False
+    together: bool = False
 
 
 def require_draws(imputer: Imputer, request: Request) -> None:
@@ -62,11 +73,29 @@ def require_draws(imputer: Imputer, request: Request) -> None:
         raise no_draws(imputer)
 
 
+def require_help(imputer: Imputer, companions: Sequence[Path]) -> None:
+    """Stops before any work where companions are given to a method that cannot use them.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if companions and not imputer.uses_companions:
+        raise ConfigError(
+            f"companion scans do not help {imputer.name}", hint="pass --model cross-plane"
+        )
+
+
+def named(companions: Sequence[Path]) -> list[dict[str, str]]:
+    """Returns what is recorded of the companions that were asked for."""
+    return [{"name": path.name, "sha256": checksum(path)} for path in companions]
+
+
 def is_done(job: Job, request: Request) -> bool:
     """Tells whether an earlier call finished this very scan with the same request."""
     try:
         settings = json.loads(job.record.read_text(encoding="utf-8"))["settings"]
         same = settings["request"] == recorded(request) and job.file("mean").is_file()
+        same &= settings.get("companions", []) == named(job.companions)
         return same and settings["input"]["sha256"] == checksum(job.scan)
     except (VolumeError, OSError, ValueError, KeyError, TypeError):
         return False  # no record, or one that another tool wrote
@@ -80,6 +109,7 @@ def recorded(request: Request) -> dict[str, Any]:
         del decisive["interpolated"]
     if not request.fast:  # results of earlier versions count as done
         del decisive["fast"]
+    del decisive["together"]  # the companions are recorded themselves
     # Was an option once: without it, results of earlier versions would not count as done.
     return decisive | {"keep_observed": True}
 

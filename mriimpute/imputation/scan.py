@@ -1,12 +1,8 @@
-"""One scan from file to files: read, refine, impute, write.
-
-The mean's sidecar is written last: a scan is finished when it is there, and a killed run leaves a
-scan that the next one does again.
-"""
+"""One scan from file to files: read, refine, bring companions onto its grid, impute, write."""
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -14,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from mriimpute.cohort.inspection import stated_thickness_mm
 from mriimpute.cohort.split import observed_beside
@@ -27,17 +23,29 @@ from mriimpute.cohort.target_grid import (
     to_target_grid,
 )
 from mriimpute.errors import ConfigError, OutputError, VolumeError
-from mriimpute.files import writable_folder, write_json
+from mriimpute.files import writable_folder
 from mriimpute.geometry import plane_distance_mm, slice_step
-from mriimpute.imputation.bids import CONTENTS, NOTICE, sidecar
 from mriimpute.imputation.coding import coded, restored
-from mriimpute.imputation.dicom import remove_export, require_series, with_series
+from mriimpute.imputation.companions import aligned
+from mriimpute.imputation.dicom import require_series, with_series
 from mriimpute.imputation.disk import needed_bytes, require_disk
 from mriimpute.imputation.jobs import Job
-from mriimpute.imputation.request import Request, no_draws, recorded, require_draws
-from mriimpute.imputation.space import Write, writer
+from mriimpute.imputation.request import (
+    Request,
+    named,
+    no_draws,
+    recorded,
+    require_draws,
+    require_help,
+)
+from mriimpute.imputation.space import writer
 from mriimpute.imputation.verdict import judged
-from mriimpute.interpolation import interpolated
+from mriimpute.imputation.writing import (
+    WRITING_SECONDS,
+    interpolated_scan,
+    require_finite,
+    write_all,
+)
 from mriimpute.io import Scan, checksum, held_otherwise, read_scan, warn_of_contents
 from mriimpute.io.mgz import require_writable
 from mriimpute.memory import available_bytes
@@ -48,7 +56,7 @@ from mriimpute.progress import SILENT, Progress
 from mriimpute.provenance import FOLDER
 from mriimpute.stopwatch import stage
 
-__all__ = ["impute_scan", "imputed_scan", "require_finite"]
+__all__ = ["impute_scan", "imputed_scan"]
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +72,6 @@ VALUES = {
     "acquisition": "acquisition_number",
 }
 """What tells the volumes of one series apart, with its unit."""
-
-WRITING_SECONDS = 0.11
-"""Of one CPU core, about, for a million voxels of a mean, a standard deviation or a draw."""
 
 MAX_OVERLAP = 2.0
 """Of thickness over spacing of slices."""
@@ -117,16 +122,22 @@ def impute_scan(
         progress.plan("writing", 2 * WRITING_SECONDS * millions)
 
     grid, imputed, facts = imputed_scan(
-        scan, imputer, request, content=content, begin=begin, progress=progress
+        scan,
+        imputer,
+        request,
+        content=content,
+        companions=job.companions,
+        begin=begin,
+        progress=progress,
     )
 
     put = writer(job.space, scan, grid, imputed.mean)
     made_by = {"sha256": content, "request": facts["request"]}
     files = {label: job.file(label) for label in ("mean", "std")}
     put = with_series(put, scan, grid, request.dicom, files=files, made_by=made_by)
-    plain = partial(_plain, scan, grid) if request.interpolated else None
+    plain = partial(interpolated_scan, scan, grid) if request.interpolated else None
     with stage("write"):
-        _write_all(
+        write_all(
             job, put, grid, imputed, imputer, request, lambda: record(facts), plain, progress
         )
     log.info(
@@ -144,6 +155,7 @@ def imputed_scan(
     request: Request,
     *,
     content: str,
+    companions: Sequence[Path] = (),
     begin: Callable[[TargetGrid], object] = lambda grid: None,
     progress: Progress = SILENT,
 ) -> tuple[TargetGrid, Imputation, dict[str, Any]]:
@@ -156,6 +168,7 @@ def imputed_scan(
         imputer: The method.
         request: What to make.
         content: Names the scan in random streams: a renamed or moved scan gets the same draws.
+        companions: Other scans of the same head, to help.
         begin: Called once the scan is known to fit the request, before the work begins.
         progress: Is told how far it is.
 
@@ -163,6 +176,7 @@ def imputed_scan(
         MriImputeError: If the scan cannot be imputed, or the result is not finite.
     """
     require_draws(imputer, request)
+    require_help(imputer, companions)
     stored = scan
     scan, coding = coded(stored)
     grid = to_target_grid(scan, request.spacing_mm)
@@ -177,10 +191,22 @@ def imputed_scan(
     )
     _require_intensities(stored, force=request.force)
     begin(grid)
+    helping = list(
+        aligned(
+            companions,
+            grid.volume,
+            imputer,
+            seed=request.seed,
+            form=request.form,
+            strict=not request.together,
+            progress=progress,
+        )
+    )
     progress.advance("imputing")
     volume = replace(grid.volume, thickness_mm=thickness_mm * _slant(grid))
     try:
-        method = imputer.tiled(tile).reporting(progress)
+        method = imputer.tiled(tile).accompanied([one.companion for one in helping])
+        method = method.reporting(progress)
         imputed = method.impute(volume, seed=request.seed, case=content)
     except VolumeError as error:  # it knows voxels, no file
         raise VolumeError(f"{scan.path}: {error}", hint=error.hint) from error
@@ -190,12 +216,18 @@ def imputed_scan(
         packaged = imputer.name == DEFAULT and request.model == identity(DEFAULT)
         verdict = judged(volume, imputed.quality, imputer, packaged=packaged)
     imputed = restored(imputed, stored, grid, coding)
-    imputed = replace(imputed, quality={**verdict.plain(), **imputed.quality})
+    quality = {**verdict.plain(), **imputed.quality}
+    if helping:
+        found = zip(helping, imputed.quality["companions"], strict=True)
+        quality["companions"] = [{**one.facts(), **gained} for one, gained in found]
+    imputed = replace(imputed, quality=quality)
     require_finite(imputed.mean, "mean", scan.path, imputer)
     if imputed.std is not None:
         require_finite(imputed.std, "std", scan.path, imputer)
     source = {"name": _name(scan.path), "sha256": content}
     facts = _facts(scan, grid, imputer, request, source=source, thickness_mm=thickness_mm)
+    if companions:
+        facts["companions"] = named(companions)
     return grid, imputed, facts
 
 
@@ -241,105 +273,6 @@ def _require_intensities(scan: Scan, *, force: bool) -> None:
         raise VolumeError(
             f"{scan.path} holds no intensities but {held}", hint="pass --force to impute it still"
         )
-
-
-def require_finite(image: Image, what: str, scan: Path, imputer: Imputer) -> None:
-    """Stops where a result is not finite everywhere.
-
-    Raises:
-        VolumeError: If so; it names the scan and the method.
-    """
-    if not np.isfinite(image).all():
-        raise VolumeError(
-            f"{scan}: the {what} of {imputer.name} is not finite everywhere",
-            hint="report this; --model linear works meanwhile",
-        )
-
-
-def _write_all(
-    job: Job,
-    put: Write,
-    grid: TargetGrid,
-    imputed: Imputation,
-    imputer: Imputer,
-    request: Request,
-    record: Callable[[], dict[str, Any]],
-    plain: Callable[[], Image] | None,
-    progress: Progress,
-) -> None:
-    job.record.unlink(missing_ok=True)  # from here until the end the scan is unfinished
-    job.page.unlink(missing_ok=True)  # it would show another result
-    _remove_stale(job, imputed, request)
-    described = {"Notice": NOTICE, "Quality": imputed.quality, **_spatial(job, grid)}
-    if job.tree:
-        described |= sidecar(job.scan, job.tree)
-
-    def write(label: str, data: Image | UInt8[np.ndarray, "i j k"]) -> None:
-        put(job.file(label), data)
-        content = CONTENTS[label.rstrip("0123456789")]
-        write_json(job.sidecar(label), {"Description": content, **described, **record()})
-        millions = grid.volume.data.size / 1e6
-        if label.startswith("draw"):
-            progress.advance("draws", (imputer.draw_seconds + WRITING_SECONDS) * millions)
-        elif label != "observed":
-            progress.advance("writing", WRITING_SECONDS * millions)
-
-    if imputed.draw is not None:
-        progress.advance("draws")
-        _write_draws(job, imputed.draw, imputer, request.samples, write)
-    if imputed.std is not None:
-        write("std", imputed.std)
-    if plain is not None:
-        write("interpolated", plain())
-    write("observed", grid.volume.observed.astype(np.uint8))
-    write("mean", imputed.mean)
-
-
-def _plain(scan: Scan, grid: TargetGrid) -> Image:
-    """Returns what the best of the plain interpolations makes of a scan, in its units."""
-    volume = Imputation(interpolated(grid.volume, "pchip"))
-    return restored(volume, scan, grid, coded(scan)[1]).mean
-
-
-def _write_draws(
-    job: Job,
-    draw: Callable[[int], Image],
-    imputer: Imputer,
-    samples: int,
-    write: Callable[[str, Image], None],
-) -> None:
-    """Writes draws one by one, as only one fits into memory; one that fails takes all back."""
-    labels = [f"draw{number:03d}" for number in range(1, samples + 1)]
-    try:
-        for number, label in enumerate(labels, start=1):
-            image = draw(number)
-            require_finite(image, f"draw {number}", job.scan, imputer)
-            write(label, image)
-    except VolumeError:
-        for label in labels:
-            _remove(job, label)
-        raise
-
-
-def _remove_stale(job: Job, imputed: Imputation, request: Request) -> None:
-    """Removes results of an earlier call that this one does not replace."""
-    stale = [] if imputed.std is not None else ["std"]
-    stale += [] if request.interpolated else ["interpolated"]
-    number = request.samples + 1
-    while job.file(label := f"draw{number:03d}").exists():
-        stale.append(label)
-        number += 1
-    for label in stale:
-        _remove(job, label)
-    if request.dicom == "none":
-        for label in ("mean", "std"):
-            remove_export(job.file(label))
-
-
-def _remove(job: Job, label: str) -> None:
-    job.file(label).unlink(missing_ok=True)
-    job.sidecar(label).unlink(missing_ok=True)
-    remove_export(job.file(label))
 
 
 def _thickness_mm(scan: Scan, grid: TargetGrid, request: Request) -> float:
@@ -399,16 +332,3 @@ def _part(scan: Scan) -> dict[str, Any]:
 def _name(scan: Path) -> str:
     """Returns the name of a file; that of a folder is often the patient's."""
     return FOLDER if scan.is_dir() else scan.name
-
-
-def _spatial(job: Job, grid: TargetGrid) -> dict[str, str]:
-    """Returns where an image lies and how fine it is, in the words of BIDS."""
-    if job.space == "template":
-        return {"SpatialReference": "MNI152NLin2009aSym", "Resolution": "1 mm, isotropic"}
-    spacing_mm = grid.volume.spacing_mm[grid.axis]
-    step = slice_step(grid.volume.observed, grid.axis, otherwise=grid.factor)
-    return {
-        "SpatialReference": "orig",
-        "Resolution": f"{spacing_mm:.4g} mm between slices, {spacing_mm * step:.4g} mm "
-        "where acquired; unchanged inside slices",
-    }

@@ -8,9 +8,9 @@ from mriimpute.cohort.split import Split, scans_of
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.files import located
 from mriimpute.io import container_of, find_scans, stem
-from mriimpute.io.bids import Selection, is_dataset
+from mriimpute.io.bids import Selection, entities, is_dataset
 
-__all__ = ["LIST", "FoundScan", "find_sources", "protect_inputs"]
+__all__ = ["LIST", "FoundScan", "find_sources", "protect_inputs", "session_of"]
 
 LIST = ".txt"
 """Ending of a list of paths."""
@@ -86,6 +86,25 @@ def protect_inputs(
             raise OutputError(
                 f"{place} is input and would be replaced", hint="choose another folder with -o"
             )
+
+
+def session_of(scan: Path) -> tuple[str, ...]:
+    """Returns what names the exam that a scan belongs to.
+
+    Of a BIDS name its folder, subject and session; of a series in a DICOM study that study;
+    otherwise the folder.
+
+    Example:
+        >>> session_of(Path("exams/sub-1_ses-2_T1w.nii.gz"))
+        ('exams', '1', '2')
+        >>> session_of(Path("exam/t1.nii.gz")) == session_of(Path("exam/flair.nii.gz"))
+        True
+    """
+    container = container_of(scan)
+    if container != scan:
+        return (str(container),)
+    named = entities(scan)
+    return (str(scan.parent), named.get("sub", ""), named.get("ses", ""))
 
 
 def _found(source: Path, split: Split | None) -> Iterator[FoundScan]:

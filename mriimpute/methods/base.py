@@ -38,7 +38,7 @@ from mriimpute.cohort.preprocess import Task
 from mriimpute.errors import ConfigError
 from mriimpute.methods.memory_estimate import MemoryEstimate
 from mriimpute.progress import SILENT, Progress
-from mriimpute.volume import Volume
+from mriimpute.volume import Companion, Volume
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,6 +120,8 @@ class Imputer(ABC):
         memory_estimate: What it takes of main memory.
         draw_seconds: What a draw takes of one CPU core, about, for a million voxels.
         progress: Is told how far it is.
+        uses_companions: Whether other scans of the same head can help it.
+        companions: Those that do.
     """
 
     name: str
@@ -128,6 +130,8 @@ class Imputer(ABC):
     memory_estimate: MemoryEstimate = MemoryEstimate()
     draw_seconds: float = 0.15
     progress: Progress = SILENT
+    uses_companions: bool = False
+    companions: Sequence[Companion] = ()
 
     @property
     def arithmetic(self) -> str:
@@ -176,6 +180,22 @@ class Imputer(ABC):
         told = copy.copy(self)
         told.progress = progress
         return told
+
+    def accompanied(self, companions: Sequence[Companion]) -> "Imputer":
+        """Returns the imputer that other scans of the same head help.
+
+        Args:
+            companions: On the grid of the volume that is imputed.
+        """
+        if companions and not self.uses_companions:
+            raise ValueError(f"{self.name} uses no companions")
+        helped = copy.copy(self)
+        helped.companions = tuple(companions)
+        return helped
+
+    def hurried(self) -> "Imputer":
+        """Returns the imputer that computes faster and less exactly, where it can."""
+        return self
 
     def tiled(self, tile: int) -> "Imputer":
         """Returns the imputer that works on regions of edge `tile`, in voxels, one at a time.

@@ -33,6 +33,7 @@ from mriimpute.progress import SILENT, Progress
 
 __all__ = [
     "CALIBRATION_SLICES",
+    "INNER_MM",
     "TINY",
     "Factors",
     "HiddenScore",

@@ -9,11 +9,10 @@ Axes: p = along the slice axis, x and y = inside a slice, s = acquired slices of
 gaps, m = s - 1 gaps, t = distances inside a gap.
 """
 
+import copy
 import dataclasses
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,31 +24,38 @@ from mriimpute.checkpoint import restore
 from mriimpute.cohort import normalisation
 from mriimpute.cohort.slices import SliceScan, acquired_slices, has_room
 from mriimpute.device import on_device
-from mriimpute.errors import listed
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.interpolation import interpolated
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.cross_plane.adapt import adapted
 from mriimpute.methods.cross_plane.calibration import (
     CALIBRATION_SLICES,
-    TINY,
     Factors,
-    HiddenScore,
     LinePredictor,
     SelfCalibration,
-    hidden_score,
     without_calibration_slices,
 )
-from mriimpute.methods.cross_plane.hidden_lines import pchip_between
+from mriimpute.methods.cross_plane.companions import (
+    Help,
+    companion_quality,
+    helped,
+)
 from mriimpute.methods.cross_plane.latent_network import network_of
+from mriimpute.methods.cross_plane.left_out import (
+    LeftOut,
+    left_out_quality,
+    on_left_out_slices,
+)
 from mriimpute.methods.cross_plane.network import LineNetwork
-from mriimpute.methods.cross_plane.planes import Steps, crossing
+from mriimpute.methods.cross_plane.planes import Steps, crossing, steps_of
 from mriimpute.methods.cross_plane.predict import Fast, bfloat16_works, is_distrusted
+from mriimpute.methods.cross_plane.runs import EvenRun, runs_of
 from mriimpute.methods.cross_plane.weights import read_parts
 from mriimpute.methods.cross_plane.work import CALIBRATION, FUSION, fusion_seconds, plan_work
 from mriimpute.methods.distance_std import std_by_distance
 from mriimpute.methods.fusion import correlation
 from mriimpute.methods.noise import with_noise
+from mriimpute.progress import SILENT
 from mriimpute.stopwatch import stage
 from mriimpute.volume import Volume
 
@@ -59,49 +65,6 @@ log = logging.getLogger(__name__)
 
 Slabs = Float32[np.ndarray, "p x y"]
 OnDevice = Float32[Tensor, "p x y"]
-
-PIXEL_STEP, STEP_MM = 4, 6.0
-"""Of so many pixels at least, along each axis of a slice that was left out, one is looked at, and
-one in so many mm: errors of neighbours are alike."""
-
-FEWEST_SLICES = 5
-"""Of a run, to leave out every second one."""
-
-FEWEST_PIXELS = 500
-"""Of the head on slices that were left out, to say anything about errors."""
-
-LARGEST_CORRECTION = 2.0
-"""Of the std by slices that were left out, and inverse of the smallest."""
-
-
-@dataclass(frozen=True, slots=True)
-class _EvenRun:
-    """Acquired slices that follow each other at equal distances.
-
-    Attributes:
-        positions: Of the slices on the target grid; at least two.
-        gap: From one to the next, in voxels.
-    """
-
-    positions: tuple[int, ...]
-    gap: int
-
-
-@dataclass(frozen=True, slots=True)
-class _LeftOut:
-    """How predictions do on every second acquired slice, which was left out.
-
-    Attributes:
-        gap: From one slice that was kept to the next, in voxels.
-        error_over_std: By how much errors are larger than the std of lines says.
-        correction: What the std is multiplied by: the same, within bounds.
-        score: Once the std is corrected by that.
-    """
-
-    gap: int
-    error_over_std: float
-    correction: float
-    score: HiddenScore
 
 
 class CrossPlane(Imputer):
@@ -115,6 +78,8 @@ class CrossPlane(Imputer):
         name: Of the model, as `--model` takes it.
         fast: Compute faster and less exactly: two planes of four, in bfloat16 where a CPU has it.
     """
+
+    uses_companions = True
 
     def __init__(
         self,
@@ -175,6 +140,13 @@ class CrossPlane(Imputer):
             return "float32"
         return str(self.fast.kind).removeprefix("torch.")
 
+    def hurried(self) -> "CrossPlane":
+        """Returns the imputer that asks two planes of four."""
+        quick = copy.copy(self)
+        quick.fast = self.fast or Fast(torch.float32)
+        quick.progress = SILENT
+        return quick
+
     def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns the completed volume."""
         with stage("interpolate"):
@@ -203,8 +175,9 @@ class CrossPlane(Imputer):
             predictor = general.calibrated(measured)
         with stage("fuse"):
             mean, variance, left_out = _filled_either_way(
-                slabs, stack, volume.affine[:3, :3].T, predictor, scan
+                slabs, stack, steps_of(volume, stack), predictor, scan
             )
+            helps = self._helped(mean, variance, volume, stack, scan, predictor, seed, case)
             predicted = np.moveaxis(variance > 0, 0, stack.axis) & ~volume.observed
             filled = np.where(predicted, norm.undo(np.moveaxis(mean, 0, stack.axis)), filled)
             std = np.sqrt(np.moveaxis(variance, 0, stack.axis)) * np.float32(norm.scale)
@@ -217,16 +190,49 @@ class CrossPlane(Imputer):
                 gap: one.inner.correlation() or one.errors.correlation()
                 for gap, one in measured.items()
             }
+            correlations |= {gap: one.errors.correlation() for gap, one in helps.items()}
         known = {gap: correlation for gap, correlation in correlations.items() if correlation}
         imputation = with_noise(volume, filled, std, stack, known, seed, case, device=self.device)
         inside = ~volume.observed & np.moveaxis(_between(stack, len(slabs)), 0, stack.axis)
         share = float((inside & ~predicted).sum() / max(inside.sum(), 1))
         quality = {
             "gaps": _quality(measured),
-            "left_out_slices": _left_out_quality(left_out),
+            "left_out_slices": left_out_quality(left_out),
             "interpolated_share": round(share, 4),
         }
+        if self.companions:
+            quality |= companion_quality(helps, len(self.companions))
         return dataclasses.replace(imputation, quality=quality)
+
+    def _helped(
+        self,
+        mean: Slabs,
+        variance: Slabs,
+        volume: Volume,
+        stack: Stack,
+        scan: SliceScan | None,
+        predictor: LinePredictor,
+        seed: int,
+        case: str,
+    ) -> dict[int, Help]:
+        """Changes mean and variance by what companions say, and returns that, by size of gap."""
+        if not self.companions or scan is None:
+            return {}
+        with stage("companions"):
+            observed = np.moveaxis(volume.observed, stack.axis, 0)
+            return helped(
+                mean,
+                variance,
+                self.companions,
+                runs_of(stack, predictor),
+                scan,
+                [place for place in stack.positions if observed[place].all()],
+                stack.axis,
+                steps_of(volume, stack),
+                predictor,
+                seed=seed,
+                case=case,
+            )
 
     def _plan(
         self, predictor: LinePredictor, stack: Stack, slabs: Slabs, calibrated: Collection[int]
@@ -288,44 +294,13 @@ def _between(stack: Stack, length: int) -> Bool[np.ndarray, "p 1 1"]:
     return (places > stack.positions[0]) & (places < stack.positions[-1])
 
 
-def _left_out_quality(left_out: Mapping[int, _LeftOut]) -> dict[str, Any]:
-    """Returns what acquired slices that were left out show, by size of the gap of the scan."""
-    return {
-        str(gap): {
-            "pixels": one.score.pixels,
-            "gap": one.gap,
-            "error_over_std": round(one.error_over_std, 4),
-            "gain_db": round(one.score.gain_db, 4),
-            "coverage_90": round(one.score.coverage, 4),
-        }
-        for gap, one in sorted(left_out.items())
-    }
-
-
-def _runs(stack: Stack, predictor: LinePredictor) -> list[_EvenRun]:
-    """Returns the runs of gaps that the network knows."""
-    runs, start = [], 0
-    for gap, group in groupby(stack.gaps):
-        count = len(list(group))
-        if predictor.knows(gap):
-            runs.append(_EvenRun(stack.positions[start : start + count + 1], gap))
-        start += count
-    if unknown := sorted({gap for gap in stack.gaps if gap > 1 and not predictor.knows(gap)}):
-        log.warning(
-            "the model knows gaps of up to %d voxels, not %s: interpolated",
-            predictor.widest,
-            listed(unknown),
-        )
-    return runs
-
-
 def _filled_either_way(
     slabs: Slabs,
     stack: Stack,
-    axes_mm: Steps,
+    steps_mm: Steps,
     predictor: LinePredictor,
     scan: SliceScan | None,
-) -> tuple[Slabs, Slabs, dict[int, _LeftOut]]:
+) -> tuple[Slabs, Slabs, dict[int, LeftOut]]:
     """Returns what `_filled` does, for slices in the order that they themselves suggest.
 
     A network is not symmetric, a mirrored head is as good. This costs half as much as a mean over
@@ -333,34 +308,33 @@ def _filled_either_way(
     """
     middle = len(slabs) // 2
     if slabs[:middle].sum(dtype=np.float64) >= slabs[-middle:].sum(dtype=np.float64):
-        return _filled(slabs, stack, axes_mm, predictor, scan)
+        return _filled(slabs, stack, steps_mm, predictor, scan)
     positions = tuple(len(slabs) - 1 - position for position in reversed(stack.positions))
     turned = dataclasses.replace(stack, positions=positions)
-    mean, variance, left_out = _filled(slabs[::-1], turned, axes_mm, predictor, scan)
+    mean, variance, left_out = _filled(slabs[::-1], turned, steps_mm, predictor, scan)
     return mean[::-1], variance[::-1], left_out
 
 
 def _filled(
     slabs: Slabs,
     stack: Stack,
-    axes_mm: Steps,
+    steps_mm: Steps,
     predictor: LinePredictor,
     scan: SliceScan | None,
-) -> tuple[Slabs, Slabs, dict[int, _LeftOut]]:
+) -> tuple[Slabs, Slabs, dict[int, LeftOut]]:
     """Returns means, variances (0 where nothing was predicted), and by gap how good they are."""
-    steps_mm = axes_mm[[stack.axis, *(n for n in range(3) if n != stack.axis)]]
-    runs = _runs(stack, predictor)
+    runs = runs_of(stack, predictor)
     found = [crossing(slabs[list(run.positions)], run.gap, steps_mm, predictor) for run in runs]
     mean = on_device(slabs.copy(), predictor.device)
     variance = torch.zeros_like(mean)
-    left_out: dict[int, _LeftOut] = {}
+    left_out: dict[int, LeftOut] = {}
     for gap in {run.gap for run in runs}:
         alike = [(run, f) for run, f in zip(runs, found, strict=True) if run.gap == gap]
         weights = [len(run.positions) - 1 for run, _ in alike]
         common = correlation(np.average([moments for _, (*_, moments) in alike], 0, weights))
         with stage("calibrate"):
             alone = [run for run, _ in alike]
-            across = _across(slabs, alone, steps_mm, predictor, scan) if scan else None
+            across = on_left_out_slices(slabs, alone, steps_mm, predictor, scan) if scan else None
         if across:
             left_out[gap] = across
         wider = across.correction if across else 1.0
@@ -375,66 +349,9 @@ def _filled(
     return mean.cpu().numpy(), variance.cpu().numpy(), left_out
 
 
-def _across(
-    slabs: Slabs,
-    runs: Sequence[_EvenRun],
-    steps_mm: Steps,
-    predictor: LinePredictor,
-    scan: SliceScan,
-) -> _LeftOut | None:
-    """Returns by how much errors across slices are larger than those inside them.
-
-    Every second slice is left out and predicted from the others; of its pixels one in `STEP_MM`,
-    along both axes, is looked at. None where slices are too few to tell.
-
-    Args:
-        slabs: Normalised; acquired slices are as they were acquired.
-        runs: All of one gap.
-        steps_mm: See `crossing`.
-        predictor: Calibrated on lines inside slices of the scan, for that gap.
-        scan: The slices.
-    """
-    gap = runs[0].gap
-    known = [run for run in runs if len(run.positions) >= FEWEST_SLICES]
-    # A slice that is an average over its profile is no measure of a sharp prediction.
-    if not known or not predictor.knows(2 * gap) or predictor.thickness_mm:
-        return None
-    wide = predictor.calibrated({2 * gap: predictor.self_calibration(scan, 2 * gap)})
-    fraction = wide.shrinkage(2 * gap)[gap - 1]
-    squares = variances = 0.0
-    interpolated_squares, white = np.zeros(2), []
-    step = max(PIXEL_STEP, round(STEP_MM / float(np.linalg.norm(steps_mm[1:], axis=1).max())))
-    for run in known:
-        kept = slabs[list(run.positions[::2])]
-        *planes, moments = crossing(kept, 2 * gap, steps_mm, wide, every=step)
-        missed = slabs[list(run.positions[1::2][: len(kept) - 1]), ::step, ::step]
-        between = 0.5 * (kept[:-1, ::step, ::step] + kept[1:, ::step, ::step])
-        head = between > scan.foreground
-        common = correlation(moments)[gap - 1]
-        smooth = pchip_between(kept[:, ::step, ::step].transpose(1, 0, 2), 2 * gap)[:, gap - 1]
-        smooth = smooth.transpose(1, 0, 2)
-        middle, alone, shared = (part[:, gap - 1].cpu().numpy() for part in planes)
-        mean = smooth + fraction * (middle - smooth)
-        error, variance = (mean - missed)[head], (alone + common * shared)[head]
-        squares += float(np.square(error).sum())
-        variances += float(variance.sum())
-        interpolated_squares += [
-            float(np.square((by - missed)[head]).sum()) for by in (between, smooth)
-        ]
-        white.append(error / np.sqrt(np.maximum(variance, TINY)))
-    if sum(part.size for part in white) < FEWEST_PIXELS or variances == 0:
-        return None
-    ratio = float(np.sqrt(squares / variances))
-    log.debug("errors on %d left-out slices: %.2f times the expected", len(missed), ratio)
-    correction = float(np.clip(ratio, 1 / LARGEST_CORRECTION, LARGEST_CORRECTION))
-    corrected = [part / np.float32(correction) for part in white]
-    score = hidden_score(squares, interpolated_squares.tolist(), corrected)
-    return _LeftOut(2 * gap, ratio, correction, score)
-
-
 def _write(
     slabs: OnDevice,
-    run: _EvenRun,
+    run: EvenRun,
     planes: Float32[Tensor, "m t x y"],
     fraction: Float32[Tensor, "t 1 1"],
 ) -> None:

@@ -24,14 +24,15 @@ from torch.nn import functional
 
 from mriimpute.cohort.foreground import foreground_level
 from mriimpute.device import on_device
-from mriimpute.geometry import squared_cosines
+from mriimpute.geometry import Stack, squared_cosines
 from mriimpute.methods.cross_plane.calibration import LinePredictor
 from mriimpute.methods.cross_plane.conditioning import offsets
 from mriimpute.methods.cross_plane.fusion import combined, mixed
 from mriimpute.methods.cross_plane.network import linear_between
 from mriimpute.methods.fusion import Fused
+from mriimpute.volume import Volume
 
-__all__ = ["Steps", "crossing"]
+__all__ = ["Steps", "crossing", "steps_of"]
 
 Slices = Float32[Tensor, "s x y"]
 Step = Float64[np.ndarray, " 3"]
@@ -78,6 +79,12 @@ def crossing(
     means = _diagonals(shown, gap, steps_mm, predictor, every, air)
     diagonal, _ = mixed(*means, linear, counted=head, distances=1)
     return diagonal.add_(mean).mul_(0.5), alone, shared, moments
+
+
+def steps_of(volume: Volume, stack: Stack) -> Steps:
+    """Returns the steps of one voxel across the slices of a stack, and along both their axes."""
+    inside = [axis for axis in range(3) if axis != stack.axis]
+    return volume.affine[:3, [stack.axis, *inside]].T
 
 
 def _straight(

@@ -1,0 +1,165 @@
+"""Tests for mriimpute.methods.cross_plane.companions and innovation."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import ndimage
+
+from mriimpute.methods.base import Imputation
+from mriimpute.methods.cross_plane import innovation
+from mriimpute.methods.cross_plane.imputer import CrossPlane
+from mriimpute.methods.cross_plane.innovation import Example, InnovationConfig, View, fitted
+from mriimpute.methods.cross_plane.network import Config, build
+from mriimpute.methods.interpolation import Interpolation
+from mriimpute.volume import Companion, Volume
+
+SIZE, STEP = 32, 4
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer and smaller steps than an exam takes."""
+    short = InnovationConfig(hidden=16, steps=150, batch=512)
+    monkeypatch.setattr(innovation, "DEFAULT", short)
+
+
+@pytest.fixture
+def head(rng: np.random.Generator) -> np.ndarray:
+    """A field that is too rough to be interpolated, in a ball."""
+    field = ndimage.gaussian_filter(rng.normal(size=(SIZE,) * 3), 1.2)
+    field = 1 + 0.3 * field / field.std()
+    places = np.indices(field.shape) - (SIZE - 1) / 2
+    ball = np.square(places).sum(axis=0) < (0.48 * SIZE) ** 2
+    return np.where(ball, field, 0).astype(np.float32)
+
+
+def sparse(truth: np.ndarray, axis: int = 2) -> Volume:
+    observed = np.zeros(truth.shape, bool)
+    np.moveaxis(observed, axis, 0)[::STEP] = True
+    return Volume(np.where(observed, truth, np.float32(np.nan)), observed, np.eye(4))
+
+
+def companion(data: np.ndarray) -> Companion:
+    return Companion("other", data.astype(np.float32), np.zeros(data.shape, np.float32))
+
+
+def imputed(volume: Volume, *others: Companion) -> Imputation:
+    """By a network that interpolates: it has learnt nothing."""
+    network = build(Config(channels=4, blocks=1, hidden=4), seed=0)
+    factors = {gap: np.ones(gap - 1, np.float32) for gap in (2, 3, 4, 8)}
+    ours = CrossPlane(network, factors, device="cpu").accompanied(others)
+    return ours.impute(volume, seed=0, case="a")
+
+
+def error(imputation: Imputation, truth: np.ndarray, volume: Volume) -> float:
+    missing = ~volume.observed[:, :, : SIZE - STEP + 1] & (truth > 0)[:, :, : SIZE - STEP + 1]
+    miss = (imputation.mean - truth)[:, :, : SIZE - STEP + 1][missing]
+    return float(np.sqrt(np.square(miss).mean()))
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_a_companion_of_another_contrast_tells_what_gaps_hold(axis: int, head: np.ndarray) -> None:
+    truth = np.moveaxis(head, 2, axis)
+    volume = sparse(truth, axis)
+    alone = imputed(volume)
+
+    helped = imputed(volume, companion(np.where(truth > 0, 2.5 - truth, 0)))
+
+    missing = ~volume.observed & (truth > 0)
+    np.moveaxis(missing, axis, 0)[SIZE - STEP + 1 :] = False
+    before, after = (np.square((i.mean - truth)[missing]).mean() for i in (alone, helped))
+    assert after < 0.35 * before
+    assert helped.quality["companions_gain_db"] > 4
+    assert (helped.std[missing] < alone.std[missing]).mean() > 0.9
+    assert_array_equal(helped.mean[volume.observed], truth[volume.observed])
+
+
+def test_what_has_nothing_to_do_with_a_head_changes_little(
+    head: np.ndarray, rng: np.random.Generator
+) -> None:
+    volume = sparse(head)
+    alone = error(imputed(volume), head, volume)
+
+    noise = error(imputed(volume, companion(rng.random(head.shape))), head, volume)
+    upside_down = error(imputed(volume, companion(head[:, ::-1, ::-1])), head, volume)
+
+    assert max(noise, upside_down) < 1.01 * alone  # 0.09 dB
+
+
+def test_a_companion_that_saw_nothing_changes_nothing(head: np.ndarray) -> None:
+    volume = sparse(head)
+
+    alone, blind = imputed(volume), imputed(volume, companion(np.full(head.shape, np.nan)))
+
+    assert_array_equal(blind.mean, alone.mean)
+    assert_array_equal(blind.std, alone.std)
+    assert_array_equal(blind.drawn(3), alone.drawn(3))
+    assert blind.quality["companions"] == [{"gain_db": 0.0}]
+
+
+def test_where_a_companion_saw_nothing_the_scan_is_as_without_it(head: np.ndarray) -> None:
+    volume, seen = sparse(head), head.copy()
+    seen[20:] = np.nan
+
+    alone, helped = imputed(volume), imputed(volume, companion(seen))
+
+    assert_array_equal(helped.mean[20:], alone.mean[20:])
+    assert (helped.mean[:18] != alone.mean[:18]).any()
+
+
+def test_units_of_scan_and_companion_do_not_matter(head: np.ndarray) -> None:
+    volume, other = sparse(head), np.where(head > 0, 2.5 - head, 0)
+    scaled = Volume(8 * volume.data - 3, volume.observed, volume.affine)
+
+    first = imputed(volume, companion(other))
+    second = imputed(scaled, companion(500 * other + 70))
+
+    assert_allclose(second.mean, 8 * first.mean - 3, atol=2e-3)
+    assert_allclose(second.std, 8 * first.std, atol=2e-3)
+
+
+def test_two_companions_are_as_good_as_the_better_one(
+    head: np.ndarray, rng: np.random.Generator
+) -> None:
+    volume, other = sparse(head), np.where(head > 0, 2.5 - head, 0)
+    blurred = other + rng.normal(0, 0.3, head.shape)
+
+    one = error(imputed(volume, companion(other)), head, volume)
+    both = imputed(volume, companion(blurred), companion(other))
+
+    assert error(both, head, volume) < 1.1 * one
+    first, second = (each["gain_db"] for each in both.quality["companions"])
+    assert first < second
+
+
+def test_a_linear_relation_is_found(rng: np.random.Generator) -> None:
+    shape = (6, 21, 24)
+    other = ndimage.gaussian_filter(rng.normal(size=shape), (0, 1, 1)).astype(np.float32)
+    view = View(
+        np.zeros(shape, np.float32),
+        np.zeros(shape, np.float32),
+        other[None],
+        other[None],
+        np.ones((1, *shape), bool),
+        4,
+    )
+    example = Example(view, -0.4 * other, np.ones(shape, bool))
+
+    network = fitted([example], seed=0, case="a")
+
+    assert network is not None
+    assert_allclose(network.of(view), -0.4 * other, atol=0.1 * np.abs(0.4 * other).std() * 4)
+
+
+def test_nothing_to_learn_is_nothing(rng: np.random.Generator) -> None:
+    shape = (2, 9, 9)
+    zero, seen = np.zeros(shape, np.float32), np.ones((1, *shape), bool)
+    view = View(zero, zero, zero[None], zero[None], seen, 4)
+
+    assert fitted([Example(view, zero, np.ones(shape, bool))], seed=0, case="a") is None
+    assert fitted([Example(view, zero, np.zeros(shape, bool))], seed=0, case="a") is None
+
+
+def test_other_methods_say_that_they_use_none(head: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="linear uses no companions"):
+        Interpolation("linear").accompanied([companion(head)])
