@@ -358,7 +358,7 @@ def test_what_holds_no_intensities_is_two_lines_and_force_goes_on(
 
 def test_a_scan_that_cannot_be_registered_is_told_options_of_this_command(tmp_path: Path) -> None:
     data = np.random.default_rng(0).integers(0, 900, (14, 12, 5)).astype(np.int16)
-    nib.Nifti1Image(data, np.diag([1e3, 1e3, 3e3, 1.0])).to_filename(tmp_path / "a.nii")
+    nib.Nifti1Image(data, np.diag([0.1, 0.1, 0.3, 1.0])).to_filename(tmp_path / "a.nii")
 
     result = call(tmp_path / "a.nii", "--model", "linear", "--space", "template", "-q")
 

@@ -303,15 +303,18 @@ PIECES: dict[str, Callable[[Path], Iterator[Entry]]] = {
 
 @contextmanager
 def few_steps() -> Iterator[None]:
-    """Makes methods that take hundreds of steps on a scan take ten."""
+    """Makes methods that learn from a scan alone take ten steps, or 1,000 patches."""
     from mriimpute.methods.cross_plane import imputer as network
     from mriimpute.methods.deep_image_prior.imputer import CONFIG, DeepImagePrior
+    from mriimpute.methods.dictionary.imputer import DictionaryImputer
 
     config = replace(CONFIG, steps=10)
     prior = staticmethod(lambda _, device: DeepImagePrior(config, device=device))
+    atoms = staticmethod(lambda _, device: DictionaryImputer(examples=1000, device=device))
     with (
         patch.object(network, "adapted", partial(network.adapted, steps=10)),
         patch.object(DeepImagePrior, "without_weights", prior),
+        patch.object(DictionaryImputer, "without_weights", atoms),
     ):
         yield
 
