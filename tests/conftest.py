@@ -9,8 +9,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from functools import partial
+from dataclasses import is_dataclass
+from functools import partial, wraps
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -31,6 +33,9 @@ from mriimpute.seeds import fixed, numpy_stream, stream
 # Tensors of tests are tiny: threads that wait for each other take longer than one of them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of other processes
 os.environ.pop("COLUMNS", None)  # a test that needs a width says so
+# Compiling all modules takes ten seconds in each process, unless it is kept from run to run.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True)
@@ -39,14 +44,45 @@ settings.load_profile("quick")
 Decorator = Callable[[Any], Any]
 
 
+CHECKED_CALLS = 100
+"""Of a function in each test: the steps of a training call it with the same shapes every time."""
+
+calls: Counter[Callable[..., Any]] = Counter()
+"""Of each function in this test."""
+
+
 def checked(decorate: Callable[..., Decorator], **options: Any) -> Decorator:
     """Returns what makes a function check its shapes, unless it is defined inside of another one.
 
     That would be compiled anew in each call of the outer one, which takes 10 ms: half the time
-    of a training step.
+    of a training step. All others are compiled when they are first called: there are 2,000.
     """
     check = decorate(**options)
-    return lambda made: made if "<locals>" in made.__qualname__ else check(made)
+
+    def when_called(made: Callable[..., Any]) -> Callable[..., Any]:
+        compiled: list[Callable[..., Any]] = []
+
+        @wraps(made)
+        def checking(*args: Any, **named: Any) -> Any:
+            calls[made] += 1
+            if calls[made] > CHECKED_CALLS:
+                return made(*args, **named)
+            if not compiled:
+                compiled.append(check(made))
+            return compiled[0](*args, **named)
+
+        return checking
+
+    def decorated(made: Any) -> Any:
+        if "<locals>" in made.__qualname__:
+            return made
+        if not isinstance(made, type):
+            return when_called(made)
+        if is_dataclass(made) and "__init__" in vars(made):
+            made.__init__ = when_called(made.__init__)  # type: ignore[misc]
+        return made
+
+    return decorated
 
 
 jaxtyping.jaxtyped = partial(checked, jaxtyping.jaxtyped)  # what `--jaxtyping-packages` adds
@@ -290,5 +326,6 @@ def pytest_collection_finish() -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips what needs a GPU where there is none, so that `-m gpu` says so and does not fail."""
+    calls.clear()
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("no CUDA device")

@@ -194,8 +194,9 @@ def _coarse(
     shown: Float32[np.ndarray, "s x y"], pixel_mm: Sequence[float]
 ) -> tuple[Float32[np.ndarray, "s u v"], list[float]]:
     """Returns means over blocks of pixels, and the size of these."""
-    x, y = (max(1, int(COARSE_MM / mm + 0.5)) for mm in pixel_mm)
-    height, width = max(shown.shape[1] // x, 1), max(shown.shape[2] // y, 1)
+    fitting = (max(1, int(COARSE_MM / mm + 0.5)) for mm in pixel_mm)
+    x, y = (min(side, size) for side, size in zip(fitting, shown.shape[1:], strict=True))
+    height, width = shown.shape[1] // x, shown.shape[2] // y
     blocks = shown[:, : height * x, : width * y].reshape(len(shown), height, -1, width, y)
     return blocks.mean(axis=(2, 4)), [pixel_mm[0] * x, pixel_mm[1] * y]
 

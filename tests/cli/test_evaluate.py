@@ -40,11 +40,25 @@ def sim(tmp_path: Path, rng: np.random.Generator) -> Path:
     return folder
 
 
+@pytest.fixture
+def pictures() -> None:
+    """Asks for the figure and the page, which take most of the time of an evaluation."""
+
+
+@pytest.fixture(autouse=True)
+def without_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves both empty where a test does not ask for them; tests/report looks at them."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr("mriimpute.report.write_figure", lambda path, _: path.touch())
+        monkeypatch.setattr("mriimpute.report.write_page", lambda path, _: path.touch())
+
+
 def call(*words: object) -> tuple[int, str, str]:
     result = CliRunner().invoke(app, ["evaluate", *map(str, words), "--device", "cpu"])
     return result.exit_code, result.stdout, result.stderr
 
 
+@pytest.mark.usefixtures("pictures")
 def test_report_lies_beside_the_simulation(sim: Path) -> None:
     code, stdout, stderr = call(sim, "--methods", "linear, pchip")
 

@@ -356,11 +356,16 @@ def test_what_holds_no_intensities_is_two_lines_and_force_goes_on(
     assert "was made before" in again.stderr
 
 
-def test_a_scan_that_cannot_be_registered_is_told_options_of_this_command(tmp_path: Path) -> None:
-    data = np.random.default_rng(0).integers(0, 900, (14, 12, 5)).astype(np.int16)
-    nib.Nifti1Image(data, np.diag([1e3, 1e3, 3e3, 1.0])).to_filename(tmp_path / "a.nii")
+def test_a_scan_that_cannot_be_registered_is_told_options_of_this_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def searched(*_: object) -> None:
+        raise RuntimeError("all samples map outside moving image buffer")  # as SimpleITK says
 
-    result = call(tmp_path / "a.nii", "--model", "linear", "--space", "template", "-q")
+    scan = save_scan(tmp_path / "a.nii")
+    monkeypatch.setattr("mriimpute.simulation.registration._searched", searched)
+
+    result = call(scan, "--model", "linear", "--space", "template", "-q")
 
     assert_two_lines(result, "registered to the template", "leave --space template out")
 

@@ -10,6 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+SLOW = pytest.mark.slow  # the same by `steady_streams` alone: next test
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="closes streams as a shell does")
 
 
@@ -30,7 +32,7 @@ def shell(folder: Path, line: str) -> tuple[int, str, str]:
     done = subprocess.run(  # noqa: S603
         ["/bin/sh", "-c", line],
         cwd=folder,
-        env={**os.environ, "M": program, "IMPUTE": impute},
+        env={**os.environ, "M": program, "IMPUTE": impute, "WRITE": f"{sys.executable} write.py"},
         capture_output=True,
         text=True,
         check=False,
@@ -42,9 +44,9 @@ def shell(folder: Path, line: str) -> tuple[int, str, str]:
     "line",
     [
         "{ $IMPUTE; echo $? >status; } | sleep 0",
-        "{ $IMPUTE 2>&1 >out.txt; echo $? >status; } | sleep 0",
-        "$IMPUTE 2>&-; echo $? >status",
-        "$IMPUTE >&-; echo $? >status",
+        pytest.param("{ $IMPUTE 2>&1 >out.txt; echo $? >status; } | sleep 0", marks=SLOW),
+        pytest.param("$IMPUTE 2>&-; echo $? >status", marks=SLOW),
+        pytest.param("$IMPUTE >&-; echo $? >status", marks=SLOW),
         "$IMPUTE <&- >&- 2>&-; echo $? >status",
     ],
 )
@@ -55,6 +57,42 @@ def test_all_scans_are_imputed_whoever_listens(line: str, folder: Path) -> None:
     counts = json.loads((folder / "r.json").read_text())["counts"]
     assert counts == {"done": 3, "skipped": 0, "failed": 0, "waiting": 0}
     assert len(list((folder / "out").glob("*desc-mean.nii"))) == 3
+
+
+WRITE = """
+import contextlib, os, sys
+from mriimpute.cli.streams import lost_output, steady_streams
+
+steady_streams()
+with open("written", "w") as file:
+    for number in range(9999):  # more than a pipe holds
+        print("who listens?")
+        print("who listens?", file=sys.stderr)
+        file.write(f"{number} ")
+    for number in (1, 2):
+        with contextlib.suppress(BrokenPipeError):
+            os.write(number, b"as a library does")
+sys.exit(lost_output() is not None)
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{ $WRITE; echo $? >status; } | sleep 0",
+        "{ $WRITE 2>&1 >out.txt; echo $? >status; } | sleep 0",
+        "$WRITE 2>&-; echo $? >status",
+        "$WRITE >&-; echo $? >status",
+        "$WRITE <&- >&- 2>&-; echo $? >status",
+    ],
+)
+def test_what_is_written_is_whole_whoever_listens(line: str, tmp_path: Path) -> None:
+    (tmp_path / "write.py").write_text(WRITE)
+
+    shell(tmp_path, line)
+
+    assert (tmp_path / "status").read_text() == "0\n"
+    assert (tmp_path / "written").read_text().split() == [str(n) for n in range(9999)]
 
 
 def test_inspecting_into_nothing_is_no_bug(folder: Path) -> None:

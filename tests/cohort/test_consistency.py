@@ -158,6 +158,16 @@ def test_few_small_or_even_slices_are_measured_as_far_as_they_go() -> None:
     assert not alike.contrast
 
 
+@pytest.mark.parametrize("size", [(12, 14), (12, 56), (48, 14)])
+def test_slices_narrower_than_a_coarse_pixel_have_nothing_to_compare(
+    size: tuple[int, int],
+) -> None:
+    found = consistency(stack(head()[: size[0], : size[1]], mm=0.1))
+
+    assert found is not None
+    assert np.isnan(found.slice_shift_mm)
+
+
 def test_scattered_voxels_are_no_stack(rng: np.random.Generator) -> None:
     observed = rng.random((9, 9, 9)) < 0.5
 

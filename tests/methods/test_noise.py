@@ -64,7 +64,7 @@ def test_the_variance_is_one_at_every_voxel(edge: int) -> None:
     stack = Stack(2, (0, 3, 6, 9))
     draws = [
         unit_noise(shape, stack, {GAP: several_widths()}, seed=0, case="a", draw=n)
-        for n in range(400)
+        for n in range(150)
     ]
 
     variance = np.var(draws, axis=0)

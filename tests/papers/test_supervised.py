@@ -66,10 +66,8 @@ def write(sim: Path, name: str, truth: np.ndarray, brain: np.ndarray) -> None:
     save(folder / f"{name}_desc-brain_mask.nii.gz", brain, affine())
 
 
-@pytest.fixture
-def sim(tmp_path: Path) -> Path:
-    """What simulate writes; the truth of a val subject is no image."""
-    folder = tmp_path / "sim"
+def simulated(folder: Path) -> Path:
+    """Writes what simulate writes; the truth of a val subject is no image."""
     for n, name in enumerate(PARTS):
         write(folder, name, *head(n))
     truth_of(folder, "sub-3").write_bytes(b"opening this is cheating")
@@ -79,6 +77,11 @@ def sim(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def sim(tmp_path: Path) -> Path:
+    return simulated(tmp_path / "sim")
+
+
 def truth_of(sim: Path, name: str) -> Path:
     return sim / "truth" / name / "anat" / f"{name}_T1w.nii.gz"
 
@@ -86,6 +89,18 @@ def truth_of(sim: Path, name: str) -> Path:
 def perform(sim: Path, runs: Path, method: str) -> Outcome:
     data = Data(None, sim, runs)
     return supervised.perform(TASKS[method], data, seed=0, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def whole(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Both methods, performed in `runs` with nothing in their way."""
+    sim = simulated(tmp_path_factory.mktemp("sim"))
+    return {method: perform(sim, runs, method) for method in ("unsupervised", "supervised")}
 
 
 def outcomes(**psnr: list[float]) -> dict[tuple[str, ...], Outcome]:
@@ -152,27 +167,25 @@ def test_scores_are_those_of_evaluate(sim: Path, tmp_path: Path) -> None:
 
 
 def test_unsupervised_run_has_the_same_bytes_without_the_truth_it_must_not_open(
-    sim: Path, tmp_path: Path
+    sim: Path, tmp_path: Path, runs: Path, whole: dict[str, Outcome]
 ) -> None:
-    with_truth = perform(sim, tmp_path / "a", "unsupervised")
     for name in ("sub-1", "sub-2", "sub-3"):
         truth_of(sim, name).unlink()
 
-    without = perform(sim, tmp_path / "b", "unsupervised")
+    without = perform(sim, tmp_path, "unsupervised")
 
-    first, second = (tmp_path / name / "unsupervised" for name in "ab")
+    first, second = (folder / "unsupervised" for folder in (runs, tmp_path))
     for file in ("model.safetensors", "checkpoint.safetensors", "config.toml"):
         assert (first / file).read_bytes() == (second / file).read_bytes()
-    assert with_truth.numbers == without.numbers
+    assert without.numbers == whole["unsupervised"].numbers
     with pytest.raises(VolumeError, match=r"sub-1.* does not exist"):
-        perform(sim, tmp_path / "b", "supervised")
+        perform(sim, tmp_path, "supervised")
 
 
-def test_both_runs_differ_in_what_they_learn_from_alone(sim: Path, tmp_path: Path) -> None:
-    for method in ("unsupervised", "supervised"):
-        perform(sim, tmp_path, method)
+@pytest.mark.usefixtures("whole")
+def test_both_runs_differ_in_what_they_learn_from_alone(runs: Path) -> None:
+    first, second = (runs / name for name in ("unsupervised", "supervised"))
 
-    first, second = (tmp_path / name for name in ("unsupervised", "supervised"))
     assert (first / "config.toml").read_bytes() == (second / "config.toml").read_bytes()
     (tensors, one), (others, two) = (load(x / "model.safetensors") for x in (first, second))
     assert {key for key in one if one[key] != two[key]} == {"cohort"}
@@ -182,22 +195,25 @@ def test_both_runs_differ_in_what_they_learn_from_alone(sim: Path, tmp_path: Pat
 
 
 def test_supervised_run_that_was_stopped_ends_with_the_bytes_of_one_that_was_not(
-    sim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sim: Path,
+    tmp_path: Path,
+    runs: Path,
+    whole: dict[str, Outcome],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = perform(sim, tmp_path / "whole", "supervised")
     left = iter([False] * 5 + [True])
 
     with monkeypatch.context() as patch:
         stop = property(lambda _: next(left, True))
         patch.setattr("mriimpute.training.stop.Stop.wanted", stop)
         with pytest.raises(KeyboardInterrupt):
-            perform(sim, tmp_path / "parts", "supervised")
-    parts = perform(sim, tmp_path / "parts", "supervised")
+            perform(sim, tmp_path, "supervised")
+    parts = perform(sim, tmp_path, "supervised")
 
-    first, second = (tmp_path / name / "supervised" for name in ("whole", "parts"))
+    first, second = (folder / "supervised" for folder in (runs, tmp_path))
     for file in ("model.safetensors", "checkpoint.safetensors"):
         assert (first / file).read_bytes() == (second / file).read_bytes()
-    assert parts.numbers == whole.numbers
+    assert parts.numbers == whole["supervised"].numbers
 
 
 @pytest.fixture

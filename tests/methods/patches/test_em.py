@@ -147,7 +147,7 @@ def descend(
     observed: Tensor,
     generator: torch.Generator,
     *,
-    steps: int = 500,
+    steps: int = 250,
 ) -> None:
     """Stochastic gradient descent on mini-batches."""
     optimiser = torch.optim.Adam(model.parameters(), lr=0.1)

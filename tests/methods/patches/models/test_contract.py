@@ -193,17 +193,17 @@ def test_defaults_build_a_model_of_the_patch_they_name(
 def test_few_steps_reduce_the_loss(name: str, generator: torch.Generator) -> None:
     model = build(name)
     ramp = torch.linspace(0, 1, 12)
-    tilt = torch.randn(8, 3, generator=generator)
+    tilt = torch.randn(4, 3, generator=generator)
     axes = (ramp[:, None, None], ramp[None, :, None], ramp[None, None])
-    y = sum(tilt[:, n].view(8, 1, 1, 1) * axis for n, axis in enumerate(axes))[:, None]
-    _, observed = sparse(generator, batch=8)
+    y = sum(tilt[:, n].view(4, 1, 1, 1) * axis for n, axis in enumerate(axes))[:, None]
+    _, observed = sparse(generator, batch=4)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
 
     def loss() -> Tensor:
         return own_loss(name, model, y, observed).mean()
 
     before = loss().detach()
-    for _ in range(15):
+    for _ in range(12):
         optimiser.zero_grad()
         loss().backward()
         optimiser.step()
