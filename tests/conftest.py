@@ -9,10 +9,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import is_dataclass
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -44,13 +43,6 @@ settings.load_profile("quick")
 Decorator = Callable[[Any], Any]
 
 
-CHECKED_CALLS = 100
-"""Of a function in each test: the steps of a training call it with the same shapes every time."""
-
-calls: Counter[Callable[..., Any]] = Counter()
-"""Of each function in this test."""
-
-
 def checked(decorate: Callable[..., Decorator], **options: Any) -> Decorator:
     """Returns what makes a function check its shapes, unless it is defined inside of another one.
 
@@ -60,18 +52,8 @@ def checked(decorate: Callable[..., Decorator], **options: Any) -> Decorator:
     check = decorate(**options)
 
     def when_called(made: Callable[..., Any]) -> Callable[..., Any]:
-        compiled: list[Callable[..., Any]] = []
-
-        @wraps(made)
-        def checking(*args: Any, **named: Any) -> Any:
-            calls[made] += 1
-            if calls[made] > CHECKED_CALLS:
-                return made(*args, **named)
-            if not compiled:
-                compiled.append(check(made))
-            return compiled[0](*args, **named)
-
-        return checking
+        compiled = cache(lambda: check(made))
+        return wraps(made)(lambda *args, **named: compiled()(*args, **named))
 
     def decorated(made: Any) -> Any:
         if "<locals>" in made.__qualname__:
@@ -326,6 +308,5 @@ def pytest_collection_finish() -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips what needs a GPU where there is none, so that `-m gpu` says so and does not fail."""
-    calls.clear()
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
