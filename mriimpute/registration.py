@@ -11,17 +11,18 @@ References:
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Shaped
+from jaxtyping import Float32, Shaped
 from scipy import ndimage
 
 from mriimpute.geometry import Affine, spacing_mm, transform
 
 __all__ = [
     "LPS",
+    "NO_MOTION",
     "Motion",
     "Pair",
     "as_itk",
@@ -77,6 +78,10 @@ class Motion:
     turn_deg: float
     gain: float
 
+    def inverse(self) -> "Motion":
+        """Returns the motion back."""
+        return replace(self, matrix=np.linalg.inv(self.matrix))
+
 
 NO_MOTION = Motion(np.eye(4), 0.0, 0.0, 0.0)
 
@@ -86,29 +91,26 @@ def motion_between(
     affine: Affine,
     moving: Float32[np.ndarray, "a b c"],
     moving_affine: Affine,
-    *,
-    head: Bool[np.ndarray, "i j k"],
 ) -> Motion:
     """Returns how a head moved between two scans of one exam, whatever their contrasts.
 
     The search begins where the headers put both scans. What is found is taken where it explains
-    more than the headers do, and is no more than a head can move.
+    more than the headers do, and is no more than a head can move: otherwise it is `NO_MOTION`.
 
     Args:
         fixed: One scan; finite.
         affine: Of it.
         moving: The other; finite.
         moving_affine: Of it.
-        head: Where the first one holds the head.
 
     Raises:
         ValueError: If they do not overlap.
     """
     import SimpleITK as sitk  # noqa: N813 - its documented alias
 
-    if not head.any():
-        raise ValueError("head must be somewhere")
-    centre = transform(affine, np.argwhere(head).mean(axis=0))
+    weight = fixed - fixed.min()
+    middle = ndimage.center_of_mass(weight) if weight.any() else (np.array(fixed.shape) - 1) / 2
+    centre = transform(affine, np.array(middle))
     found = sitk.Euler3DTransform()
     found.SetCenter((LPS[:3, :3] @ centre).tolist())
     stay = sitk.Euler3DTransform(found)
@@ -116,11 +118,10 @@ def motion_between(
         with one_thread():
             for side_mm in SIDES_MM:
                 thin, thin_affine = thinned(fixed, affine, side_mm, side_mm / 2)
-                region, _ = thinned(head, affine, side_mm, 0.0)
                 other = as_itk(*thinned(moving, moving_affine, side_mm, side_mm / 2))
-                pair = Pair(
-                    as_itk(thin, thin_affine), as_itk(region.astype(np.uint8), thin_affine), other
-                )
+                # The air, too: without it a head may slide along its own surface.
+                everywhere = np.ones(thin.shape, np.uint8)
+                pair = Pair(as_itk(thin, thin_affine), as_itk(everywhere, thin_affine), other)
                 value, found = optimised(pair, found, step_mm=side_mm / 4, samples=4 * SAMPLES)
             before = _compared(pair, 4 * SAMPLES, stay).MetricEvaluate(pair.fixed, pair.moving)
     except RuntimeError as error:

@@ -4,7 +4,7 @@ Axes: i, j, k = voxel indices towards right, anterior, superior. Reading brings 
 orientation and writing takes it back, so no other orientation exists in between.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
@@ -56,12 +56,7 @@ class Companion:
     Attributes:
         name: Of its file.
         data: Intensities; NaN where it saw nothing.
-        std: How uncertain these are, in their units; 0 where they were acquired.
-        step_mm: From one of its acquired slices to the next, towards right, anterior, superior in
-            the frame of the volume; 0 where it has no gaps.
     """
 
     name: str
     data: Float32[np.ndarray, "i j k"]
-    std: Float32[np.ndarray, "i j k"]
-    step_mm: Float64[np.ndarray, " 3"] = field(default_factory=lambda: np.zeros(3))

@@ -5,27 +5,24 @@ series, and resampled once.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
 
-from mriimpute.cohort.foreground import foreground_level
-from mriimpute.cohort.normalisation import normalisation
 from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.target_grid import refinement, to_target_grid
 from mriimpute.errors import MriImputeError, VolumeError
-from mriimpute.geometry import Affine, find_stack, resample, slice_step
+from mriimpute.geometry import Affine, resample
 from mriimpute.imputation.coding import coded
 from mriimpute.interpolation import interpolated
 from mriimpute.io import Form, checksum, held_otherwise, read_scan
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.progress import SILENT, Progress
-from mriimpute.registration import Motion, motion_between
+from mriimpute.registration import NO_MOTION, Motion, motion_between
 from mriimpute.stopwatch import stage
 from mriimpute.volume import Companion, Volume
 
@@ -91,16 +88,12 @@ def aligned(
     Raises:
         MriImputeError: If one cannot be read or used, and `strict`.
     """
-    reference, affine = _acquired(volume)
-    shown = normalisation(volume).apply(reference)
-    head = shown > foreground_level(shown.ravel())
+    plain = interpolated(volume, "pchip")
     for path in paths:
         try:
             with stage("companions"):
                 filled, content = _filled(path, imputer, seed=seed, form=form)
-                with_motion = partial(motion_between, reference, affine, head=head)
-                motion = _motion(path.name, filled, with_motion)
-                found = _moved(path.name, filled, content, volume, motion)
+                found = _placed(path.name, filled, content, volume, plain, imputer, seed)
         except MriImputeError as error:
             if strict:
                 raise
@@ -145,15 +138,11 @@ class _Filled:
 
     Attributes:
         mean: Intensities.
-        std: How uncertain they are; 0 where acquired.
-        affine: Of both.
-        step_mm: From one acquired slice to the next; 0 without gaps.
+        affine: Of the intensities.
     """
 
     mean: Float32[np.ndarray, "a b c"]
-    std: Float32[np.ndarray, "a b c"]
     affine: Affine
-    step_mm: Float64[np.ndarray, " 3"]
 
 
 def _filled(path: Path, imputer: Imputer, *, seed: int, form: Form) -> tuple[_Filled, str]:
@@ -167,59 +156,43 @@ def _filled(path: Path, imputer: Imputer, *, seed: int, form: Form) -> tuple[_Fi
     _, factor = refinement(scan.volume, slice_axis=scan.slice_axis)
     if factor == 1 and scan.volume.observed.all():
         whole = scan.volume
-        nothing = np.zeros_like(whole.data)
-        return _Filled(whole.data, nothing, whole.affine, np.zeros(3)), content
-    grid = to_target_grid(scan)
-    volume = grid.volume
-    apart = slice_step(volume.observed, grid.axis, otherwise=grid.factor)
-    step_mm = apart * volume.affine[:3, grid.axis]
+        return _Filled(whole.data, whole.affine), content
+    volume = to_target_grid(scan).volume
     made = imputer.hurried().impute(volume, seed=seed, case=content)
-    std = np.zeros_like(volume.data) if made.std is None else made.std.astype(np.float32)
-    return _Filled(made.mean.astype(np.float32), std, volume.affine, step_mm), content
+    return _Filled(made.mean.astype(np.float32), volume.affine), content
 
 
-def _acquired(volume: Volume) -> tuple[Float32[np.ndarray, "i j k"], Affine]:
-    """Returns what a head is compared by: the acquired slices alone, where they lie evenly.
-
-    What lies between them is smooth, and would look moved.
-    """
-    filled = interpolated(volume, "pchip")
-    stack = find_stack(volume.observed)
-    if stack is None or len(set(stack.gaps)) > 1:
-        return filled, volume.affine
-    kept = [slice(None)] * 3
-    kept[stack.axis] = slice(stack.positions[0], None, stack.gaps[0])
-    affine = volume.affine.copy()
-    affine[:3, 3] += stack.positions[0] * affine[:3, stack.axis]
-    affine[:3, stack.axis] *= stack.gaps[0]
-    i, j, k = kept
-    return filled[i, j, k], affine
-
-
-def _motion(name: str, filled: _Filled, between: Callable[..., Motion]) -> Motion:
+def _placed(
+    name: str,
+    filled: _Filled,
+    content: str,
+    volume: Volume,
+    plain: Float32[np.ndarray, "i j k"],
+    imputer: Imputer,
+    seed: int,
+) -> Aligned:
+    """Returns a companion where its header puts it, or moved, whichever tells more of the scan."""
     try:
-        return between(filled.mean, filled.affine)
+        # Its voxels are compared: of the scan, those between slices are smooth.
+        back = motion_between(filled.mean, filled.affine, plain, volume.affine)
     except ValueError as error:
         raise VolumeError(f"{name}: {error}", hint="leave it out: it helps no scan") from error
+    motions = [NO_MOTION] if back is NO_MOTION else [NO_MOTION, back.inverse()]
+    places = [_on_grid(name, filled, volume, motion) for motion in motions]
+    best = imputer.placed_best(volume, places, seed=seed, case=content) if len(places) > 1 else 0
+    share = float(np.isfinite(places[best].data).mean())
+    return Aligned(places[best], content, motions[best], share)
 
 
-def _moved(name: str, filled: _Filled, content: str, volume: Volume, motion: Motion) -> Aligned:
-    """Returns a companion on the grid of the scan that it helps."""
-    to_affine = motion.matrix @ volume.affine
-
-    def on_grid(image: Float32[np.ndarray, "a b c"], order: int) -> Float32[np.ndarray, "i j k"]:
-        return resample(
-            image,
-            filled.affine,
-            to_shape=volume.shape,
-            to_affine=to_affine,
-            order=order,
-            fill=np.nan,
-        )
-
-    data, std = on_grid(filled.mean, ORDER), on_grid(filled.std, 1)
-    seen = np.isfinite(data)
-    data[~seen], std[~np.isfinite(std)] = np.nan, 0
-    step_mm = np.linalg.inv(motion.matrix[:3, :3]) @ filled.step_mm
-    companion = Companion(name, data, std.clip(min=0), step_mm)
-    return Aligned(companion, content, motion, float(seen.mean()))
+def _on_grid(name: str, filled: _Filled, volume: Volume, motion: Motion) -> Companion:
+    """Returns a companion on the grid of the scan that it helps, the head moved there."""
+    data = resample(
+        filled.mean,
+        filled.affine,
+        to_shape=volume.shape,
+        to_affine=motion.matrix @ volume.affine,
+        order=ORDER,
+        fill=np.nan,
+    )
+    data[~np.isfinite(data)] = np.nan
+    return Companion(name, data)

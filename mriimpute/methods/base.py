@@ -193,6 +193,19 @@ class Imputer(ABC):
         helped.companions = tuple(companions)
         return helped
 
+    def placed_best(
+        self, volume: Volume, placings: Sequence[Companion], *, seed: int, case: str
+    ) -> int:
+        """Returns which placing of a companion tells most of a volume; 0 where nothing says.
+
+        Args:
+            volume: To be imputed.
+            placings: The companion where its header puts it, then otherwise.
+            seed: Names all random streams, with `case`.
+            case: Names the companion in them.
+        """
+        return 0
+
     def hurried(self) -> "Imputer":
         """Returns the imputer that computes faster and less exactly, where it can."""
         return self

@@ -10,23 +10,33 @@ Axes: s = slices, x and y = inside a slice, p = along the slice axis, b = images
 line, t = offsets inside a gap, k = companions.
 """
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 from mriimpute.cohort.foreground import depths_mm
 from mriimpute.cohort.normalisation import PERCENTILES
 from mriimpute.cohort.slices import SliceScan
-from mriimpute.device import on_device
-from mriimpute.methods.cross_plane.calibration import INNER_MM, TINY, LinePredictor
-from mriimpute.methods.cross_plane.hidden_lines import hide, pchip_between
-from mriimpute.methods.cross_plane.innovation import Example, Innovations, View, fitted
+from mriimpute.methods.cross_plane.calibration import INNER_MM, LinePredictor
+from mriimpute.methods.cross_plane.hidden_companions import (
+    Hidden,
+    Judged,
+    Smooth,
+    gain_of,
+    hidden_lines_of,
+    shrinkage_of,
+)
+from mriimpute.methods.cross_plane.innovation import (
+    InnovationConfig,
+    Innovations,
+    View,
+    fitted,
+)
 from mriimpute.methods.cross_plane.planes import Steps, crossing
 from mriimpute.methods.cross_plane.predict import Fast
 from mriimpute.methods.cross_plane.runs import EvenRun
@@ -34,7 +44,7 @@ from mriimpute.methods.noise import ErrorSums
 from mriimpute.progress import SILENT
 from mriimpute.volume import Companion
 
-__all__ = ["Help", "companion_quality", "helped", "learnt"]
+__all__ = ["Help", "companion_quality", "helped", "learnt", "placed_best"]
 
 Slices = Float32[np.ndarray, "s x y"]
 Slabs = Float32[np.ndarray, "p x y"]
@@ -42,8 +52,13 @@ Slabs = Float32[np.ndarray, "p x y"]
 HELD_OUT = 4
 """Of so many slices one says how far to go."""
 
-PARALLEL = 0.7
-"""Cosine between the normals of slices that count as parallel."""
+SETTLED_DB = 0.05
+"""By which a motion must tell more than the headers do."""
+
+QUICK = InnovationConfig(hidden=32, steps=400, batch=1024)
+"""To compare placings of a companion."""
+
+QUICK_SLICES = 16
 
 MOST_SLICES = 40
 """That are learnt from, or say how far to go."""
@@ -86,9 +101,11 @@ class Help:
             told: What is made of their acquired slices.
             head: Where the head is.
         """
-        along_y = _view(_images(filled), _images(others), _images(told), self.gap)
+        # Lines along y make one image for each x.
+        a, b, c = (part.swapaxes(-3, -2) for part in (filled, others, told))
+        along_y = View.of(a, b, c, self.gap)
         answers = self.network.of(along_y)
-        answers += self.network.of(_turned(along_y)).transpose(2, 1, 0)
+        answers += self.network.of(along_y.turned()).transpose(2, 1, 0)
         offset = np.arange(len(filled)) % self.gap
         inner = np.concatenate([[0], self.shrinkage]).astype(np.float32)[offset]
         ratio = np.concatenate([[1], self.ratio]).astype(np.float32)[offset]
@@ -103,11 +120,12 @@ def learnt(
     scan: SliceScan,
     others: Sequence[Slices],
     gap: int,
-    predictor: LinePredictor,
-    coarse: Sequence[int],
+    predictor: LinePredictor | Smooth,
     *,
     seed: int,
     case: str,
+    config: InnovationConfig | None = None,
+    most: int = MOST_SLICES,
 ) -> Help | None:
     """Returns what companions say about gaps of a size; None where too little can be learnt.
 
@@ -116,22 +134,26 @@ def learnt(
         others: The same slices of companions, normalised; NaN where they saw nothing.
         gap: From one slice to the next, in voxels.
         predictor: Calibrated on the scan.
-        coarse: Voxels from one acquired slice of each companion to the next, across the slices of
-            the scan; 1: it has no gaps, or they run another way.
         seed: Names all random streams.
         case: Names the scan in them.
+        config: How the network is fitted; None: as usual.
+        most: Slices that are looked at.
     """
-    chosen = np.arange(0, len(scan.slices), max(1, -(-len(scan.slices) // MOST_SLICES)))
+    chosen = np.arange(0, len(scan.slices), max(1, -(-len(scan.slices) // most)))
     judging = np.arange(len(chosen)) % HELD_OUT == HELD_OUT // 2
     if judging.sum() < 2 or (~judging).sum() < 2:
         return None
-    learning = list(_examples(scan, others, chosen[~judging], gap, predictor, coarse))
+    learning = list(hidden_lines_of(scan, others, chosen[~judging], gap, predictor))
     network = fitted(
-        [one.example for one in learning], seed=seed, case=case, device=predictor.device
+        [one.example for one in learning],
+        seed=seed,
+        case=case,
+        device=predictor.device,
+        config=config,
     )
     if network is None:
         return None
-    held = list(_examples(scan, others, chosen[judging], gap, predictor, coarse, deep_mm=INNER_MM))
+    held = list(hidden_lines_of(scan, others, chosen[judging], gap, predictor, deep_mm=INNER_MM))
     return _judged(network, held, gap, len(others))
 
 
@@ -167,11 +189,10 @@ def helped(
     quiet = replace(predictor, progress=SILENT)
     hurried = replace(quiet, fast=predictor.fast or Fast(torch.float32), shrinkages={})
     slabs = [_normalised(companion, axis) for companion in companions]
-    coarse = [_coarse(companion, steps_mm[0]) for companion in companions]
     found = {}
     for gap in sorted({run.gap for run in runs}):
         shown = [one[list(places)] for one in slabs]
-        helping = learnt(scan, shown, gap, quiet, coarse, seed=seed, case=case)
+        helping = learnt(scan, shown, gap, quiet, seed=seed, case=case)
         if helping is None:
             continue
         found[gap] = helping
@@ -184,6 +205,40 @@ def helped(
             mean[part] += shift
             variance[part] *= np.square(scale)
     return found
+
+
+def placed_best(
+    placings: Sequence[Companion],
+    scan: SliceScan,
+    places: Sequence[int],
+    axis: int,
+    gap: int,
+    *,
+    seed: int,
+    case: str,
+) -> int:
+    """Returns which placing of a companion tells most: the first, unless another clearly does.
+
+    Interpolation stands in for the network: what counts is which of them fits best.
+
+    Args:
+        placings: The same companion where headers, or motions, put it.
+        scan: The acquired slices without holes.
+        places: Where these lie.
+        axis: Of the grid, across the slices.
+        gap: From one slice to the next, in voxels.
+        seed: Names all random streams.
+        case: Names the scan in them.
+    """
+    gains = []
+    for placing in placings:
+        shown = _normalised(placing, axis)[list(places)]
+        found = learnt(
+            scan, [shown], gap, Smooth(), seed=seed, case=case, config=QUICK, most=QUICK_SLICES
+        )
+        gains.append(found.gain_db if found else 0.0)
+    best = int(np.argmax(gains))
+    return best if gains[best] > gains[0] + SETTLED_DB else 0
 
 
 def _filled(other: Slabs, gap: int, steps_mm: Steps, predictor: LinePredictor) -> Slabs:
@@ -209,18 +264,6 @@ def _normalised(companion: Companion, axis: int) -> Slabs:
     return ((data - np.float32(low)) / np.float32(scale)).astype(np.float32)
 
 
-def _coarse(companion: Companion, across_mm: Float64[np.ndarray, " 3"]) -> int:
-    """Returns the voxels from one slice of a companion to the next, across the slices of a scan.
-
-    Args:
-        companion: Whose slices are nearly parallel to those; otherwise 1.
-        across_mm: One voxel across the slices of the scan.
-    """
-    length, voxel_mm = (float(np.linalg.norm(step)) for step in (companion.step_mm, across_mm))
-    along = float(abs(companion.step_mm @ across_mm)) / voxel_mm
-    return max(1, round(along / voxel_mm)) if along > PARALLEL * length else 1
-
-
 def _head(filled: Slabs, gap: int, scan: SliceScan) -> Bool[np.ndarray, "p x y"]:
     """Tells where the head is, holes included: between slices, where it is on their mean."""
     depths = np.stack([depths_mm(one, scan.foreground, scan.pixel_mm) for one in filled[::gap]])
@@ -231,155 +274,12 @@ def _head(filled: Slabs, gap: int, scan: SliceScan) -> Bool[np.ndarray, "p x y"]
     return head
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Hidden:
-    """An example, and how uncertain its hidden lines are without companions.
-
-    Attributes:
-        example: To learn from, or to judge by.
-        std: Of the hidden lines; 1 on others.
-    """
-
-    example: Example
-    std: Float32[np.ndarray, "b p w"]
-
-
-def _examples(
-    scan: SliceScan,
-    others: Sequence[Slices],
-    numbers: NDArray[np.int64],
-    gap: int,
-    predictor: LinePredictor,
-    coarse: Sequence[int],
-    *,
-    deep_mm: float = 0.0,
-) -> Iterator[_Hidden]:
-    """Yields slices with hidden lines, in both directions; none, where they are too small."""
-    slices = scan.slices[numbers].astype(np.float32)
-    depths = np.stack([depths_mm(one, scan.foreground, scan.pixel_mm) for one in slices])
-    whole = replace(predictor, shrinkages={})  # it is the target that these were measured on
-    for turn in (False, True):
-        step, across_mm = scan.steps[turn], scan.steps[turn] * scan.pixel_mm[turn]
-        where = {
-            "across_mm": across_mm,
-            "along_mm": scan.pixel_mm[not turn],
-            "directions": scan.cosines[turn] + scan.cosines[not turn],
-        }
-
-        def images(stack: NDArray[Any], turn: bool = turn, step: int = step) -> NDArray[Any]:
-            turned = stack.transpose(0, 2, 1) if turn else stack
-            rows = (turned[:, ::step].shape[1] - 1) // gap * gap + 1
-            return turned[:, ::step][:, :rows]
-
-        target = images(slices)
-        if target.shape[1] <= gap:
-            continue
-        thickness = min(predictor.thickness_mm / (gap * across_mm), 1.0)
-        context = np.stack([hide(one, gap, 1, thickness)[0] for one in target])
-        filled, std = _told(predictor, context, gap, where, scan.foreground)
-        companions = np.stack(
-            [
-                _coarsened(images(other[numbers]), lines, whole, where)
-                for other, lines in zip(others, coarse, strict=True)
-            ]
-        )
-        told = np.stack(
-            [_told(whole, np.nan_to_num(one[:, ::gap]), gap, where)[0] for one in companions]
-        )
-        view = _view(filled, companions, told, gap)
-        hidden = np.arange(target.shape[1])[:, None] % gap > 0
-        counted = (images(depths) > deep_mm) & hidden & view.seen.any(axis=0)
-        yield _Hidden(Example(view, target - filled, counted), std)
-
-
-def _coarsened(
-    images: Float32[np.ndarray, "b p w"],
-    lines: int,
-    predictor: LinePredictor,
-    where: dict[str, Any],
-) -> Float32[np.ndarray, "b p w"]:
-    """Returns images of a companion as if all but every so-many-th line of it were imputed.
-
-    Between the slices of the scan it is so, where its own slices are parallel to them; inside of
-    them it is sharp, and what is learnt there would trust it too much.
-    """
-    if lines < 2 or not predictor.knows(lines) or images.shape[1] <= 2 * lines:
-        return images
-    made = images.copy()
-    for first in range(lines):
-        some = slice(first, None, lines)  # every image has its slices elsewhere
-        shown = np.nan_to_num(images[some, first::lines])
-        if len(shown):
-            filled, _ = _told(predictor, shown, lines, where)
-            made[some, first : first + filled.shape[1]] = filled
-    return np.where(np.isfinite(images), made, images)
-
-
-def _told(
-    predictor: LinePredictor,
-    context: Float32[np.ndarray, "b n w"],
-    gap: int,
-    where: dict[str, Any],
-    air: float = -math.inf,
-) -> tuple[Float32[np.ndarray, "b p w"], Float32[np.ndarray, "b p w"]]:
-    """Returns what lines tell, with them, and how uncertain that is; 1 on the lines."""
-    lines = on_device(context, predictor.device)
-    mean, variance = (part.cpu().numpy() for part in predictor.plane(lines, gap, **where, air=air))
-    pchip = pchip_between(context, gap)
-    mean = pchip + predictor.shrinkage(gap)[:, None, None] * (mean - pchip)
-    std = np.sqrt(np.maximum(variance, TINY))
-    return _interleaved(context, mean), _interleaved(np.ones_like(context), std)
-
-
-def _images(slabs: Float32[np.ndarray, "*k p x y"]) -> Float32[np.ndarray, "*k x p y"]:
-    """Returns the images that lines along y make."""
-    return slabs.swapaxes(-3, -2)
-
-
-def _view(
-    filled: Float32[np.ndarray, "b p w"],
-    others: Float32[np.ndarray, "k b p w"],
-    told: Float32[np.ndarray, "k b p w"],
-    gap: int,
-) -> View:
-    context = filled[:, ::gap]
-    smooth = _interleaved(context, pchip_between(context, gap))
-    seen = np.isfinite(others)
-    shown = np.nan_to_num(others)
-    return View(filled, smooth, shown, np.where(seen, shown - told, np.float32(0)), seen, gap)
-
-
-def _turned(view: View) -> View:
-    """Returns the images that the pixels at one place of all lines make."""
-    return View(
-        view.filled.swapaxes(-3, -1),
-        view.smooth.swapaxes(-3, -1),
-        view.others.swapaxes(-3, -1),
-        view.innovations.swapaxes(-3, -1),
-        view.seen.swapaxes(-3, -1),
-        view.gap,
-    )
-
-
-def _interleaved(
-    context: Float32[np.ndarray, "b n w"], between: Float32[np.ndarray, "b t m w"]
-) -> Float32[np.ndarray, "b p w"]:
-    """Returns images of lines and of what lies between them."""
-    images, count, width = context.shape
-    gap = between.shape[1] + 1
-    whole = np.empty((images, (count - 1) * gap + 1, width), np.float32)
-    whole[:, ::gap] = context
-    for offset in range(1, gap):
-        whole[:, offset::gap] = between[:, offset - 1]
-    return whole
-
-
 def _judged(
-    network: Innovations, held: Sequence[_Hidden], gap: int, companions: int
+    network: Innovations, held: Sequence[Hidden], gap: int, companions: int
 ) -> Help | None:
     """Returns how far to go, and what is gained, on lines that nothing was learnt from."""
-    judged = [_Judged.of(one, network.of(one.example.view), gap) for one in held]
-    shrinkage = _shrinkage(judged)
+    judged = [Judged.of(one, network.of(one.example.view), gap) for one in held]
+    shrinkage = shrinkage_of(judged)
     errors, before = ErrorSums(gap), ErrorSums(gap)
     for one in judged:
         left = one.wanted - shrinkage[:, None, None] * one.answer
@@ -389,61 +289,11 @@ def _judged(
         return None
     ratio = (errors.deviation() / before.deviation()).clip(0, 1).astype(np.float32)
     each = [
-        [_Judged.of(one, network.of(one.example.view, only=k), gap) for one in held]
+        [Judged.of(one, network.of(one.example.view, only=k), gap) for one in held]
         for k in range(companions)
     ]
-    alone = tuple(_gain_db(one) for one in each)
-    return Help(network, shrinkage, ratio, errors, _gain_db(judged), alone, gap)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Judged:
-    """Hidden lines that nothing was learnt from, by their offset.
-
-    Attributes:
-        wanted: Innovation of the target.
-        answer: What the network says of it.
-        std: Without companions.
-        counted: What counts.
-    """
-
-    wanted: Float32[np.ndarray, "b t m w"]
-    answer: Float32[np.ndarray, "b t m w"]
-    std: Float32[np.ndarray, "b t m w"]
-    counted: Bool[np.ndarray, "b t m w"]
-
-    @classmethod
-    def of(cls, hidden: _Hidden, answer: Float32[np.ndarray, "b p w"], gap: int) -> "_Judged":
-        example = hidden.example
-        images = example.innovation, answer, hidden.std, example.counted
-        # Lines 1 to gap - 1 of each gap lie between shown ones, line gap is the next of these.
-        parts = (
-            image[:, 1:].reshape(len(image), -1, gap, image.shape[2])[:, :, :-1].swapaxes(1, 2)
-            for image in images
-        )
-        return cls(*parts)
-
-
-def _shrinkage(judged: Sequence[_Judged]) -> NDArray[np.float32]:
-    """Returns the least-squares fraction of the answers at each offset, mirrored ones alike."""
-    gained, moved = (np.zeros(judged[0].wanted.shape[1]) for _ in range(2))
-    for one in judged:
-        step = np.where(one.counted, one.answer, np.float32(0))
-        gained += np.einsum("btmw,btmw->t", step, one.wanted, dtype=np.float64)
-        moved += np.einsum("btmw,btmw->t", step, step, dtype=np.float64)
-    gained, moved = gained + gained[::-1], moved + moved[::-1]
-    return np.clip(gained / np.maximum(moved, 1e-30), 0, 1).astype(np.float32)
-
-
-def _gain_db(judged: Sequence[_Judged]) -> float:
-    """Returns the gain in PSNR, shrunk."""
-    fractions = _shrinkage(judged)[:, None, None]
-    before = after = 0.0
-    for one in judged:
-        left = one.wanted - fractions * one.answer
-        before += float(np.square(one.wanted[one.counted]).sum(dtype=np.float64))
-        after += float(np.square(left[one.counted]).sum(dtype=np.float64))
-    return 10 * math.log10(before / after) if before > 0 and after > 0 else 0.0
+    alone = tuple(gain_of(one) for one in each)
+    return Help(network, shrinkage, ratio, errors, gain_of(judged), alone, gap)
 
 
 def companion_quality(helps: Mapping[int, Help], companions: int) -> dict[str, Any]:

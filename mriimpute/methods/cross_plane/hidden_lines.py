@@ -27,6 +27,7 @@ __all__ = [
     "blurred",
     "draw_lines",
     "hide",
+    "interleaved",
     "pchip_between",
     "whole_slices",
 ]
@@ -170,6 +171,19 @@ def hide(
     intervals = len(context) - 1
     inside = image[: intervals * period].reshape(intervals, period, image.shape[1])
     return context, np.moveaxis(inside[:, step::step], 1, 0)
+
+
+def interleaved(
+    context: Float32[np.ndarray, "b n w"], between: Float32[np.ndarray, "b t m w"]
+) -> Float32[np.ndarray, "b p w"]:
+    """Returns images of lines and of what lies between them: `hide` the other way round."""
+    images, count, width = context.shape
+    gap = between.shape[1] + 1
+    whole = np.empty((images, (count - 1) * gap + 1, width), np.float32)
+    whole[:, ::gap] = context
+    for offset in range(1, gap):
+        whole[:, offset::gap] = between[:, offset - 1]
+    return whole
 
 
 def pchip_between(

@@ -12,7 +12,7 @@ gaps, m = s - 1 gaps, t = distances inside a gap.
 import copy
 import dataclasses
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ from mriimpute.methods.cross_plane.companions import (
     Help,
     companion_quality,
     helped,
+    placed_best,
 )
 from mriimpute.methods.cross_plane.latent_network import network_of
 from mriimpute.methods.cross_plane.left_out import (
@@ -57,7 +58,7 @@ from mriimpute.methods.fusion import correlation
 from mriimpute.methods.noise import with_noise
 from mriimpute.progress import SILENT
 from mriimpute.stopwatch import stage
-from mriimpute.volume import Volume
+from mriimpute.volume import Companion, Volume
 
 __all__ = ["CrossPlane"]
 
@@ -147,6 +148,23 @@ class CrossPlane(Imputer):
         quick.progress = SILENT
         return quick
 
+    def placed_best(
+        self, volume: Volume, placings: Sequence[Companion], *, seed: int, case: str
+    ) -> int:
+        """Returns which placing of a companion tells most of lines hidden in acquired slices."""
+        stack, scan = find_stack(volume.observed), acquired_slices(volume, case)
+        if stack is None or scan is None:
+            return 0
+        return placed_best(
+            placings,
+            scan,
+            _whole_slices(volume, stack),
+            stack.axis,
+            max(2, min(stack.gaps)),
+            seed=seed,
+            case=case,
+        )
+
     def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns the completed volume."""
         with stage("interpolate"):
@@ -219,14 +237,13 @@ class CrossPlane(Imputer):
         if not self.companions or scan is None:
             return {}
         with stage("companions"):
-            observed = np.moveaxis(volume.observed, stack.axis, 0)
             return helped(
                 mean,
                 variance,
                 self.companions,
                 runs_of(stack, predictor),
                 scan,
-                [place for place in stack.positions if observed[place].all()],
+                _whole_slices(volume, stack),
                 stack.axis,
                 steps_of(volume, stack),
                 predictor,
@@ -272,6 +289,12 @@ class CrossPlane(Imputer):
             progress=self.progress,
         )
         return network.eval().requires_grad_(requires_grad=False)
+
+
+def _whole_slices(volume: Volume, stack: Stack) -> list[int]:
+    """Returns where the acquired slices without holes lie."""
+    observed = np.moveaxis(volume.observed, stack.axis, 0)
+    return [place for place in stack.positions if observed[place].all()]
 
 
 def _quality(measured: Mapping[int, SelfCalibration]) -> dict[str, Any]:

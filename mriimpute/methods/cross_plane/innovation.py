@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 
+from mriimpute.methods.cross_plane.hidden_lines import interleaved, pchip_between
 from mriimpute.seeds import fixed, numpy_stream
 
 __all__ = ["Example", "InnovationConfig", "Innovations", "View", "fitted"]
@@ -61,7 +62,7 @@ class InnovationConfig:
     rate: float = 1e-2
     warm: int = 50
     decay: float = 1e-4
-    alone: float = 0.3
+    alone: float = 0.1
 
 
 DEFAULT = InnovationConfig()
@@ -86,6 +87,34 @@ class View:
     innovations: Float32[np.ndarray, "k b p w"]
     seen: Bool[np.ndarray, "k b p w"]
     gap: int
+
+    @classmethod
+    def of(
+        cls,
+        filled: Float32[np.ndarray, "b p w"],
+        others: Float32[np.ndarray, "k b p w"],
+        told: Float32[np.ndarray, "k b p w"],
+        gap: int,
+    ) -> "View":
+        """Returns the view of images.
+
+        Args:
+            filled: Of the target.
+            others: Of companions; NaN where they saw nothing.
+            told: What is made of their shown lines.
+            gap: From one shown line to the next.
+        """
+        context = filled[:, ::gap]
+        smooth = interleaved(context, pchip_between(context, gap))
+        seen = np.isfinite(others)
+        shown = np.nan_to_num(others)
+        return cls(filled, smooth, shown, np.where(seen, shown - told, np.float32(0)), seen, gap)
+
+    def turned(self) -> "View":
+        """Returns the images that the pixels at one place of all lines make."""
+        images = (self.filled, self.smooth, self.others, self.innovations, self.seen)
+        filled, smooth, others, innovations, seen = (x.swapaxes(-3, -1) for x in images)
+        return View(filled, smooth, others, innovations, seen, self.gap)
 
     def channels(self, images: slice = slice(None)) -> Float32[np.ndarray, "b c p w"]:
         """Returns what the network is shown of some images, their edges repeated around them."""

@@ -19,7 +19,7 @@ SIZE, STEP = 32, 4
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer and smaller steps than an exam takes."""
-    short = InnovationConfig(hidden=16, steps=150, batch=512)
+    short = InnovationConfig(hidden=32, steps=200, batch=512)
     monkeypatch.setattr(innovation, "DEFAULT", short)
 
 
@@ -40,7 +40,7 @@ def sparse(truth: np.ndarray, axis: int = 2) -> Volume:
 
 
 def companion(data: np.ndarray) -> Companion:
-    return Companion("other", data.astype(np.float32), np.zeros(data.shape, np.float32))
+    return Companion("other", data.astype(np.float32))
 
 
 def imputed(volume: Volume, *others: Companion) -> Imputation:
@@ -118,18 +118,18 @@ def test_units_of_scan_and_companion_do_not_matter(head: np.ndarray) -> None:
     assert_allclose(second.std, 8 * first.std, atol=2e-3)
 
 
-def test_two_companions_are_as_good_as_the_better_one(
+def test_the_better_one_of_two_companions_counts_for_more(
     head: np.ndarray, rng: np.random.Generator
 ) -> None:
     volume, other = sparse(head), np.where(head > 0, 2.5 - head, 0)
     blurred = other + rng.normal(0, 0.3, head.shape)
 
-    one = error(imputed(volume, companion(other)), head, volume)
+    worse = error(imputed(volume, companion(blurred)), head, volume)
     both = imputed(volume, companion(blurred), companion(other))
 
-    assert error(both, head, volume) < 1.1 * one
+    assert error(both, head, volume) < worse
     first, second = (each["gain_db"] for each in both.quality["companions"])
-    assert first < second
+    assert first + 1 < second < both.quality["companions_gain_db"]
 
 
 def test_a_linear_relation_is_found(rng: np.random.Generator) -> None:
@@ -148,7 +148,8 @@ def test_a_linear_relation_is_found(rng: np.random.Generator) -> None:
     network = fitted([example], seed=0, case="a")
 
     assert network is not None
-    assert_allclose(network.of(view), -0.4 * other, atol=0.1 * np.abs(0.4 * other).std() * 4)
+    found, wanted = network.of(view), -0.4 * other
+    assert np.square(found - wanted).mean() < 0.05 * np.square(wanted).mean()
 
 
 def test_nothing_to_learn_is_nothing(rng: np.random.Generator) -> None:
