@@ -45,7 +45,7 @@ def test_a_planted_motion_is_found_across_contrasts(head: np.ndarray) -> None:
     error = np.linalg.norm(transform(found.matrix, places) - transform(planted, places), axis=1)
     assert error.max() < 1.0  # of voxels of 4 mm
     assert found.shift_mm == pytest.approx(np.sqrt(29), abs=1.0)
-    assert found.turn_deg == pytest.approx(7.0, abs=0.4)
+    assert found.turn_deg == pytest.approx(7.0, abs=0.7)
 
 
 def test_headers_that_are_right_stay(head: np.ndarray) -> None:

@@ -23,6 +23,7 @@ from mriimpute.io import read_scan, warn_of_contents
 from mriimpute.volume import Volume
 
 __all__ = [
+    "BRIGHTEST",
     "SliceScan",
     "acquired_slices",
     "gaps_of",

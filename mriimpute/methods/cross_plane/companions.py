@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mriimpute.cohort.foreground import depths_mm
 from mriimpute.cohort.normalisation import PERCENTILES
-from mriimpute.cohort.slices import SliceScan
+from mriimpute.cohort.slices import BRIGHTEST, SliceScan
 from mriimpute.methods.cross_plane.calibration import INNER_MM, LinePredictor
 from mriimpute.methods.cross_plane.hidden_companions import (
     Hidden,
@@ -32,6 +32,7 @@ from mriimpute.methods.cross_plane.hidden_companions import (
     shrinkage_of,
 )
 from mriimpute.methods.cross_plane.innovation import (
+    SIDE,
     InnovationConfig,
     Innovations,
     View,
@@ -102,16 +103,18 @@ class Help:
             head: Where the head is.
         """
         # Lines along y make one image for each x.
-        a, b, c = (part.swapaxes(-3, -2) for part in (filled, others, told))
+        box = _box(head)
+        a, b, c = (part[..., *box].swapaxes(-3, -2) for part in (filled, others, told))
         along_y = View.of(a, b, c, self.gap)
-        answers = self.network.of(along_y)
-        answers += self.network.of(along_y.turned()).transpose(2, 1, 0)
+        found = self.network.of(along_y)
+        found += self.network.of(along_y.turned()).transpose(2, 1, 0)
+        answers = np.zeros_like(filled)
+        answers[:, *box] = 0.5 * found.swapaxes(0, 1)
         offset = np.arange(len(filled)) % self.gap
         inner = np.concatenate([[0], self.shrinkage]).astype(np.float32)[offset]
         ratio = np.concatenate([[1], self.ratio]).astype(np.float32)[offset]
         helped = head & np.isfinite(others).any(axis=0)
-        mean = 0.5 * answers.swapaxes(0, 1)
-        shift = np.where(helped, inner[:, None, None] * mean, 0)
+        shift = np.where(helped, inner[:, None, None] * answers, 0)
         scale = np.where(helped, ratio[:, None, None], 1)
         return shift.astype(np.float32), scale.astype(np.float32)
 
@@ -261,7 +264,18 @@ def _normalised(companion: Companion, axis: int) -> Slabs:
         return data
     low, high = np.percentile(seen, PERCENTILES).tolist()
     scale = high - low if high > low else 1.0
-    return ((data - np.float32(low)) / np.float32(scale)).astype(np.float32)
+    shown = ((data.astype(np.float64) - low) / scale).clip(-BRIGHTEST, BRIGHTEST)
+    return shown.astype(np.float16).astype(np.float32)  # as slices are: what is learnt is the same
+
+
+def _box(head: Bool[np.ndarray, "p x y"]) -> tuple[slice, slice]:
+    """Returns the pixels along x and y that hold the head, and what is around them."""
+    box = []
+    for axis in (1, 2):
+        places = np.flatnonzero(head.any(axis=tuple({0, 1, 2} - {axis})))
+        first, last = (int(places[0]), int(places[-1])) if len(places) else (0, 0)
+        box.append(slice(max(first - SIDE, 0), last + SIDE + 1))
+    return box[0], box[1]
 
 
 def _head(filled: Slabs, gap: int, scan: SliceScan) -> Bool[np.ndarray, "p x y"]:

@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mriimpute.methods.cross_plane.hidden_lines import interleaved, pchip_between
 from mriimpute.seeds import fixed, numpy_stream
 
-__all__ = ["Example", "InnovationConfig", "Innovations", "View", "fitted"]
+__all__ = ["SIDE", "Example", "InnovationConfig", "Innovations", "View", "fitted"]
 
 SIDE = 5
 """Pixels that the network sees, along both axes."""
@@ -163,7 +164,10 @@ class Innovations(nn.Module):
         super().__init__()
         channels = OWN + OTHER * companions
         self.body = nn.Sequential(
-            nn.Conv2d(channels, hidden, SIDE), nn.SiLU(), nn.Conv2d(hidden, hidden, 1), nn.SiLU()
+            nn.Conv2d(channels, hidden, SIDE),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden, hidden, 1),
+            nn.ReLU(inplace=True),
         )
         self.last = nn.Conv2d(hidden, 1, 1)
         nn.init.zeros_(self.last.weight)
@@ -174,8 +178,23 @@ class Innovations(nn.Module):
 
     def forward(self, shown: Float[Tensor, "b c p w"]) -> Float[Tensor, "b p2 w2"]:
         """Returns the innovation of all pixels but those at the edge, over its scale."""
-        seen = ((shown - self.middle) / self.spread).clamp(-FARTHEST, FARTHEST)
+        seen = ((shown - self.middle) / self.spread).clamp_(-FARTHEST, FARTHEST)
         return self.last(self.body(seen.contiguous(memory_format=torch.channels_last)))[:, 0]
+
+    def of_patches(self, patches: Float[Tensor, "n s c"]) -> Float[Tensor, " n"]:
+        """Returns what `forward` does of the pixels in the middle of patches.
+
+        As a product of matrices: so small a convolution is slow.
+
+        Args:
+            patches: Of `SIDE` x `SIDE` pixels, line by line.
+        """
+        middle, spread = self.middle.flatten(), self.spread.flatten()
+        h = ((patches - middle) / spread).clamp_(-FARTHEST, FARTHEST).flatten(1)
+        for layer in (self.body[0], self.body[2]):
+            weight = layer.get_parameter("weight").permute(0, 2, 3, 1).flatten(1)
+            h = functional.linear(h, weight, layer.get_parameter("bias")).relu_()
+        return functional.linear(h, self.last.weight[:, :, 0, 0], self.last.bias)[:, 0]
 
     @torch.no_grad()
     def measure(self, known: Sequence["_Pixels"]) -> None:
@@ -200,7 +219,7 @@ class Innovations(nn.Module):
             if view.seen[:, some].any():
                 shown = torch.from_numpy(view.channels(some)).to(self.scale.device)
                 if only is not None:
-                    _hide(shown, only)
+                    _hide(shown.movedim(1, -1), only)
                 found[some] = (self.scale * self(shown)).cpu().numpy()
         return found
 
@@ -238,7 +257,7 @@ def fitted(
         patches, wanted = known[step % len(known)].drawn(config.batch, generator)
         if companions > 1 and generator.random() < config.alone:
             _hide(patches, int(generator.integers(companions)))
-        loss = (network(patches)[:, 0, 0] - wanted / network.scale).square().mean()
+        loss = (network.of_patches(patches) - wanted / network.scale).square().mean()
         rising = min(1.0, (step + 1) / config.warm)
         for group in optimiser.param_groups:
             group["lr"] = config.rate * rising * _cosine(step / config.steps)
@@ -253,30 +272,37 @@ class _Pixels:
     """The pixels of an example to learn from.
 
     Attributes:
-        shown: Channels of its images, edges repeated.
-        places: Image, line and pixel of each.
+        shown: Channels of its images, edges repeated, one pixel after the other.
+        places: Of each pixel to learn from, among these.
         wanted: Innovation of each.
+        width: Pixels of a line of these images.
     """
 
-    shown: Float32[Tensor, "b c p w"]
-    places: Int64[Tensor, "3 n"]
+    shown: Float32[Tensor, "m c"]
+    places: Int64[Tensor, " n"]
     wanted: Float32[Tensor, " n"]
+    width: int
 
     @classmethod
     def of(cls, example: Example, device: str | torch.device) -> "_Pixels":
-        shown = torch.from_numpy(example.view.channels())
-        places = torch.from_numpy(np.stack(np.nonzero(example.counted)))
-        wanted = torch.from_numpy(example.innovation[example.counted])
-        return cls(shown.to(device), places.to(device), wanted.to(device))
+        shown = example.view.channels()
+        _, channels, height, width = shown.shape
+        image, line, pixel = np.nonzero(example.counted)
+        places = (image * height + line + SIDE // 2) * width + pixel + SIDE // 2
+        return cls(
+            torch.from_numpy(np.moveaxis(shown, 1, -1).reshape(-1, channels)).to(device),
+            torch.from_numpy(places).to(device),
+            torch.from_numpy(example.innovation[example.counted]).to(device),
+            width,
+        )
 
     def around(self) -> Float32[Tensor, "n c"]:
         """Returns what the network is shown of these pixels themselves."""
-        image, line, pixel = self.places
-        return self.shown[image, :, line + SIDE // 2, pixel + SIDE // 2]
+        return self.shown[self.places]
 
     def drawn(
         self, count: int, generator: np.random.Generator
-    ) -> tuple[Float32[Tensor, "n c i j"], Float32[Tensor, " n"]]:
+    ) -> tuple[Float32[Tensor, "n s c"], Float32[Tensor, " n"]]:
         """Returns random pixels with what is around them, mirrored at random, and what is wanted.
 
         Args:
@@ -285,22 +311,19 @@ class _Pixels:
         """
         device = self.shown.device
         chosen = torch.from_numpy(generator.integers(len(self.wanted), size=count)).to(device)
-        signs = torch.from_numpy(1 - 2 * generator.integers(2, size=(2, count, 1))).to(device)
-        image, line, pixel = self.places[:, chosen, None]
+        turns = torch.from_numpy(1 - 2 * generator.integers(2, size=(2, count, 1, 1))).to(device)
         reach = torch.arange(SIDE, device=device) - SIDE // 2
-        lines, pixels = (
-            at + SIDE // 2 + sign * reach for at, sign in zip((line, pixel), signs, strict=True)
-        )
-        patches = self.shown[image[..., None], :, lines[:, :, None], pixels[:, None]]
-        return patches.permute(0, 3, 1, 2), self.wanted[chosen]
+        steps = turns[0] * (self.width * reach[:, None]) + turns[1] * reach
+        around = self.places[chosen, None] + steps.flatten(1)
+        return self.shown[around], self.wanted[chosen]
 
 
 def _cosine(share: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * share))
 
 
-def _hide(shown: Float32[Tensor, "b c p w"], companion: int) -> None:
-    """Shows images as if all companions but one had seen nothing."""
+def _hide(shown: Float32[Tensor, "... c"], companion: int) -> None:
+    """Shows pixels as if all companions but one had seen nothing there."""
     one = OWN + OTHER * companion
-    shown[:, OWN:one] = 0
-    shown[:, one + OTHER :] = 0
+    shown[..., OWN:one] = 0
+    shown[..., one + OTHER :] = 0
