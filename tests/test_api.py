@@ -40,6 +40,14 @@ def test_a_path_gives_what_the_command_writes(thick: Path, tmp_path: Path) -> No
         assert image.to_bytes() == written.to_bytes(), label
 
 
+def test_images_say_where_they_lie(thick: Path) -> None:
+    imputed = mriimpute.impute(thick, model="pchip", samples=0)
+
+    for image in (imputed.mean, imputed.observed):
+        assert_array_equal(image.affine, np.diag([-1.0, 1.0, 1.0, 1.0]))
+        assert_array_equal(image.affine, image.header.get_best_affine())
+
+
 @pytest.mark.parametrize("kind", ["path", "image", "saved", "volume"])
 def test_a_path_an_image_and_a_volume_are_one_scan(kind: str, thick: Path) -> None:
     image = nib.load(thick)

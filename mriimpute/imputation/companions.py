@@ -30,8 +30,8 @@ __all__ = ["Aligned", "HelpedImputer", "aligned"]
 
 log = logging.getLogger(__name__)
 
-ALIGNING_SECONDS = 6.0
-"""Of one CPU core, about, for a companion."""
+SECONDS = 40.0
+"""Of one CPU core, about, to fill and to align a companion: its size is known once it is read."""
 
 ORDER = 3
 """Of the B-spline that brings a companion onto the grid."""
@@ -89,6 +89,7 @@ def aligned(
         MriImputeError: If one cannot be read or used, and `strict`.
     """
     plain = interpolated(volume, "pchip")
+    progress.plan("companions", SECONDS * len(paths))
     for path in paths:
         try:
             with stage("companions"):
@@ -99,7 +100,7 @@ def aligned(
                 raise
             log.warning("%s helps nobody: %s", path.name, error)
             continue
-        progress.advance("companions", ALIGNING_SECONDS)
+        progress.advance("companions", SECONDS)
         motion = found.motion
         log.info(
             "%s: moved by %.1f mm and %.1f degrees; it saw %.0f%% of its grid",

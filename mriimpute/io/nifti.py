@@ -176,7 +176,7 @@ def image_like(
         header[row][stored_axis] /= factor
 
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    return kind(array, None, header)
+    return kind(array, header.get_best_affine(), header)  # which it agrees with, and so stays
 
 
 def write_grid(

@@ -237,7 +237,7 @@ class CrossPlane(Imputer):
         if not self.companions or scan is None:
             return {}
         with stage("companions"):
-            return helped(
+            found = helped(
                 mean,
                 variance,
                 self.companions,
@@ -250,6 +250,9 @@ class CrossPlane(Imputer):
                 seed=seed,
                 case=case,
             )
+        for gap, helping in found.items():
+            log.info("gaps of %d voxels: companions gain %.2f dB", gap, helping.gain_db)
+        return found
 
     def _plan(
         self, predictor: LinePredictor, stack: Stack, slabs: Slabs, calibrated: Collection[int]
