@@ -88,6 +88,8 @@ def aligned(
     Raises:
         MriImputeError: If one cannot be read or used, and `strict`.
     """
+    if not paths:
+        return
     plain = interpolated(volume, "pchip")
     progress.plan("companions", SECONDS * len(paths))
     for path in paths:
