@@ -23,6 +23,7 @@ __all__ = [
     "Memory",
     "available_bytes",
     "format_bytes",
+    "hand_back_freed_memory",
     "is_shortage",
     "keep_freed_memory",
     "limited_memory",
@@ -90,6 +91,19 @@ def keep_freed_memory() -> bool:
         return False
     done = [mallopt(number, value) for number, value in MALLOPT.values()]
     return all(done)
+
+
+def hand_back_freed_memory() -> bool:
+    """Tells the C library to hand back what was freed so far; tells if any was.
+
+    What `keep_freed_memory` keeps is in pieces: between them lies what is small and stays, such as
+    kernels for each shape of a layer. A whole image fits into none of them. So after work in many
+    shapes it is better to begin anew.
+    """
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (AttributeError, OSError, TypeError):
+        return False
 
 
 @dataclass(frozen=True, slots=True)

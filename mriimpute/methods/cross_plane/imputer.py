@@ -26,6 +26,7 @@ from mriimpute.cohort.slices import SliceScan, acquired_slices, has_room
 from mriimpute.device import on_device
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.interpolation import interpolated
+from mriimpute.memory import hand_back_freed_memory
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.cross_plane.adapt import adapted
 from mriimpute.methods.cross_plane.calibration import (
@@ -210,8 +211,11 @@ class CrossPlane(Imputer):
             }
             correlations |= {gap: one.errors.correlation() for gap, one in helps.items()}
         known = {gap: correlation for gap, correlation in correlations.items() if correlation}
+        del mean, variance, slabs
+        hand_back_freed_memory()
         imputation = with_noise(volume, filled, std, stack, known, seed, case, device=self.device)
-        inside = ~volume.observed & np.moveaxis(_between(stack, len(slabs)), 0, stack.axis)
+        between = _between(stack, volume.shape[stack.axis])
+        inside = ~volume.observed & np.moveaxis(between, 0, stack.axis)
         share = float((inside & ~predicted).sum() / max(inside.sum(), 1))
         quality = {
             "gaps": _quality(measured),

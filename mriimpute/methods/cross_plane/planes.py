@@ -67,17 +67,19 @@ def crossing(
     shown = on_device(slices, predictor.device)
     places = offsets(gap, shown.device)[:, None, None]
     seen = shown[:, None, ::every, ::every]
-    linear = linear_between(seen[:-1], seen[1:], places)
     air = foreground_level(slices.ravel())
-    head = linear > air
 
     one, other = _straight(shown, gap, steps_mm, predictor, every, air)
-    mean, alone, shared, moments = combined(*one, *other, linear, counted=head, distances=1)
-    del one, other  # each of these is as large as the head
+    linear = linear_between(seen[:-1], seen[1:], places)
+    mean, alone, shared, moments = combined(
+        *one, *other, linear, counted=linear > air, distances=1
+    )
+    del one, other, linear  # each of these is as large as the head
     if predictor.fast:
         return mean, alone, shared, moments
     means = _diagonals(shown, gap, steps_mm, predictor, every, air)
-    diagonal, _ = mixed(*means, linear, counted=head, distances=1)
+    linear = linear_between(seen[:-1], seen[1:], places)
+    diagonal, _ = mixed(*means, linear, counted=linear > air, distances=1)
     return diagonal.add_(mean).mul_(0.5), alone, shared, moments
 
 
