@@ -54,8 +54,8 @@ HELD_OUT = 4
 """Of so many slices one says how far to go."""
 
 SETTLED_DB = 0.25
-"""By which a motion must tell more of hidden lines than the headers do: one that is found in sparse
-scans is off by half a millimetre itself."""
+"""By which a motion must tell more of hidden lines than the headers do: one that is found in
+sparse scans is off by half a millimetre itself."""
 
 QUICK = InnovationConfig(hidden=32, steps=400, batch=1024)
 """To compare placings of a companion."""
