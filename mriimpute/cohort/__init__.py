@@ -1,6 +1,7 @@
 """Cohorts of sparse scans: which scans, on which grid, in which units, and patches of them."""
 
 from mriimpute.cohort.cache import Cache
+from mriimpute.cohort.noise_level import noise_level
 from mriimpute.cohort.normalisation import Normalisation, normalisation
 from mriimpute.cohort.patches import PatchConfig, Patches, draw_patches, in_space
 from mriimpute.cohort.prefetch import prefetched
@@ -19,6 +20,7 @@ __all__ = [
     "cohort",
     "draw_patches",
     "in_space",
+    "noise_level",
     "normalisation",
     "observed_beside",
     "prefetched",

@@ -35,14 +35,18 @@ class PatchConfig:
         permute_axes: Show patches in all 48 orientations of the grid axes. Off, nothing is
             learnt about distances shorter than a gap along the slice axis, except through the
             low dimension of the model.
+        inside: Of patches of two axes in random orientations, the share that lies inside acquired
+            slices, where all is observed; the others cross the slices.
     """
 
     foreground: float = 0.9
     permute_axes: bool = True
+    inside: float = 0.9
 
     def __post_init__(self) -> None:
-        if not 0 <= self.foreground <= 1:
-            raise ValueError(f"foreground must be in 0 to 1, got {self.foreground}")
+        for name in ("foreground", "inside"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in 0 to 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,11 +57,15 @@ class Patches:
         y: Normalised intensities, NaN where unobserved.
         observed: True where measured.
         names: The scan of each patch.
+        gaps: Between acquired slices of that scan, in voxels.
+        shown: What of it a model is shown, while it is judged by all; None: all of it.
     """
 
     y: Float32[np.ndarray, "b 1 *grid"]
     observed: Bool[np.ndarray, "b 1 *grid"]
     names: tuple[str, ...]
+    gaps: tuple[int, ...] = ()
+    shown: Bool[np.ndarray, "b 1 *grid"] | None = None
 
 
 def draw_patches(
@@ -83,7 +91,8 @@ def draw_patches(
     chosen = [scans[n] for n in generator.integers(len(scans), size=batch)]
     cuts = [_cut(scan, grid, config, generator) for scan in chosen]
     y = np.stack([cut() for cut in cuts[rows]])[:, None]
-    return Patches(y, np.isfinite(y), tuple(scan.name for scan in chosen[rows]))
+    names, gaps = zip(*((scan.name, scan.gap) for scan in chosen[rows]), strict=True)
+    return Patches(y, np.isfinite(y), names, gaps)
 
 
 def in_space(grid: Sequence[int], slice_axis: int) -> tuple[int, int, int]:
@@ -102,10 +111,14 @@ def in_space(grid: Sequence[int], slice_axis: int) -> tuple[int, int, int]:
     """
     if len(grid) == 3:
         return grid[0], grid[1], grid[2]
-    flat = 2 if slice_axis == 1 else 1
     extent = list(grid)
-    extent.insert(flat, 1)
+    extent.insert(_flat(slice_axis), 1)
     return extent[0], extent[1], extent[2]
+
+
+def _flat(slice_axis: int) -> int:
+    """Returns along which axis a patch of two axes is one voxel thick."""
+    return 2 if slice_axis == 1 else 1
 
 
 def _cut(
@@ -116,6 +129,8 @@ def _cut(
     order, flips = np.arange(3), np.zeros(3, bool)
     if config.permute_axes:
         order, flips = generator.permutation(3), generator.random(3) < 0.5
+        if len(grid) == 2:
+            order = _turned(order, _flat(scan.axis), scan.axis, config, generator)
     extent = np.empty(3, np.int64)
     extent[order] = wanted  # axis order[n] of the scan becomes axis n of the patch
     place = _place(scan, config, generator)
@@ -131,6 +146,17 @@ def _cut(
         return np.ascontiguousarray(patch.reshape(tuple(grid)))
 
     return cut
+
+
+def _turned(
+    order: Voxel, flat: int, axis: int, config: PatchConfig, generator: np.random.Generator
+) -> Voxel:
+    """Returns `order` with the slice axis, or another one, where a patch is one voxel thick."""
+    others = order[order != axis]
+    thin = axis if generator.random() < config.inside else int(generator.choice(others))
+    turned, place = order.copy(), int(np.flatnonzero(order == thin)[0])
+    turned[[flat, place]] = order[[place, flat]]
+    return turned
 
 
 def _place(

@@ -52,6 +52,13 @@ class SparseScan:
         sizes[self.axis] = self.size
         return sizes[0], sizes[1], sizes[2]
 
+    @property
+    def gap(self) -> int:
+        """From one acquired slice to the next, in voxels: what is most frequent; at least 2."""
+        gaps = np.diff(self.positions)
+        counts = np.bincount(gaps[gaps > 1], minlength=3)
+        return int(np.argmax(counts)) if counts.any() else 2
+
     def crop(
         self, start: tuple[int, int, int], extent: tuple[int, int, int]
     ) -> Float32[np.ndarray, "i j k"]:

@@ -52,6 +52,11 @@ class NoiseLevel(nn.Module):
         """Sets sigma, or the closest value above the floor."""
         self.log_excess.fill_(math.log(max(sigma - self.floor, 1e-6)))
 
+    def fix(self, sigma: float) -> None:
+        """Sets sigma as `assign` does, for good: it is not learnt any more."""
+        self.assign(sigma)
+        self.requires_grad_(requires_grad=False)
+
 
 def _softplus(x: float) -> float:
     return math.log1p(math.exp(x))

@@ -99,6 +99,7 @@ class ImageLearner(PatchLearner):
 
     def prepare(self, scans: Cohort, cache: Cache) -> None:
         """Leaves scans alone: images are there."""
+        self.settle_noise()
 
     def batch(self, step: int) -> Patches:
         """Returns the images of a step."""

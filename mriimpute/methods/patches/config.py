@@ -16,12 +16,16 @@ class PatchTrainingConfig(TrainingConfig):
         objective: "elbo" (variational bound), "evidence" (for models with an exact posterior),
             "importance" (importance weighted bound, `miwae`) or "tomographic" (`tae`).
         draws: Latent draws per patch; of an importance weighted bound, its weights.
+        noise: The noise level of y given z, "measured" on the scans (see
+            `mriimpute.cohort.noise_level`), "given" by the model's settings, or "learnt" from
+            there. One that is learnt lets a bound trade all detail for a cheap code.
         warm_up_start: Fraction of the run after which the weight of the prior begins to rise.
         warm_up_end: Fraction of the run after which it is 1.
     """
 
     objective: Literal["elbo", "evidence", "importance", "tomographic"] = "elbo"
     draws: int = 1
+    noise: Literal["measured", "given", "learnt"] = "measured"
     warm_up_start: float = 0.0
     warm_up_end: float = 0.15
 

@@ -9,9 +9,9 @@ __all__ = ["gain_of"]
 
 
 def gain_of(journal: Sequence[Mapping[str, Any]]) -> Gain | None:
-    """Returns how the validation loss changed; None where there was none.
+    """Returns the gain over interpolation on hidden lines; the loss, where none were hidden.
 
-    Interpolation has no likelihood, so it is not compared with.
+    None where nothing was validated. Interpolation has no likelihood to compare with.
 
     Example:
         >>> gain_of([{"val_loss": 2.0}, {"val_loss": 1.5}, {"val_loss": None}]).numbers
@@ -21,6 +21,15 @@ def gain_of(journal: Sequence[Mapping[str, Any]]) -> Gain | None:
     if not losses:
         return None
     first, last = losses[0], losses[-1]
+    gains = [line["val_gain_db"] for line in journal if line.get("val_gain_db") is not None]
+    if gains:
+        gain = gains[-1]
+        return Gain(
+            f"hidden lines of validation scans: {gain:+.2f} dB over linear interpolation"
+            + ("" if gain > 0 else "; no gain: --model linear is as good"),
+            {"over_interpolation_db": gain, "first_nats": first, "last_nats": last},
+            is_gain=bool(gain > 0),
+        )
     return Gain(
         f"observed voxels of validation scans: {first:.3f} -> {last:.3f} nats each from the first "
         "report to the last, fewer are better"

@@ -1,5 +1,6 @@
 """Models of patches learn by gradients."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mriimpute.cohort import Cache, Cohort, PatchConfig, Patches, SparseScan, draw_patches
+from mriimpute.cohort import (
+    Cache,
+    Cohort,
+    PatchConfig,
+    Patches,
+    SparseScan,
+    draw_patches,
+    noise_level,
+)
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import CheckpointError, ConfigError, TrainingError
 from mriimpute.layers.noise import BatchRows
@@ -17,7 +26,8 @@ from mriimpute.methods.base import Gain, Learner
 from mriimpute.methods.patches import models
 from mriimpute.methods.patches.config import PatchTrainingConfig, prior_weight
 from mriimpute.methods.patches.gain import gain_of
-from mriimpute.methods.patches.layers.fill import ObservedMean
+from mriimpute.methods.patches.hidden import HiddenConfig, with_hidden
+from mriimpute.methods.patches.layers.fill import ObservedMean, fill_linear
 from mriimpute.methods.patches.model import Model
 from mriimpute.methods.patches.objective import objective
 from mriimpute.optim.config import learning_rate
@@ -51,6 +61,7 @@ class PatchLearner(Learner):
         name: Of the model, as `--model` takes it.
         model: Settings of the model.
         patches: How patches are drawn.
+        hidden: What of them encoders do not see.
         train: How long and how fast it learns.
         seed: Names all random streams.
         device: "cpu" or "cuda:N".
@@ -71,14 +82,17 @@ class PatchLearner(Learner):
         model: Mapping[str, Any],
         train: PatchTrainingConfig,
         patches: PatchConfig | None = None,
+        hidden: HiddenConfig | None = None,
         seed: int,
         device: str,
         world: World = ALONE,
     ) -> None:
         self.config, self.patches = train, patches or PatchConfig()
+        self.hidden = hidden or HiddenConfig()
         self.grid = tuple(model["patch"])
         self.seed, self.device, self.world = seed, device, world
         network = built(name, model, seed=seed)
+        self.sigma = float(network.sigma.detach())
         self.state: Descent[Model] = Descent(network, train, device)
         self.units, self.save_minutes = train.batch, train.save_minutes
         self.rows = world.shard(train.batch)
@@ -92,10 +106,11 @@ class PatchLearner(Learner):
 
     @classmethod
     def tables(cls, name: str) -> dict[str, type]:
-        """Returns the tables of settings of a model: "model", "patches" and "train"."""
+        """Returns the tables of settings: "model", "patches", "hidden" and "train"."""
         return {
             "model": models.config_of(name),
             "patches": PatchConfig,
+            "hidden": HiddenConfig,
             "train": PatchTrainingConfig,
         }
 
@@ -114,10 +129,20 @@ class PatchLearner(Learner):
     def prepare(self, scans: Cohort, cache: Cache) -> None:
         """Opens the scans to learn from, and draws the patches of the validation loss."""
         self.scans = [cache.sparse(path) for path in scans.train]
+        self.settle_noise()
         val = [cache.sparse(path) for path in scans.val if self.world.main]
         size = self.config.batch
         batches = range(-(-self.config.val_patches // size)) if val else ()
         self.validation = [self._drawn(val, "validation", n, slice(None)) for n in batches]
+
+    def settle_noise(self) -> None:
+        """Fixes the noise level, unless it is to be learnt."""
+        if self.config.noise == "learnt":
+            return
+        is_measured = self.config.noise == "measured" and self.scans
+        sigma = noise_level(self.scans) if is_measured else self.sigma
+        for model in (self.state.model, self.state.average):
+            model.fix_noise(sigma)
 
     def batch(self, step: int) -> Patches:
         """Returns the patches of a step: those of this process alone."""
@@ -157,7 +182,7 @@ class PatchLearner(Learner):
             "step": self.done,
             "patches": patches,
             "loss": self.loss / max(self.voxels, 1),
-            "val_loss": self._validated(),
+            **self._validated(),
             "sigma": float(self.state.average.sigma),
             "rate": learning_rate(self.config, step),
             "weight": prior_weight(self.config, step),
@@ -192,19 +217,29 @@ class PatchLearner(Learner):
         self.first = self.done * self.config.batch
 
     def gain(self, journal: Sequence[Mapping[str, Any]]) -> Gain | None:
-        """Returns how the validation loss changed."""
+        """Returns what hidden lines of validation scans say, and how their loss changed."""
         return gain_of(journal)
 
     def _drawn(
         self, scans: Sequence[SparseScan], purpose: str, number: int, rows: slice
     ) -> Patches:
-        return draw_patches(
+        patches = draw_patches(
             scans,
             self.grid,
             self.config.batch,
             config=self.patches,
             generator=numpy_stream(self.seed, purpose, number),
             rows=rows,
+        )
+        if self.config.objective == "evidence":  # an exact posterior learns nothing from it
+            return patches
+        is_judged = purpose == "validation"
+        hidden = self.hidden.lines_alone() if is_judged else self.hidden
+        first = rows.start or 0
+        return with_hidden(
+            patches,
+            hidden,
+            lambda row: numpy_stream(self.seed, "hidden", purpose, number, first + row),
         )
 
     def _loss(
@@ -213,18 +248,50 @@ class PatchLearner(Learner):
         """Returns the objective summed over patches, and how many voxels it explains."""
         y = torch.from_numpy(patches.y).to(self.device)
         observed = torch.from_numpy(patches.observed).to(self.device)
+        shown = None if patches.shown is None else torch.from_numpy(patches.shown).to(self.device)
         kind = y.device.type
         mixed = kind == "cuda" and self.config.precision == "bfloat16"
         with torch.autocast(kind, torch.bfloat16, enabled=mixed):
-            loss = objective(model, y, observed, self.config, weight=weight, generator=generator)
+            loss = objective(
+                model,
+                y,
+                observed,
+                self.config,
+                weight=weight,
+                generator=generator,
+                shown=shown,
+            )
         return loss.sum(), int(patches.observed.sum())
 
     @torch.no_grad()
-    def _validated(self) -> float | None:
-        """Returns the loss per observed voxel of validation scans, in nats; None without scans."""
-        total, voxels = 0.0, 0
+    def _validated(self) -> dict[str, float | None]:
+        """Returns the loss per observed voxel of validation scans, in nats; None without scans.
+
+        Where lines are hidden in these, also the gain in PSNR over their linear interpolation.
+        """
+        total, voxels, ours, linear = 0.0, 0, 0.0, 0.0
         for n, patches in enumerate(self.validation):
             generator = stream(self.seed, "watch", n, device=self.device)
             loss, count = self._loss(self.state.average, patches, 1.0, generator)
             total, voxels = total + float(loss), voxels + count
-        return total / max(voxels, 1) if self.validation else None
+            squares = self._hidden_squares(patches)
+            ours, linear = ours + squares[0], linear + squares[1]
+        found = {"val_loss": total / max(voxels, 1) if self.validation else None}
+        if ours > 0 and linear > 0:
+            found["val_gain_db"] = round(10 * math.log10(linear / ours), 4)
+        return found
+
+    def _hidden_squares(self, patches: Patches) -> tuple[float, float]:
+        """Returns squared errors of the model and of interpolation, over hidden voxels."""
+        if patches.shown is None:
+            return 0.0, 0.0
+        y, observed, shown = (
+            torch.from_numpy(part).to(self.device)
+            for part in (patches.y, patches.observed, patches.shown)
+        )
+        model, hidden = self.state.average, observed & ~shown
+        recovery = model.recovery(y, shown)
+        mean = recovery.voxels(recovery.latent.loc[None]).loc[0]
+        errors = (torch.where(hidden, y - x, 0.0) for x in (mean, fill_linear(y, shown)))
+        ours, linear = (float(error.square().sum(dtype=torch.float64)) for error in errors)
+        return ours, linear

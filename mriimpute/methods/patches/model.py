@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from mriimpute.layers.bounds import NoiseLevel
 from mriimpute.layers.density import Density
 
 __all__ = ["Likelihood", "Model", "ModelConfig", "Moments", "Recovery"]
@@ -85,6 +86,12 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def sigma(self) -> Float[Tensor, ""]:
         """The noise level, in units of normalised intensity."""
+
+    def fix_noise(self, sigma: float) -> None:
+        """Sets the noise level, in units of normalised intensity; it is not learnt any more."""
+        for part in self.children():
+            if isinstance(part, NoiseLevel):
+                part.fix(sigma)
 
     @abstractmethod
     def posterior(

@@ -1,6 +1,6 @@
 """What training minimises, chosen by name."""
 
-from typing import assert_never
+from typing import Any, assert_never
 
 import torch
 from jaxtyping import Bool, Float
@@ -28,6 +28,7 @@ def objective(
     *,
     weight: float,
     generator: torch.Generator,
+    shown: Bool[Tensor, "b 1 *grid"] | None = None,
 ) -> Float[Tensor, " b"]:
     """Returns the loss of each patch, in nats.
 
@@ -38,24 +39,23 @@ def objective(
         config: Names the objective.
         weight: Of the prior; see `mriimpute.methods.patches.config.prior_weight`.
         generator: Gives the draws, on the device of the model.
+        shown: What encoders see of what is observed; None: all. An exact posterior hides nothing.
 
     Raises:
         ConfigError: If the model has no such objective.
     """
-    draws = config.draws
+    given: dict[str, Any] = {"draws": config.draws, "generator": generator, "shown": shown}
     match config.objective:
         case "elbo":
-            return negative_elbo(model, y, observed, draws=draws, beta=weight, generator=generator)
+            return negative_elbo(model, y, observed, beta=weight, **given)
         case "importance":
-            return negative_importance_bound(model, y, observed, draws=draws, generator=generator)
+            return negative_importance_bound(model, y, observed, **given)
         case "evidence":
             if isinstance(model, Ppca | MixturePpca):
                 return negative_log_evidence(model, y, observed)
         case "tomographic":
             if isinstance(model, Tae):
-                return negative_tomographic(
-                    model, y, observed, draws=draws, weight=weight, generator=generator
-                )
+                return negative_tomographic(model, y, observed, weight=weight, **given)
         case _ as unknown:
             assert_never(unknown)
     raise ConfigError(

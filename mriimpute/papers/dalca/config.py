@@ -52,6 +52,7 @@ def network_schedule(images: int, batch: int, rate: float, average: float) -> Pa
         batch=batch,
         rate=rate,
         average=average,
+        noise="learnt",
         warm_up_end=0.3,
         report=max(batch, images // 4),
         val_patches=4 * batch,
@@ -61,8 +62,18 @@ def network_schedule(images: int, batch: int, rate: float, average: float) -> Pa
 def subspace_schedule(images: int, batch: int) -> PatchTrainingConfig:
     """Returns the training of a linear subspace, by descent on its exact evidence."""
     return PatchTrainingConfig(
-        objective="evidence", patches=images, batch=batch, rate=1e-2, average=0.98, report=images
+        objective="evidence",
+        noise="learnt",
+        patches=images,
+        batch=batch,
+        rate=1e-2,
+        average=0.98,
+        report=images,
     )
+
+
+def _learnt() -> PatchTrainingConfig:
+    return PatchTrainingConfig(noise="learnt")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,9 +102,9 @@ class MethodConfig:
     channels: int = 16
     widest: int = 256
     sigma: float = 0.1
-    network: PatchTrainingConfig = field(default_factory=PatchTrainingConfig)
+    network: PatchTrainingConfig = field(default_factory=_learnt)
     linear: int = 10
-    subspace: PatchTrainingConfig = field(default_factory=PatchTrainingConfig)
+    subspace: PatchTrainingConfig = field(default_factory=_learnt)
     em_iterations: int = 20
     kappa: float = 1.0
     dictionary: DictionaryConfig = field(default_factory=DictionaryConfig)

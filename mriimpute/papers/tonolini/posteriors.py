@@ -245,6 +245,7 @@ def train_config(
     images = steps * batch
     return PatchTrainingConfig(
         objective=objective,
+        noise="learnt",  # what is known of it is a setting of the model
         patches=images,
         batch=batch,
         draws=draws,

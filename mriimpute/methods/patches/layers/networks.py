@@ -72,6 +72,11 @@ class VoxelScale(nn.Module):
         super().__init__()
         self.level = NoiseLevel(sigma, floor)
 
+    def fix(self, sigma: float) -> None:
+        """Sets the standard deviations where h is 0, for good."""
+        bent = math.exp(float(soft_bound(torch.zeros(()), *LOG_EXCESS)))
+        self.level.fix(self.level.floor + (sigma - self.level.floor) / bent)
+
     def forward(self, h: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """Returns the standard deviations."""
         return self.level.floor + (self.level.log_excess + soft_bound(h, *LOG_EXCESS)).exp()
@@ -105,6 +110,12 @@ class GaussianEncoder(nn.Module):
 
 class VoxelDecoder(nn.Module):
     """A network from latent variables, and grids that are known, to two numbers per voxel."""
+
+    log_scale: nn.Module
+
+    def freeze_scale(self) -> None:
+        """Makes what `VoxelScale` takes 0, for good."""
+        _zero(self.log_scale).requires_grad_(requires_grad=False)
 
     def forward(
         self, z: Float[Tensor, "b m"], known: Float[Tensor, "b c *grid"] | None

@@ -95,6 +95,12 @@ class Mvae(Model):
         """The standard deviation that those of the voxels are multiples of, floor apart."""
         return self.scale.level()
 
+    def fix_noise(self, sigma: float) -> None:
+        """Gives all voxels this standard deviation, known noise included, for good."""
+        rest = max(sigma**2 - self.noise**2, 0.0) ** 0.5
+        self.scale.fix(rest)
+        self.decoder.freeze_scale()
+
     def posterior(
         self, y: Float[Tensor, "b 1 *grid"], observed: Bool[Tensor, "b 1 *grid"]
     ) -> DiagonalGaussian:

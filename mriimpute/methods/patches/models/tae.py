@@ -147,6 +147,12 @@ class Tae(Model):
         """The noise level, in units of normalised intensity."""
         return self.level()
 
+    def fix_noise(self, sigma: float) -> None:
+        """Sets the noise level of all patches, for good; what q2 and p(x) say is learnt."""
+        self.level.fix(sigma)
+        if self.noise is not None:
+            self.noise.requires_grad_(requires_grad=False)
+
     def posterior(
         self, y: Float[Tensor, "b 1 *grid"], observed: Bool[Tensor, "b 1 *grid"]
     ) -> DiagonalGaussian:

@@ -27,10 +27,13 @@ def negative_elbo(
     draws: int,
     beta: float,
     generator: torch.Generator,
+    shown: Bool[Tensor, "b 1 *grid"] | None = None,
 ) -> Float[Tensor, " b"]:
-    """Returns -E_q[log p(y_O | z)] + beta KL[q(z | y_O) || p(z)], in nats per patch.
+    """Returns -E_q[log p(y_O | z)] + beta KL[q(z | y_C) || p(z)], in nats per patch.
 
-    A patch with nothing observed costs nothing where q is then the prior.
+    It bounds -log p(y_O) from above, whichever part C of O is shown to q; see
+    `mriimpute.methods.patches.hidden`. A patch with nothing observed costs nothing where q is then
+    the prior.
 
     Args:
         model: Gives p and q.
@@ -39,8 +42,9 @@ def negative_elbo(
         draws: How many draws of q estimate the first term; the second is exact.
         beta: 1 for the bound, less for a weaker prior early in training.
         generator: Gives the draws.
+        shown: C, what q is given; None: all that is observed.
     """
-    q = model.posterior(y, observed)
+    q = model.posterior(y, observed if shown is None else shown)
     z = q.sample(draws, generator)
     return negative_log_likelihood(model, z, y, observed).mean(0) + beta * q.kl_to_standard()
 

@@ -39,8 +39,9 @@ def negative_importance_bound(
     *,
     draws: int,
     generator: torch.Generator,
+    shown: Bool[Tensor, "b 1 *grid"] | None = None,
 ) -> Float[Tensor, " b"]:
-    """Returns an estimate of -L_K, in nats per patch.
+    """Returns an estimate of -L_K, in nats per patch: a bound whatever q is given.
 
     Args:
         model: Gives p and q.
@@ -48,8 +49,9 @@ def negative_importance_bound(
         observed: Which voxels count.
         draws: K.
         generator: Gives the draws.
+        shown: What q is given; None: all that is observed.
     """
-    q = model.posterior(y, observed)
+    q = model.posterior(y, observed if shown is None else shown)
     weights = log_weights(model, q, q.sample(draws, generator), y, observed)
     return math.log(draws) - torch.logsumexp(weights, dim=0)
 

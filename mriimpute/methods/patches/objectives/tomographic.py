@@ -67,6 +67,7 @@ def negative_tomographic(
     weight: float,
     generator: torch.Generator,
     draws: int = 1,
+    shown: Bool[Tensor, "b 1 *grid"] | None = None,
 ) -> Float[Tensor, " b"]:
     """Returns an estimate of -F, in nats per patch.
 
@@ -77,9 +78,10 @@ def negative_tomographic(
         weight: 0 for gamma as the model starts with, 1 for gamma = 1, linear in between.
         generator: Gives the draws.
         draws: How many draws estimate the expectations.
+        shown: What q1, q2 and r4 are given in place of all that is observed.
     """
     gamma = model.gamma + (1 - model.gamma) * weight
-    t = terms(model, y, observed, draws=draws, generator=generator)
+    t = terms(model, y, observed, draws=draws, generator=generator, shown=shown)
     penalty = model.strength * (t.r - t.q - model.localisation).abs()
     return penalty - t.e - gamma * (t.p - t.k + t.hx) - t.hz
 
@@ -91,15 +93,18 @@ def terms(
     *,
     draws: int,
     generator: torch.Generator,
+    shown: Bool[Tensor, "b 1 *grid"] | None = None,
 ) -> Terms:
     """Returns estimates of the terms; of Hx and Hz given z, and of K, the exact values."""
+    given = observed if shown is None else shown
+
     # Recovery: what may have been measured.
-    q1 = model.posterior(y, observed)
+    q1 = model.posterior(y, given)
     noise = white((draws, *q1.loc.shape), generator, like=q1.loc)
     z = q1.transport(noise)
-    q2 = model.clean(z, y, observed)
+    q2 = model.clean(z, y, given)
     x = torch.addcmul(q2.loc, q2.scale, white(q2.loc.shape, generator, like=z))
-    beta = model.noise_level(z, y, observed, generator)
+    beta = model.noise_level(z, y, given, generator)
     beta = beta.view(*beta.shape, *(1,) * (x.ndim - 2))
 
     # Prior: whether it is likely.
@@ -108,7 +113,7 @@ def terms(
     prior = model.prior(q3.sample(1, generator))
 
     # Localisation: whether z can be told from it.
-    r4 = model.origin(x, y, observed)
+    r4 = model.origin(x, y, given)
 
     rows = (draws, len(y))
     hz = _entropy(q1.scale)
