@@ -133,6 +133,24 @@ def test_patch_of_two_axes_is_a_plane_across_the_slices(axis: int) -> None:
     assert_array_equal(patches.observed.sum(axis=(1, 2, 3)), 12)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_patches_of_two_axes_lie_inside_slices_as_often_as_asked(axis: int) -> None:
+    def whole(inside: float) -> int:
+        patches = draw_patches(
+            [scan(axis)],
+            (6, 7),
+            64,
+            config=PatchConfig(inside=inside),
+            generator=numpy_stream(0, "x"),
+        )
+        assert patches.gaps == (3,) * 64
+        return int(patches.observed.all(axis=(1, 2, 3)).sum())
+
+    assert whole(1.0) == 64
+    assert whole(0.0) == 0
+    assert 20 < whole(0.5) < 44
+
+
 def test_scan_smaller_than_a_patch_lies_in_its_middle() -> None:
     patches = draw_patches(
         [scan()], (20, 15, 16), 2, config=AS_STORED, generator=numpy_stream(0, "x")

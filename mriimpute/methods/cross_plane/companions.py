@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mriimpute.cohort.foreground import depths_mm
 from mriimpute.cohort.normalisation import PERCENTILES
 from mriimpute.cohort.slices import BRIGHTEST, SliceScan
-from mriimpute.methods.cross_plane.calibration import INNER_MM, LinePredictor
+from mriimpute.methods.cross_plane.calibration import LinePredictor
 from mriimpute.methods.cross_plane.hidden_companions import (
     Hidden,
     Judged,
@@ -42,6 +42,7 @@ from mriimpute.methods.cross_plane.planes import Steps, crossing
 from mriimpute.methods.cross_plane.predict import Fast
 from mriimpute.methods.cross_plane.runs import EvenRun
 from mriimpute.methods.noise import ErrorSums
+from mriimpute.methods.self_calibration import INNER_MM
 from mriimpute.progress import SILENT
 from mriimpute.volume import Companion
 

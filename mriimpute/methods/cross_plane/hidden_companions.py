@@ -18,9 +18,10 @@ from torch import Tensor
 from mriimpute.cohort.foreground import depths_mm
 from mriimpute.cohort.slices import SliceScan
 from mriimpute.device import on_device
-from mriimpute.methods.cross_plane.calibration import TINY, LinePredictor
-from mriimpute.methods.cross_plane.hidden_lines import hide, interleaved, pchip_between
+from mriimpute.methods.cross_plane.calibration import LinePredictor
 from mriimpute.methods.cross_plane.innovation import Example, View
+from mriimpute.methods.lines import hide, interleaved, pchip_between
+from mriimpute.methods.self_calibration import TINY
 
 __all__ = ["Hidden", "Judged", "Smooth", "gain_of", "hidden_lines_of", "shrinkage_of"]
 

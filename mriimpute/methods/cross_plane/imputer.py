@@ -29,13 +29,7 @@ from mriimpute.interpolation import interpolated
 from mriimpute.memory import hand_back_freed_memory
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.cross_plane.adapt import adapted
-from mriimpute.methods.cross_plane.calibration import (
-    CALIBRATION_SLICES,
-    Factors,
-    LinePredictor,
-    SelfCalibration,
-    without_calibration_slices,
-)
+from mriimpute.methods.cross_plane.calibration import Factors, LinePredictor
 from mriimpute.methods.cross_plane.companions import (
     Help,
     companion_quality,
@@ -57,6 +51,11 @@ from mriimpute.methods.cross_plane.work import CALIBRATION, FUSION, fusion_secon
 from mriimpute.methods.distance_std import std_by_distance
 from mriimpute.methods.fusion import correlation
 from mriimpute.methods.noise import with_noise
+from mriimpute.methods.self_calibration import (
+    CALIBRATION_SLICES,
+    SelfCalibration,
+    without_calibration_slices,
+)
 from mriimpute.progress import SILENT
 from mriimpute.stopwatch import stage
 from mriimpute.volume import Companion, Volume

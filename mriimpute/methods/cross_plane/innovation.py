@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriimpute.methods.cross_plane.hidden_lines import interleaved, pchip_between
+from mriimpute.methods.lines import interleaved, pchip_between
 from mriimpute.seeds import fixed, numpy_stream
 
 __all__ = ["SIDE", "Example", "InnovationConfig", "Innovations", "View", "fitted"]

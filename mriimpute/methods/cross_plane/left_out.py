@@ -12,16 +12,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from mriimpute.cohort.slices import SliceScan
-from mriimpute.methods.cross_plane.calibration import (
-    TINY,
-    HiddenScore,
-    LinePredictor,
-    hidden_score,
-)
-from mriimpute.methods.cross_plane.hidden_lines import pchip_between
+from mriimpute.methods.cross_plane.calibration import LinePredictor
 from mriimpute.methods.cross_plane.planes import Steps, crossing
 from mriimpute.methods.cross_plane.runs import EvenRun
 from mriimpute.methods.fusion import correlation
+from mriimpute.methods.lines import pchip_between
+from mriimpute.methods.self_calibration import TINY, HiddenScore, hidden_score
 
 __all__ = ["LeftOut", "left_out_quality", "on_left_out_slices"]
 

@@ -27,9 +27,9 @@ from mriimpute.device import on_device
 from mriimpute.geometry import Stack, squared_cosines
 from mriimpute.methods.cross_plane.calibration import LinePredictor
 from mriimpute.methods.cross_plane.conditioning import offsets
-from mriimpute.methods.cross_plane.fusion import combined, mixed
 from mriimpute.methods.cross_plane.network import linear_between
 from mriimpute.methods.fusion import Fused
+from mriimpute.methods.plane_fusion import combined, mixed
 from mriimpute.volume import Volume
 
 __all__ = ["Steps", "crossing", "steps_of"]

@@ -16,11 +16,12 @@ import torch
 from jaxtyping import Bool, Float32, Float64
 
 from mriimpute.methods.cross_plane.conditioning import offsets
-from mriimpute.methods.cross_plane.hidden_lines import Lines, pchip_between
+from mriimpute.methods.cross_plane.hidden_lines import Lines
 from mriimpute.methods.cross_plane.latent_bound import nll_of
 from mriimpute.methods.cross_plane.latent_network import LatentLineNetwork
 from mriimpute.methods.cross_plane.network import LineNetwork, linear_between
 from mriimpute.methods.cross_plane.predict import predict
+from mriimpute.methods.lines import pchip_between
 
 __all__ = ["GapScore", "ValidationSlice", "score", "validation_slices"]
 

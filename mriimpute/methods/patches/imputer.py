@@ -1,75 +1,50 @@
 """Imputation with a model of patches.
 
-Patches overlap. With tent weights w_p and, per patch, the mean f_p and the variance v_p of f(z)
-over draws of z from q(z | y_O), and the mean s_p^2 of the variance of the voxel given z, a voxel
-gets
+Patches of three axes overlap, and `mriimpute.methods.patches.work` makes m, v, u, s^2, b_n and r
+of them. A voxel gets
 
-    mean      m   = sum w_p f_p / sum w_p                                        (Eq. 8)
+    mean      m
     variance  std^2 = v + u + s^2
-              v   = sum w_p v_p / sum w_p                 within patches
-              u   = sum w_p (f_p - m)^2 / sum w_p         between patches: where they disagree
-              s^2 = sum w_p s_p^2 / sum w_p               noise: sigma^2 where all voxels share it
     draw n    y_n = m + r (b_n - m) + sqrt(u + s^2) noise_n                      (Eq. 5)
-              b_n = sum w_p f(z_pn) / sum w_p,    r = sum w_p / sqrt(sum w_p^2)
 
-Averaging independent draws of overlapping patches shrinks their variance; r undoes this: draws
-scatter as far as `std` says where overlapping patches agree about v.
-
-Latent draws come in pairs, z = loc +- L noise: where f is affine the mean is exact. A model that
-has a formula for f_p, v_p and s_p^2 needs no draws for them.
-
-A model with importance weights has its draws weighed patch by patch, over what the patch observes:
-moments are self-normalised sums, and a draw is one of so many, taken in proportion to its weight.
+so draws scatter as far as `std` says where overlapping patches agree about v. A model of two axes
+completes the planes that cross the slices of a stack, see `mriimpute.methods.patches.planes`;
+where there is no stack, planes along the first and the last axis, like patches of three.
 
 References:
     Dalca et al., Unsupervised Data Imputation via Variational Inference of Deep Subspaces, 2019,
     Eq. 5 and 8.
-    Mattei & Frellsen, MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets,
-    2019, Eq. 12 and 13.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Float32, Float64
+from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from mriimpute.checkpoint import restore
 from mriimpute.cohort import Normalisation, in_space, normalisation
+from mriimpute.cohort.foreground import foreground_level
+from mriimpute.cohort.slices import acquired_slices
 from mriimpute.device import TILE
-from mriimpute.geometry import find_stack
+from mriimpute.geometry import Stack, find_stack
+from mriimpute.interpolation import interpolated
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.memory_estimate import MemoryEstimate
+from mriimpute.methods.noise import with_noise
 from mriimpute.methods.patches import models
-from mriimpute.methods.patches.model import Model, Recovery
-from mriimpute.methods.patches.objectives.importance import (
-    effective_sample_size,
-    log_weights,
-    resample,
-)
-from mriimpute.methods.patches.objectives.recovery_bound import missing_bound
-from mriimpute.methods.patches.tiling import Blend, Box, Lattice, Place
-from mriimpute.seeds import numpy_stream, stream
+from mriimpute.methods.patches.model import Model
+from mriimpute.methods.patches.planes import completed, self_calibrations
+from mriimpute.methods.patches.tiling import Place
+from mriimpute.methods.patches.work import BATCH, PatchWork
+from mriimpute.seeds import numpy_stream
 from mriimpute.volume import Volume
 
-__all__ = ["PatchImputer"]
+__all__ = ["BATCH", "PatchImputer"]
 
 log = logging.getLogger(__name__)
-
-BATCH = 16
-"""Patches that the network sees at once. Always so many: a result may depend on it."""
-
-PAIRS = 4
-"""Pairs of latent draws behind the mean and the variance; as many draws behind the density."""
-
-GROUP_SECONDS = 0.05
-"""Of one CPU core for so many patches, about."""
-
-CACHED = 1024
-"""Groups of patches whose recovery is kept from one draw to the next."""
 
 Image = Float32[np.ndarray, "i j k"]
 Region = Bool[np.ndarray, "i j k"]
@@ -113,12 +88,17 @@ class PatchImputer(Imputer):
 
     def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns the completed volume."""
-        norm = normalisation(volume)
-        kept = volume.observed
-        work = _Work(self, volume, norm, seed, case)
+        norm, stack = normalisation(volume), find_stack(volume.observed)
+        y = norm.apply(np.where(volume.observed, volume.data, np.float32(np.nan)))
+        if stack is not None and len(self.model.patch) == 2:
+            return self._by_planes(volume, y, norm, stack, seed, case)
+
+        extent = in_space(self.model.patch, stack.axis if stack else 2)
+        work = self.work(y, extent, seed=seed, case=case)
         mean, within, between, ratio, noise = work.moments()
         pixel = between + noise
         std = np.sqrt(within + pixel) * np.float32(norm.scale)
+        kept = volume.observed
 
         def draw(number: int) -> Image:
             generator = numpy_stream(seed, "impute", case, "draw", number, "noise")
@@ -137,191 +117,70 @@ class PatchImputer(Imputer):
             log_density=log_density,
         )
 
-
-class _Work:
-    """One scan being imputed, in normalised intensities."""
-
-    def __init__(
-        self,
-        imputer: PatchImputer,
-        volume: Volume,
-        norm: Normalisation,
-        seed: int,
-        case: str,
-    ) -> None:
-        stack = find_stack(volume.observed)
-        self.model, self.device = imputer.model, imputer.device
-        extent = in_space(self.model.patch, stack.axis if stack else 2)
-        self.y = norm.apply(np.where(volume.observed, volume.data, np.float32(np.nan)))
-        self.lattice = Lattice(volume.shape, extent, BATCH)
-        self.groups = self.lattice.groups()
-        self.seed, self.case, self.tile = seed, case, imputer.tile
-        self.progress = imputer.progress
-        self._recoveries: dict[int, Recovery] = {}
-
-    def moments(self) -> tuple[Image, Image, Image, Image, Image]:
-        """Returns m, v, u, r and s^2 of every voxel."""
-        out = np.empty((5, *self.lattice.shape), np.float32)
-        tent, one = self.lattice.tent, np.ones(self.lattice.extent)
-        sizes: dict[int, float] = {}
-        self.progress.plan("patches", GROUP_SECONDS * len(self.groups))
-        for region in self.lattice.regions(self.tile):
-            blend = Blend(self.lattice, region, sums=6)
-            for index, group in self._touching(region):
-                if index not in sizes:
-                    self.progress.advance("patches", GROUP_SECONDS)
-                f, v, s, sizes[index] = self._statistics(index)
-                for n, place in enumerate(group):
-                    terms = [one, f[n], f[n] ** 2, v[n], tent, s[n]]
-                    blend.add(place, tent * np.stack(terms))
-
-            weight, first, second, within, squares, noise = blend.total
-            m = first / weight
-            u = np.maximum(second / weight - m**2, 0.0)
-            r = weight / np.sqrt(squares)
-            out[(slice(None), *region.slices)] = m, within / weight, u, r, noise / weight
-        if self.model.weights > 1:
-            mean = sum(sizes.values()) / len(sizes)
-            log.info("%s: %.1f draws count per patch, in the mean", self.case, mean)
-        return out[0], out[1], out[2], out[3], out[4]
-
-    def latent_draw(self, number: int) -> Image:
-        """Returns b_n, the blend of one draw per patch."""
-        out = np.empty(self.lattice.shape, np.float32)
-        tent = self.lattice.tent
-        for region in self.lattice.regions(self.tile):
-            blend = Blend(self.lattice, region, sums=2)
-            for index, group in self._touching(region):
-                f = self._drawn(index, number)
-                for n, place in enumerate(group):
-                    blend.add(place, np.stack([tent, tent * f[n]]))
-            out[region.slices] = blend.total[1] / blend.total[0]
-        return out
-
-    def log_density(self, x: Image, region: Region) -> float:
-        """Returns a bound of the log density of a region, in nats per voxel of each patch."""
-        total, voxels = 0.0, 0
-        known = np.where(region, x, self.y)
-        judged = np.where(region, np.float32(0), np.float32(np.nan))
-        for index in range(len(self.groups)):
-            missing = self._batch(index, judged).isfinite()
-            count = missing.flatten(1).sum(1)
-            if not count.any():
-                continue
-            patch = self._batch(index, known)
-            noise = self._noise(index, 2 * PAIRS, self.case, "density").to(self.device)
-            with torch.inference_mode():
-                bound = missing_bound(
-                    self.model, self._recovery(index), patch, patch.isfinite(), missing, noise
-                )
-            total += float(bound[count > 0].double().sum())
-            voxels += int(count.sum())
-        return total / voxels
-
-    def _touching(self, region: Box) -> Iterator[tuple[int, list[Place]]]:
-        """Yields the groups with a patch in `region`; of them, all patches are run."""
-        for index, group in enumerate(self.groups):
-            if any(self.lattice.touches(place, region) for place in group):
-                yield index, group
-
-    def _statistics(
-        self, index: int
-    ) -> tuple[
-        Float64[np.ndarray, "b x y z"],
-        Float64[np.ndarray, "b x y z"],
-        Float64[np.ndarray, "b x y z"],
-        float,
-    ]:
-        """Returns the mean and the variance of f(z), and the mean variance of voxels given z.
-
-        For each patch of a group; and how many draws count per patch, in the mean.
-        """
-        moments = self._recovery(index).moments
-        if moments is not None and self.model.weights == 1:
-            with torch.inference_mode():
-                known = moments()
-            shape = (BATCH, *self.lattice.extent)
-            parts = (known.mean, known.within, known.noise.expand_as(known.mean))
-            mean, within, noise_square = (
-                part.double().cpu().numpy().reshape(shape) for part in parts
-            )
-            return mean, within, noise_square, 1.0
-
-        half = self._noise(index, max(PAIRS, -(-self.model.weights // 2)), "mean")
-        noise = torch.stack([half, -half], dim=1).flatten(0, 1)
-        z = self._latent(index, noise)
-        f, scale = self._decoded(index, z)
-        square = np.square(scale, dtype=np.float64)
-        if self.model.weights == 1:
-            within = f.var(axis=0, dtype=np.float64)
-            return f.mean(axis=0, dtype=np.float64), within, square.mean(axis=0), float(len(z))
-
-        weights = self._log_weights(index, z)
-        normalised = torch.softmax(weights.double(), dim=0).cpu().numpy()
-        mean, second, noise_square = (
-            np.einsum("sb,sbxyz->bxyz", normalised, part)
-            for part in (f, np.square(f, dtype=np.float64), square)
+    def work(self, y: Image, extent: Place, *, seed: int, case: str) -> PatchWork:
+        """Returns what completes a normalised grid by patches of an extent."""
+        return PatchWork(
+            self.model,
+            y,
+            extent,
+            seed=seed,
+            case=case,
+            tile=self.tile,
+            device=self.device,
+            progress=self.progress,
         )
-        size = effective_sample_size(weights)[: len(self.groups[index])].mean()
-        return mean, np.maximum(second - mean**2, 0.0), noise_square, float(size)
 
-    def _drawn(self, index: int, number: int) -> Float32[np.ndarray, "b x y z"]:
-        """Returns f(z) for one draw of z for each patch of a group."""
-        purpose = (self.case, "draw", number)
-        z = self._latent(index, self._noise(index, self.model.weights, *purpose))
-        if self.model.weights > 1:
-            uniform = torch.zeros(1, BATCH)
-            for n, place in enumerate(self.groups[index]):
-                generator = stream(self.seed, "impute", *purpose, "choice", *place)
-                uniform[:, n] = torch.rand(1, generator=generator)
-            which = resample(self._log_weights(index, z), uniform.to(self.device))
-            z = z.gather(0, which[..., None].expand(-1, -1, z.shape[-1]))
-        return self._decoded(index, z)[0][0]
+    def _by_planes(
+        self, volume: Volume, y: Image, norm: Normalisation, stack: Stack, seed: int, case: str
+    ) -> Imputation:
+        """Returns a stack completed in the planes that cross its slices."""
 
-    def _latent(self, index: int, noise: Float[Tensor, "s b m"]) -> Float[Tensor, "s b m"]:
-        return self._recovery(index).latent.transport(noise.to(self.device))
+        def worker(grid: Image, extent: Place) -> PatchWork:
+            return self.work(grid, extent, seed=seed, case=case)
 
-    def _decoded(
-        self, index: int, z: Float[Tensor, "s b m"]
-    ) -> tuple[Float32[np.ndarray, "s b x y z"], Float32[np.ndarray, "s b x y z"]]:
-        """Returns f(z) and the standard deviations of voxels given z."""
-        voxels = self._recovery(index).voxels
-        locs, scales = [], []
-        with torch.inference_mode():
-            for part in z.split(2):  # two draws at once bound the memory
-                p = voxels(part)
-                locs.append(p.loc.float().cpu().numpy())
-                scales.append(p.scale.float().expand_as(p.loc).cpu().numpy())
-        shape = (len(z), BATCH, *self.lattice.extent)
-        return np.concatenate(locs).reshape(shape), np.concatenate(scales).reshape(shape)
+        def turned(image: Image) -> Image:
+            return np.ascontiguousarray(np.moveaxis(image, stack.axis, 2))
 
-    def _log_weights(self, index: int, z: Float[Tensor, "s b m"]) -> Float[Tensor, "s b"]:
-        y, q = self._batch(index, self.y), self._recovery(index).latent
-        observed = y.isfinite()
-        with torch.inference_mode():
-            return torch.cat([log_weights(self.model, q, p, y, observed) for p in z.split(2)])
+        def back(image: Image) -> Image:
+            return np.moveaxis(image, 2, stack.axis)
 
-    def _recovery(self, index: int) -> Recovery:
-        if index in self._recoveries:
-            return self._recoveries[index]
-        y = self._batch(index, self.y)
-        with torch.inference_mode():
-            recovery = self.model.recovery(y, y.isfinite())
-        if len(self._recoveries) < CACHED:
-            self._recoveries[index] = recovery
-        return recovery
+        patch, kept = self.model.patch, volume.observed
+        scan = acquired_slices(volume, case)
+        gaps = {gap for gap in stack.gaps if gap > 1}
+        measured = self_calibrations(scan, gaps, patch, worker) if scan else {}
+        if gaps - measured.keys():
+            log.warning("slices show too little of gaps as wide: the std is the model's there")
+        filled = norm.apply(interpolated(volume, "pchip"))
+        level = foreground_level(y[kept])
+        planes = completed(turned(y), turned(filled), stack, measured, level, patch, worker)
 
-    def _batch(self, index: int, image: Image) -> Float[Tensor, "b 1 *grid"]:
-        """Returns a group of patches, NaN outside of the grid and in places without a patch."""
-        group = self.groups[index]
-        y = np.full((BATCH, *self.lattice.extent), np.nan, np.float32)
-        y[: len(group)] = self.lattice.cut(image, group)
-        return torch.from_numpy(y.reshape(BATCH, 1, *self.model.patch)).to(self.device)
+        scale, latent = planes.latent_scale(), planes.latent_variance()
+        noise = np.sqrt(np.maximum(planes.variance - scale**2 * latent, 0))
+        scattered = with_noise(
+            volume,
+            norm.undo(back(planes.mean)),
+            back(noise) * np.float32(norm.scale),
+            stack,
+            planes.correlations,
+            seed,
+            case,
+            device=self.device,
+        )
 
-    def _noise(self, index: int, draws: int, *purpose: str | int) -> Float[Tensor, "s b m"]:
-        """Returns latent noise that depends on the place of each patch, not on its group."""
-        noise = torch.zeros(draws, BATCH, self._recovery(index).latent.loc.shape[-1])
-        for n, place in enumerate(self.groups[index]):
-            generator = stream(self.seed, "impute", *purpose, *place)
-            noise[:, n] = torch.randn(draws, noise.shape[-1], generator=generator)
-        return noise
+        def draw(number: int) -> Image:
+            departure = back(scale * planes.departure(number)) * np.float32(norm.scale)
+            return np.where(kept, volume.data, scattered.drawn(number) + departure)
+
+        def log_density(truth: Image, region: Region) -> float:
+            x = turned(norm.apply(np.where(region, truth, np.float32(np.nan))))
+            where = turned(region)
+            each = [family.work.log_density(x, where) for family in planes.families]
+            return sum(each) / len(each) - float(np.log(norm.scale))
+
+        std = np.sqrt(back(planes.variance)) * np.float32(norm.scale)
+        return Imputation(
+            mean=scattered.mean,
+            std=np.where(kept, np.float32(0), std),
+            draw=draw,
+            log_density=log_density,
+        )

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from numpy.typing import NDArray
 
-__all__ = ["Blend", "Box", "Lattice"]
+__all__ = ["Blend", "Box", "Lattice", "Place"]
 
 Place = tuple[int, int, int]
 

@@ -8,14 +8,11 @@ from scipy import ndimage
 from scipy.interpolate import PchipInterpolator, make_interp_spline
 
 from mriimpute.cohort.slices import SliceScan
-from mriimpute.methods.cross_plane.calibration import (
-    LinePredictor,
-    hidden_score,
-    without_calibration_slices,
-)
+from mriimpute.methods.cross_plane.calibration import LinePredictor
 from mriimpute.methods.cross_plane.imputer import CrossPlane
 from mriimpute.methods.cross_plane.network import Config, build
 from mriimpute.methods.registry import DEFAULT, load_imputer
+from mriimpute.methods.self_calibration import hidden_score, without_calibration_slices
 
 FACTORS = {3: np.ones(2, np.float32), 6: np.full(5, 2, np.float32)}
 
@@ -76,7 +73,7 @@ def test_smooth_slices_are_imputed_better_when_trust_is_measured(
     shrinkage = one.self_calibration(smooth, 3).shrinkage
 
     blended = plain = 0.0
-    for p in one._predictions(smooth, 3):
+    for p in one.predictions(smooth, 3):
         ours = p.pchip + shrinkage[:, None, None] * (p.mean - p.pchip)
         blended += float(np.square(ours - p.target).sum())
         plain += min(float(np.square(x - p.target).sum()) for x in (p.mean, p.pchip))

@@ -13,7 +13,7 @@ from mriimpute.cohort import normalisation
 from mriimpute.errors import CheckpointError
 from mriimpute.layers.density import FullGaussian
 from mriimpute.methods.patches import models
-from mriimpute.methods.patches.imputer import PatchImputer, _Work
+from mriimpute.methods.patches.imputer import PatchImputer
 from mriimpute.methods.patches.model import Model
 from mriimpute.methods.patches.models.mvae import Mvae
 from mriimpute.methods.patches.models.ppca import Config, Ppca
@@ -233,8 +233,8 @@ def test_weighed_draws_are_draws_of_the_exact_posterior() -> None:
     missing = ~volume.observed
 
     def drawn(model: Model) -> np.ndarray:
-        norm = normalisation(volume)
-        work = _Work(imputer_of(model), volume, norm, 0, "a")
+        y = normalisation(volume).apply(np.where(volume.observed, volume.data, np.nan))
+        work = imputer_of(model).work(y, (4, 5, 6), seed=0, case="a")
         return np.stack([work.latent_draw(n)[missing] for n in range(1, 121)])
 
     wanted, made = drawn(exact), drawn(blind)

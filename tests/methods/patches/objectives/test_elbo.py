@@ -100,3 +100,22 @@ def test_best_noise_level_is_the_size_of_the_residuals(generator: torch.Generato
     (slope,) = torch.autograd.grad(loss.sum(), model.noise.log_excess)
 
     assert_close(slope, torch.zeros(()).double(), rtol=0, atol=1e-6)
+
+
+def test_bound_holds_whatever_part_is_shown_and_is_tight_where_all_is(
+    generator: torch.Generator,
+) -> None:
+    """Of a Gaussian subspace, whose evidence and posteriors are known."""
+    model = Config(patch=(4, 5), latents=2).build()
+    model.w.data.normal_(generator=generator)
+    y = torch.rand(3, 1, 4, 5, generator=generator)
+    observed = torch.rand(y.shape, generator=generator) < 0.8
+    part = observed & (torch.rand(y.shape, generator=generator) < 0.4)
+
+    evidence = negative_log_evidence(model, y, observed)
+    bound = partial(negative_elbo, model, y, observed, draws=4000, beta=1.0)
+    whole, less = (bound(generator=generator, shown=shown) for shown in (observed, part))
+
+    assert_close(whole, evidence, rtol=0.02, atol=0.1)
+    assert (less > evidence + 0.5).all()
+    assert_close(bound(generator=stream(0, "z")), bound(generator=stream(0, "z"), shown=observed))

@@ -1,12 +1,12 @@
-"""Tests for mriimpute.methods.cross_plane.fusion."""
+"""Tests for mriimpute.methods.plane_fusion."""
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from mriimpute.methods.cross_plane.fusion import combined
 from mriimpute.methods.fusion import Fused, correlation
+from mriimpute.methods.plane_fusion import combined
 
 
 def conditional_means(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
