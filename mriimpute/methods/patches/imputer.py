@@ -9,7 +9,8 @@ of them. A voxel gets
 
 so draws scatter as far as `std` says where overlapping patches agree about v. A model of two axes
 completes the planes that cross the slices of a stack, see `mriimpute.methods.patches.planes`;
-where there is no stack, planes along the first and the last axis, like patches of three.
+where there is no stack, planes along the first and the last axis, like patches of three. Where the
+noise level was not learnt, `mriimpute.methods.patches.blocks` measures the std.
 
 References:
     Dalca et al., Unsupervised Data Imputation via Variational Inference of Deep Subspaces, 2019,
@@ -18,6 +19,7 @@ References:
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,9 +36,9 @@ from mriimpute.interpolation import interpolated
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.memory_estimate import MemoryEstimate
 from mriimpute.methods.noise import with_noise
-from mriimpute.methods.patches import models
+from mriimpute.methods.patches import blocks, models, planes
+from mriimpute.methods.patches.families import Completed
 from mriimpute.methods.patches.model import Model
-from mriimpute.methods.patches.planes import completed, self_calibrations
 from mriimpute.methods.patches.tiling import Place
 from mriimpute.methods.patches.work import BATCH, PatchWork
 from mriimpute.seeds import numpy_stream
@@ -58,16 +60,26 @@ class PatchImputer(Imputer):
         name: Of the model, as `--model` takes it.
         device: Where it computes, "cpu" or "cuda:N".
         tile: Edge of the region worked on at once, in voxels.
+        is_calibrated: Measure the std of a model of three axes on the scan, as that of one of
+            two axes always is: with a noise level that was not learnt, the model does not know it.
     """
 
     memory_estimate = MemoryEstimate(fixed=224 * 2**20, per_tile_voxel=48)
 
-    def __init__(self, model: Model, name: str, *, device: str, tile: int = TILE) -> None:
+    def __init__(
+        self,
+        model: Model,
+        name: str,
+        *,
+        device: str,
+        tile: int = TILE,
+        is_calibrated: bool = False,
+    ) -> None:
         if tile < 1:
             raise ValueError(f"tile must be at least 1, got {tile}")
         self.name, self.tile = name, tile
         self.model = model.to(device).eval().requires_grad_(requires_grad=False)
-        self.device = device
+        self.device, self.is_calibrated = device, is_calibrated
 
     @classmethod
     def from_checkpoint(
@@ -80,18 +92,26 @@ class PatchImputer(Imputer):
         """
         model = models.build(metadata["name"], metadata["model"], seed=0)
         restore(model, tensors, where="the model file")
-        return cls(model, metadata["name"], device=device)
+        # Runs from before noise levels were fixed do not say so.
+        is_learnt = metadata.get("train", {}).get("noise", "learnt") == "learnt"
+        return cls(model, metadata["name"], device=device, is_calibrated=not is_learnt)
 
     def tiled(self, tile: int) -> "PatchImputer":
         """Returns the imputer that works on regions of edge `tile`, in voxels."""
-        return PatchImputer(self.model, self.name, device=self.device, tile=tile)
+        return PatchImputer(
+            self.model,
+            self.name,
+            device=self.device,
+            tile=tile,
+            is_calibrated=self.is_calibrated,
+        )
 
     def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns the completed volume."""
         norm, stack = normalisation(volume), find_stack(volume.observed)
         y = norm.apply(np.where(volume.observed, volume.data, np.float32(np.nan)))
-        if stack is not None and len(self.model.patch) == 2:
-            return self._by_planes(volume, y, norm, stack, seed, case)
+        if stack is not None and (completed := self._of_stack(volume, y, norm, stack, seed, case)):
+            return self._scattered(completed, volume, norm, stack, seed, case)
 
         extent = in_space(self.model.patch, stack.axis if stack else 2)
         work = self.work(y, extent, seed=seed, case=case)
@@ -130,57 +150,69 @@ class PatchImputer(Imputer):
             progress=self.progress,
         )
 
-    def _by_planes(
+    def _of_stack(
         self, volume: Volume, y: Image, norm: Normalisation, stack: Stack, seed: int, case: str
-    ) -> Imputation:
-        """Returns a stack completed in the planes that cross its slices."""
+    ) -> Completed | None:
+        """Returns a completed stack, slices across its last axis; None if it is not calibrated."""
+        is_flat = len(self.model.patch) == 2
+        if not (is_flat or self.is_calibrated):
+            return None
+        scan = acquired_slices(volume, case)
+        turned = np.ascontiguousarray(np.moveaxis(y, stack.axis, 2))
 
         def worker(grid: Image, extent: Place) -> PatchWork:
             return self.work(grid, extent, seed=seed, case=case)
 
-        def turned(image: Image) -> Image:
-            return np.ascontiguousarray(np.moveaxis(image, stack.axis, 2))
+        if not is_flat:
+            whole = partial(worker, extent=in_space(self.model.patch, 2))
+            return blocks.completed(turned, stack, scan, whole) if scan else None
+
+        gaps, patch = {gap for gap in stack.gaps if gap > 1}, self.model.patch
+        measured = planes.self_calibrations(scan, gaps, patch, worker) if scan else {}
+        if gaps - measured.keys():
+            log.warning("the slices are too few or too small to measure the std on")
+        filled = np.moveaxis(norm.apply(interpolated(volume, "pchip")), stack.axis, 2)
+        level = foreground_level(y[volume.observed])
+        return planes.completed(turned, filled, stack, measured, level, patch, worker)
+
+    def _scattered(
+        self,
+        completed: Completed,
+        volume: Volume,
+        norm: Normalisation,
+        stack: Stack,
+        seed: int,
+        case: str,
+    ) -> Imputation:
+        """Returns a completed stack with its draws."""
 
         def back(image: Image) -> Image:
             return np.moveaxis(image, 2, stack.axis)
 
-        patch, kept = self.model.patch, volume.observed
-        scan = acquired_slices(volume, case)
-        gaps = {gap for gap in stack.gaps if gap > 1}
-        measured = self_calibrations(scan, gaps, patch, worker) if scan else {}
-        if gaps - measured.keys():
-            log.warning("slices show too little of gaps as wide: the std is the model's there")
-        filled = norm.apply(interpolated(volume, "pchip"))
-        level = foreground_level(y[kept])
-        planes = completed(turned(y), turned(filled), stack, measured, level, patch, worker)
-
-        scale, latent = planes.latent_scale(), planes.latent_variance()
-        noise = np.sqrt(np.maximum(planes.variance - scale**2 * latent, 0))
-        scattered = with_noise(
+        kept, unit = volume.observed, np.float32(norm.scale)
+        scale, latent = completed.latent_scale(), completed.latent_variance()
+        noise = np.sqrt(np.maximum(completed.variance - scale**2 * latent, 0))
+        noisy = with_noise(
             volume,
-            norm.undo(back(planes.mean)),
-            back(noise) * np.float32(norm.scale),
+            norm.undo(back(completed.mean)),
+            back(noise) * unit,
             stack,
-            planes.correlations,
+            completed.correlations,
             seed,
             case,
             device=self.device,
         )
 
         def draw(number: int) -> Image:
-            departure = back(scale * planes.departure(number)) * np.float32(norm.scale)
-            return np.where(kept, volume.data, scattered.drawn(number) + departure)
+            departure = back(scale * completed.departure(number)) * unit
+            return np.where(kept, volume.data, noisy.drawn(number) + departure)
 
         def log_density(truth: Image, region: Region) -> float:
-            x = turned(norm.apply(np.where(region, truth, np.float32(np.nan))))
-            where = turned(region)
-            each = [family.work.log_density(x, where) for family in planes.families]
+            x = norm.apply(np.where(region, truth, np.float32(np.nan)))
+            x, where = (np.moveaxis(image, stack.axis, 2) for image in (x, region))
+            each = [family.work.log_density(x, where) for family in completed.families]
             return sum(each) / len(each) - float(np.log(norm.scale))
 
-        std = np.sqrt(back(planes.variance)) * np.float32(norm.scale)
-        return Imputation(
-            mean=scattered.mean,
-            std=np.where(kept, np.float32(0), std),
-            draw=draw,
-            log_density=log_density,
-        )
+        std = np.sqrt(back(completed.variance)) * unit
+        std = np.where(kept, np.float32(0), std)
+        return Imputation(noisy.mean, std, draw=draw, log_density=log_density)

@@ -8,20 +8,13 @@ without truth:
     hidden inside the scan's own slices (`mriimpute.methods.self_calibration`);
     how the errors of the two families go together, on how far these disagree.
 
-With T the calibrated variance of a voxel, m its mean, d_n and e_n what draw n of either family
-departs from its mean, f and 1 - f their shares in m, and V the variance of what they make
-together,
-
-    draw n    y_n = m + c (f d_n + (1 - f) e_n) + sqrt(T - c^2 V) noise_n,    c^2 V <= 0.9 T
-
-where the noise goes together as errors on hidden lines do.
+Draws are made in `mriimpute.methods.patches.families`.
 
 Axes: x and y = inside a slice, p = along the slice axis, m = gaps of one size, t = offsets inside
 a gap, b = images, n = lines, w = pixels of a line.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -31,7 +24,7 @@ from numpy.typing import NDArray
 from mriimpute.cohort.slices import SliceScan
 from mriimpute.geometry import Stack
 from mriimpute.methods.fusion import correlation
-from mriimpute.methods.noise import ErrorCorrelation
+from mriimpute.methods.patches.families import LEAST, Completed, Family, correlations_of
 from mriimpute.methods.patches.tiling import Place
 from mriimpute.methods.patches.work import PatchWork
 from mriimpute.methods.plane_fusion import combined, mixed
@@ -42,7 +35,7 @@ from mriimpute.methods.self_calibration import (
     hidden_predictions,
 )
 
-__all__ = ["Family", "Planes", "completed", "self_calibrations"]
+__all__ = ["Worker", "completed", "self_calibrations"]
 
 Image = Float32[np.ndarray, "x y p"]
 Lines = Float32[np.ndarray, "b n w"]
@@ -50,75 +43,6 @@ Hidden = Float32[np.ndarray, "b t m w"]
 
 Worker = Callable[[Image, Place], PatchWork]
 """Returns what completes a grid, by patches of an extent."""
-
-MOST = 0.9
-"""Of the variance, that draws of latent variables make up."""
-
-LEAST = 1e-12
-"""Variance of a voxel: fusion divides by it."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Family:
-    """One family of planes.
-
-    Attributes:
-        work: Gives draws of the latent variables.
-        mean: Of the voxels.
-        latent: Variance of the mean given z.
-        ratio: What a blended draw's departure from the mean is multiplied by, see `PatchWork`.
-        total: Variance of the voxels, as the model has it.
-    """
-
-    work: PatchWork
-    mean: Image
-    latent: Image
-    ratio: Image
-    total: Image
-
-    @classmethod
-    def of(cls, work: PatchWork) -> "Family":
-        """Returns a family of planes, completed."""
-        mean, within, between, ratio, noise = work.moments()
-        return cls(work, mean, within, ratio, within + between + noise)
-
-    def departure(self, number: int) -> Image:
-        """Returns what a draw departs from the mean, without the noise of voxels."""
-        return self.ratio * (self.work.latent_draw(number) - self.mean)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Planes:
-    """What both families say.
-
-    Attributes:
-        families: Along x and along y.
-        mean: Of the voxels, normalised.
-        variance: The same.
-        first: Share of the first family in the mean.
-        correlations: How errors go together, by size of the gap.
-    """
-
-    families: tuple[Family, Family]
-    mean: Image
-    variance: Image
-    first: Image
-    correlations: Mapping[int, ErrorCorrelation] = field(default_factory=dict)
-
-    def latent_variance(self) -> Image:
-        """Returns V."""
-        one, two = self.families
-        return self.first**2 * one.latent + (1 - self.first) ** 2 * two.latent
-
-    def latent_scale(self) -> Image:
-        """Returns c."""
-        most = MOST * self.variance / np.maximum(self.latent_variance(), np.float32(LEAST))
-        return np.sqrt(np.minimum(most, 1))
-
-    def departure(self, number: int) -> Image:
-        """Returns f d_n + (1 - f) e_n."""
-        one, two = self.families
-        return self.first * one.departure(number) + (1 - self.first) * two.departure(number)
 
 
 def self_calibrations(
@@ -145,7 +69,7 @@ def completed(
     foreground: float,
     patch: tuple[int, ...],
     worker: Worker,
-) -> Planes:
+) -> Completed:
     """Returns the mean and the variance of all voxels.
 
     Args:
@@ -186,12 +110,8 @@ def completed(
         mean[..., places] = there + shrinkage * (fused.numpy() - there)
         variance[..., places] = alone.numpy() + correlation(moments) * shared.numpy()
         first[..., places] = fractions.cpu().numpy()
-    correlations = {
-        gap: found
-        for gap, each in measured.items()
-        if (found := each.inner.correlation() or each.errors.correlation())
-    }
-    return Planes((one, two), mean, variance, first, correlations)
+    shares = first, 1 - first
+    return Completed((one, two), shares, mean, variance, correlations_of(measured))
 
 
 def _factors(

@@ -14,7 +14,7 @@ from mriimpute.methods.patches.models.ppca import Config, Ppca
 from mriimpute.seeds import numpy_stream, stream
 from mriimpute.volume import Volume
 
-PATCH = (12, 12)
+PATCH, BLOCK = (12, 12), (8, 8, 7)
 SMALL = {
     "ppca": {"patch": [6, 8], "latents": 5},
     "conv-sparse": {"patch": [8, 8], "levels": 1, "channels": 3, "latents": 2},
@@ -48,12 +48,13 @@ def trained(name: str) -> Model:
     return model
 
 
-def exact(noise: float = 0.03) -> Ppca:
+def exact(noise: float = 0.03, patch: tuple[int, ...] = PATCH) -> Ppca:
     """The Gaussian of the texture: a covariance known in all directions."""
-    places = np.stack(np.meshgrid(*map(np.arange, PATCH), indexing="ij"), -1).reshape(-1, 2)
+    axes = np.meshgrid(*map(np.arange, patch), indexing="ij")
+    places = np.stack(axes, -1).reshape(-1, len(patch))
     distance = np.square(places[:, None] - places[None]).sum(-1)
     values, vectors = np.linalg.eigh(0.2**2 * np.exp(-distance / (4 * 1.5**2)))
-    model = Config(patch=PATCH, latents=60).build()
+    model = Config(patch=patch, latents=60).build()
     with torch.no_grad():
         w = vectors[:, -60:] * np.sqrt(np.maximum(values[-60:], 0))
         model.w.copy_(torch.from_numpy(w.astype(np.float32)))
@@ -63,7 +64,7 @@ def exact(noise: float = 0.03) -> Ppca:
 
 
 def impute(model: Model, volume: Volume, tile: int = 128, seed: int = 0) -> Imputation:
-    imputer = PatchImputer(model, "a model", device="cpu", tile=tile)
+    imputer = PatchImputer(model, "a model", device="cpu", tile=tile, is_calibrated=True)
     return imputer.impute(volume, seed=seed, case="a")
 
 
@@ -114,12 +115,14 @@ def test_gain_and_offset_pass_through(a: float, b: float) -> None:
     assert_allclose(second.std, a * first.std, rtol=1e-2)
 
 
-@pytest.mark.parametrize("noise", [0.011, 0.3])
-def test_std_and_draws_are_calibrated_whatever_noise_the_model_was_told(noise: float) -> None:
+@pytest.mark.parametrize(("noise", "patch"), [(0.011, PATCH), (0.3, PATCH), (0.05, BLOCK)])
+def test_std_and_draws_are_calibrated_whatever_noise_the_model_was_told(
+    noise: float, patch: tuple[int, ...]
+) -> None:
     """Of texture that is alike in all directions, its own slices know all about its errors."""
     volume, truth = stack(LARGE), texture(LARGE)
 
-    made = impute(exact(noise), volume)
+    made = impute(exact(noise, patch), volume)
 
     inside = ~volume.observed
     error = (made.mean - truth)[inside]
