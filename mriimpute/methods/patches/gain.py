@@ -23,7 +23,7 @@ def gain_of(journal: Sequence[Mapping[str, Any]]) -> Gain | None:
     first, last = losses[0], losses[-1]
     gains = [line["val_gain_db"] for line in journal if line.get("val_gain_db") is not None]
     if gains:
-        gain = gains[-1]
+        gain = max(gains)  # those weights are kept
         return Gain(
             f"hidden lines of validation scans: {gain:+.2f} dB over linear interpolation"
             + ("" if gain > 0 else "; no gain: --model linear is as good"),

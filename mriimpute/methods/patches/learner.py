@@ -36,6 +36,9 @@ from mriimpute.seeds import numpy_stream, stream
 
 __all__ = ["PatchLearner", "built"]
 
+BEST = "best."
+"""Before the names of the weights that gained most, in a checkpoint."""
+
 
 def built(name: str, settings: Mapping[str, Any], *, seed: int) -> Model:
     """Returns a model with initial parameters that depend on the seed alone.
@@ -99,6 +102,8 @@ class PatchLearner(Learner):
         self.loss, self.voxels = 0.0, 0  # since the last line of the journal
         self.scans: Sequence[SparseScan] = ()
         self.validation: list[Patches] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_gain: float | None = None  # dB, on hidden lines of validation scans
         self.first = 0
         for module in network.modules():
             if isinstance(module, ObservedMean) and world.size > 1:
@@ -178,11 +183,13 @@ class PatchLearner(Learner):
     def report(self, seconds: float) -> dict[str, Any]:
         """Returns the losses per observed voxel, in nats."""
         patches, step = self.done * self.config.batch, self.done - 1
+        validated = self._validated()
+        self._keep_best(validated.get("val_gain_db"))
         line = {
             "step": self.done,
             "patches": patches,
             "loss": self.loss / max(self.voxels, 1),
-            **self._validated(),
+            **validated,
             "sigma": float(self.state.average.sigma),
             "rate": learning_rate(self.config, step),
             "weight": prior_weight(self.config, step),
@@ -193,16 +200,21 @@ class PatchLearner(Learner):
         return line
 
     def model(self) -> dict[str, Tensor]:
-        """Returns the moving average of the parameters."""
-        return self.state.average.state_dict()
+        """Returns the moving average of the parameters, as it was where it gained most.
+
+        At the end, or at no report yet, where nothing is validated.
+        """
+        return self.best or self.state.average.state_dict()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns parameters, their moving average, and the state of the optimiser."""
-        return self.state.tensors()
+        """Returns parameters, their moving average, its best, and the state of the optimiser."""
+        best = {f"{BEST}{name}": tensor for name, tensor in self.best.items()}
+        return self.state.tensors() | best
 
     def numbers(self) -> dict[str, Any]:
         """Returns the position in the run, and the loss since the last line of the journal."""
-        return {"step": self.done, "nats": self.loss, "voxels": self.voxels}
+        own = {"step": self.done, "nats": self.loss, "voxels": self.voxels}
+        return own | ({} if self.best_gain is None else {"best_gain": self.best_gain})
 
     def load(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: Path) -> None:
         """Becomes what `tensors` and `numbers` came from."""
@@ -213,12 +225,24 @@ class PatchLearner(Learner):
             raise CheckpointError(
                 f"{where} does not say where the run was", hint="begin anew with --overwrite"
             ) from error
+        self.best_gain = numbers.get("best_gain")
         self.state.load(tensors, self.done, where=str(where))
+        self.best = {
+            name.removeprefix(BEST): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(BEST)
+        }
         self.first = self.done * self.config.batch
 
     def gain(self, journal: Sequence[Mapping[str, Any]]) -> Gain | None:
         """Returns what hidden lines of validation scans say, and how their loss changed."""
         return gain_of(journal)
+
+    def _keep_best(self, gain: float | None) -> None:
+        """Keeps the moving average where it gains more than ever."""
+        if gain is not None and (self.best_gain is None or gain > self.best_gain):
+            now = self.state.average.state_dict()
+            self.best, self.best_gain = {name: now[name].clone() for name in now}, gain
 
     def _drawn(
         self, scans: Sequence[SparseScan], purpose: str, number: int, rows: slice

@@ -5,7 +5,8 @@ are fused as conditional means (`mriimpute.methods.plane_fusion`), and three thi
 without truth:
 
     the std, at each offset of a gap, and how far to go from interpolation to the model, on lines
-    hidden inside the scan's own slices (`mriimpute.methods.self_calibration`);
+    hidden inside the scan's own slices (`mriimpute.methods.self_calibration`, and for the std also
+    `mriimpute.methods.patches.activity`);
     how the errors of the two families go together, on how far these disagree.
 
 Draws are made in `mriimpute.methods.patches.families`.
@@ -14,16 +15,19 @@ Axes: x and y = inside a slice, p = along the slice axis, m = gaps of one size, 
 a gap, b = images, n = lines, w = pixels of a line.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 from numpy.typing import NDArray
 
 from mriimpute.cohort.slices import SliceScan
 from mriimpute.geometry import Stack
 from mriimpute.methods.fusion import correlation
+from mriimpute.methods.patches.activity import activity, fitted, variance_of
 from mriimpute.methods.patches.families import LEAST, Completed, Family, correlations_of
 from mriimpute.methods.patches.tiling import Place
 from mriimpute.methods.patches.work import PatchWork
@@ -38,34 +42,66 @@ from mriimpute.methods.self_calibration import (
 __all__ = ["Worker", "completed", "self_calibrations"]
 
 Image = Float32[np.ndarray, "x y p"]
-Lines = Float32[np.ndarray, "b n w"]
-Hidden = Float32[np.ndarray, "b t m w"]
+Lines = NDArray[np.float32]
+Hidden = NDArray[np.float32]
 
 Worker = Callable[[Image, Place], PatchWork]
 """Returns what completes a grid, by patches of an extent."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What hidden lines say about one size of the gap.
+
+    Attributes:
+        calibration: Of the std that the coefficients give.
+        coefficients: Of the variance, see `mriimpute.methods.patches.activity`.
+    """
+
+    calibration: SelfCalibration
+    coefficients: Float64[np.ndarray, "t 4"]
+
+    def variance(self, own: Hidden, before: Lines, after: Lines, axis: int) -> Hidden:
+        """Returns the variance between lines along an axis; offsets are the last one."""
+        factor = self.calibration.errors.deviation().astype(np.float32)
+        return factor**2 * variance_of(self.coefficients, own, *activity(before, after, axis))
+
+
 def self_calibrations(
     scan: SliceScan, gaps: set[int], patch: tuple[int, ...], worker: Worker
-) -> dict[int, SelfCalibration]:
+) -> dict[int, Measured]:
     """Returns how planes do on lines hidden inside slices, by gap; too few errors are left out."""
-    measured = {}
-    for gap in sorted(gaps):
+    found = {gap: _measured(scan, gap, patch, worker) for gap in sorted(gaps)}
+    return {gap: one for gap, one in found.items() if one}
 
-        def predict(context: Lines, turn: bool, gap: int = gap) -> tuple[Hidden, Hidden]:
-            return _between_lines(context, gap, patch, worker)
 
-        one = calibrate(list(hidden_predictions(scan, gap, predict)), gap)
-        if one.errors.fewest() >= FEWEST_ERRORS:
-            measured[gap] = one
-    return measured
+def _measured(
+    scan: SliceScan, gap: int, patch: tuple[int, ...], worker: Worker
+) -> Measured | None:
+    activities = []
+
+    def predict(context: Lines, turn: bool) -> tuple[Hidden, Hidden]:
+        activities.append(activity(context[:, :-1], context[:, 1:], -1))
+        return _between_lines(context, gap, patch, worker)
+
+    predictions = list(hidden_predictions(scan, gap, predict))
+    first = calibrate(predictions, gap)
+    if first.errors.fewest() < FEWEST_ERRORS:
+        return None
+    coefficients = fitted(predictions, activities, first.shrinkage)
+    better = []
+    for p, (d, g) in zip(predictions, activities, strict=True):
+        variance = variance_of(coefficients, np.moveaxis(p.variance, 1, -1), d, g)
+        variance = np.maximum(np.moveaxis(variance, -1, 1), np.float32(LEAST))
+        better.append(dataclasses.replace(p, variance=variance))
+    return Measured(calibrate(better, gap), coefficients)
 
 
 def completed(
     y: Image,
     filled: Image,
     stack: Stack,
-    measured: Mapping[int, SelfCalibration],
+    measured: Mapping[int, Measured],
     foreground: float,
     patch: tuple[int, ...],
     worker: Worker,
@@ -90,38 +126,34 @@ def completed(
     for gap in sorted({gap for gap in stack.gaps if gap > 1}):
         starts = [a for a, size in zip(stack.positions, stack.gaps, strict=False) if size == gap]
         places = np.add.outer(starts, np.arange(1, gap))
-        factor, shrinkage = _factors(measured.get(gap), gap)
+        known = measured.get(gap)
         way = np.arange(1, gap, dtype=np.float32) / np.float32(gap)
         before, after = (filled[..., np.add(starts, n), None] for n in (0, gap))
         linear = before + way * (after - before)
-        a, va, b, vb = (
-            torch.from_numpy(np.ascontiguousarray(part))
-            for family in (one, two)
-            for part in (
-                family.mean[..., places],
-                np.maximum(factor**2 * family.total[..., places], np.float32(LEAST)),
-            )
-        )
+        pairs = []
+        for axis, family in enumerate((one, two)):
+            own = family.total[..., places]
+            if known:
+                own = known.variance(own, before[..., 0], after[..., 0], axis)
+            pairs += [family.mean[..., places], np.maximum(own, np.float32(LEAST))]
+        a, va, b, vb = (torch.from_numpy(np.ascontiguousarray(part)) for part in pairs)
         smooth = torch.from_numpy(linear)
         head = smooth > foreground
         fused, alone, shared, moments = combined(a, va, b, vb, smooth, counted=head, distances=3)
         _, fractions = mixed(a, b, smooth, counted=head, distances=3)
         there = filled[..., places]
+        shrinkage = known.calibration.shrinkage if known else np.float32(1)
         mean[..., places] = there + shrinkage * (fused.numpy() - there)
         variance[..., places] = alone.numpy() + correlation(moments) * shared.numpy()
         first[..., places] = fractions.cpu().numpy()
     shares = first, 1 - first
-    return Completed((one, two), shares, mean, variance, correlations_of(measured))
-
-
-def _factors(
-    one: SelfCalibration | None, gap: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Returns what the std is multiplied by, and how far to go to the model, at each offset."""
-    if one is None:
-        ones = np.ones(gap - 1, np.float32)
-        return ones, ones
-    return one.errors.deviation().astype(np.float32), one.shrinkage
+    return Completed(
+        (one, two),
+        shares,
+        mean,
+        variance,
+        correlations_of({gap: one.calibration for gap, one in measured.items()}),
+    )
 
 
 def _between_lines(

@@ -108,8 +108,25 @@ def test_gain_over_interpolation_is_that_of_hidden_lines(sim: Path, tmp_path: Pa
     gains = [line["val_gain_db"] for line in journal_of(tmp_path / "run")]
     assert all(np.isfinite(gains))
     note = json.loads((tmp_path / "run" / "gain.json").read_text())
-    assert note["over_interpolation_db"] == gains[-1]
-    assert note["is_gain"] == (gains[-1] > 0)
+    assert note["over_interpolation_db"] == max(gains)
+    assert note["is_gain"] == (max(gains) > 0)
+
+
+def test_weights_that_gained_most_are_kept_over_a_stop() -> None:
+    one, other = learner("conv-sparse"), learner("conv-sparse")
+    first = {name: tensor.clone() for name, tensor in one.model().items()}
+
+    one._keep_best(-0.1)
+    with torch.no_grad():
+        one.state.average.decoder.last.bias.add_(1.0)  # type: ignore[union-attr, operator]
+    one._keep_best(-0.2)
+    other.load(one.tensors(), one.numbers(), Path("a checkpoint"))
+    other._keep_best(-0.15)
+
+    for kept in (one.model(), other.model()):
+        assert all(torch.equal(kept[name], first[name]) for name in first)
+    other._keep_best(0.3)
+    assert not torch.equal(other.model()["decoder.last.bias"], first["decoder.last.bias"])
 
 
 def learner(name: str, **changes: Any) -> PatchLearner:
