@@ -12,7 +12,9 @@ lines, weighted by the inverse square of the variance, as the likelihood of a Ga
 Axes: b = images, n = lines, m = intervals, t = offsets in an interval, w = pixels of a line.
 """
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -20,20 +22,30 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.optimize import nnls
 
-from mriimpute.methods.self_calibration import Predictions
+from mriimpute.cohort.slices import SliceScan
+from mriimpute.methods.patches.families import LEAST
+from mriimpute.methods.self_calibration import (
+    Predict,
+    Predictions,
+    SelfCalibration,
+    calibrate,
+    hidden_predictions,
+)
 
-__all__ = ["activity", "fitted", "variance_of"]
+__all__ = ["Measured", "activity", "fitted", "measure", "variance_of"]
 
 Lines = Float32[np.ndarray, "..."]
+Hidden = Float32[np.ndarray, "b t m w"]
 
 TERMS = 4
+
 ROUNDS = 4
 """Of weighing errors anew."""
 
 MOST_ERRORS = 20_000
 """Looked at, of each offset."""
 
-LEAST = 1e-3
+FLAT = 1e-3
 """Of the mean squared error: no variance counts as smaller when errors are weighed."""
 
 
@@ -82,6 +94,54 @@ def fitted(
     return np.stack([_at(t, predictions, activities, s) for t, s in enumerate(shrinkage)])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What hidden lines say about one size of the gap.
+
+    Attributes:
+        calibration: Of the std that the coefficients give.
+        coefficients: Of the variance, see above.
+    """
+
+    calibration: SelfCalibration
+    coefficients: Float64[np.ndarray, "t 4"]
+
+    def variance(
+        self, own: NDArray[np.float32], before: Lines, after: Lines, axis: int
+    ) -> NDArray[np.float32]:
+        """Returns the variance between lines along an axis; offsets are the last one."""
+        factor = self.calibration.errors.deviation().astype(np.float32)
+        return factor**2 * variance_of(self.coefficients, own, *activity(before, after, axis))
+
+
+def measure(scan: SliceScan, gap: int, predict: Predict, *, fewest: int) -> Measured | None:
+    """Returns how a predictor does on lines hidden inside slices; None with too few errors.
+
+    Args:
+        scan: The slices.
+        gap: From one shown line to the next, in voxels.
+        predict: To be measured.
+        fewest: Errors in the head at each offset.
+    """
+    activities = []
+
+    def watched(context: Float32[np.ndarray, "b n w"], turn: bool) -> tuple[Hidden, Hidden]:
+        activities.append(activity(context[:, :-1], context[:, 1:], -1))
+        return predict(context, turn)
+
+    predictions = list(hidden_predictions(scan, gap, watched))
+    first = calibrate(predictions, gap)
+    if first.errors.fewest() < fewest:
+        return None
+    coefficients = fitted(predictions, activities, first.shrinkage)
+    better = []
+    for p, (d, g) in zip(predictions, activities, strict=True):
+        variance = variance_of(coefficients, np.moveaxis(p.variance, 1, -1), d, g)
+        variance = np.maximum(np.moveaxis(variance, -1, 1), np.float32(LEAST))
+        better.append(dataclasses.replace(p, variance=variance))
+    return Measured(calibrate(better, gap), coefficients)
+
+
 def _at(
     t: int,
     predictions: Sequence[Predictions],
@@ -98,7 +158,7 @@ def _at(
     every = -(-len(y) // MOST_ERRORS)
     x, y = x[::every], y[::every]
     scale = np.maximum(x.mean(axis=0), 1e-30)
-    floor = max(LEAST * y.mean(), 1e-30)
+    floor = max(FLAT * y.mean(), 1e-30)
     variance = np.full(len(y), y.mean())
     c = np.zeros(TERMS)
     for _ in range(ROUNDS):

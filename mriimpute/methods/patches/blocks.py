@@ -1,12 +1,10 @@
 """Slice stacks completed by a model of three axes, whose std is measured on the scan itself.
 
-Slices show a block as imputation meets it where every second one is left out, hence at twice the
-gap g and in the middle of it alone. Linear interpolation of lines hidden inside slices, of which
-every offset is known, says how errors grow with the gap and the offset. With E the error of the
-model on left-out slices, L(g, t) that of interpolation on hidden lines at offset t, and S(t) the
-std that the model has there, all root mean squares over the head, the std is multiplied by
-
-    E L(g, t) / (L(2 g, g) S(t)).
+Lines hidden inside slices say how large errors of linear interpolation are, at each offset of a gap
+and as the slices on both sides have it (`mriimpute.methods.patches.activity`). A block looks as
+imputation meets it where every second slice is left out, hence at twice the gap and in the middle
+of it alone. How much smaller, or larger, the model's errors are there than those of interpolation is
+taken for the ratio at the gap itself.
 
 Draws are made in `mriimpute.methods.patches.families`.
 
@@ -23,9 +21,9 @@ from numpy.typing import NDArray
 from mriimpute.cohort.slices import SliceScan
 from mriimpute.geometry import Stack
 from mriimpute.methods.lines import linear_lines
+from mriimpute.methods.patches.activity import Measured, measure
 from mriimpute.methods.patches.families import LEAST, Completed, Family, correlations_of
 from mriimpute.methods.patches.work import PatchWork
-from mriimpute.methods.self_calibration import SelfCalibration, calibrate, hidden_predictions
 
 __all__ = ["completed"]
 
@@ -41,12 +39,17 @@ FEWEST_SLICES = 5
 
 
 def completed(
-    y: Image, stack: Stack, scan: SliceScan, worker: Callable[[Image], PatchWork]
+    y: Image,
+    filled: Image,
+    stack: Stack,
+    scan: SliceScan,
+    worker: Callable[[Image], PatchWork],
 ) -> Completed:
     """Returns the mean and the variance of all voxels.
 
     Args:
         y: Normalised, slices across the last axis, NaN where missing.
+        filled: The same, interpolated.
         stack: Where slices lie on that axis.
         scan: The same slices.
         worker: Completes a grid.
@@ -54,50 +57,44 @@ def completed(
     family = Family.of(worker(y))
     variance, measured = family.total.copy(), {}
     for gap in sorted({gap for gap in stack.gaps if gap > 1}):
-        of_lines = {size: _interpolation(scan, size) for size in (gap, 2 * gap)}
-        error = _left_out(y, stack, gap, scan.foreground, worker)
-        if error is None or min(x.errors.fewest() for x in of_lines.values()) < FEWEST_ERRORS:
+        known, wide = (_interpolation(scan, size) for size in (gap, 2 * gap))
+        ratio = _left_out(y, stack, gap, scan.foreground, worker)
+        if known is None or wide is None or ratio is None:
             continue
-        measured[gap] = of_lines[gap]
-        known, wide = (of_lines[size].errors.deviation() for size in (gap, 2 * gap))
-        places = _places(stack, gap)
-        head = _between(y, places, gap) > scan.foreground
-        squares = np.where(head[..., None], family.total[..., places], 0).sum(axis=(0, 1, 2))
-        std = np.sqrt((squares + squares[::-1]) / (2 * max(int(head.sum()), 1)))
-        factor = error * known / (wide[gap - 1] * np.maximum(std, LEAST))
-        variance[..., places] *= np.square(factor).astype(np.float32)
+        measured[gap] = known.calibration
+        starts = _starts(stack, gap)
+        places = np.add.outer(starts, np.arange(1, gap))
+        before, after = (filled[..., starts + n] for n in (0, gap))
+        own = np.ones((*before.shape, gap - 1), np.float32)
+        both = sum(known.variance(own, before, after, axis) for axis in (0, 1))
+        variance[..., places] = np.maximum(0.5 * ratio**2 * both, np.float32(LEAST))
     share = (np.ones_like(variance),)
     return Completed((family,), share, family.mean, variance, correlations_of(measured))
 
 
-def _places(stack: Stack, gap: int) -> NDArray[np.int64]:
-    """Returns the missing positions of all gaps of one size, (m, t)."""
-    starts = [a for a, size in zip(stack.positions, stack.gaps, strict=False) if size == gap]
-    return np.add.outer(starts, np.arange(1, gap))
+def _starts(stack: Stack, gap: int) -> NDArray[np.int64]:
+    """Returns where all gaps of one size begin."""
+    pairs = zip(stack.positions, stack.gaps, strict=False)
+    return np.array([start for start, size in pairs if size == gap], np.int64)
 
 
-def _between(y: Image, places: NDArray[np.int64], gap: int) -> Float32[np.ndarray, "x y m"]:
-    """Returns the mean of the slices on both sides of each gap."""
-    mean: Float32[np.ndarray, "x y m"] = 0.5 * (
-        y[..., places[:, 0] - 1] + y[..., places[:, 0] + gap - 1]
-    )
-    return mean
-
-
-def _interpolation(scan: SliceScan, gap: int) -> SelfCalibration:
+def _interpolation(scan: SliceScan, gap: int) -> Measured | None:
     """Returns how linear interpolation does on lines hidden inside slices."""
 
     def predict(context: Lines, turn: bool) -> tuple[Hidden, Hidden]:
         mean = linear_lines(context, gap)
         return mean, np.ones_like(mean)
 
-    return calibrate(list(hidden_predictions(scan, gap, predict)), gap)
+    return measure(scan, gap, predict, fewest=FEWEST_ERRORS)
 
 
 def _left_out(
     y: Image, stack: Stack, gap: int, foreground: float, worker: Callable[[Image], PatchWork]
 ) -> float | None:
-    """Returns the error on slices between two gaps of a size, left out; None with too few."""
+    """Returns the model's error on left-out slices over that of interpolation.
+
+    None where slices between two gaps of that size are too few.
+    """
     kept = list(stack.positions[::2])
     out = [
         place
@@ -112,8 +109,13 @@ def _left_out(
     shown[..., kept] = y[..., kept]
     mean = worker(shown).moments()[0]
     places = np.array(out)
-    head = 0.5 * (y[..., places - gap] + y[..., places + gap]) > foreground
-    error = (mean[..., places] - y[..., places])[head & np.isfinite(y[..., places])]
-    if error.size < FEWEST_ERRORS:
+    truth = y[..., places]
+    linear = 0.5 * (y[..., places - gap] + y[..., places + gap])
+    head = (linear > foreground) & np.isfinite(truth)
+    if head.sum() < FEWEST_ERRORS:
         return None
-    return float(np.sqrt(np.square(error, dtype=np.float64).mean()))
+    ours, theirs = (
+        float(np.square(x - truth)[head].mean(dtype=np.float64))
+        for x in (mean[..., places], linear)
+    )
+    return float(np.sqrt(ours / theirs)) if theirs > 0 else None

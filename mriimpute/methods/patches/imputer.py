@@ -163,15 +163,15 @@ class PatchImputer(Imputer):
         def worker(grid: Image, extent: Place) -> PatchWork:
             return self.work(grid, extent, seed=seed, case=case)
 
+        filled = np.moveaxis(norm.apply(interpolated(volume, "pchip")), stack.axis, 2)
         if not is_flat:
             whole = partial(worker, extent=in_space(self.model.patch, 2))
-            return blocks.completed(turned, stack, scan, whole) if scan else None
+            return blocks.completed(turned, filled, stack, scan, whole) if scan else None
 
         gaps, patch = {gap for gap in stack.gaps if gap > 1}, self.model.patch
         measured = planes.self_calibrations(scan, gaps, patch, worker) if scan else {}
         if gaps - measured.keys():
             log.warning("the slices are too few or too small to measure the std on")
-        filled = np.moveaxis(norm.apply(interpolated(volume, "pchip")), stack.axis, 2)
         level = foreground_level(y[volume.observed])
         return planes.completed(turned, filled, stack, measured, level, patch, worker)
 

@@ -15,28 +15,23 @@ Axes: x and y = inside a slice, p = along the slice axis, m = gaps of one size, 
 a gap, b = images, n = lines, w = pixels of a line.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from mriimpute.cohort.slices import SliceScan
 from mriimpute.geometry import Stack
 from mriimpute.methods.fusion import correlation
-from mriimpute.methods.patches.activity import activity, fitted, variance_of
+from mriimpute.methods.patches.activity import Measured, measure
 from mriimpute.methods.patches.families import LEAST, Completed, Family, correlations_of
 from mriimpute.methods.patches.tiling import Place
 from mriimpute.methods.patches.work import PatchWork
 from mriimpute.methods.plane_fusion import combined, mixed
 from mriimpute.methods.self_calibration import (
     FEWEST_ERRORS,
-    SelfCalibration,
-    calibrate,
-    hidden_predictions,
 )
 
 __all__ = ["Worker", "completed", "self_calibrations"]
@@ -49,52 +44,19 @@ Worker = Callable[[Image, Place], PatchWork]
 """Returns what completes a grid, by patches of an extent."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Measured:
-    """What hidden lines say about one size of the gap.
-
-    Attributes:
-        calibration: Of the std that the coefficients give.
-        coefficients: Of the variance, see `mriimpute.methods.patches.activity`.
-    """
-
-    calibration: SelfCalibration
-    coefficients: Float64[np.ndarray, "t 4"]
-
-    def variance(self, own: Hidden, before: Lines, after: Lines, axis: int) -> Hidden:
-        """Returns the variance between lines along an axis; offsets are the last one."""
-        factor = self.calibration.errors.deviation().astype(np.float32)
-        return factor**2 * variance_of(self.coefficients, own, *activity(before, after, axis))
-
-
 def self_calibrations(
     scan: SliceScan, gaps: set[int], patch: tuple[int, ...], worker: Worker
 ) -> dict[int, Measured]:
     """Returns how planes do on lines hidden inside slices, by gap; too few errors are left out."""
-    found = {gap: _measured(scan, gap, patch, worker) for gap in sorted(gaps)}
-    return {gap: one for gap, one in found.items() if one}
+    measured = {}
+    for gap in sorted(gaps):
 
+        def predict(context: Lines, turn: bool, gap: int = gap) -> tuple[Hidden, Hidden]:
+            return _between_lines(context, gap, patch, worker)
 
-def _measured(
-    scan: SliceScan, gap: int, patch: tuple[int, ...], worker: Worker
-) -> Measured | None:
-    activities = []
-
-    def predict(context: Lines, turn: bool) -> tuple[Hidden, Hidden]:
-        activities.append(activity(context[:, :-1], context[:, 1:], -1))
-        return _between_lines(context, gap, patch, worker)
-
-    predictions = list(hidden_predictions(scan, gap, predict))
-    first = calibrate(predictions, gap)
-    if first.errors.fewest() < FEWEST_ERRORS:
-        return None
-    coefficients = fitted(predictions, activities, first.shrinkage)
-    better = []
-    for p, (d, g) in zip(predictions, activities, strict=True):
-        variance = variance_of(coefficients, np.moveaxis(p.variance, 1, -1), d, g)
-        variance = np.maximum(np.moveaxis(variance, -1, 1), np.float32(LEAST))
-        better.append(dataclasses.replace(p, variance=variance))
-    return Measured(calibrate(better, gap), coefficients)
+        if one := measure(scan, gap, predict, fewest=FEWEST_ERRORS):
+            measured[gap] = one
+    return measured
 
 
 def completed(
