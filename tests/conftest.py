@@ -257,6 +257,7 @@ def settings() -> Settings:
         "model": {"patch": [4, 4, 4], "latents": 3},
         "train": {
             "objective": "evidence",
+            "noise": "learnt",
             "patches": 80,
             "batch": 4,
             "rate": 0.01,

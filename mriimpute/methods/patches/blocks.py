@@ -1,10 +1,10 @@
 """Slice stacks completed by a model of three axes, whose std is measured on the scan itself.
 
-Lines hidden inside slices say how large errors of linear interpolation are, at each offset of a gap
-and as the slices on both sides have it (`mriimpute.methods.patches.activity`). A block looks as
-imputation meets it where every second slice is left out, hence at twice the gap and in the middle
-of it alone. How much smaller, or larger, the model's errors are there than those of interpolation is
-taken for the ratio at the gap itself.
+Lines hidden inside slices say how large errors of linear interpolation are, at each offset of a
+gap and as the slices on both sides have it (`mriimpute.methods.patches.activity`). A block looks
+as imputation meets it where every second slice is left out, hence at twice the gap and in the
+middle of it alone. How much smaller, or larger, the model's errors are there than those of
+interpolation is taken for the ratio at the gap itself.
 
 Draws are made in `mriimpute.methods.patches.families`.
 
