@@ -24,7 +24,7 @@ OFF_EDGE = 0.01
 
 def otsu_thresholds(
     values: Float[np.ndarray, "..."], classes: int = 2
-) -> Float[np.ndarray, " limits"]:
+) -> Float64[np.ndarray, " limits"]:
     """Returns the centre of the last bin of each class but the brightest; of equals the darkest.
 
     They follow the unit of the intensities: those of a y + b are a t + b, a > 0.
@@ -33,12 +33,12 @@ def otsu_thresholds(
         values: Finite; at least two that differ.
         classes: From 2.
     """
-    low, high = values.min(), values.max()
-    start = low - (high - low) * (OFF_EDGE / BINS)
-    counts, _ = np.histogram(values, BINS, range=(start, high))
-    edges = np.histogram_bin_edges(values, BINS, range=(low, high))
+    low, high = float(values.min()), float(values.max())
+    # Of the range, in double precision: single has no room for bins between two neighbours.
+    shares = (values.astype(np.float64) - low) / (high - low)
+    counts, _ = np.histogram(shares, BINS, range=(-OFF_EDGE / BINS, 1.0))
     ends = _last_bins(counts, classes)
-    thresholds: Float[np.ndarray, " limits"] = (edges[ends] + edges[ends + 1]) / 2
+    thresholds: Float64[np.ndarray, " limits"] = low + (ends + 0.5) / BINS * (high - low)
     return thresholds
 
 
