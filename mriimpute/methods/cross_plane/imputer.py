@@ -174,7 +174,9 @@ class CrossPlane(Imputer):
             log.warning("this is no slice stack: missing voxels are interpolated")
             std = std_by_distance(volume, ~volume.observed)
             whole = Stack(2, tuple(range(volume.shape[2])))
-            return with_noise(volume, filled, std, whole, {}, seed, case, device=self.device)
+            plain = with_noise(volume, filled, std, whole, {}, seed, case, device=self.device)
+            quality = companion_quality({}, len(self.companions)) if self.companions else {}
+            return dataclasses.replace(plain, quality=quality)
 
         with stage("normalise"):
             norm = normalisation(volume)
@@ -208,7 +210,8 @@ class CrossPlane(Imputer):
                 gap: one.inner.correlation() or one.errors.correlation()
                 for gap, one in measured.items()
             }
-            correlations |= {gap: one.errors.correlation() for gap, one in helps.items()}
+            for gap, helping in helps.items():
+                correlations[gap] = helping.errors.correlation() or correlations.get(gap)
         known = {gap: correlation for gap, correlation in correlations.items() if correlation}
         del mean, variance, slabs
         hand_back_freed_memory()

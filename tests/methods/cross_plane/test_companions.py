@@ -97,6 +97,18 @@ def test_a_companion_that_saw_nothing_changes_nothing(head: np.ndarray) -> None:
     assert blind.quality["companions"] == [{"gain_db": 0.0}]
 
 
+def test_what_is_no_stack_is_interpolated_and_says_that_nothing_was_gained(
+    head: np.ndarray, rng: np.random.Generator
+) -> None:
+    observed = rng.random(head.shape) < 0.5
+    volume = Volume(np.where(observed, head, np.float32(np.nan)), observed, np.eye(4))
+
+    alone, helped = imputed(volume), imputed(volume, companion(head))
+
+    assert_array_equal(helped.mean, alone.mean)
+    assert helped.quality["companions"] == [{"gain_db": 0.0}]
+
+
 def test_where_a_companion_saw_nothing_the_scan_is_as_without_it(head: np.ndarray) -> None:
     volume, seen = sparse(head), head.copy()
     seen[20:] = np.nan
