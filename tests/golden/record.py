@@ -46,8 +46,9 @@ WITHOUT_WEIGHTS = ("nearest", "linear", "pchip", "makima", "cubic", "bspline", "
 SLOW = ("dictionary", "deep-image-prior")
 """On the smaller scan alone."""
 
-SMALL = ("model.patch=[8,8,8]", "model.channels=4", "train.batch=2", "train.patches=40")
-GAUSSIAN = ("model.patch=[4,4,4]", "model.latents=6", "train.batch=2", "train.patches=40")
+SHORT = ("train.batch=2", "train.patches=40", "train.val_patches=4")
+SMALL = ("model.patch=[8,8,8]", "model.channels=4", *SHORT)
+GAUSSIAN = ("model.patch=[4,4,4]", "model.latents=6", *SHORT)
 EM = ("model.patch=[4,4,4]", "model.latents=6", "train.patches=200", "train.iterations=3")
 LINES = ("train.patches=80", "train.start=scratch", "train.val_patches=4", "model.channels=8")
 TRAINED: dict[str, tuple[str, ...]] = {
