@@ -10,9 +10,9 @@ s = slices, x and y = inside a slice.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -33,6 +33,7 @@ __all__ = [
     "Predictions",
     "SelfCalibration",
     "calibrate",
+    "calibration_quality",
     "hidden_predictions",
     "hidden_score",
     "without_calibration_slices",
@@ -188,6 +189,20 @@ def calibrate(predictions: Sequence[Predictions], gap: int) -> SelfCalibration:
     white = [(e / deviation)[p.head] for e, p in zip(each, predictions, strict=True)]
     score = hidden_score(squares[0], squares[1:].tolist(), white)
     return SelfCalibration(errors, inner, shrinkage, score)
+
+
+def calibration_quality(measured: Mapping[int, SelfCalibration]) -> dict[str, Any]:
+    """Returns what lines hidden inside the scan's own slices show, by size of the gap."""
+    return {
+        str(gap): {
+            "target_pixels": one.errors.fewest(),
+            "error_over_std": round(float(one.errors.deviation().mean()), 4),
+            "shrinkage": round(float(one.shrinkage.mean()), 4),
+            "gain_db": round(one.score.gain_db, 4),
+            "coverage_90": round(one.score.coverage, 4),
+        }
+        for gap, one in sorted(measured.items())
+    }
 
 
 def without_calibration_slices(scan: SliceScan) -> SliceScan | None:

@@ -53,7 +53,7 @@ from mriimpute.methods.fusion import correlation
 from mriimpute.methods.noise import with_noise
 from mriimpute.methods.self_calibration import (
     CALIBRATION_SLICES,
-    SelfCalibration,
+    calibration_quality,
     without_calibration_slices,
 )
 from mriimpute.progress import SILENT
@@ -220,7 +220,7 @@ class CrossPlane(Imputer):
         inside = ~volume.observed & np.moveaxis(between, 0, stack.axis)
         share = float((inside & ~predicted).sum() / max(inside.sum(), 1))
         quality = {
-            "gaps": _quality(measured),
+            "gaps": calibration_quality(measured),
             "left_out_slices": left_out_quality(left_out),
             "interpolated_share": round(share, 4),
         }
@@ -304,20 +304,6 @@ def _whole_slices(volume: Volume, stack: Stack) -> list[int]:
     """Returns where the acquired slices without holes lie."""
     observed = np.moveaxis(volume.observed, stack.axis, 0)
     return [place for place in stack.positions if observed[place].all()]
-
-
-def _quality(measured: Mapping[int, SelfCalibration]) -> dict[str, Any]:
-    """Returns what lines hidden inside the scan's own slices show, by size of the gap."""
-    return {
-        str(gap): {
-            "target_pixels": one.errors.fewest(),
-            "error_over_std": round(float(one.errors.deviation().mean()), 4),
-            "shrinkage": round(float(one.shrinkage.mean()), 4),
-            "gain_db": round(one.score.gain_db, 4),
-            "coverage_90": round(one.score.coverage, 4),
-        }
-        for gap, one in sorted(measured.items())
-    }
 
 
 def _between(stack: Stack, length: int) -> Bool[np.ndarray, "p 1 1"]:

@@ -13,7 +13,8 @@ Axes: x and y = inside a slice, p = along the slice axis.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -72,6 +73,7 @@ class Completed:
         mean: Of the voxels, normalised.
         variance: The same, calibrated: T.
         correlations: How errors go together, by size of the gap.
+        quality: What was measured on the scan's own slices, see `Imputation`.
     """
 
     families: tuple[Family, ...]
@@ -79,6 +81,7 @@ class Completed:
     mean: Image
     variance: Image
     correlations: Mapping[int, ErrorCorrelation]
+    quality: Mapping[str, Any] = field(default_factory=dict)
 
     def latent_variance(self) -> Image:
         """Returns V."""

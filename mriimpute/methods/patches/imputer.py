@@ -215,4 +215,6 @@ class PatchImputer(Imputer):
 
         std = np.sqrt(back(completed.variance)) * unit
         std = np.where(kept, np.float32(0), std)
-        return Imputation(noisy.mean, std, draw=draw, log_density=log_density)
+        return Imputation(
+            noisy.mean, std, draw=draw, log_density=log_density, quality=completed.quality
+        )

@@ -30,9 +30,7 @@ from mriimpute.methods.patches.families import LEAST, Completed, Family, correla
 from mriimpute.methods.patches.tiling import Place
 from mriimpute.methods.patches.work import PatchWork
 from mriimpute.methods.plane_fusion import combined, mixed
-from mriimpute.methods.self_calibration import (
-    FEWEST_ERRORS,
-)
+from mriimpute.methods.self_calibration import FEWEST_ERRORS, calibration_quality
 
 __all__ = ["Worker", "completed", "self_calibrations"]
 
@@ -108,13 +106,14 @@ def completed(
         mean[..., places] = there + shrinkage * (fused.numpy() - there)
         variance[..., places] = alone.numpy() + correlation(moments) * shared.numpy()
         first[..., places] = fractions.cpu().numpy()
-    shares = first, 1 - first
+    calibrations = {gap: one.calibration for gap, one in measured.items()}
     return Completed(
         (one, two),
-        shares,
+        (first, 1 - first),
         mean,
         variance,
-        correlations_of({gap: one.calibration for gap, one in measured.items()}),
+        correlations_of(calibrations),
+        {"gaps": calibration_quality(calibrations), "interpolated_share": 0.0},
     )
 
 
