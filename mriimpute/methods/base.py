@@ -252,6 +252,7 @@ class Learner(ABC):
         save_minutes: From one checkpoint to the next; 0: one after each step.
         is_shared: Whether processes share its steps; otherwise the main one takes all of them.
         identity: What tells this run from others, next to settings and cohort.
+        settled: Whether a report has found that there is no more to learn: the run ends early.
     """
 
     done: int = 0
@@ -262,6 +263,11 @@ class Learner(ABC):
     save_minutes: float = 0.0
     is_shared: bool = False
     identity: Mapping[str, Any] = {}
+
+    @property
+    def settled(self) -> bool:
+        """See above; by default, a run takes all of its steps."""
+        return False
 
     @classmethod
     @abstractmethod

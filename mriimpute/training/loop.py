@@ -49,7 +49,7 @@ def learn(
     if saved:
         learner.load(*saved, folder.checkpoint)
     done, unit, units = learner.done, learner.unit, learner.units
-    if done >= steps:
+    if done >= steps or learner.settled:
         log.info("%s is finished: %d %s", folder.path, done * units, unit)
         return True
     folder.rewind(learner.counter, done * units if saved else -1)
@@ -61,6 +61,7 @@ def learn(
 
     left = range(done, steps)
     begun = saved_at = time.monotonic()
+    settled = False
     for step, batch in track(
         prefetched(learner.batch, left),
         total=len(left),
@@ -74,13 +75,16 @@ def learn(
             line = learner.report(time.monotonic() - begun)
             line.setdefault(learner.counter, learner.done * units)
             folder.append(line)
+            settled = world.any(learner.settled)  # the main process alone validates
+            if settled and not last:
+                log.info("no more is gained on hidden lines: ending early")
 
         # Asked once, and acted on after saving: otherwise a stop could lose what was learnt.
         stopping = world.any(stop.wanted)
-        if last or stopping or time.monotonic() - saved_at >= 60 * learner.save_minutes:
+        if last or settled or stopping or time.monotonic() - saved_at >= 60 * learner.save_minutes:
             folder.save(learner.model(), learner.tensors(), identity, learner.numbers())
             saved_at = time.monotonic()
-        if stopping:
+        if settled or stopping:
             break
 
-    return learner.done >= steps
+    return settled or learner.done >= steps

@@ -21,6 +21,8 @@ class PatchTrainingConfig(TrainingConfig):
             there. One that is learnt lets a bound trade all detail for a cheap code.
         warm_up_start: Fraction of the run after which the weight of the prior begins to rise.
         warm_up_end: Fraction of the run after which it is 1.
+        patience: Lines of the journal without more gain on hidden lines of validation scans after
+            which a run ends early, once the prior has its whole weight; 0: it never does.
     """
 
     objective: Literal["elbo", "evidence", "importance", "tomographic"] = "elbo"
@@ -28,11 +30,14 @@ class PatchTrainingConfig(TrainingConfig):
     noise: Literal["measured", "given", "learnt"] = "measured"
     warm_up_start: float = 0.0
     warm_up_end: float = 0.15
+    patience: int = 8
 
     def __post_init__(self) -> None:
         TrainingConfig.__post_init__(self)  # super() fails in a class with slots
         if self.draws < 1:
             raise ValueError(f"draws must be at least 1, got {self.draws}")
+        if self.patience < 0:
+            raise ValueError(f"patience must be at least 0, got {self.patience}")
         for name in ("warm_up_start", "warm_up_end"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in 0 to 1, got {getattr(self, name)}")

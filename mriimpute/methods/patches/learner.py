@@ -104,6 +104,7 @@ class PatchLearner(Learner):
         self.validation: list[Patches] = []
         self.best: dict[str, Tensor] = {}
         self.best_gain: float | None = None  # dB, on hidden lines of validation scans
+        self.worse = 0  # lines of the journal since
         self.first = 0
         for module in network.modules():
             if isinstance(module, ObservedMean) and world.size > 1:
@@ -213,7 +214,7 @@ class PatchLearner(Learner):
 
     def numbers(self) -> dict[str, Any]:
         """Returns the position in the run, and the loss since the last line of the journal."""
-        own = {"step": self.done, "nats": self.loss, "voxels": self.voxels}
+        own = {"step": self.done, "nats": self.loss, "voxels": self.voxels, "worse": self.worse}
         return own | ({} if self.best_gain is None else {"best_gain": self.best_gain})
 
     def load(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], where: Path) -> None:
@@ -225,7 +226,7 @@ class PatchLearner(Learner):
             raise CheckpointError(
                 f"{where} does not say where the run was", hint="begin anew with --overwrite"
             ) from error
-        self.best_gain = numbers.get("best_gain")
+        self.best_gain, self.worse = numbers.get("best_gain"), int(numbers.get("worse", 0))
         self.state.load(tensors, self.done, where=str(where))
         self.best = {
             name.removeprefix(BEST): tensor
@@ -238,11 +239,21 @@ class PatchLearner(Learner):
         """Returns what hidden lines of validation scans say, and how their loss changed."""
         return gain_of(journal)
 
+    @property
+    def settled(self) -> bool:
+        """Whether hidden lines say that there is no more to learn."""
+        return 0 < self.config.patience <= self.worse
+
     def _keep_best(self, gain: float | None) -> None:
         """Keeps the moving average where it gains more than ever."""
-        if gain is not None and (self.best_gain is None or gain > self.best_gain):
+        if gain is None:
+            return
+        if self.best_gain is None or gain > self.best_gain:
             now = self.state.average.state_dict()
             self.best, self.best_gain = {name: now[name].clone() for name in now}, gain
+            self.worse = 0
+        elif prior_weight(self.config, self.done) == 1:
+            self.worse += 1
 
     def _drawn(
         self, scans: Sequence[SparseScan], purpose: str, number: int, rows: slice

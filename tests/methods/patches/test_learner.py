@@ -129,6 +129,35 @@ def test_weights_that_gained_most_are_kept_over_a_stop() -> None:
     assert not torch.equal(other.model()["decoder.last.bias"], first["decoder.last.bias"])
 
 
+def test_run_ends_where_no_more_is_gained_and_stays_ended(
+    sim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gains = iter([0.1, 0.3, 0.2, 0.3, 0.4, 0.2])
+    found = ({"val_loss": 1.0, "val_gain_db": gain} for gain in gains)
+    monkeypatch.setattr(PatchLearner, "_validated", lambda _: next(found))
+    course = {"patience": 2, "report": 4, "warm_up_end": 0.3, "patches": 40}
+
+    path = fit("conv-sparse", sim, tmp_path / "run", **course)
+
+    lines = journal_of(tmp_path / "run")
+    assert [line["val_gain_db"] for line in lines] == [0.1, 0.3, 0.2, 0.3]
+    note, before = json.loads((tmp_path / "run" / "gain.json").read_text()), path.read_bytes()
+    assert note["finished"] is True
+    assert fit("conv-sparse", sim, tmp_path / "run", **course).read_bytes() == before
+    assert journal_of(tmp_path / "run") == lines
+
+
+def test_a_run_is_patient_before_the_prior_has_its_whole_weight() -> None:
+    one = learner("conv-sparse", patience=1, warm_up_start=0.0, warm_up_end=1.0)
+
+    for done, gain in ((1, 0.3), (1, 0.2), (2, 0.1)):
+        assert not one.settled
+        one.done = done
+        one._keep_best(gain)
+
+    assert one.settled
+
+
 def learner(name: str, **changes: Any) -> PatchLearner:
     config = PatchTrainingConfig(batch=4, patches=8, **changes)
     return PatchLearner(name, model=MODELS[name], train=config, seed=0, device="cpu")
