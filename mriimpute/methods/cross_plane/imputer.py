@@ -45,7 +45,7 @@ from mriimpute.methods.cross_plane.left_out import (
 from mriimpute.methods.cross_plane.network import LineNetwork
 from mriimpute.methods.cross_plane.planes import Steps, crossing, steps_of
 from mriimpute.methods.cross_plane.predict import Fast, bfloat16_works, is_distrusted
-from mriimpute.methods.cross_plane.runs import EvenRun, runs_of
+from mriimpute.methods.cross_plane.runs import EvenRun, runs_of, warn_of_unknown
 from mriimpute.methods.cross_plane.weights import read_parts
 from mriimpute.methods.cross_plane.work import CALIBRATION, FUSION, fusion_seconds, plan_work
 from mriimpute.methods.distance_std import std_by_distance
@@ -188,6 +188,7 @@ class CrossPlane(Imputer):
             network = self._adapted(scan, stack, volume.thickness_mm, seed, case)
         general = LinePredictor.of(network, self.factors, volume.thickness_mm, self.progress)
         general = dataclasses.replace(general, fast=self.fast)
+        warn_of_unknown(stack, general)
         gaps = {gap for gap in stack.gaps if general.knows(gap)} if scan else set()
         self._plan(general, stack, slabs, gaps)
         with stage("calibrate"):

@@ -8,7 +8,7 @@ from mriimpute.errors import listed
 from mriimpute.geometry import Stack
 from mriimpute.methods.cross_plane.calibration import LinePredictor
 
-__all__ = ["EvenRun", "runs_of"]
+__all__ = ["EvenRun", "runs_of", "warn_of_unknown"]
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,14 @@ def runs_of(stack: Stack, predictor: LinePredictor) -> list[EvenRun]:
         if predictor.knows(gap):
             runs.append(EvenRun(stack.positions[start : start + count + 1], gap))
         start += count
+    return runs
+
+
+def warn_of_unknown(stack: Stack, predictor: LinePredictor) -> None:
+    """Logs which gaps the network does not know."""
     if unknown := sorted({gap for gap in stack.gaps if gap > 1 and not predictor.knows(gap)}):
         log.warning(
             "the model knows gaps of up to %d voxels, not %s: interpolated",
             predictor.widest,
             listed(unknown),
         )
-    return runs

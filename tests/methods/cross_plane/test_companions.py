@@ -97,6 +97,19 @@ def test_a_companion_that_saw_nothing_changes_nothing(head: np.ndarray) -> None:
     assert blind.quality["companions"] == [{"gain_db": 0.0}]
 
 
+def test_gaps_that_are_not_known_are_told_once(
+    head: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    volume = sparse(head)
+    observed = volume.observed.copy()
+    observed[:, :, 8:24] = False
+    volume = Volume(np.where(observed, head, np.float32(np.nan)), observed, np.eye(4))
+
+    imputed(volume, companion(np.full(head.shape, np.nan)))
+
+    assert caplog.text.count("the model knows gaps of up to 12 voxels, not 20") == 1
+
+
 def test_what_is_no_stack_is_interpolated_and_says_that_nothing_was_gained(
     head: np.ndarray, rng: np.random.Generator
 ) -> None:
