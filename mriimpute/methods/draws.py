@@ -96,12 +96,18 @@ class Draws:
         mean: Of the draws.
         std: By what they scatter.
         observed: Voxels where they do not.
+        scale_dof: Degrees of freedom of their common scale; 0: it is 1.
     """
 
     def __init__(
-        self, noise: CorrelatedNoise, mean: Image, std: Image, observed: Bool[np.ndarray, "i j k"]
+        self,
+        noise: CorrelatedNoise,
+        mean: Image,
+        std: Image,
+        observed: Bool[np.ndarray, "i j k"],
+        scale_dof: int = 0,
     ) -> None:
-        self.noise = noise
+        self.noise, self.scale_dof = noise, scale_dof
         self.mean, self.std, self.observed = (
             on_device(array, noise.device) for array in (mean, std, observed)
         )
@@ -109,9 +115,16 @@ class Draws:
     def draw(self, seed: int, *purpose: str | int) -> Image:
         """Returns the draw that is named so."""
         with stage("draws"), torch.no_grad():
-            noise = self.noise.field(seed, *purpose)
+            noise = self.noise.field(seed, *purpose).mul_(self._scale(seed, *purpose))
             drawn = torch.where(self.observed, self.mean, self.mean + self.std * noise)
             return drawn.cpu().numpy()
+
+    def _scale(self, seed: int, *purpose: str | int) -> float:
+        """Returns the scale of a draw: the square is an inverse chi-square variable of mean 1."""
+        if not self.scale_dof:
+            return 1.0
+        errors = normals(self.scale_dof, seed, *purpose, "scale").double()
+        return math.sqrt((self.scale_dof - 2) / float(errors.square().sum()))
 
 
 def _ring_numbers(x: int, y: int) -> Int[np.ndarray, "x f"]:

@@ -124,8 +124,13 @@ def with_noise(
     case: str,
     *,
     device: str = "cpu",
+    scale_dof: int = 0,
 ) -> Imputation:
     """Returns an imputation whose draws scatter about the mean by the std.
+
+    How wide all errors of a scan are is not known for certain, and does not average out as noise
+    does over many voxels: all of a draw has a scale of its own, of mean square 1, and draws are
+    those of a multivariate Student's t.
 
     Args:
         volume: Its observed voxels are kept.
@@ -136,6 +141,11 @@ def with_noise(
         seed: Names all random streams; from 0.
         case: Name of the scan.
         device: Where draws are made, "cpu" or "cuda:N".
+        scale_dof: Degrees of freedom of the t, above 2: by how many errors the std is as good as
+            measured; 0: it is certain.
+
+    References:
+        Kotz & Nadarajah, Multivariate t Distributions and Their Applications, 2004, section 1.1.
     """
     mean = np.where(volume.observed, volume.data, filled)
     std = np.where(volume.observed, np.float32(0), std)
@@ -145,7 +155,7 @@ def with_noise(
         from mriimpute.methods.draws import Draws  # loads torch
 
         noise = _noise(mean.shape, stack, correlations, device)
-        return Draws(noise, mean, std, volume.observed)
+        return Draws(noise, mean, std, volume.observed, scale_dof)
 
     def draw(number: int) -> Float32[np.ndarray, "i j k"]:
         return draws().draw(seed, "impute", case, "draw", number)

@@ -1,10 +1,13 @@
 """Tests for mriimpute.methods.noise."""
 
+import math
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mriimpute.geometry import Stack
+from mriimpute.methods.base import Imputation
 from mriimpute.methods.noise import (
     WIDTHS,
     ErrorCorrelation,
@@ -245,3 +248,23 @@ def test_draws_of_an_imputation_are_the_mean_and_the_spread_times_the_noise() ->
 
     field = unit_noise(shape, stack, correlations, seed=0, case="a", draw=3)
     assert_array_equal(imputation.draw(3), np.where(observed, np.float32(7), 1 + 0.5 * field))
+
+
+def test_draws_have_a_common_scale_of_mean_square_one_and_of_the_asked_uncertainty() -> None:
+    observed = np.zeros((4, 4, 4), bool)
+    observed[..., ::3] = True
+    volume = Volume(np.where(observed, np.float32(7), np.float32(np.nan)), observed, np.eye(4))
+    ones, stack = np.ones(observed.shape, np.float32), Stack(2, (0, 3))
+
+    def draws(dof: int) -> Imputation:
+        return with_noise(volume, 0 * ones, ones, stack, {}, 0, "a", scale_dof=dof)
+
+    known, plain = draws(12), draws(0)
+
+    squares = []
+    for n in range(1, 1001):
+        ratio = (known.drawn(n) / plain.drawn(n))[~observed]
+        assert_allclose(ratio, ratio[0], rtol=1e-5)
+        squares.append(ratio[0] ** 2)
+    assert np.mean(squares) == pytest.approx(1, abs=0.05)
+    assert np.std(squares) == pytest.approx(math.sqrt(2 / (12 - 4)), abs=0.08)

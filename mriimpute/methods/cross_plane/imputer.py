@@ -64,6 +64,12 @@ __all__ = ["CrossPlane"]
 
 log = logging.getLogger(__name__)
 
+SCALE_DOF = 16
+"""Degrees of freedom of the scale of a draw: how sure the std of a whole scan is.
+
+90 % intervals of volumes of three tissues, by 20 draws, then hold 90 % of those on left-out slices
+of 27 validation heads (44 % with a scale that is certain), and 83 % on hidden lines (31 %)."""
+
 Slabs = Float32[np.ndarray, "p x y"]
 OnDevice = Float32[Tensor, "p x y"]
 
@@ -216,7 +222,17 @@ class CrossPlane(Imputer):
         known = {gap: correlation for gap, correlation in correlations.items() if correlation}
         del mean, variance, slabs
         hand_back_freed_memory()
-        imputation = with_noise(volume, filled, std, stack, known, seed, case, device=self.device)
+        imputation = with_noise(
+            volume,
+            filled,
+            std,
+            stack,
+            known,
+            seed,
+            case,
+            device=self.device,
+            scale_dof=SCALE_DOF,
+        )
         between = _between(stack, volume.shape[stack.axis])
         inside = ~volume.observed & np.moveaxis(between, 0, stack.axis)
         share = float((inside & ~predicted).sum() / max(inside.sum(), 1))
