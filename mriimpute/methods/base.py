@@ -128,7 +128,7 @@ class Imputer(ABC):
     device: str = "cpu"
     gives_draws: bool = True
     memory_estimate: MemoryEstimate = MemoryEstimate()
-    draw_seconds: float = 0.15
+    draw_seconds: float = 0.05
     progress: Progress = SILENT
     uses_companions: bool = False
     companions: Sequence[Companion] = ()

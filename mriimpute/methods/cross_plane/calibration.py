@@ -58,6 +58,7 @@ class LinePredictor:
             the way, where nothing is known.
         fast: How a CPU computes faster; None: it does not.
         progress: Is told how far it is.
+        shown: Share of the pixels of lines that the network is shown, about: the work for those.
     """
 
     network: LineNetwork
@@ -67,6 +68,7 @@ class LinePredictor:
     shrinkages: Factors = field(default_factory=dict)
     fast: Fast | None = None
     progress: Progress = SILENT
+    shown: float = 1.0
 
     @classmethod
     def of(
@@ -125,7 +127,7 @@ class LinePredictor:
             with_variance: Otherwise the variance is empty.
             stage: Of the work, see `mriimpute.methods.cross_plane.work`.
         """
-        work = network_seconds(float(lines.numel()), gap, self.device)
+        work = network_seconds(self.shown * lines.numel(), gap, self.device)
         factor = on_device(self.factor(gap), lines.device)
         mean, std = predict(
             self.network,

@@ -41,6 +41,7 @@ from mriimpute.methods.cross_plane.innovation import (
 from mriimpute.methods.cross_plane.planes import Steps, crossing
 from mriimpute.methods.cross_plane.predict import Fast
 from mriimpute.methods.cross_plane.runs import EvenRun
+from mriimpute.methods.cross_plane.work import HELP, help_seconds
 from mriimpute.methods.noise import ErrorSums
 from mriimpute.methods.self_calibration import INNER_MM
 from mriimpute.progress import SILENT
@@ -191,24 +192,30 @@ def helped(
         seed: Names all random streams.
         case: Names the scan in them.
     """
+    work = help_seconds(mean.size, predictor.device)
     quiet = replace(predictor, progress=SILENT)
     hurried = replace(quiet, fast=predictor.fast or Fast(torch.float32), shrinkages={})
     slabs = [_normalised(companion, axis) for companion in companions]
     found = {}
+    spans = {run: (run.positions[-1] - run.positions[0]) for run in runs}
     for gap in sorted({run.gap for run in runs}):
         shown = [one[list(places)] for one in slabs]
         helping = learnt(scan, shown, gap, quiet, seed=seed, case=case)
+        predictor.progress.advance(HELP, work.learning)
         if helping is None:
             continue
         found[gap] = helping
         for run in (run for run in runs if run.gap == gap):
+            share = spans[run] / sum(spans.values())
             part = slice(run.positions[0], run.positions[-1] + 1)
             others = np.stack([one[part] for one in slabs])
             told = np.stack([_filled(other, gap, steps_mm, hurried) for other in others])
+            predictor.progress.advance(HELP, share * len(slabs) * work.filling)
             head = _head(mean[part], gap, scan)
             shift, scale = helping.between(mean[part], others, told, head)
             mean[part] += shift
             variance[part] *= np.square(scale)
+            predictor.progress.advance(HELP, share * work.asking)
     return found
 
 

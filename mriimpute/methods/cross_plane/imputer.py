@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mriimpute.checkpoint import restore
 from mriimpute.cohort import normalisation
+from mriimpute.cohort.foreground import foreground_level
 from mriimpute.cohort.slices import SliceScan, acquired_slices, has_room
 from mriimpute.device import on_device
 from mriimpute.geometry import Stack, find_stack
@@ -47,7 +48,15 @@ from mriimpute.methods.cross_plane.planes import Steps, crossing, steps_of
 from mriimpute.methods.cross_plane.predict import Fast, bfloat16_works, is_distrusted
 from mriimpute.methods.cross_plane.runs import EvenRun, runs_of, warn_of_unknown
 from mriimpute.methods.cross_plane.weights import read_parts
-from mriimpute.methods.cross_plane.work import CALIBRATION, FUSION, fusion_seconds, plan_work
+from mriimpute.methods.cross_plane.work import (
+    CALIBRATION,
+    FUSION,
+    HELP,
+    fusion_seconds,
+    help_seconds,
+    plan_work,
+    shown_share,
+)
 from mriimpute.methods.distance_std import std_by_distance
 from mriimpute.methods.fusion import correlation
 from mriimpute.methods.noise import with_noise
@@ -193,7 +202,9 @@ class CrossPlane(Imputer):
         with stage("adapt"):
             network = self._adapted(scan, stack, volume.thickness_mm, seed, case)
         general = LinePredictor.of(network, self.factors, volume.thickness_mm, self.progress)
-        general = dataclasses.replace(general, fast=self.fast)
+        general = dataclasses.replace(
+            general, fast=self.fast, shown=self._shown(slabs[list(stack.positions)])
+        )
         warn_of_unknown(stack, general)
         gaps = {gap for gap in stack.gaps if general.knows(gap)} if scan else set()
         self._plan(general, stack, slabs, gaps)
@@ -284,13 +295,24 @@ class CrossPlane(Imputer):
         plan_work(
             self.progress,
             [gap for gap in stack.gaps if predictor.knows(gap)],
-            slabs[0].size,
+            predictor.shown * slabs[0].size,
+            planes=2 if self.fast else 4,
             hidden=CALIBRATION_SLICES if calibrated else 0,
             left_out=set() if predictor.thickness_mm else twice,
             device=predictor.device,
         )
+        if self.companions and calibrated:
+            work = help_seconds(slabs.size, predictor.device)
+            filling = len(self.companions) * work.filling
+            self.progress.plan(HELP, len(calibrated) * work.learning + filling + work.asking)
         self.progress.plan(FUSION, fusion_seconds(slabs.size))
         self.progress.advance(CALIBRATION)
+
+    def _shown(self, slices: Slabs) -> float:
+        """Returns which share of the pixels of slices the network is shown."""
+        reach = min(self.fast.reach, self.network.reach) if self.fast else self.network.reach
+        device = torch.device(self.device)
+        return shown_share(slices, foreground_level(slices.ravel()), reach, device)
 
     def _adapted(
         self, scan: SliceScan | None, stack: Stack, thickness_mm: float, seed: int, case: str

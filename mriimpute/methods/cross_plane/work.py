@@ -5,35 +5,48 @@ In seconds of one CPU core; only ratios count, see `mriimpute.progress`.
 
 import math
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from jaxtyping import Float32
 
+from mriimpute.methods.cross_plane.air import located
 from mriimpute.progress import Progress
 
 __all__ = [
     "ADAPTING",
     "CALIBRATION",
     "FUSION",
+    "HELP",
     "PLANES",
+    "HelpSeconds",
     "fusion_seconds",
+    "help_seconds",
     "network_seconds",
     "plan_work",
+    "shown_share",
 ]
 
 ADAPTING, CALIBRATION, PLANES, FUSION = "adapting", "calibration", "planes", "fusion"
+HELP = "companions"
 """Stages of the work."""
 
-LINE_SECONDS, TARGET_SECONDS = 5.4, 0.67
-"""For a million pixels of the lines that are shown, and of those that are predicted."""
+LINE_SECONDS, TARGET_SECONDS = 5.5, 0.4
+"""For a million pixels of the lines that are shown, and of those that are predicted; no air."""
 
 VOXEL_SECONDS = 0.05
 """For a million voxels of the target grid, that no network sees."""
 
+FIT_SECONDS = 11.0
+LEARNING_SECONDS, FILLING_SECONDS, ASKING_SECONDS = 1.2, 2.0, 1.5
+"""Of help by companions: at any size, and for a million voxels of the target grid."""
+
 ON_GPU = 0.01
 """Of the seconds of a CPU core. A guess: what a stage takes is measured once it runs."""
 
-SEEN, GUARD = 4, 8
-"""Planes that see each pixel of a slice, and pixels added for two of them, see `planes`."""
+GUARD = 8
+"""Pixels added to slices for diagonal planes, see `planes`."""
 
 
 def network_seconds(pixels: float, gap: int, device: torch.device) -> float:
@@ -48,16 +61,62 @@ def network_seconds(pixels: float, gap: int, device: torch.device) -> float:
     return seconds if device.type == "cpu" else ON_GPU * seconds
 
 
+def shown_share(
+    slices: Float32[np.ndarray, "s x y"], air: float, reach: int, device: torch.device
+) -> float:
+    """Returns which share of the pixels of slices the network is shown: on a CPU, no air.
+
+    Args:
+        slices: Normalised.
+        air: Its greatest intensity.
+        reach: Pixels of air around the head that the network is shown.
+        device: Of the network.
+    """
+    if device.type != "cpu":
+        return 1.0
+    shares = []
+    for lines in (slices.transpose(1, 0, 2), slices.transpose(2, 0, 1)):
+        images, count, width = lines.shape
+        head = located(torch.from_numpy(lines), air)
+        first, last = head.lines(reach, count)
+        pixels = (last - first) * sum(size for _, size in head.windows(reach, width))
+        shares.append(pixels / (images * count * width))
+    return sum(shares) / len(shares)
+
+
 def fusion_seconds(voxels: int) -> float:
     """Returns the work of making one volume of all planes, of so many voxels."""
     return voxels / 1e6 * VOXEL_SECONDS
 
 
+class HelpSeconds(NamedTuple):
+    """The work of being helped by companions.
+
+    Attributes:
+        learning: From lines hidden in slices.
+        filling: The gaps of each companion's own slices.
+        asking: What is learnt about all voxels.
+    """
+
+    learning: float
+    filling: float
+    asking: float
+
+
+def help_seconds(voxels: int, device: torch.device) -> HelpSeconds:
+    """Returns the work of being helped, on a grid of so many voxels."""
+    scale = voxels / 1e6 * (1.0 if device.type == "cpu" else ON_GPU)
+    return HelpSeconds(
+        FIT_SECONDS + LEARNING_SECONDS * scale, FILLING_SECONDS * scale, ASKING_SECONDS * scale
+    )
+
+
 def plan_work(
     progress: Progress,
     gaps: Sequence[int],
-    slice_pixels: int,
+    slice_pixels: float,
     *,
+    planes: int,
     hidden: int,
     left_out: Collection[int],
     device: torch.device,
@@ -67,13 +126,14 @@ def plan_work(
     Args:
         progress: Is told.
         gaps: Between acquired slices, of those that the network fills.
-        slice_pixels: Of a slice.
+        slice_pixels: Of a slice, that the network is shown.
+        planes: That see each pixel.
         hidden: Slices in which lines are hidden, along either axis.
         left_out: Sizes of gaps of which every second slice is left out, too; of its pixels
             every seventh, or so, is looked at, along either axis.
         device: Of the network.
     """
-    wide = SEEN * slice_pixels + 2 * GUARD * math.sqrt(slice_pixels)
+    wide = planes * slice_pixels + max(planes - 2, 0) * GUARD * math.sqrt(slice_pixels)
     for gap in set(gaps):
         shown = wide * (gaps.count(gap) + 1)
         for size, part in ((gap, shown), (2 * gap, shown / 14)):
