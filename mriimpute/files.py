@@ -21,6 +21,7 @@ __all__ = [
     "TOO_LONG",
     "append",
     "atomic",
+    "disk_of",
     "free_bytes",
     "is_occupied",
     "located",
@@ -192,11 +193,27 @@ def free_bytes(path: Path) -> int | None:
     Args:
         path: On it; it need not exist.
     """
-    there = next((place for place in (path, *located(path).parents) if place.exists()), path)
     try:
-        return shutil.disk_usage(there).free
+        return shutil.disk_usage(_nearest(path)).free
     except OSError:
         return None
+
+
+def disk_of(path: Path) -> int | None:
+    """Returns what tells the file system of a path from others; None where nothing does.
+
+    Args:
+        path: On it; it need not exist.
+    """
+    try:
+        return _nearest(path).stat().st_dev
+    except OSError:
+        return None
+
+
+def _nearest(path: Path) -> Path:
+    """Returns the path, or the nearest folder above it that exists."""
+    return next((place for place in (path, *located(path).parents) if place.exists()), path)
 
 
 def located(path: Path) -> Path:

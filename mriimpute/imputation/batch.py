@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError, OutputError
 from mriimpute.imputation.bids import dataset_files, describe, require_own
+from mriimpute.imputation.disk import require_disk_for_all
 from mriimpute.imputation.jobs import Job
 from mriimpute.imputation.overview import PAGE, TABLE, grouped
 from mriimpute.imputation.report import Outcome, Report, Status
@@ -160,6 +161,8 @@ class Batch:
         left = []
         if world.main:
             left = [n for n, job in enumerate(self.jobs) if overwrite or not is_done(job, request)]
+            if len(left) > 1:
+                require_disk_for_all([self.jobs[n] for n in left], imputer, request)
             for number in sorted(set(range(len(self.jobs))) - set(left)):
                 self._skip(self.jobs[number])
             self.report.claim(overwrite=overwrite)

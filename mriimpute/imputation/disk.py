@@ -5,18 +5,29 @@ from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
-from mriimpute.cohort.target_grid import TargetGrid
-from mriimpute.errors import OutputError
-from mriimpute.files import free_bytes
+import numpy as np
+
+from mriimpute.cohort.target_grid import TargetGrid, refinement
+from mriimpute.errors import MriImputeError, OutputError
+from mriimpute.files import disk_of, free_bytes
 from mriimpute.imputation.dicom import export_folders
 from mriimpute.imputation.jobs import Job
 from mriimpute.imputation.request import Request
 from mriimpute.imputation.space import TEMPLATE_SHAPE, Space
 from mriimpute.io import stem
+from mriimpute.io.image_file import open_image
 from mriimpute.memory import format_bytes
 from mriimpute.methods.base import Imputer
+from mriimpute.volume import Volume
 
-__all__ = ["Written", "needed_bytes", "require_disk", "written"]
+__all__ = [
+    "Written",
+    "needed_bytes",
+    "require_disk",
+    "require_disk_for_all",
+    "stated_bytes",
+    "written",
+]
 
 GZIPPED = {"mean": 0.2, "std": 0.6, "draw": 0.85}
 """What gzip leaves of the missing voxels of an image, at least; of draws, these are noise.
@@ -26,6 +37,8 @@ Acquired voxels are integers mostly, and may shrink to nothing.
 """
 
 FLOAT_BYTES = 4
+
+HINT = "free some space, ask for fewer --samples, or choose another disk with -o"
 
 DICOM_BYTES = 2 + 2 + 4
 """For each voxel, of the derived series of mean and standard deviation, and of the map."""
@@ -57,14 +70,77 @@ def needed_bytes(
         space: Where results lie.
     """
     volume = grid.volume
-    voxels = float(volume.observed.size)
+    missing = 1 - float(volume.observed.mean())
+    return _bytes(volume.shape, volume.spacing_mm, missing, imputer, request, space)
+
+
+def stated_bytes(job: Job, imputer: Imputer, request: Request) -> int:
+    """Returns what the images of a scan take at least, as far as its header tells.
+
+    That is 0 for a DICOM series, for slices that are marked as missing, and for what is no scan.
+    """
+    try:
+        image, _ = open_image(job.scan)
+        affine = np.asarray(image.affine, np.float64)
+        # Empty: nothing is allocated for it.
+        seen = np.broadcast_to(np.True_, image.shape[:3])
+        volume = Volume(np.broadcast_to(np.float32(0), image.shape[:3]), seen, affine)
+        stated = image.header.get_dim_info()[2] if hasattr(image.header, "get_dim_info") else None
+        axis, factor = refinement(volume, request.spacing_mm, slice_axis=stated)
+    except (MriImputeError, ValueError, ArithmeticError):  # the scan itself will be told
+        return 0
+    slices = factor * (volume.shape[axis] - 1) + 1
+    shape = [slices if n == axis else size for n, size in enumerate(volume.shape)]
+    spacing_mm = [mm / factor if n == axis else mm for n, mm in enumerate(volume.spacing_mm)]
+    missing = 1 - volume.shape[axis] / slices
+    return _bytes(shape, spacing_mm, missing, imputer, request, job.space)
+
+
+def _bytes(
+    shape: Sequence[int],
+    spacing_mm: Sequence[float],
+    missing: float,
+    imputer: Imputer,
+    request: Request,
+    space: Space,
+) -> int:
+    voxels = float(prod(shape))
     if space == "template":  # the scan may fill a part of the box alone
-        voxels = min(prod(TEMPLATE_SHAPE), voxels * prod(volume.spacing_mm))
+        voxels = min(prod(TEMPLATE_SHAPE), voxels * prod(spacing_mm))
     images = GZIPPED["mean"] + request.samples * GZIPPED["draw"]
     images += GZIPPED["std"] if imputer.gives_draws else 0.0
-    missing = 1 - float(volume.observed.mean())
     series = 0.0 if request.dicom == "none" else DICOM_BYTES
     return round(voxels * (FLOAT_BYTES * missing * images + series))
+
+
+def require_disk_for_all(jobs: Sequence[Job], imputer: Imputer, request: Request) -> None:
+    """Stops before the first scan where the results of all cannot fit on the disk, or disks.
+
+    Headers tell what they take at least; what each takes is checked once it is read.
+
+    Args:
+        jobs: That are to be done.
+        imputer: The method.
+        request: What to make of each.
+
+    Raises:
+        OutputError: If they cannot.
+    """
+    disks: dict[int | None, list[Job]] = {}
+    for job in jobs:
+        disks.setdefault(disk_of(job.folder), []).append(job)
+    for alike in disks.values():
+        free = free_bytes(alike[0].folder)
+        needed = sum(stated_bytes(job, imputer, request) for job in alike)
+        if free is None or needed <= free:
+            continue
+        room = free + sum(each.size for job in alike for each in written(job))
+        if needed > room:
+            raise OutputError(
+                f"the results of {len(alike)} scans take at least {format_bytes(needed)} of disk, "
+                f"{format_bytes(room)} are free at {alike[0].folder}",
+                hint=HINT,
+            )
 
 
 def require_disk(job: Job, needed: int) -> None:
@@ -85,7 +161,7 @@ def require_disk(job: Job, needed: int) -> None:
         raise OutputError(
             f"{job.folder}: the results take at least {format_bytes(needed)} of disk, "
             f"{format_bytes(room)} are free",
-            hint="free some space, ask for fewer --samples, or choose another disk with -o",
+            hint=HINT,
         )
 
 

@@ -12,10 +12,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app
-from mriimpute.cohort.target_grid import TargetGrid
-from mriimpute.imputation.disk import needed_bytes, written
+from mriimpute.cohort.target_grid import TargetGrid, to_target_grid
+from mriimpute.imputation.disk import needed_bytes, stated_bytes, written
 from mriimpute.imputation.jobs import Job
 from mriimpute.imputation.request import Request
+from mriimpute.io import read_scan
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.volume import Volume
 
@@ -94,6 +95,34 @@ def test_draws_that_cannot_fit_are_refused_in_two_lines_before_anything_is_writt
     assert "98 KiB are free" in error
     assert "--samples" in hint
     assert [path.name for path in scan.parent.iterdir()] == ["a.nii.gz"]
+
+
+def test_headers_tell_what_images_take(scan: Path, tmp_path: Path) -> None:
+    request = Request(model="", samples=20)
+    (tmp_path / "torn.nii.gz").write_bytes(b"torn")
+    read = to_target_grid(read_scan(scan))
+
+    stated = [
+        stated_bytes(Job(path, tmp_path), Method(), request) for path in tmp_path.rglob("*.gz")
+    ]
+
+    assert sorted(stated) == [0, needed_bytes(read, Method(), request)]
+
+
+def test_a_batch_that_cannot_fit_is_refused_before_its_first_scan(
+    scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(scan, scan.with_name("b.nii.gz"))
+    each = stated_bytes(Job(scan, scan.parent), Method(), Request(model="", samples=20))
+    full(monkeypatch, 2 * each - 1)
+
+    result = call(scan.parent, "--samples", 20, "-o", scan.parents[1] / "out", "-q")
+
+    error, hint = result.stderr.splitlines()
+    assert result.exit_code == 1
+    assert error.startswith("error: the results of 2 scans take at least")
+    assert "--samples" in hint
+    assert not (scan.parents[1] / "out").exists()
 
 
 def test_what_fits_is_written_and_what_is_replaced_makes_room(

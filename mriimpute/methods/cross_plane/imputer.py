@@ -42,6 +42,7 @@ from mriimpute.methods.cross_plane.left_out import (
     LeftOut,
     left_out_quality,
     on_left_out_slices,
+    pixel_step,
 )
 from mriimpute.methods.cross_plane.network import LineNetwork
 from mriimpute.methods.cross_plane.planes import Steps, crossing, steps_of
@@ -207,7 +208,7 @@ class CrossPlane(Imputer):
         )
         warn_of_unknown(stack, general)
         gaps = {gap for gap in stack.gaps if general.knows(gap)} if scan else set()
-        self._plan(general, stack, slabs, gaps)
+        self._plan(general, stack, slabs, steps_of(volume, stack), gaps)
         with stage("calibrate"):
             measured = {gap: general.self_calibration(scan, gap) for gap in gaps} if scan else {}
             predictor = general.calibrated(measured)
@@ -289,7 +290,12 @@ class CrossPlane(Imputer):
         return found
 
     def _plan(
-        self, predictor: LinePredictor, stack: Stack, slabs: Slabs, calibrated: Collection[int]
+        self,
+        predictor: LinePredictor,
+        stack: Stack,
+        slabs: Slabs,
+        steps_mm: Steps,
+        calibrated: Collection[int],
     ) -> None:
         twice = {gap for gap in calibrated if predictor.knows(2 * gap)}
         plan_work(
@@ -299,6 +305,7 @@ class CrossPlane(Imputer):
             planes=2 if self.fast else 4,
             hidden=CALIBRATION_SLICES if calibrated else 0,
             left_out=set() if predictor.thickness_mm else twice,
+            pixel_step=pixel_step(steps_mm),
             device=predictor.device,
         )
         if self.companions and calibrated:

@@ -19,7 +19,7 @@ from mriimpute.methods.fusion import correlation
 from mriimpute.methods.lines import pchip_between
 from mriimpute.methods.self_calibration import TINY, HiddenScore, hidden_score
 
-__all__ = ["LeftOut", "left_out_quality", "on_left_out_slices"]
+__all__ = ["LeftOut", "left_out_quality", "on_left_out_slices", "pixel_step"]
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def on_left_out_slices(
     fraction = wide.shrinkage(2 * gap)[gap - 1]
     squares = variances = 0.0
     interpolated_squares, white = np.zeros(2), []
-    step = max(PIXEL_STEP, round(STEP_MM / float(np.linalg.norm(steps_mm[1:], axis=1).max())))
+    step = pixel_step(steps_mm)
     for run in known:
         kept = slabs[list(run.positions[::2])]
         *planes, moments = crossing(kept, 2 * gap, steps_mm, wide, every=step)
@@ -111,6 +111,11 @@ def on_left_out_slices(
     corrected = [part / np.float32(correction) for part in white]
     score = hidden_score(squares, interpolated_squares.tolist(), corrected)
     return LeftOut(2 * gap, ratio, correction, score)
+
+
+def pixel_step(steps_mm: Steps) -> int:
+    """Returns of how many pixels along an axis one is looked at."""
+    return max(PIXEL_STEP, round(STEP_MM / float(np.linalg.norm(steps_mm[1:], axis=1).max())))
 
 
 def left_out_quality(left_out: Mapping[int, LeftOut]) -> dict[str, Any]:

@@ -119,6 +119,7 @@ def plan_work(
     planes: int,
     hidden: int,
     left_out: Collection[int],
+    pixel_step: int,
     device: torch.device,
 ) -> None:
     """Announces the work on a scan.
@@ -129,14 +130,14 @@ def plan_work(
         slice_pixels: Of a slice, that the network is shown.
         planes: That see each pixel.
         hidden: Slices in which lines are hidden, along either axis.
-        left_out: Sizes of gaps of which every second slice is left out, too; of its pixels
-            every seventh, or so, is looked at, along either axis.
+        left_out: Sizes of gaps of which every second slice is left out, too.
+        pixel_step: Of how many pixels of such a slice one is looked at, along either axis.
         device: Of the network.
     """
     wide = planes * slice_pixels + max(planes - 2, 0) * GUARD * math.sqrt(slice_pixels)
     for gap in set(gaps):
         shown = wide * (gaps.count(gap) + 1)
-        for size, part in ((gap, shown), (2 * gap, shown / 14)):
+        for size, part in ((gap, shown), (2 * gap, shown / (2 * pixel_step))):
             if size == gap or gap in left_out:
                 lines = 2 * hidden * slice_pixels / size
                 progress.plan(CALIBRATION, network_seconds(lines, size, device))
