@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar, runtime_checkable
 
-__all__ = ["SILENT", "Display", "Gauge", "Progress", "Track", "silent"]
+__all__ = ["SILENT", "Display", "Gauge", "Progress", "Provisional", "Track", "silent"]
 
 T = TypeVar("T")
 
@@ -31,6 +31,32 @@ class Progress:
 
 
 SILENT = Progress()
+
+
+class Provisional(Progress):
+    """Announces a guess of work to come, and takes it back once that work itself is announced.
+
+    Args:
+        progress: Is told.
+        stage: Of the guess.
+        work: That is guessed; 0: none.
+    """
+
+    def __init__(self, progress: Progress, stage: str, work: float) -> None:
+        self._progress, self._stage, self._guess = progress, stage, work
+        if work:
+            progress.plan(stage, work)
+
+    def plan(self, stage: str, work: float) -> None:
+        """Announces work to do in a stage."""
+        if self._guess:
+            self._progress.plan(self._stage, -self._guess)
+            self._guess = 0.0
+        self._progress.plan(stage, work)
+
+    def advance(self, stage: str, work: float = 0.0) -> None:
+        """Notes that so much of it is done; 0: the stage begins."""
+        self._progress.advance(stage, work)
 
 
 class Gauge(Progress):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mriimpute.progress import SILENT, Gauge
+from mriimpute.progress import SILENT, Gauge, Provisional
 
 PACES = st.floats(0.1, 10.0)
 
@@ -89,6 +89,22 @@ def test_more_work_than_was_planned_is_no_more_than_all_of_it() -> None:
     told.advance("planes", 1.0)
 
     assert (told.share, told.left) == (1.0, 0.0)
+
+
+def test_a_guess_holds_until_the_work_itself_is_announced() -> None:
+    clock = Clock()
+    told = gauge(clock)
+    told.plan("companions", 10.0)
+    ahead = Provisional(told, "imputing", 30.0)
+    clock.now = 20
+    told.advance("companions", 10.0)
+
+    guessed = told.left
+    ahead.plan("planes", 15.0)
+    ahead.plan("fusion", 5.0)
+    ahead.advance("planes")
+
+    assert (guessed, told.left, told.stage) == (60.0, 40.0, "planes")
 
 
 def test_a_progress_that_nobody_shows_takes_everything() -> None:

@@ -34,9 +34,6 @@ FILLING_SECONDS, PLACING_SECONDS = 2.7, 2.0
 """Of one CPU core, about, to fill the gaps of a companion and to bring it onto the grid, for a
 million voxels of that: a companion shows the same head, and its size is known once it is read."""
 
-AHEAD_SECONDS = 12.0
-"""The same for all that follows, until the method that does it says how much that is."""
-
 ORDER = 3
 """Of the B-spline that brings a companion onto the grid."""
 
@@ -98,7 +95,6 @@ def aligned(
     millions = volume.data.size / 1e6
     steps = FILLING_SECONDS * millions, PLACING_SECONDS * millions
     progress.plan("companions", sum(steps) * len(paths))
-    progress.plan("imputing", AHEAD_SECONDS * millions)
     progress.advance("companions")
     for path in paths:
         try:
@@ -122,7 +118,6 @@ def aligned(
             100 * found.share,
         )
         yield found
-    progress.plan("imputing", -AHEAD_SECONDS * millions)
 
 
 class HelpedImputer(Imputer):

@@ -52,7 +52,7 @@ from mriimpute.memory import available_bytes
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.memory_estimate import fitting_tile
 from mriimpute.methods.registry import DEFAULT, identity
-from mriimpute.progress import SILENT, Progress
+from mriimpute.progress import SILENT, Progress, Provisional
 from mriimpute.provenance import FOLDER
 from mriimpute.stopwatch import stage
 
@@ -72,6 +72,9 @@ VALUES = {
     "acquisition": "acquisition_number",
 }
 """What tells the volumes of one series apart, with its unit."""
+
+AHEAD_SECONDS = 12.0
+"""Of one CPU core, about, to impute a million voxels with the help of a companion."""
 
 MAX_OVERLAP = 2.0
 """Of thickness over spacing of slices."""
@@ -191,6 +194,9 @@ def imputed_scan(
     )
     _require_intensities(stored, force=request.force)
     begin(grid)
+    # Companions come first, and take long: until the method announces its work that is a guess.
+    ahead = AHEAD_SECONDS * grid.volume.data.size / 1e6 if companions else 0.0
+    announced = Provisional(progress, "imputing", ahead)
     helping = list(
         aligned(
             companions,
@@ -206,7 +212,7 @@ def imputed_scan(
     volume = replace(grid.volume, thickness_mm=thickness_mm * _slant(grid))
     try:
         method = imputer.tiled(tile).accompanied([one.companion for one in helping])
-        method = method.reporting(progress)
+        method = method.reporting(announced)
         imputed = method.impute(volume, seed=request.seed, case=content)
     except VolumeError as error:  # it knows voxels, no file
         raise VolumeError(f"{scan.path}: {error}", hint=error.hint) from error
