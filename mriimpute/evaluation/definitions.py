@@ -458,8 +458,9 @@ _ALL = (
         "Structures: as for structure_dice, those above. Draws are pooled by Rubin's rules: "
         "variance T = W + (1 + 1/m) B, B between the m draws, Student's t with "
         "(m - 1) (1 + W / ((1 + 1/m) B))^2 degrees of freedom. W of tissues: how far a volume "
-        "moves with the limits of half of the slices (every second one, and the rest; mean square "
-        "times the share of the brain that is missing; 0 off a stack). W of structures: 0",
+        "moves with the limits of half of the slices (16 balanced half-samples of neighbours; "
+        "mean square times the share of the brain that is missing; 0 off a stack), which is more "
+        "than limits err where slices are equally far apart. W of structures: 0",
     ),
     Definition(
         "volumes.tsv",

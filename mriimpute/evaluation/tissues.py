@@ -3,26 +3,28 @@
 Those of the truth are fitted to all of the brain, what is missing filled with the truth. Whoever
 imputes has no truth, but real slices: limits for mean and draws are fitted to the acquired voxels
 of the brain, so that no method moves them. Other slices would have given others. How different is
-told by limits of every second slice, and of the rest: the mean square of their differences is the
-variance of whatever depends on the limits, times the share of the brain that is missing, about
-which alone the acquired voxels may be wrong. Both halves are equally far apart, as all slices are:
-halves of neighbours at random err by how slices differ along the head, and state several times as
-much.
+told by limits of half of the slices, one of each two neighbours, 16 balanced choices: the mean
+square of their differences is the variance of whatever depends on the limits, times the share of
+the brain that is missing, about which alone the acquired voxels may be wrong. Where slices are
+equally far apart this is more than limits err.
 
 References:
-    Wolter, Introduction to Variance Estimation, 2007, chapters 3 and 8: half-samples, and samples
-    taken at equal steps.
+    Wolter, Introduction to Variance Estimation, 2007, chapters 3 and 8: balanced half-samples,
+    for samples taken at equal steps.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.linalg import hadamard
 
 from mriimpute import metrics
 from mriimpute.evaluation.case import TestCase
 
 __all__ = ["Limits", "TissueLimits", "half_samples", "tissue_limits"]
+
+HALF_SAMPLES = 16
 
 Limits = Float[np.ndarray, " limits"]
 
@@ -68,6 +70,12 @@ def tissue_limits(case: TestCase) -> TissueLimits | None:
 
 
 def half_samples(slices: int) -> list[Bool[np.ndarray, " slices"]]:
-    """Returns which slices are in each half sample: every second one, and the rest."""
-    even = np.arange(slices) % 2 == 0
-    return [even, ~even]
+    """Returns which slices are in each half sample: one of each two neighbours, the odd one too.
+
+    Of any two pairs all four combinations are as frequent, as rows of a Hadamard matrix say, up
+    to 15 pairs; more pairs take their turns.
+    """
+    pairs, alone = divmod(slices, 2)
+    signs = hadamard(HALF_SAMPLES)[1 + np.arange(pairs) % (HALF_SAMPLES - 1)] > 0
+    both = np.stack([signs, ~signs], axis=1).reshape(2 * pairs, HALF_SAMPLES)
+    return list(np.concatenate([both, np.ones((alone, HALF_SAMPLES), bool)]).T)

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import math
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -47,19 +48,25 @@ def test_limits_of_the_image_are_those_of_acquired_voxels_alone(case: TestCase) 
     assert one.missing_share == pytest.approx(2 / 3, abs=0.05)
 
 
-@pytest.mark.parametrize("slices", [24, 25])
-def test_half_samples_of_a_mean_say_how_uncertain_it_is(
-    slices: int, rng: np.random.Generator
-) -> None:
-    measured = rng.normal(size=(slices, 4000))  # slices, studies
-    halves = half_samples(slices)
+@pytest.mark.parametrize("slices", [2, 7, 12, 31])
+def test_half_samples_have_one_of_two_neighbours_and_are_balanced(slices: int) -> None:
+    halves = np.array(half_samples(slices))
 
-    means = np.stack([measured[half].mean(axis=0) for half in halves])
+    pairs = halves[:, : slices // 2 * 2].reshape(len(halves), -1, 2)
+    assert (pairs.sum(axis=2) == 1).all()
+    assert halves[:, slices // 2 * 2 :].all()
+    for one, other in combinations(range(pairs.shape[1]), 2):
+        found = np.bincount(2 * pairs[:, one, 0] + pairs[:, other, 0], minlength=4)
+        assert (found == len(halves) / 4).all()
 
-    variance = np.square(means - measured.mean(axis=0)).mean(axis=0)
-    assert variance.mean() == pytest.approx(1 / slices, rel=0.06)
-    assert (np.sum(halves, axis=0) == 1).all()
-    assert all(np.ptp(np.diff(np.flatnonzero(half))) == 0 for half in halves)
+
+def test_half_samples_of_a_mean_say_how_uncertain_it_is(rng: np.random.Generator) -> None:
+    slices = rng.normal(size=(24, 4000))  # slices, studies
+
+    means = np.stack([slices[half].mean(axis=0) for half in half_samples(24)])
+
+    variance = np.square(means - slices.mean(axis=0)).mean(axis=0)
+    assert variance.mean() == pytest.approx(1 / 24, rel=0.05)
 
 
 def test_volumes_are_voxels_between_the_limits_in_ml(case: TestCase) -> None:
