@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriimpute.layers.axes import LAYER, conv_layer
+from mriimpute.layers.axes import LAYER, channels_last, conv_layer
 from mriimpute.layers.blocks import coarse_grid
 from mriimpute.layers.bounds import NoiseLevel, soft_bound
 from mriimpute.layers.density import DiagonalGaussian
@@ -183,7 +183,7 @@ class Conv:
         for level in range(self.levels):
             layers += [_halving(axes, width if level else channels, width), nn.ELU()]
         loc, log_scale = (conv_layer(axes, width, self.latents, 1) for _ in range(2))
-        return GaussianEncoder(nn.Sequential(*layers), loc, log_scale, scale)
+        return GaussianEncoder(_ChannelsLast(*layers), loc, log_scale, scale)
 
     def decoder(self, channels: int = 0) -> VoxelDecoder:
         """Returns a decoder that sees `channels` known grids."""
@@ -215,6 +215,13 @@ def networks(
         return Dense(patch=patch, latents=latents, hidden=hidden)
     coarse_grid(patch, levels)
     return Conv(patch=patch, latents=latents, levels=levels, channels=channels)
+
+
+class _ChannelsLast(nn.Sequential):
+    """Convolutions one after the other."""
+
+    def forward(self, x: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b ..."]:
+        return super().forward(channels_last(x))
 
 
 class _DenseDecoder(VoxelDecoder):
@@ -256,11 +263,11 @@ class _ConvDecoder(VoxelDecoder):
         self, z: Float[Tensor, "b m"], known: Float[Tensor, "b c *grid"] | None
     ) -> tuple[Float[Tensor, "b 1 *grid"], Float[Tensor, "b 1 *grid"]]:
         """Returns means and what `VoxelScale` takes."""
-        h = functional.elu(self.expand(z.unflatten(1, self.field)))
+        h = functional.elu(self.expand(channels_last(z.unflatten(1, self.field))))
         for layer in self.layers:
             h = functional.elu(layer(_doubled(h)))
         if self.known is not None and known is not None:
-            h = torch.cat([h, functional.elu(self.known(known)).to(h.dtype)], dim=1)
+            h = torch.cat([h, functional.elu(self.known(channels_last(known))).to(h.dtype)], dim=1)
         h = functional.elu(self.last(_doubled(h)))
         kind = self.loc.get_parameter("weight").dtype
         return self.loc(h).to(kind), self.log_scale(h).to(kind)
