@@ -218,7 +218,7 @@ def networks(
 
 
 class _ChannelsLast(nn.Sequential):
-    """Convolutions one after the other."""
+    """Convolutions one after the other, channels innermost: see `channels_last`."""
 
     def forward(self, x: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b ..."]:
         return super().forward(channels_last(x))
