@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mriimpute.layers.axes import conv_layer, max_pool
+from mriimpute.layers.axes import channels_last, conv_layer, max_pool
 from mriimpute.layers.convolution import ObservedConv
 from mriimpute.layers.pyramid import Window, pool, pyramid
 
@@ -77,7 +77,7 @@ class Encoder(nn.Module):
         self, y: Float[Tensor, "b 1 *grid"], observed: Bool[Tensor, "b 1 *grid"]
     ) -> tuple[Float[Tensor, "b c *coarse"], Bool[Tensor, "b 1 *coarse"]]:
         """Returns features, and where they mean something; elsewhere they are 0."""
-        levels = pyramid(observed, levels=len(self.blocks), steps=2)
+        levels, y = pyramid(observed, levels=len(self.blocks), steps=2), channels_last(y)
         for block, windows in zip(self.blocks, levels, strict=True):
             # Plain pooling is exact: features are >= 0, and 0 where nothing is covered.
             y = max_pool(block(y, windows), 2)
@@ -102,6 +102,7 @@ class DenseEncoder(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c_in *grid"]) -> Float[Tensor, "b c *coarse"]:
         """Returns features."""
+        x = channels_last(x)
         for block in self.blocks:
             x = max_pool(block(x), 2)
         return x
@@ -128,6 +129,7 @@ class Decoder(nn.Module):
 
     def forward(self, h: Float[Tensor, "b c *coarse"]) -> Float[Tensor, "b 1 *grid"]:
         """Returns the grid that the features describe."""
+        h = channels_last(h)
         for block in self.blocks:
             h = block(functional.interpolate(h, scale_factor=2, mode="nearest"))
         return self.last(h)
