@@ -314,6 +314,7 @@ def resample(
     to_affine: Affine,
     order: int = 3,
     fill: float = 0.0,
+    is_filtered: bool = False,
 ) -> Float32[np.ndarray, "i2 j2 k2"]:
     """Returns `data` on another grid, by one interpolation.
 
@@ -325,16 +326,19 @@ def resample(
             `head_to_source @ to_affine`.
         order: Of the B-spline: 0 nearest, 1 linear, 3 cubic.
         fill: Value outside of the field of view.
+        is_filtered: Whether `data` are coefficients of that spline already, as
+            `scipy.ndimage.spline_filter` makes them: of use where one image goes onto many grids.
     """
     index = np.linalg.inv(affine) @ to_affine
     image: NDArray[np.float32] = ndimage.affine_transform(
-        data.astype(np.float32, copy=False),
+        data if is_filtered else data.astype(np.float32, copy=False),
         index[:3, :3],
         index[:3, 3],
         output_shape=to_shape,
         output=np.float32,
         order=order,
         mode="mirror",
+        prefilter=not is_filtered,
     )
     # Not mode="constant": rounding puts voxels of an outermost slice 1e-16 outside, and it would
     # replace them by the fill value.

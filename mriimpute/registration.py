@@ -122,8 +122,8 @@ def motion_between(
                 # The air, too: without it a head may slide along its own surface.
                 everywhere = np.ones(thin.shape, np.uint8)
                 pair = Pair(as_itk(thin, thin_affine), as_itk(everywhere, thin_affine), other)
-                value, found = optimised(pair, found, step_mm=side_mm / 4, samples=4 * SAMPLES)
-            before = _compared(pair, 4 * SAMPLES, stay).MetricEvaluate(pair.fixed, pair.moving)
+                value, found = optimised(pair, found, step_mm=side_mm / 4, samples=2 * SAMPLES)
+            before = _compared(pair, 2 * SAMPLES, stay).MetricEvaluate(pair.fixed, pair.moving)
     except RuntimeError as error:
         raise ValueError("the scans do not overlap") from error
     matrix = LPS @ matrix_of(found) @ LPS

@@ -32,14 +32,21 @@ def inspect(
     Example: mriimpute inspect scan.nii.gz
     """
     from mriimpute.cohort.inspection import inspection
+    from mriimpute.imputation.sources import session_of
     from mriimpute.io import find_scans, read_scan
 
     failed = []
     paths = find_scans(scan)
+    exams: dict[tuple[str, ...], list[str]] = {}
+    for path in paths:
+        exams.setdefault(session_of(path), []).append(path.name)
     for path in run.track(paths, total=len(paths), label="scans"):
         try:
             with run.track.inside(path.name):
                 seen = inspection(read_scan(path, exact=True))
+                seen["companions"] = [
+                    name for name in exams[session_of(path)] if name != path.name
+                ]
         except Exception as error:  # whatever is wrong with one scan, the others are shown
             if len(paths) == 1:
                 raise
@@ -94,6 +101,11 @@ def _rows(seen: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("stored as", f"{seen['stored_as']} * {seen['slope']:g} + {seen['intercept']:g}"),
         ("forms", f"qform code {seen['qform_code']}, sform code {seen['sform_code']}"),
+        *(
+            [("same exam", f"{', '.join(seen['companions'])}: would help it, with --together")]
+            if seen["companions"]
+            else []
+        ),
         *(("warning", warning) for warning in seen["warnings"]),
     ]
 

@@ -6,17 +6,18 @@ series, and resampled once.
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float
+from scipy import ndimage
 
 from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.target_grid import refinement, to_target_grid
 from mriimpute.errors import MriImputeError, VolumeError
-from mriimpute.geometry import Affine, resample
+from mriimpute.geometry import Affine, find_stack, resample
 from mriimpute.imputation.coding import coded
 from mriimpute.interpolation import interpolated
 from mriimpute.io import Form, checksum, held_otherwise, read_scan
@@ -26,13 +27,16 @@ from mriimpute.registration import NO_MOTION, Motion, motion_between
 from mriimpute.stopwatch import stage
 from mriimpute.volume import Companion, Volume
 
-__all__ = ["Aligned", "HelpedImputer", "aligned"]
+__all__ = ["LEAST_DB", "Aligned", "HelpedImputer", "aligned", "gained_in_words"]
 
 log = logging.getLogger(__name__)
 
 FILLING_SECONDS, PLACING_SECONDS = 2.7, 2.0
 """Of one CPU core, about, to fill the gaps of a companion and to bring it onto the grid, for a
 million voxels of that: a companion shows the same head, and its size is known once it is read."""
+
+LEAST_DB = 0.05
+"""What is less is said to be nothing."""
 
 ORDER = 3
 """Of the B-spline that brings a companion onto the grid."""
@@ -72,7 +76,7 @@ def aligned(
     *,
     seed: int,
     form: Form = "auto",
-    strict: bool = True,
+    ignored: dict[str, str] | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[Aligned]:
     """Yields the companions of a scan, on its grid.
@@ -83,11 +87,11 @@ def aligned(
         imputer: Fills the gaps of companions, without companions of their own.
         seed: Names its random streams.
         form: Which NIfTI form says where a companion lies.
-        strict: One that cannot be used is an error; otherwise it is left out, and named.
+        ignored: Is told which cannot be used, and why; None: one of these is an error.
         progress: Is told how far it is.
 
     Raises:
-        MriImputeError: If one cannot be read or used, and `strict`.
+        MriImputeError: If one cannot be read or used, and nobody wants to be told.
     """
     if not paths:
         return
@@ -103,8 +107,9 @@ def aligned(
                 progress.advance("companions", steps[0])
                 found = _placed(path.name, filled, content, volume, plain, imputer, seed)
         except MriImputeError as error:
-            if strict:
+            if ignored is None:
                 raise
+            ignored[path.name] = str(error).replace(f"{path.parent}/", "")
             log.warning("%s helps nobody: %s", path.name, error)
             progress.plan("companions", -sum(steps))
             continue
@@ -118,6 +123,13 @@ def aligned(
             100 * found.share,
         )
         yield found
+
+
+def gained_in_words(gain_db: float) -> str:
+    """Returns what a companion gained, as people read it."""
+    if gain_db < LEAST_DB:
+        return "tells nothing of the gaps: changes next to nothing"
+    return f"gains {gain_db:.2f} dB on hidden lines"
 
 
 class HelpedImputer(Imputer):
@@ -136,7 +148,7 @@ class HelpedImputer(Imputer):
 
     def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns the completed volume."""
-        helping = aligned(self.paths, volume, self.imputer, seed=seed, strict=False)
+        helping = aligned(self.paths, volume, self.imputer, seed=seed, ignored={})
         helped = self.imputer.accompanied([one.companion for one in helping])
         return helped.impute(volume, seed=seed, case=case)
 
@@ -146,11 +158,11 @@ class _Filled:
     """A scan without gaps.
 
     Attributes:
-        mean: Intensities.
+        mean: Intensities, or coefficients of a spline through them.
         affine: Of the intensities.
     """
 
-    mean: Float32[np.ndarray, "a b c"]
+    mean: Float[np.ndarray, "a b c"]
     affine: Affine
 
 
@@ -176,7 +188,7 @@ def _placed(
     filled: _Filled,
     content: str,
     volume: Volume,
-    plain: Float32[np.ndarray, "i j k"],
+    plain: Float[np.ndarray, "i j k"],
     imputer: Imputer,
     seed: int,
 ) -> Aligned:
@@ -187,21 +199,45 @@ def _placed(
     except ValueError as error:
         raise VolumeError(f"{name}: {error}", hint="leave it out: it helps no scan") from error
     motions = [NO_MOTION] if back is NO_MOTION else [NO_MOTION, back.inverse()]
-    places = [_on_grid(name, filled, volume, motion) for motion in motions]
-    best = imputer.placed_best(volume, places, seed=seed, case=content) if len(places) > 1 else 0
-    share = float(np.isfinite(places[best].data).mean())
-    return Aligned(places[best], content, motions[best], share)
+    spline = replace(filled, mean=ndimage.spline_filter(filled.mean, ORDER))
+    best = 0
+    if len(motions) > 1:
+        placings = [
+            _on_grid(name, spline, volume, motion, slices_alone=True) for motion in motions
+        ]
+        best = imputer.placed_best(volume, placings, seed=seed, case=content)
+    placed = _on_grid(name, spline, volume, motions[best])
+    return Aligned(placed, content, motions[best], float(np.isfinite(placed.data).mean()))
 
 
-def _on_grid(name: str, filled: _Filled, volume: Volume, motion: Motion) -> Companion:
-    """Returns a companion on the grid of the scan that it helps, the head moved there."""
-    data = resample(
-        filled.mean,
-        filled.affine,
-        to_shape=volume.shape,
-        to_affine=motion.matrix @ volume.affine,
+def _on_grid(
+    name: str, spline: _Filled, volume: Volume, motion: Motion, *, slices_alone: bool = False
+) -> Companion:
+    """Returns a companion on the grid of the scan that it helps, the head moved there.
+
+    Args:
+        name: Of the companion.
+        spline: Its coefficients.
+        volume: The scan.
+        motion: Of the head.
+        slices_alone: NaN but in acquired slices, where these are equally spaced.
+    """
+    stack = find_stack(volume.observed) if slices_alone else None
+    where, step = [slice(None)] * 3, np.eye(4)
+    if stack is not None and len(set(stack.gaps)) == 1:
+        first, gap = stack.positions[0], stack.gaps[0]
+        where[stack.axis] = slice(first, stack.positions[-1] + 1, gap)
+        step[stack.axis, [stack.axis, 3]] = gap, first
+    data = np.full(volume.shape, np.nan, np.float32)
+    i, j, k = data[tuple(where)].shape
+    data[tuple(where)] = resample(
+        spline.mean,
+        spline.affine,
+        to_shape=(i, j, k),
+        to_affine=motion.matrix @ volume.affine @ step,
         order=ORDER,
         fill=np.nan,
+        is_filtered=True,
     )
     data[~np.isfinite(data)] = np.nan
     return Companion(name, data)

@@ -26,7 +26,7 @@ from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.files import writable_folder
 from mriimpute.geometry import plane_distance_mm, slice_step
 from mriimpute.imputation.coding import coded, restored
-from mriimpute.imputation.companions import aligned
+from mriimpute.imputation.companions import aligned, gained_in_words
 from mriimpute.imputation.dicom import require_series, with_series
 from mriimpute.imputation.disk import needed_bytes, require_disk
 from mriimpute.imputation.jobs import Job
@@ -197,6 +197,7 @@ def imputed_scan(
     # Companions come first, and take long: until the method announces its work that is a guess.
     ahead = AHEAD_SECONDS * grid.volume.data.size / 1e6 if companions else 0.0
     announced = Provisional(progress, "imputing", ahead)
+    ignored: dict[str, str] = {}
     helping = list(
         aligned(
             companions,
@@ -204,7 +205,7 @@ def imputed_scan(
             imputer,
             seed=request.seed,
             form=request.form,
-            strict=not request.together,
+            ignored=ignored if request.together else None,
             progress=progress,
         )
     )
@@ -226,6 +227,11 @@ def imputed_scan(
     if helping:
         found = zip(helping, imputed.quality["companions"], strict=True)
         quality["companions"] = [{**one.facts(), **gained} for one, gained in found]
+        for one in quality["companions"]:
+            log.info("%s: %s", one["name"], gained_in_words(one["gain_db"]))
+    if ignored:
+        listed = [{"name": name, "reason": why} for name, why in ignored.items()]
+        quality["companions_ignored"] = listed
     imputed = replace(imputed, quality=quality)
     require_finite(imputed.mean, "mean", scan.path, imputer)
     if imputed.std is not None:

@@ -29,6 +29,7 @@ __all__ = [
     "INNER_MM",
     "TINY",
     "HiddenScore",
+    "HiddenSlices",
     "Predict",
     "Predictions",
     "SelfCalibration",
@@ -36,6 +37,8 @@ __all__ = [
     "calibration_quality",
     "hidden_predictions",
     "hidden_score",
+    "hidden_slices",
+    "with_hidden_lines",
     "without_calibration_slices",
 ]
 
@@ -138,34 +141,88 @@ class Predictions:
     inner: Bool[np.ndarray, "b t m w"]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class HiddenSlices:
+    """Slices of which lines are hidden, in one direction.
+
+    Attributes:
+        turn: Whether lines follow each other along y.
+        context: The lines that are shown.
+        target: Those that are hidden.
+        depth: Of hidden pixels below the surface of the head, in mm; 0 in the air.
+    """
+
+    turn: bool
+    context: Float32[np.ndarray, "b n w"]
+    target: Float32[np.ndarray, "b t m w"]
+    depth: Float32[np.ndarray, "b t m w"]
+
+
+def hidden_slices(
+    scan: SliceScan, numbers: NDArray[np.int64], gap: int, *, thickness_mm: float = 0.0
+) -> Iterator[HiddenSlices]:
+    """Yields slices with hidden lines, in both directions; none, where they are too small.
+
+    Args:
+        scan: Its slices alone are looked at.
+        numbers: Of these, which.
+        gap: From one shown line to the next, in voxels.
+        thickness_mm: Full width at half maximum of the profile that shown lines are averages over.
+    """
+    chosen = scan.slices[numbers].astype(np.float32)
+    depths = np.stack([depths_mm(one, scan.foreground, scan.pixel_mm) for one in chosen])
+    for turn in (False, True):
+        context, target = with_hidden_lines(chosen, scan, gap, turn, thickness_mm=thickness_mm)
+        if context.shape[1] > 1:
+            depth = with_hidden_lines(depths, scan, gap, turn)[1]
+            yield HiddenSlices(turn, context, target, depth)
+
+
+def with_hidden_lines(
+    slices: Float32[np.ndarray, "s x y"],
+    scan: SliceScan,
+    gap: int,
+    turn: bool,
+    *,
+    thickness_mm: float = 0.0,
+) -> tuple[Float32[np.ndarray, "b n w"], Float32[np.ndarray, "b t m w"]]:
+    """Returns the lines of slices that are shown, and those that are hidden.
+
+    Args:
+        slices: Of the scan, or of what lies on the same grid.
+        scan: Says how large their pixels are.
+        gap: From one shown line to the next, in voxels.
+        turn: Whether lines follow each other along y.
+        thickness_mm: See `hidden_slices`.
+    """
+    images = slices.transpose(0, 2, 1) if turn else slices
+    across_mm = scan.pixel_mm[turn] * scan.steps[turn]
+    thickness = min(thickness_mm / (gap * across_mm), 1.0)
+    pairs = [hide(image, gap, scan.steps[turn], thickness) for image in images]
+    context, target = (np.stack(part) for part in zip(*pairs, strict=True))
+    return context, target
+
+
 def hidden_predictions(
     scan: SliceScan, gap: int, predict: Predict, *, thickness_mm: float = 0.0
 ) -> Iterator[Predictions]:
-    """Yields slices with hidden lines, in both directions; none, where they are too small.
+    """Yields what is predicted of hidden lines of some slices, see `hidden_slices`.
 
     Args:
         scan: Its slices alone are looked at.
         gap: From one shown line to the next, in voxels.
         predict: What is to be judged.
-        thickness_mm: Full width at half maximum of the profile that shown lines are averages over.
+        thickness_mm: See `hidden_slices`.
     """
-    chosen = scan.slices[:: _every(scan)].astype(np.float32)
-    depths = np.stack([depths_mm(one, scan.foreground, scan.pixel_mm) for one in chosen])
-    for turn in (False, True):
-        images, depth = (stack.transpose(0, 2, 1) if turn else stack for stack in (chosen, depths))
-        across_mm = scan.pixel_mm[turn] * scan.steps[turn]
-        thickness = min(thickness_mm / (gap * across_mm), 1.0)
-        pairs = [hide(image, gap, scan.steps[turn], thickness) for image in images]
-        context, target = (np.stack(part) for part in zip(*pairs, strict=True))
-        if context.shape[1] < 2:
-            continue
-        mean, variance = predict(context, turn)
-        linear = linear_lines(context, gap)
+    numbers = np.arange(0, len(scan.slices), _every(scan))
+    for one in hidden_slices(scan, numbers, gap, thickness_mm=thickness_mm):
+        mean, variance = predict(one.context, one.turn)
+        linear = linear_lines(one.context, gap)
         # Not where the target pixel is bright: that selects by its error, too.
         head = linear > scan.foreground
-        below = np.stack([hide(one, gap, scan.steps[turn])[1] for one in depth])
-        inner = head & (below > INNER_MM)
-        yield Predictions(target, mean, variance, linear, pchip_between(context, gap), head, inner)
+        inner = head & (one.depth > INNER_MM)
+        pchip = pchip_between(one.context, gap)
+        yield Predictions(one.target, mean, variance, linear, pchip, head, inner)
 
 
 def calibrate(predictions: Sequence[Predictions], gap: int) -> SelfCalibration:

@@ -25,6 +25,7 @@ from mriimpute.imputation.request import Request
 from mriimpute.io import read_scan
 from mriimpute.methods.registry import load_imputer
 from mriimpute.report._charts import Frame, Series, histogram, line_chart
+from mriimpute.report._companions import companions_block
 from mriimpute.report._html import document, join, pairs, tag, write_html
 from mriimpute.report._pictures import Album
 from mriimpute.report._scan_pictures import Image, Pictures, Result
@@ -121,6 +122,7 @@ def _page(name: str, result: Result, draws: Iterable[Image]) -> Markup:
             tag("p", "mriimpute impute", class_="kicker"),
             tag("h1", name),
             verdict_block(result.record.get("Quality", {})),
+            companions_block(result.record.get("Quality", {})),
             _lead(result),
             tag("p", CONFIDENTIAL, class_="warnings plain", role="note"),
             tag("p", NOTICE, class_="notice"),

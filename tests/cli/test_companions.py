@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 import mriimpute
 from mriimpute.cli import app
 from mriimpute.imputation.jobs import plan_jobs
-from mriimpute.methods.cross_plane import innovation
+from mriimpute.methods.cross_plane import across, companions, innovation
 from mriimpute.methods.cross_plane.innovation import InnovationConfig
 
 SIZE, STEP = 40, 4
@@ -23,7 +23,10 @@ SIZE, STEP = 40, 4
 @pytest.fixture(autouse=True, scope="module")
 def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(innovation, "DEFAULT", InnovationConfig(hidden=16, steps=120, batch=512))
+        short = InnovationConfig(hidden=16, steps=120, batch=512)
+        patch.setattr(innovation, "DEFAULT", short)
+        for module in (across, companions):
+            patch.setattr(module, "QUICK", short)
         yield
 
 
@@ -162,6 +165,18 @@ def test_a_companion_that_cannot_be_used_is_an_error(
     assert problem in result.stderr
     assert len(result.stderr.strip().splitlines()) == 2
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
+
+
+def test_together_what_cannot_be_used_is_ignored_and_said(exam: Path, tmp_path: Path) -> None:
+    (exam / "sub-1_T2w.nii.gz").write_bytes(b"no image")
+    (exam / "sub-1_T1w.nii.gz").unlink()
+
+    result = call(exam, "--together", "-o", tmp_path / "out")
+
+    assert result.exit_code == 1  # the T2w itself cannot be imputed
+    (ignored,) = record(tmp_path / "out")["Quality"]["companions_ignored"]
+    assert ignored["name"] == "sub-1_T2w.nii.gz"
+    assert str(exam) not in ignored["reason"]
 
 
 def test_results_never_replace_a_companion(exam: Path) -> None:

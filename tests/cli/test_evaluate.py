@@ -12,8 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from mriimpute.cli import app
+from mriimpute.evaluation import methods
+from mriimpute.imputation import companions
 from mriimpute.methods.base import Imputation
 from mriimpute.methods.interpolation import Interpolation
+from mriimpute.registration import NO_MOTION
 from mriimpute.volume import Volume
 
 REPORT = {"settings.json", "metrics.csv", "distance.csv", "volumes.tsv", "summary.json"} | {
@@ -304,3 +307,37 @@ def test_protocol_reaches_the_record(sim: Path) -> None:
     assert code == 0, stderr
     report = sim.with_name("sim_report")
     assert json.loads((report / "settings.json").read_text())["protocol"] == "brats-inpaint"
+
+
+class Asked(Interpolation):
+    """Interpolates, and remembers which companions it was given."""
+
+    uses_companions = True
+
+    def __init__(self) -> None:
+        super().__init__("linear")
+        self.names: list[str] = []
+
+    def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
+        self.names += [one.name for one in self.companions]
+        return super().impute(volume, seed=seed, case=case)
+
+
+def test_the_other_scans_of_a_session_help(sim: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied(sim, "sub-2")  # a session of one scan
+    truth = sim / "truth/sub-1/anat/sub-1_T1w.nii.gz"
+    truth.with_name("sub-1_T2w.nii.gz").write_bytes(truth.read_bytes())
+    sagittal = nib.Nifti1Image(nib.load(truth).get_fdata()[::3], np.diag([6.0, 2, 2, 1]))
+    sagittal.to_filename(sim / "cohort/sub-1/anat/sub-1_T2w.nii.gz")
+    imputer = Asked()
+    monkeypatch.setattr(methods, "load_imputer", lambda name, device, adapt: imputer)
+    monkeypatch.setattr(companions, "motion_between", lambda *_: NO_MOTION)
+
+    code, _, stderr = call(sim, "--methods", "cross-plane@exam", "-o", sim.parent / "out")
+
+    assert code == 1
+    assert "sub-2_T1w" in stderr
+    assert "has no other scan of its session" in stderr
+    assert sorted(imputer.names) == ["sub-1_T1w.nii.gz", "sub-1_T2w.nii.gz"]
+    with (sim.parent / "out" / "metrics.csv").open(newline="") as file:
+        assert {row["method"] for row in csv.DictReader(file)} == {"cross-plane@exam"}

@@ -202,3 +202,18 @@ def test_inspecting_does_not_load_torch(thick: Path) -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603
+
+
+def test_scans_of_one_exam_are_named_as_such(tmp_path: Path, thick: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("sub-1_ses-1_T1w", "sub-1_ses-1_FLAIR", "sub-1_ses-2_T1w"):
+        image = nib.Nifti1Image(np.ones((4, 4, 3), np.float32), np.diag([1, 1, 6, 1]))
+        image.to_filename(tmp_path / "in" / f"{name}.nii")
+
+    result = run(tmp_path / "in", "--json")
+
+    found = {one["file"]: one["companions"] for one in map(json.loads, result.stdout.splitlines())}
+    assert found["sub-1_ses-1_T1w.nii"] == ["sub-1_ses-1_FLAIR.nii"]
+    assert found["sub-1_ses-2_T1w.nii"] == []
+    assert "sub-1_ses-1_FLAIR.nii: would help it" in run(tmp_path / "in").stdout
+    assert seen(thick)["companions"] == []

@@ -82,7 +82,7 @@ def test_one_that_cannot_be_read_is_left_out_or_an_error(
     paths = [tmp_path / "bad.nii.gz"]
 
     with caplog.at_level(logging.WARNING):
-        assert not list(aligned(paths, volume, Copy("linear"), seed=0, strict=False))
+        assert not list(aligned(paths, volume, Copy("linear"), seed=0, ignored={}))
     assert "bad.nii.gz helps nobody" in caplog.text
     with pytest.raises(VolumeError):
         list(aligned(paths, volume, Copy("linear"), seed=0))

@@ -80,6 +80,12 @@ def test_what_is_usual_passes_and_says_what_was_gained(scan: Any) -> None:
     assert list(verdict.measures) == list(MEASURES)
 
 
+def test_what_companions_gain_is_praised(scan: Any) -> None:
+    verdict = judge(scan(), {**MEASURED, "companions_gain_db": 2.25})
+
+    assert verdict.reasons[0].endswith("91 % of them; companions gain 2.25 dB more")
+
+
 @pytest.mark.parametrize(
     ("changed", "status", "words"),
     [

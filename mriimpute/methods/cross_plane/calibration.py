@@ -27,6 +27,7 @@ from mriimpute.methods.cross_plane.predict import Fast, predict
 from mriimpute.methods.cross_plane.work import CALIBRATION, PLANES, network_seconds
 from mriimpute.methods.self_calibration import (
     FEWEST_ERRORS,
+    Predict,
     Predictions,
     SelfCalibration,
     calibrate,
@@ -168,7 +169,22 @@ class LinePredictor:
         )
 
     def predictions(self, scan: SliceScan, gap: int) -> Iterator[Predictions]:
-        """Yields slices with hidden lines, in both directions; none, where they are too small."""
+        """Yields what it says of hidden lines of slices, in both directions."""
+        return hidden_predictions(
+            scan, gap, self.inside(scan, gap), thickness_mm=self.thickness_mm
+        )
+
+    def inside(
+        self, scan: SliceScan, gap: int, *, air: float | None = None, with_variance: bool = True
+    ) -> Predict:
+        """Returns what predicts lines that are hidden inside slices.
+
+        Args:
+            scan: Says how large pixels are, and which way they run.
+            gap: From one shown line to the next, in voxels.
+            air: Intensity up to which there is nothing but air; None: that of the scan.
+            with_variance: Otherwise the variance is empty.
+        """
 
         def predict(context: Context, turn: bool) -> tuple[Images, Images]:
             across_mm, along_mm = scan.pixel_mm[:: -1 if turn else 1]
@@ -178,12 +194,13 @@ class LinePredictor:
                 across_mm=across_mm * scan.steps[turn],
                 along_mm=along_mm,
                 directions=scan.cosines[turn] + scan.cosines[not turn],
-                air=scan.foreground,
+                air=scan.foreground if air is None else air,
+                with_variance=with_variance,
                 stage=CALIBRATION,
             )
             return mean.cpu().numpy(), variance.cpu().numpy()
 
-        return hidden_predictions(scan, gap, predict, thickness_mm=self.thickness_mm)
+        return predict
 
     def _thickness(self, gap_mm: float) -> float:
         """Returns the slice profile as a fraction of a gap."""

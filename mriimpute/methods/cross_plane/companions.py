@@ -10,7 +10,7 @@ Axes: s = slices, x and y = inside a slice, p = along the slice axis, b = images
 line, t = offsets inside a gap, k = companions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mriimpute.cohort.foreground import depths_mm
 from mriimpute.cohort.normalisation import PERCENTILES
 from mriimpute.cohort.slices import BRIGHTEST, SliceScan
+from mriimpute.methods.cross_plane.across import Across, across_quality, across_slices
 from mriimpute.methods.cross_plane.calibration import LinePredictor
 from mriimpute.methods.cross_plane.hidden_companions import (
     Hidden,
@@ -32,13 +33,15 @@ from mriimpute.methods.cross_plane.hidden_companions import (
     shrinkage_of,
 )
 from mriimpute.methods.cross_plane.innovation import (
+    QUICK,
     SIDE,
     InnovationConfig,
     Innovations,
     View,
     fitted,
 )
-from mriimpute.methods.cross_plane.planes import Steps, crossing
+from mriimpute.methods.cross_plane.left_out import LeftOut
+from mriimpute.methods.cross_plane.planes import Steps, straight_mean
 from mriimpute.methods.cross_plane.predict import Fast
 from mriimpute.methods.cross_plane.runs import EvenRun
 from mriimpute.methods.cross_plane.work import HELP, help_seconds
@@ -47,7 +50,15 @@ from mriimpute.methods.self_calibration import INNER_MM
 from mriimpute.progress import SILENT
 from mriimpute.volume import Companion
 
-__all__ = ["Help", "companion_quality", "helped", "learnt", "placed_best"]
+__all__ = [
+    "Help",
+    "companion_quality",
+    "helped",
+    "learnt",
+    "learnt_of",
+    "on_slabs",
+    "placed_best",
+]
 
 Slices = Float32[np.ndarray, "s x y"]
 Slabs = Float32[np.ndarray, "p x y"]
@@ -59,12 +70,16 @@ SETTLED_DB = 0.25
 """By which a motion must tell more of hidden lines than the headers do: one that is found in
 sparse scans is off by half a millimetre itself."""
 
-QUICK = InnovationConfig(hidden=32, steps=400, batch=1024)
-"""To compare placings of a companion."""
-
 QUICK_SLICES = 16
+"""By which placings of a companion are compared."""
 
-MOST_SLICES = 40
+LEAST_DB = 0.05
+"""Of gain on hidden lines: what is less changes nothing."""
+
+MUCH_DB = 1.0
+"""Of gain on hidden lines, from which on two planes are asked instead of four."""
+
+MOST_SLICES = 24
 """That are learnt from, or say how far to go."""
 
 
@@ -80,6 +95,7 @@ class Help:
         gain_db: On lines that nothing was learnt from, of all companions.
         each_db: Of each companion alone.
         gap: From one slice to the next, in voxels.
+        across: What slices that were left out say; None where too few tell.
     """
 
     network: Innovations
@@ -89,6 +105,28 @@ class Help:
     gain_db: float
     each_db: tuple[float, ...]
     gap: int
+    across: Across | None = None
+
+    @property
+    def is_useful(self) -> bool:
+        """Whether anything is gained."""
+        return self.gain_db >= LEAST_DB
+
+    @property
+    def is_much(self) -> bool:
+        """Whether so much is gained that diagonal planes are not worth their time."""
+        return self.gain_db >= MUCH_DB
+
+    def believed(self, across: Across | None) -> "Help":
+        """Returns what is left of it: slices that were left out have the last word.
+
+        With a fraction f of the answers, of the squared error that they take away f^2 is gone.
+        """
+        if across is None:
+            return self
+        left = 1 - across.fraction**2 * (1 - np.square(self.ratio))
+        shrinkage = np.float32(across.fraction) * self.shrinkage
+        return replace(self, shrinkage=shrinkage, ratio=np.sqrt(left), across=across)
 
     def between(
         self,
@@ -108,15 +146,16 @@ class Help:
         # Lines along y make one image for each x.
         box = _box(head)
         a, b, c = (part[..., *box].swapaxes(-3, -2) for part in (filled, others, told))
-        along_y = View.of(a, b, c, self.gap)
-        found = self.network.of(along_y)
-        found += self.network.of(along_y.turned()).transpose(2, 1, 0)
-        answers = np.zeros_like(filled)
-        answers[:, *box] = 0.5 * found.swapaxes(0, 1)
         offset = np.arange(len(filled)) % self.gap
+        helped = head & np.isfinite(others).any(axis=0)
+        wanted = (helped & (offset > 0)[:, None, None])[:, *box].swapaxes(0, 1)
+        along_y = View.of(a, b, c, self.gap)
+        found = self.network.of(along_y, wanted)
+        turned = self.network.of(along_y.turned(), wanted.transpose(2, 1, 0))
+        answers = np.zeros_like(filled)
+        answers[:, *box] = 0.5 * (found + turned.transpose(2, 1, 0)).swapaxes(0, 1)
         inner = np.concatenate([[0], self.shrinkage]).astype(np.float32)[offset]
         ratio = np.concatenate([[1], self.ratio]).astype(np.float32)[offset]
-        helped = head & np.isfinite(others).any(axis=0)
         shift = np.where(helped, inner[:, None, None] * answers, 0)
         scale = np.where(helped, ratio[:, None, None], 1)
         return shift.astype(np.float32), scale.astype(np.float32)
@@ -145,7 +184,7 @@ def learnt(
         config: How the network is fitted; None: as usual.
         most: Slices that are looked at.
     """
-    chosen = np.arange(0, len(scan.slices), max(1, -(-len(scan.slices) // most)))
+    chosen = _spread(len(scan.slices), most)
     judging = np.arange(len(chosen)) % HELD_OUT == HELD_OUT // 2
     if judging.sum() < 2 or (~judging).sum() < 2:
         return None
@@ -163,56 +202,91 @@ def learnt(
     return _judged(network, held, gap, len(others))
 
 
-def helped(
-    mean: Slabs,
-    variance: Slabs,
-    companions: Sequence[Companion],
-    runs: Sequence[EvenRun],
+def learnt_of(
+    others: Sequence[Slabs],
+    gaps: Collection[int],
     scan: SliceScan,
     places: Sequence[int],
-    axis: int,
-    steps_mm: Steps,
     predictor: LinePredictor,
     *,
     seed: int,
     case: str,
 ) -> dict[int, Help]:
-    """Changes mean and variance by what companions say, and returns that, by size of the gap.
+    """Returns what companions say about gaps, by their size.
 
     Args:
-        mean: Normalised, between slices as lines alone tell; is changed.
-        variance: Of it; is changed.
-        companions: On the grid of the scan.
-        runs: Of equal gaps.
+        others: The companions, see `on_slabs`.
+        gaps: Their sizes, in voxels.
         scan: The acquired slices without holes.
         places: Where these lie.
-        axis: Of the grid, across the slices.
-        steps_mm: See `crossing`.
         predictor: Calibrated on the scan.
         seed: Names all random streams.
         case: Names the scan in them.
     """
-    work = help_seconds(mean.size, predictor.device)
+    work = help_seconds(others[0].size, predictor.device)
     quiet = replace(predictor, progress=SILENT)
-    hurried = replace(quiet, fast=predictor.fast or Fast(torch.float32), shrinkages={})
-    slabs = [_normalised(companion, axis) for companion in companions]
+    shown = [one[list(places)] for one in others]
     found = {}
-    spans = {run: (run.positions[-1] - run.positions[0]) for run in runs}
-    for gap in sorted({run.gap for run in runs}):
-        shown = [one[list(places)] for one in slabs]
-        helping = learnt(scan, shown, gap, quiet, seed=seed, case=case)
+    for gap in sorted(set(gaps)):
+        if helping := learnt(scan, shown, gap, quiet, seed=seed, case=case):
+            found[gap] = helping
         predictor.progress.advance(HELP, work.learning)
-        if helping is None:
-            continue
-        found[gap] = helping
-        for run in (run for run in runs if run.gap == gap):
+    return found
+
+
+def helped(
+    mean: Slabs,
+    variance: Slabs,
+    helps: Mapping[int, Help],
+    others: Sequence[Slabs],
+    runs: Sequence[EvenRun],
+    scan: SliceScan,
+    places: Sequence[int],
+    steps_mm: Steps,
+    predictor: LinePredictor,
+    left_out: Mapping[int, LeftOut],
+    *,
+    seed: int,
+    case: str,
+) -> dict[int, Help]:
+    """Changes mean and variance by what companions say, and returns how far they were believed.
+
+    Args:
+        mean: Normalised, between slices as lines alone tell; is changed.
+        variance: Of it; is changed.
+        helps: By size of the gap, what companions say; what is of no use changes nothing.
+        others: The companions, see `on_slabs`.
+        runs: Of equal gaps.
+        scan: The acquired slices without holes.
+        places: Where these lie.
+        steps_mm: See `crossing`.
+        predictor: Calibrated on the scan.
+        left_out: By size of the gap, how it does on slices that were left out.
+        seed: Names all random streams.
+        case: Names the scan in them.
+    """
+    work = help_seconds(mean.size, predictor.device)
+    spans = {run: (run.positions[-1] - run.positions[0]) for run in runs}
+    hurried = replace(
+        predictor, progress=SILENT, fast=predictor.fast or Fast(torch.float32), shrinkages={}
+    )
+    found = dict(helps)
+    for gap in (gap for gap, one in helps.items() if one.is_useful):
+        alike = [run for run in runs if run.gap == gap]
+        if across := left_out.get(gap):
+            wide = replace(hurried, shrinkages={2 * gap: across.shrinkage})
+            believed = across_slices(
+                mean, others, alike, places, steps_mm, wide, scan, seed=seed, case=case
+            )
+            found[gap] = helps[gap].believed(believed)
+        for run in alike:
             share = spans[run] / sum(spans.values())
             part = slice(run.positions[0], run.positions[-1] + 1)
-            others = np.stack([one[part] for one in slabs])
-            told = np.stack([_filled(other, gap, steps_mm, hurried) for other in others])
-            predictor.progress.advance(HELP, share * len(slabs) * work.filling)
+            seen = np.stack([one[part] for one in others])
+            told = np.stack([_filled(other, gap, steps_mm, hurried) for other in seen])
+            predictor.progress.advance(HELP, share * len(others) * work.filling)
             head = _head(mean[part], gap, scan)
-            shift, scale = helping.between(mean[part], others, told, head)
+            shift, scale = found[gap].between(mean[part], seen, told, head)
             mean[part] += shift
             variance[part] *= np.square(scale)
             predictor.progress.advance(HELP, share * work.asking)
@@ -244,7 +318,7 @@ def placed_best(
     """
     gains = []
     for placing in placings:
-        shown = _normalised(placing, axis)[list(places)]
+        shown = on_slabs(placing, axis)[list(places)]
         found = learnt(
             scan, [shown], gap, Smooth(), seed=seed, case=case, config=QUICK, most=QUICK_SLICES
         )
@@ -253,16 +327,20 @@ def placed_best(
     return best if gains[best] > gains[0] + SETTLED_DB else 0
 
 
+def _spread(count: int, most: int) -> NDArray[np.int64]:
+    """Returns numbers of slices, all over the scan."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+
+
 def _filled(other: Slabs, gap: int, steps_mm: Steps, predictor: LinePredictor) -> Slabs:
     """Returns what is made of a companion's slices alone, as if it had been acquired there."""
     filled = np.nan_to_num(other)
-    mean, *_ = crossing(filled[::gap], gap, steps_mm, predictor)
     between = filled[:-1].reshape(-1, gap, *filled.shape[1:])[:, 1:]
-    between[...] = mean.cpu().numpy()
+    between[...] = straight_mean(filled[::gap], gap, steps_mm, predictor).cpu().numpy()
     return filled
 
 
-def _normalised(companion: Companion, axis: int) -> Slabs:
+def on_slabs(companion: Companion, axis: int) -> Slabs:
     """Returns the intensities of a companion, mostly in [0, 1], slices first; NaN stays NaN.
 
     Its own extremes decide, as for a scan.
@@ -301,7 +379,7 @@ def _judged(
     network: Innovations, held: Sequence[Hidden], gap: int, companions: int
 ) -> Help | None:
     """Returns how far to go, and what is gained, on lines that nothing was learnt from."""
-    judged = [Judged.of(one, network.of(one.example.view), gap) for one in held]
+    judged = [Judged.by(network, one, gap) for one in held]
     shrinkage = shrinkage_of(judged)
     errors, before = ErrorSums(gap), ErrorSums(gap)
     for one in judged:
@@ -311,10 +389,7 @@ def _judged(
     if not before.fewest() or not before.deviation().all():
         return None
     ratio = (errors.deviation() / before.deviation()).clip(0, 1).astype(np.float32)
-    each = [
-        [Judged.of(one, network.of(one.example.view, only=k), gap) for one in held]
-        for k in range(companions)
-    ]
+    each = [[Judged.by(network, one, gap, only=k) for one in held] for k in range(companions)]
     alone = tuple(gain_of(one) for one in each)
     return Help(network, shrinkage, ratio, errors, gain_of(judged), alone, gap)
 
@@ -331,4 +406,5 @@ def companion_quality(helps: Mapping[int, Help], companions: int) -> dict[str, A
     return {
         "companions_gain_db": round(first.gain_db, 4) if first else 0.0,
         "companions": [{"gain_db": round(db, 4)} for db in each],
+        **across_quality(first.across if first else None),
     }

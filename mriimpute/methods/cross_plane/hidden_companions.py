@@ -5,7 +5,7 @@ shown and hidden, w = pixels of a line, t = offsets inside a gap, k = companions
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +13,33 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
-from torch import Tensor
 
-from mriimpute.cohort.foreground import depths_mm
+from mriimpute.cohort.foreground import foreground_level
 from mriimpute.cohort.slices import SliceScan
-from mriimpute.device import on_device
 from mriimpute.methods.cross_plane.calibration import LinePredictor
-from mriimpute.methods.cross_plane.innovation import Example, View
-from mriimpute.methods.lines import hide, interleaved, pchip_between
-from mriimpute.methods.self_calibration import TINY
+from mriimpute.methods.cross_plane.innovation import Example, Innovations, View
+from mriimpute.methods.lines import interleaved, pchip_between
+from mriimpute.methods.self_calibration import (
+    TINY,
+    HiddenSlices,
+    Predict,
+    hidden_slices,
+    with_hidden_lines,
+)
 
-__all__ = ["Hidden", "Judged", "Smooth", "gain_of", "hidden_lines_of", "shrinkage_of"]
+__all__ = [
+    "Hidden",
+    "Judged",
+    "Smooth",
+    "gain_of",
+    "hidden_lines_of",
+    "hidden_of",
+    "shrinkage_of",
+    "slope_of",
+]
 
 Slices = Float32[np.ndarray, "s x y"]
+Images = Float32[np.ndarray, "..."]
 
 
 class Smooth:
@@ -38,10 +52,14 @@ class Smooth:
         """Returns ones."""
         return np.ones(gap - 1, np.float32)
 
-    def plane(self, lines: Float32[Tensor, "b n w"], gap: int, **_: Any) -> tuple[Tensor, Tensor]:
-        """Returns the mean, and a variance of 1."""
-        mean = torch.from_numpy(pchip_between(lines.numpy(), gap))
-        return mean, torch.ones_like(mean)
+    def inside(self, scan: SliceScan, gap: int, **_: Any) -> Predict:
+        """Returns what says the mean, and a variance of 1."""
+
+        def predict(context: Images, turn: bool) -> tuple[Images, Images]:
+            mean = pchip_between(context, gap)
+            return mean, np.ones_like(mean)
+
+        return predict
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,66 +84,65 @@ def hidden_lines_of(
     *,
     deep_mm: float = 0.0,
 ) -> Iterator[Hidden]:
-    """Yields slices with hidden lines, in both directions; none, where they are too small."""
-    slices = scan.slices[numbers].astype(np.float32)
-    depths = np.stack([depths_mm(one, scan.foreground, scan.pixel_mm) for one in slices])
-    for turn in (False, True):
-        step, across_mm = scan.steps[turn], scan.steps[turn] * scan.pixel_mm[turn]
-        where = {
-            "across_mm": across_mm,
-            "along_mm": scan.pixel_mm[not turn],
-            "directions": scan.cosines[turn] + scan.cosines[not turn],
-        }
-
-        def images(stack: NDArray[Any], turn: bool = turn, step: int = step) -> NDArray[Any]:
-            turned = stack.transpose(0, 2, 1) if turn else stack
-            rows = (turned[:, ::step].shape[1] - 1) // gap * gap + 1
-            return turned[:, ::step][:, :rows]
-
-        target = images(slices)
-        if target.shape[1] <= gap:
-            continue
-        thickness = min(predictor.thickness_mm / (gap * across_mm), 1.0)
-        context = np.stack([hide(one, gap, 1, thickness)[0] for one in target])
-        filled, std = _told(
-            predictor, context, gap, where, air=scan.foreground, fraction=predictor.shrinkage(gap)
-        )
-        companions = np.stack([images(other[numbers]) for other in others])
-        told = np.stack(
-            [_told(predictor, np.nan_to_num(one[:, ::gap]), gap, where)[0] for one in companions]
-        )
-        view = View.of(filled, companions, told, gap)
-        hidden = np.arange(target.shape[1])[:, None] % gap > 0
-        counted = (images(depths) > deep_mm) & hidden & view.seen.any(axis=0)
-        yield Hidden(Example(view, target - filled, counted), std)
-
-
-def _told(
-    predictor: LinePredictor | Smooth,
-    context: Float32[np.ndarray, "b n w"],
-    gap: int,
-    where: Mapping[str, Any],
-    *,
-    air: float = -math.inf,
-    fraction: NDArray[np.float32] | None = None,
-) -> tuple[Float32[np.ndarray, "b p w"], Float32[np.ndarray, "b p w"]]:
-    """Returns what lines tell, with them, and how uncertain that is; 1 on the lines.
+    """Yields slices with hidden lines, in both directions; none, where they are too small.
 
     Args:
-        predictor: Tells it.
-        context: The lines.
-        gap: From one to the next, in voxels.
-        where: Sizes and directions, as `LinePredictor.plane` takes them.
-        air: See there.
-        fraction: How far to go from interpolation, at each offset; None: all the way.
+        scan: The target.
+        others: The same slices of companions; NaN where they saw nothing.
+        numbers: Of the slices.
+        gap: From one shown line to the next, in voxels.
+        predictor: Fills what is hidden.
+        deep_mm: How far from the surface of the head pixels count.
     """
-    lines = on_device(context, predictor.device)
-    mean, variance = (part.cpu().numpy() for part in predictor.plane(lines, gap, **where, air=air))
-    if fraction is not None:
-        pchip = pchip_between(context, gap)
-        mean = pchip + fraction[:, None, None] * (mean - pchip)
-    std = np.sqrt(np.maximum(variance, TINY))
-    return interleaved(context, mean), interleaved(np.ones_like(context), std)
+    predict = predictor.inside(scan, gap)
+    shown = [other[numbers] for other in others]
+    airs = [foreground_level(np.nan_to_num(other).ravel()) for other in shown]
+    fills = [predictor.inside(scan, gap, air=air, with_variance=False) for air in airs]
+    thickness_mm = predictor.thickness_mm
+    for one in hidden_slices(scan, numbers, gap, thickness_mm=thickness_mm):
+        seen = [interleaved(*with_hidden_lines(other, scan, gap, one.turn)) for other in shown]
+        mean, variance = predict(one.context, one.turn)
+        told = [
+            fill(np.nan_to_num(other[:, ::gap]), one.turn)[0]
+            for fill, other in zip(fills, seen, strict=True)
+        ]
+        yield hidden_of(one, mean, variance, seen, told, predictor.shrinkage(gap), deep_mm)
+
+
+def hidden_of(
+    slices: HiddenSlices,
+    mean: Images,
+    variance: Images,
+    seen: Sequence[Float32[np.ndarray, "b p w"]],
+    told: Sequence[Images],
+    shrinkage: NDArray[np.float32],
+    deep_mm: float,
+) -> Hidden:
+    """Returns slices with hidden lines as something to learn from, or to judge by.
+
+    Args:
+        slices: Hidden lines that are NaN are not known.
+        mean: Of hidden lines, by the network.
+        variance: Of hidden lines.
+        seen: By each companion; NaN where it saw nothing.
+        told: What is made of the shown lines of each companion.
+        shrinkage: How far to go from interpolation to the network, at each offset.
+        deep_mm: How far from the surface of the head pixels count.
+    """
+    context, gap = slices.context, len(shrinkage) + 1
+    pchip = pchip_between(context, gap)
+    mean = pchip + shrinkage[:, None, None] * (mean - pchip)
+    filled = [
+        interleaved(np.nan_to_num(other[:, ::gap]), one)
+        for other, one in zip(seen, told, strict=True)
+    ]
+    view = View.of(interleaved(context, mean), np.stack(seen), np.stack(filled), gap)
+    nothing = np.zeros_like(context)
+    known = (slices.depth > deep_mm) & np.isfinite(slices.target)
+    counted = (interleaved(nothing, known.astype(np.float32)) > 0) & view.seen.any(axis=0)
+    innovation = np.where(known, slices.target - mean, np.float32(0))
+    std = interleaved(nothing + 1, np.sqrt(np.maximum(variance, TINY)))
+    return Hidden(Example(view, interleaved(nothing, innovation), counted), std)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,9 +162,19 @@ class Judged:
     counted: Bool[np.ndarray, "b t m w"]
 
     @classmethod
-    def of(cls, hidden: Hidden, answer: Float32[np.ndarray, "b p w"], gap: int) -> "Judged":
-        """Returns the hidden lines of images, by their offset."""
+    def by(
+        cls, network: Innovations, hidden: Hidden, gap: int, *, only: int | None = None
+    ) -> "Judged":
+        """Returns the hidden lines of images, by their offset.
+
+        Args:
+            network: Answers.
+            hidden: The images.
+            gap: From one shown line to the next.
+            only: A companion; the others are taken to have seen nothing.
+        """
         example = hidden.example
+        answer = network.of(example.view, example.counted, only=only)
         images = example.innovation, answer, hidden.std, example.counted
         # Lines 1 to gap - 1 of each gap lie between shown ones, line gap is the next of these.
         parts = (
@@ -177,3 +204,27 @@ def gain_of(judged: Sequence[Judged]) -> float:
         before += float(np.square(one.wanted[one.counted]).sum(dtype=np.float64))
         after += float(np.square(left[one.counted]).sum(dtype=np.float64))
     return 10 * math.log10(before / after) if before > 0 and after > 0 else 0.0
+
+
+def slope_of(
+    network: Innovations, judging: Sequence[Hidden], gap: int
+) -> tuple[float, float, int]:
+    """Returns how answers in the middle of gaps do: by what to multiply them, gain, and pixels.
+
+    Args:
+        network: Answers.
+        judging: What it has learnt nothing from.
+        gap: From one shown line to the next.
+    """
+    moved = gained = before = 0.0
+    pixels = 0
+    for one in (hidden.example for hidden in judging):
+        middle = np.arange(one.counted.shape[1]) % gap == gap // 2
+        where = one.counted & middle[:, None]
+        answer = network.of(one.view, where)[where].astype(np.float64)
+        wanted = one.innovation[where].astype(np.float64)
+        moved, gained = moved + answer @ answer, gained + answer @ wanted
+        before, pixels = before + wanted @ wanted, pixels + len(wanted)
+    slope = float(gained / moved) if moved > 0 else 0.0
+    left = before - max(slope, 0.0) * gained
+    return slope, 10 * math.log10(before / left) if left > 0 else 0.0, pixels

@@ -32,9 +32,10 @@ from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.cross_plane.adapt import adapted
 from mriimpute.methods.cross_plane.calibration import Factors, LinePredictor
 from mriimpute.methods.cross_plane.companions import (
-    Help,
     companion_quality,
     helped,
+    learnt_of,
+    on_slabs,
     placed_best,
 )
 from mriimpute.methods.cross_plane.latent_network import network_of
@@ -171,15 +172,8 @@ class CrossPlane(Imputer):
         stack, scan = find_stack(volume.observed), acquired_slices(volume, case)
         if stack is None or scan is None:
             return 0
-        return placed_best(
-            placings,
-            scan,
-            _whole_slices(volume, stack),
-            stack.axis,
-            max(2, min(stack.gaps)),
-            seed=seed,
-            case=case,
-        )
+        places, gap = _whole_slices(volume, stack), max(2, min(stack.gaps))
+        return placed_best(placings, scan, places, stack.axis, gap, seed=seed, case=case)
 
     def impute(self, volume: Volume, *, seed: int, case: str) -> Imputation:
         """Returns the completed volume."""
@@ -212,11 +206,37 @@ class CrossPlane(Imputer):
         with stage("calibrate"):
             measured = {gap: general.self_calibration(scan, gap) for gap in gaps} if scan else {}
             predictor = general.calibrated(measured)
-        with stage("fuse"):
-            mean, variance, left_out = _filled_either_way(
-                slabs, stack, steps_of(volume, stack), predictor, scan
+        steps_mm, places = steps_of(volume, stack), _whole_slices(volume, stack)
+        with stage("companions"):
+            others = [on_slabs(one, stack.axis) for one in self.companions] if scan else []
+            helps = (
+                learnt_of(others, gaps, scan, places, predictor, seed=seed, case=case)
+                if scan and others
+                else {}
             )
-            helps = self._helped(mean, variance, volume, stack, scan, predictor, seed, case)
+        for gap, helping in helps.items():
+            log.info("gaps of %d voxels: companions gain %.2f dB", gap, helping.gain_db)
+        with stage("fuse"):
+            much = {gap for gap, helping in helps.items() if helping.is_much}
+            mean, variance, left_out = _filled_either_way(
+                slabs, stack, steps_mm, predictor, scan, much
+            )
+            if scan and helps:
+                runs = runs_of(stack, predictor)
+                helps = helped(
+                    mean,
+                    variance,
+                    helps,
+                    others,
+                    runs,
+                    scan,
+                    places,
+                    steps_mm,
+                    predictor,
+                    left_out,
+                    seed=seed,
+                    case=case,
+                )
             predicted = np.moveaxis(variance > 0, 0, stack.axis) & ~volume.observed
             filled = np.where(predicted, norm.undo(np.moveaxis(mean, 0, stack.axis)), filled)
             std = np.sqrt(np.moveaxis(variance, 0, stack.axis)) * np.float32(norm.scale)
@@ -230,6 +250,8 @@ class CrossPlane(Imputer):
                 for gap, one in measured.items()
             }
             for gap, helping in helps.items():
+                if not helping.is_useful:
+                    continue
                 correlations[gap] = helping.errors.correlation() or correlations.get(gap)
         known = {gap: correlation for gap, correlation in correlations.items() if correlation}
         del mean, variance, slabs
@@ -256,38 +278,6 @@ class CrossPlane(Imputer):
         if self.companions:
             quality |= companion_quality(helps, len(self.companions))
         return dataclasses.replace(imputation, quality=quality)
-
-    def _helped(
-        self,
-        mean: Slabs,
-        variance: Slabs,
-        volume: Volume,
-        stack: Stack,
-        scan: SliceScan | None,
-        predictor: LinePredictor,
-        seed: int,
-        case: str,
-    ) -> dict[int, Help]:
-        """Changes mean and variance by what companions say, and returns that, by size of gap."""
-        if not self.companions or scan is None:
-            return {}
-        with stage("companions"):
-            found = helped(
-                mean,
-                variance,
-                self.companions,
-                runs_of(stack, predictor),
-                scan,
-                _whole_slices(volume, stack),
-                stack.axis,
-                steps_of(volume, stack),
-                predictor,
-                seed=seed,
-                case=case,
-            )
-        for gap, helping in found.items():
-            log.info("gaps of %d voxels: companions gain %.2f dB", gap, helping.gain_db)
-        return found
 
     def _plan(
         self,
@@ -364,6 +354,7 @@ def _filled_either_way(
     steps_mm: Steps,
     predictor: LinePredictor,
     scan: SliceScan | None,
+    hurried: Collection[int],
 ) -> tuple[Slabs, Slabs, dict[int, LeftOut]]:
     """Returns what `_filled` does, for slices in the order that they themselves suggest.
 
@@ -372,10 +363,10 @@ def _filled_either_way(
     """
     middle = len(slabs) // 2
     if slabs[:middle].sum(dtype=np.float64) >= slabs[-middle:].sum(dtype=np.float64):
-        return _filled(slabs, stack, steps_mm, predictor, scan)
+        return _filled(slabs, stack, steps_mm, predictor, scan, hurried)
     positions = tuple(len(slabs) - 1 - position for position in reversed(stack.positions))
     turned = dataclasses.replace(stack, positions=positions)
-    mean, variance, left_out = _filled(slabs[::-1], turned, steps_mm, predictor, scan)
+    mean, variance, left_out = _filled(slabs[::-1], turned, steps_mm, predictor, scan, hurried)
     return mean[::-1], variance[::-1], left_out
 
 
@@ -385,10 +376,23 @@ def _filled(
     steps_mm: Steps,
     predictor: LinePredictor,
     scan: SliceScan | None,
+    hurried: Collection[int],
 ) -> tuple[Slabs, Slabs, dict[int, LeftOut]]:
-    """Returns means, variances (0 where nothing was predicted), and by gap how good they are."""
+    """Returns means, variances (0 where nothing was predicted), and by gap how good they are.
+
+    Of gaps of some sizes two planes are asked, not four: `hurried`.
+    """
     runs = runs_of(stack, predictor)
-    found = [crossing(slabs[list(run.positions)], run.gap, steps_mm, predictor) for run in runs]
+    quick = dataclasses.replace(predictor, fast=predictor.fast or Fast(torch.float32))
+    found = [
+        crossing(
+            slabs[list(run.positions)],
+            run.gap,
+            steps_mm,
+            quick if run.gap in hurried else predictor,
+        )
+        for run in runs
+    ]
     mean = on_device(slabs.copy(), predictor.device)
     variance = torch.zeros_like(mean)
     left_out: dict[int, LeftOut] = {}

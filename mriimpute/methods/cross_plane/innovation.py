@@ -16,30 +16,30 @@ c = channels, n = pixels to learn from.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mriimpute.methods.lines import interleaved, pchip_between
 from mriimpute.seeds import fixed, numpy_stream
 
-__all__ = ["SIDE", "Example", "InnovationConfig", "Innovations", "View", "fitted"]
+__all__ = ["QUICK", "SIDE", "Example", "InnovationConfig", "Innovations", "View", "fitted"]
 
 SIDE = 5
 """Pixels that the network sees, along both axes."""
 
-OWN, OTHER = 3, 3
-"""Channels that it sees of the target, and of each companion."""
+OWN, OTHER = 2, 2
+"""Channels of the target, and of each companion, of which it sees `SIDE` x `SIDE` pixels. Of one
+more each, where a pixel lies and whether a companion saw it, it sees that pixel alone."""
 
-FARTHEST = 8.0
+NEAR = -8.0, 8.0
 """Standard deviations: what is farther out is shown as if it were not."""
 
-BATCH = 8
-"""Images at once, when it is asked."""
+BATCH, PIXELS = 8, 16_384
+"""Images at once, when it is asked, and pixels of these."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,8 +58,8 @@ class InnovationConfig:
     """
 
     hidden: int = 64
-    steps: int = 1200
-    batch: int = 2048
+    steps: int = 800
+    batch: int = 1024
     rate: float = 1e-2
     warm: int = 50
     decay: float = 1e-4
@@ -67,6 +67,9 @@ class InnovationConfig:
 
 
 DEFAULT = InnovationConfig()
+
+QUICK = InnovationConfig(hidden=32, steps=300)
+"""To compare with another of its kind."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,18 +121,18 @@ class View:
         return View(filled, smooth, others, innovations, seen, self.gap)
 
     def channels(self, images: slice = slice(None)) -> Float32[np.ndarray, "b c p w"]:
-        """Returns what the network is shown of some images, their edges repeated around them."""
+        """Returns what the network is shown of some images, their edges repeated around them.
+
+        First what it sees around a pixel as well, see `OWN`.
+        """
         filled = self.filled[images]
         t = (np.arange(filled.shape[1]) % self.gap / self.gap).astype(np.float32)
         place = np.broadcast_to(4 * (t * (1 - t))[:, None], filled.shape)
-        each = zip(self.others, self.innovations, self.seen, strict=True)
-        shown = [
-            part[images].astype(np.float32, copy=False)
-            for other, innovation, seen in each
-            for part in (other, innovation, seen)
-        ]
+        each = zip(self.others, self.innovations, strict=True)
+        shown = [part[images] for pair in each for part in pair]
+        seen = self.seen[:, images].astype(np.float32)
         edge = SIDE // 2
-        whole = np.stack([filled, self.smooth[images] - filled, place, *shown], axis=1)
+        whole = np.stack([filled, self.smooth[images] - filled, *shown, place, *seen], axis=1)
         return np.pad(whole, ((0, 0), (0, 0), (edge, edge), (edge, edge)), mode="edge")
 
 
@@ -149,7 +152,9 @@ class Example:
 
 
 class Innovations(nn.Module):
-    """Expected innovation of the target.
+    """Expected innovation of the target at single pixels.
+
+    As products of matrices: so small a convolution is slow, and air needs none.
 
     Args:
         companions: How many there are.
@@ -162,65 +167,80 @@ class Innovations(nn.Module):
 
     def __init__(self, companions: int, hidden: int) -> None:
         super().__init__()
-        channels = OWN + OTHER * companions
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, hidden, SIDE),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(hidden, hidden, 1),
-            nn.ReLU(inplace=True),
-        )
-        self.last = nn.Conv2d(hidden, 1, 1)
+        wide = OWN + OTHER * companions
+        self.around = nn.Linear(SIDE * SIDE * wide, hidden)
+        self.here = nn.Linear(1 + companions, hidden, bias=False)
+        self.deep = nn.Linear(hidden, hidden)
+        self.last = nn.Linear(hidden, 1)
         nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.get_parameter("bias"))
-        self.register_buffer("middle", torch.zeros(channels, 1, 1))
-        self.register_buffer("spread", torch.ones(channels, 1, 1))
+        nn.init.zeros_(self.last.bias)
+        self.register_buffer("middle", torch.zeros(wide + 1 + companions))
+        self.register_buffer("spread", torch.ones(wide + 1 + companions))
         self.register_buffer("scale", torch.ones(()))
 
-    def forward(self, shown: Float[Tensor, "b c p w"]) -> Float[Tensor, "b p2 w2"]:
-        """Returns the innovation of all pixels but those at the edge, over its scale."""
-        seen = ((shown - self.middle) / self.spread).clamp_(-FARTHEST, FARTHEST)
-        return self.last(self.body(seen.contiguous(memory_format=torch.channels_last)))[:, 0]
-
-    def of_patches(self, patches: Float[Tensor, "n s c"]) -> Float[Tensor, " n"]:
-        """Returns what `forward` does of the pixels in the middle of patches.
-
-        As a product of matrices: so small a convolution is slow.
+    def forward(
+        self, around: Float[Tensor, "n s c"], here: Float[Tensor, "n c2"]
+    ) -> Float[Tensor, " n"]:
+        """Returns the innovation of pixels, over its scale.
 
         Args:
-            patches: Of `SIDE` x `SIDE` pixels, line by line.
+            around: Standardised, `SIDE` x `SIDE` pixels, line by line.
+            here: Standardised, what is not looked at around them.
         """
-        middle, spread = self.middle.flatten(), self.spread.flatten()
-        h = ((patches - middle) / spread).clamp_(-FARTHEST, FARTHEST).flatten(1)
-        for layer in (self.body[0], self.body[2]):
-            weight = layer.get_parameter("weight").permute(0, 2, 3, 1).flatten(1)
-            h = functional.linear(h, weight, layer.get_parameter("bias")).relu_()
-        return functional.linear(h, self.last.weight[:, :, 0, 0], self.last.bias)[:, 0]
+        h = (self.around(around.flatten(1)) + self.here(here)).relu_()
+        return self.last(self.deep(h).relu_())[:, 0]
 
     @torch.no_grad()
-    def measure(self, known: Sequence["_Pixels"]) -> None:
+    def measure(self, known: Sequence["_Pixels"], wanted: Sequence[Tensor]) -> None:
         """Sets middle, spread and scale by the pixels that it learns from."""
-        around = torch.cat([pixels.around() for pixels in known])
-        spread, middle = torch.std_mean(around, dim=0, correction=0)
-        self.middle.copy_(middle[:, None, None])
-        self.spread.copy_(spread.where(spread > 1e-3, 1.0)[:, None, None])
-        self.scale.copy_(torch.cat([pixels.wanted for pixels in known]).square().mean().sqrt())
+        shown = torch.cat([pixels.middles() for pixels in known])
+        spread, middle = torch.std_mean(shown, dim=0, correction=0)
+        self.middle.copy_(middle)
+        self.spread.copy_(spread.where(spread > 1e-3, 1.0))
+        self.scale.copy_(torch.cat(list(wanted)).square().mean().sqrt())
+
+    def standardised(self, pixels: "_Pixels") -> "_Pixels":
+        """Returns pixels as `forward` takes them."""
+        wide = pixels.shown.shape[1]
+        shown = ((pixels.shown - self.middle[:wide]) / self.spread[:wide]).clamp_(*NEAR)
+        here = ((pixels.here - self.middle[wide:]) / self.spread[wide:]).clamp_(*NEAR)
+        return replace(pixels, shown=shown, here=here)
+
+    def hide(
+        self, around: Float32[Tensor, "n s c"], here: Float32[Tensor, "n c2"], one: int
+    ) -> None:
+        """Shows pixels as if all companions but one had seen nothing there."""
+        nothing = (-self.middle / self.spread).clamp(*NEAR)
+        wide, first = around.shape[2], OWN + OTHER * one
+        others = [n for n in range(OWN, wide) if not first <= n < first + OTHER]
+        around[..., others] = nothing[others]
+        unseen = [1 + n for n in range(here.shape[1] - 1) if n != one]
+        here[:, unseen] = nothing[wide:][unseen]
 
     @torch.no_grad()
-    def of(self, view: View, *, only: int | None = None) -> Float32[np.ndarray, "b p w"]:
-        """Returns the expected innovation of images, in normalised intensities.
+    def of(
+        self, view: View, where: Bool[np.ndarray, "b p w"], *, only: int | None = None
+    ) -> Float32[np.ndarray, "b p w"]:
+        """Returns the expected innovation of pixels, in normalised intensities; 0 elsewhere.
 
         Args:
             view: The images.
+            where: The pixels.
             only: A companion; the others are taken to have seen nothing.
         """
         found = np.zeros_like(view.filled)
         for start in range(0, len(found), BATCH):
             some = slice(start, start + BATCH)
-            if view.seen[:, some].any():
-                shown = torch.from_numpy(view.channels(some)).to(self.scale.device)
+            if not where[some].any():
+                continue
+            pixels = self.standardised(_Pixels.of(view, where[some], self.scale.device, some))
+            parts = []
+            for chosen in torch.arange(len(pixels.places)).split(PIXELS):
+                around, here = pixels.around(chosen), pixels.here[chosen]
                 if only is not None:
-                    _hide(shown.movedim(1, -1), only)
-                found[some] = (self.scale * self(shown)).cpu().numpy()
+                    self.hide(around, here, only)
+                parts.append(self(around, here))
+            found[some][where[some]] = (self.scale * torch.cat(parts)).cpu().numpy()
         return found
 
 
@@ -242,22 +262,28 @@ def fitted(
         config: How; None: `DEFAULT`.
     """
     config = config or DEFAULT
-    known = [_Pixels.of(example, device) for example in examples if example.counted.any()]
-    if not any(bool(one.wanted.any()) for one in known):
+    some = [one for one in examples if one.counted.any()]
+    wanted = [torch.from_numpy(one.innovation[one.counted]).to(device) for one in some]
+    if not any(bool(one.any()) for one in wanted):
         return None
+    known = [_Pixels.of(one.view, one.counted, device) for one in some]
     companions = len(examples[0].view.others)
     with fixed(seed, "companions", case):
         network = Innovations(companions, config.hidden)
-    network.to(device).measure(known)
+    network.to(device).measure(known, wanted)
+    known = [network.standardised(pixels) for pixels in known]
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=config.rate, weight_decay=config.decay, betas=(0.9, 0.98)
     )
     generator = numpy_stream(seed, "companions", case)
     for step in range(config.steps):
-        patches, wanted = known[step % len(known)].drawn(config.batch, generator)
+        pixels, target = known[step % len(known)], wanted[step % len(known)]
+        chosen = torch.from_numpy(generator.integers(len(target), size=config.batch)).to(device)
+        mirrored = tuple(axis for axis in (1, 2) if generator.random() < 0.5)
+        around, here = pixels.around(chosen, mirrored), pixels.here[chosen]
         if companions > 1 and generator.random() < config.alone:
-            _hide(patches, int(generator.integers(companions)))
-        loss = (network.of_patches(patches) - wanted / network.scale).square().mean()
+            network.hide(around, here, int(generator.integers(companions)))
+        loss = (network(around, here) - target[chosen] / network.scale).square().mean()
         rising = min(1.0, (step + 1) / config.warm)
         for group in optimiser.param_groups:
             group["lr"] = config.rate * rising * _cosine(step / config.steps)
@@ -269,61 +295,71 @@ def fitted(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pixels:
-    """The pixels of an example to learn from.
+    """Pixels of images, and what is around them.
 
     Attributes:
-        shown: Channels of its images, edges repeated, one pixel after the other.
-        places: Of each pixel to learn from, among these.
-        wanted: Innovation of each.
-        width: Pixels of a line of these images.
+        shown: Channels of the images of which surroundings count, edges repeated, one pixel after
+            the other.
+        here: The other channels, of each of the pixels.
+        places: Of these, in `shown`.
+        width: Pixels of a line of the images.
     """
 
     shown: Float32[Tensor, "m c"]
+    here: Float32[Tensor, "n c2"]
     places: Int64[Tensor, " n"]
-    wanted: Float32[Tensor, " n"]
     width: int
 
     @classmethod
-    def of(cls, example: Example, device: str | torch.device) -> "_Pixels":
-        shown = example.view.channels()
-        _, channels, height, width = shown.shape
-        image, line, pixel = np.nonzero(example.counted)
+    def of(
+        cls,
+        view: View,
+        where: Bool[np.ndarray, "b p w"],
+        device: str | torch.device,
+        images: slice = slice(None),
+    ) -> "_Pixels":
+        """Returns pixels of some images of a view.
+
+        Args:
+            view: All images.
+            where: The pixels, of `images` alone.
+            device: Where they are looked at.
+            images: Some of them.
+        """
+        shown = view.channels(images)
+        wide = OWN + OTHER * len(view.others)
+        height, width = shown.shape[2:]
+        image, line, pixel = np.nonzero(where)
         places = (image * height + line + SIDE // 2) * width + pixel + SIDE // 2
+        flat = np.moveaxis(shown, 1, -1).reshape(-1, shown.shape[1])
         return cls(
-            torch.from_numpy(np.moveaxis(shown, 1, -1).reshape(-1, channels)).to(device),
+            torch.from_numpy(np.ascontiguousarray(flat[:, :wide])).to(device),
+            torch.from_numpy(flat[places, wide:]).to(device),
             torch.from_numpy(places).to(device),
-            torch.from_numpy(example.innovation[example.counted]).to(device),
             width,
         )
 
-    def around(self) -> Float32[Tensor, "n c"]:
-        """Returns what the network is shown of these pixels themselves."""
-        return self.shown[self.places]
+    def middles(self) -> Float32[Tensor, "n c"]:
+        """Returns all channels of the pixels themselves."""
+        return torch.cat([self.shown[self.places], self.here], 1)
 
-    def drawn(
-        self, count: int, generator: np.random.Generator
-    ) -> tuple[Float32[Tensor, "n s c"], Float32[Tensor, " n"]]:
-        """Returns random pixels with what is around them, mirrored at random, and what is wanted.
+    def around(
+        self, chosen: Int64[Tensor, " n"], mirrored: tuple[int, ...] = ()
+    ) -> Float32[Tensor, "n s c"]:
+        """Returns what is around some of the pixels.
 
         Args:
-            count: How many.
-            generator: Chooses.
+            chosen: Numbers of the pixels.
+            mirrored: Axes along which it is mirrored: 1, 2.
         """
-        device = self.shown.device
-        chosen = torch.from_numpy(generator.integers(len(self.wanted), size=count)).to(device)
-        turns = torch.from_numpy(1 - 2 * generator.integers(2, size=(2, count, 1, 1))).to(device)
-        reach = torch.arange(SIDE, device=device) - SIDE // 2
-        steps = turns[0] * (self.width * reach[:, None]) + turns[1] * reach
-        around = self.places[chosen, None] + steps.flatten(1)
-        return self.shown[around], self.wanted[chosen]
+        # Pixels of a line follow each other: those around a pixel are `SIDE` pieces of memory.
+        channels = self.shown.shape[1]
+        size = len(self.shown) - SIDE + 1, SIDE * channels
+        pieces = self.shown.as_strided(size, (channels, 1))
+        reach = torch.arange(SIDE, device=self.shown.device) - SIDE // 2
+        first = self.places[chosen, None] + self.width * reach - SIDE // 2
+        return pieces[first].unflatten(2, (SIDE, channels)).flip(mirrored).flatten(1, 2)
 
 
 def _cosine(share: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * share))
-
-
-def _hide(shown: Float32[Tensor, "... c"], companion: int) -> None:
-    """Shows pixels as if all companions but one had seen nothing there."""
-    one = OWN + OTHER * companion
-    shown[..., OWN:one] = 0
-    shown[..., one + OTHER :] = 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
+from numpy.typing import NDArray
 
 from mriimpute.cohort.slices import SliceScan
 from mriimpute.methods.cross_plane.calibration import LinePredictor
@@ -39,7 +40,7 @@ LARGEST_CORRECTION = 2.0
 """Of the std by slices that were left out, and inverse of the smallest."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LeftOut:
     """How predictions do on every second acquired slice, which was left out.
 
@@ -48,12 +49,14 @@ class LeftOut:
         error_over_std: By how much errors are larger than the std of lines says.
         correction: What the std is multiplied by: the same, within bounds.
         score: Once the std is corrected by that.
+        shrinkage: Of predictions at that gap, at each offset, see `LinePredictor`.
     """
 
     gap: int
     error_over_std: float
     correction: float
     score: HiddenScore
+    shrinkage: NDArray[np.float32]
 
 
 def on_left_out_slices(
@@ -110,7 +113,7 @@ def on_left_out_slices(
     correction = float(np.clip(ratio, 1 / LARGEST_CORRECTION, LARGEST_CORRECTION))
     corrected = [part / np.float32(correction) for part in white]
     score = hidden_score(squares, interpolated_squares.tolist(), corrected)
-    return LeftOut(2 * gap, ratio, correction, score)
+    return LeftOut(2 * gap, ratio, correction, score, wide.shrinkage(2 * gap))
 
 
 def pixel_step(steps_mm: Steps) -> int:

@@ -32,7 +32,7 @@ from mriimpute.methods.fusion import Fused
 from mriimpute.methods.plane_fusion import combined, mixed
 from mriimpute.volume import Volume
 
-__all__ = ["Steps", "crossing", "steps_of"]
+__all__ = ["Steps", "crossing", "described", "steps_of", "straight_mean"]
 
 Slices = Float32[Tensor, "s x y"]
 Step = Float64[np.ndarray, " 3"]
@@ -83,6 +83,25 @@ def crossing(
     return diagonal.add_(mean).mul_(0.5), alone, shared, moments
 
 
+def straight_mean(
+    slices: Float32[np.ndarray, "s x y"], gap: int, steps_mm: Steps, predictor: LinePredictor
+) -> Float32[Tensor, "m t x y"]:
+    """Returns the mean of the planes along x and along y, which is most of what `crossing` says.
+
+    Args:
+        slices: Equally spaced, normalised.
+        gap: From one to the next, in voxels.
+        steps_mm: See `crossing`.
+        predictor: What sees the lines of a plane.
+    """
+    shown = on_device(slices, predictor.device)
+    across, x, y = steps_mm
+    quick: dict[str, Any] = {"air": foreground_level(slices.ravel()), "with_variance": False}
+    one, _ = predictor.plane(shown.permute(2, 0, 1), gap, **described(across, x), **quick)
+    two, _ = predictor.plane(shown.permute(1, 0, 2), gap, **described(across, y), **quick)
+    return one.permute(2, 1, 3, 0).add(two.permute(2, 1, 0, 3)).mul_(0.5)
+
+
 def steps_of(volume: Volume, stack: Stack) -> Steps:
     """Returns the steps of one voxel across the slices of a stack, and along both their axes."""
     inside = [axis for axis in range(3) if axis != stack.axis]
@@ -101,8 +120,8 @@ def _straight(
     across, x, y = steps_mm
     some = slice(None, None, every)
     images = slices[:, :, some].permute(2, 0, 1), slices[:, some].permute(1, 0, 2)
-    one = predictor.plane(images[0], gap, **_described(across, x), air=air)
-    two = predictor.plane(images[1], gap, **_described(across, y), air=air)
+    one = predictor.plane(images[0], gap, **described(across, x), air=air)
+    two = predictor.plane(images[1], gap, **described(across, y), air=air)
     a, va = (part.permute(2, 1, 3, 0)[:, :, some] for part in one)
     b, vb = (part.permute(2, 1, 0, 3)[..., some] for part in two)
     return (a, va), (b, vb)
@@ -136,7 +155,7 @@ def _diagonals(
         places = (images[:, None] + sign * x) % wide.shape[2]
         lines = wide[:, x, places].permute(1, 0, 2)
         along = along_x + sign * along_y
-        told = _described(across, along)
+        told = described(across, along)
         mean, _ = predictor.plane(lines, gap, **told, air=air, with_variance=False)
 
         u, v = x[::every, None], y[::every]
@@ -146,7 +165,7 @@ def _diagonals(
     return diagonal(1), diagonal(-1)
 
 
-def _described(across: Step, along: Step) -> dict[str, Any]:
+def described(across: Step, along: Step) -> dict[str, Any]:
     """Returns sizes and directions of a plane, as `LinePredictor.plane` takes them."""
     return {
         "across_mm": float(np.linalg.norm(across)),

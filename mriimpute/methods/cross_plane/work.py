@@ -38,8 +38,8 @@ LINE_SECONDS, TARGET_SECONDS = 5.5, 0.4
 VOXEL_SECONDS = 0.05
 """For a million voxels of the target grid, that no network sees."""
 
-FIT_SECONDS = 11.0
-LEARNING_SECONDS, FILLING_SECONDS, ASKING_SECONDS = 1.2, 2.0, 1.5
+FIT_SECONDS = 5.0
+LEARNING_SECONDS, FILLING_SECONDS, ASKING_SECONDS = 0.5, 1.2, 0.8
 """Of help by companions: at any size, and for a million voxels of the target grid."""
 
 ON_GPU = 0.01

@@ -6,11 +6,21 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
 from mriimpute.methods.base import Imputation
-from mriimpute.methods.cross_plane import innovation
+from mriimpute.methods.cross_plane import across, companions, innovation
+from mriimpute.methods.cross_plane.across import Across
+from mriimpute.methods.cross_plane.companions import Help
+from mriimpute.methods.cross_plane.hidden_companions import Hidden, slope_of
 from mriimpute.methods.cross_plane.imputer import CrossPlane
-from mriimpute.methods.cross_plane.innovation import Example, InnovationConfig, View, fitted
+from mriimpute.methods.cross_plane.innovation import (
+    Example,
+    InnovationConfig,
+    Innovations,
+    View,
+    fitted,
+)
 from mriimpute.methods.cross_plane.network import Config, build
 from mriimpute.methods.interpolation import Interpolation
+from mriimpute.methods.noise import ErrorSums
 from mriimpute.volume import Companion, Volume
 
 SIZE, STEP = 32, 4
@@ -21,6 +31,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer and smaller steps than an exam takes."""
     short = InnovationConfig(hidden=32, steps=200, batch=512)
     monkeypatch.setattr(innovation, "DEFAULT", short)
+    for module in (across, companions):
+        monkeypatch.setattr(module, "QUICK", InnovationConfig(hidden=16, steps=100, batch=512))
 
 
 @pytest.fixture
@@ -72,6 +84,38 @@ def test_a_companion_of_another_contrast_tells_what_gaps_hold(axis: int, head: n
     assert helped.quality["companions_gain_db"] > 4
     assert (helped.std[missing] < alone.std[missing]).mean() > 0.9
     assert_array_equal(helped.mean[volume.observed], truth[volume.observed])
+
+
+def test_slices_that_were_left_out_have_the_last_word() -> None:
+    """With half of the answers, a quarter of the squared error that they took away is left."""
+    half = np.full(3, 0.5, np.float32)
+    network = Innovations(1, 4)
+    inside = Help(network, half, half, ErrorSums(4), 2.0, (2.0,), 4)
+
+    believed = inside.believed(Across(0.5, 1.0))
+
+    assert_allclose(believed.shrinkage, 0.25)
+    assert_allclose(np.square(believed.ratio), 1 - 0.25 * 0.75)
+    assert inside.believed(None) is inside
+    assert_allclose(inside.believed(Across(1.0, 2.0)).ratio, half)
+    assert not inside.believed(Across(0.0, 0.0)).shrinkage.any()
+
+
+def test_answers_twice_too_large_have_slope_one_half(rng: np.random.Generator) -> None:
+    shape = (2, 9, 8)
+    wanted, nothing = rng.normal(size=shape).astype(np.float32), np.zeros(shape, np.float32)
+    view = View.of(nothing, nothing[None], nothing[None], 4)
+    hidden = Hidden(Example(view, wanted, np.ones(shape, bool)), nothing + 1)
+
+    class Twice(Innovations):
+        def of(self, view: View, where: np.ndarray, *, only: int | None = None) -> np.ndarray:
+            return np.where(where, 2 * wanted, 0)
+
+    slope, gain_db, pixels = slope_of(Twice(1, 4), [hidden], 4)
+
+    assert slope == pytest.approx(0.5)
+    assert gain_db == 0  # nothing is left, and there is no decibel of that
+    assert pixels == 2 * 2 * 8  # two gaps of two images
 
 
 def test_what_has_nothing_to_do_with_a_head_changes_little(
@@ -177,8 +221,39 @@ def test_a_linear_relation_is_found(rng: np.random.Generator) -> None:
     network = fitted([example], seed=0, case="a")
 
     assert network is not None
-    found, wanted = network.of(view), -0.4 * other
+    where = rng.random(shape) < 0.7
+    found, wanted = network.of(view, where)[where], -0.4 * other[where]
     assert np.square(found - wanted).mean() < 0.05 * np.square(wanted).mean()
+
+
+def test_pixels_are_asked_for_alone(rng: np.random.Generator) -> None:
+    """What is said of a pixel depends on no other that is asked for, nor on batches."""
+    shape = (3, 13, 11)
+    filled, other, told = rng.normal(size=(3, *shape)).astype(np.float32)
+    view = View.of(filled, other[None], told[None], 4)
+    everywhere = np.ones(shape, bool)
+    network = fitted([Example(view, other - told, everywhere)], seed=0, case="a")
+    assert network is not None
+    some = rng.random(shape) < 0.3
+
+    found = network.of(view, some)
+
+    assert_allclose(found[some], network.of(view, everywhere)[some], atol=1e-6)
+    assert not found[~some].any()
+
+
+def test_the_placing_that_fits_is_found_and_headers_are_kept_where_none_does(
+    head: np.ndarray, rng: np.random.Generator
+) -> None:
+    volume, other = sparse(head), np.where(head > 0, 2.5 - head, 0)
+    network = build(Config(channels=4, blocks=1, hidden=4), seed=0)
+    imputer = CrossPlane(network, {4: np.ones(3, np.float32)}, device="cpu")
+    off, right = companion(np.roll(other, 2, axis=0)), companion(other)
+    noise = [companion(rng.random(head.shape)) for _ in range(2)]
+
+    assert imputer.placed_best(volume, [off, right], seed=0, case="a") == 1
+    assert imputer.placed_best(volume, [right, off], seed=0, case="a") == 0
+    assert imputer.placed_best(volume, noise, seed=0, case="a") == 0
 
 
 def test_nothing_to_learn_is_nothing(rng: np.random.Generator) -> None:

@@ -1,0 +1,155 @@
+"""Whether what companions say inside slices holds across them: slices that were left out tell.
+
+A scan that was interpolated along its slice axis, or whose slices are thick, holds less between
+slices than between lines. Images that cross the slices are made of every second one; those that
+were left out are their hidden lines, of which only the middle of each gap is known. What is
+learnt on hidden lines inside slices, at that same gap, is asked there: by how much its answers are
+too large, the companions say less across slices than inside.
+
+Axes: p = along the slice axis, x and y = inside a slice, b = images, w = pixels of a line,
+t = offsets inside a gap, m = gaps.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from mriimpute.cohort.foreground import depths_mm, foreground_level
+from mriimpute.cohort.slices import SliceScan
+from mriimpute.device import on_device
+from mriimpute.methods.cross_plane.calibration import LinePredictor
+from mriimpute.methods.cross_plane.hidden_companions import (
+    Hidden,
+    hidden_lines_of,
+    hidden_of,
+    slope_of,
+)
+from mriimpute.methods.cross_plane.innovation import QUICK, fitted
+from mriimpute.methods.cross_plane.planes import Steps, described
+from mriimpute.methods.cross_plane.runs import EvenRun
+from mriimpute.methods.self_calibration import INNER_MM, HiddenSlices
+
+__all__ = ["Across", "across_quality", "across_slices"]
+
+Slabs = Float32[np.ndarray, "p x y"]
+
+APART_MM = 8.0
+"""From one image to the next: innovations of neighbours are alike."""
+
+SLICES = 10
+"""In which lines are hidden, to compare with."""
+
+FEWEST_PIXELS = 2000
+"""On slices that were left out, to say anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """What slices that were left out say of companions.
+
+    Attributes:
+        fraction: Of what is said inside slices that holds across them, in [0, 1].
+        gain_db: In PSNR on them, about.
+    """
+
+    fraction: float
+    gain_db: float
+
+
+def across_quality(across: Across | None) -> dict[str, float | None]:
+    """Returns what slices that were left out say of companions, for the record."""
+    return {
+        "companions_slices_gain_db": round(across.gain_db, 4) if across else None,
+        "companions_believed": round(across.fraction, 4) if across else None,
+    }
+
+
+def across_slices(
+    slabs: Slabs,
+    others: Sequence[Slabs],
+    runs: Sequence[EvenRun],
+    places: Sequence[int],
+    steps_mm: Steps,
+    predictor: LinePredictor,
+    scan: SliceScan,
+    *,
+    seed: int,
+    case: str,
+) -> Across | None:
+    """Returns how far companions can be believed across slices; None where too few tell.
+
+    Args:
+        slabs: Normalised; acquired slices are as they were acquired.
+        others: Of companions; NaN where they saw nothing.
+        runs: All of one gap.
+        places: Where the slices of `scan` lie.
+        steps_mm: See `crossing`.
+        predictor: Calibrated on lines inside slices of the scan, for twice that gap.
+        scan: The slices.
+        seed: Names all random streams.
+        case: Names the scan in them.
+    """
+    gap = 2 * runs[0].gap
+    numbers = np.arange(0, len(scan.slices), max(1, -(-len(scan.slices) // SLICES)))
+    shown = [other[list(places)] for other in others]
+    learning, judging = (
+        list(hidden_lines_of(scan, shown, some, gap, predictor, deep_mm=INNER_MM))
+        for some in (numbers[::2], numbers[1::2])
+    )
+    across = [
+        one for run in runs for one in _left_out(slabs, others, run, steps_mm, predictor, scan)
+    ]
+    if not learning or not judging or not across:
+        return None
+    examples = [one.example for one in learning]
+    device = predictor.device
+    network = fitted(examples, seed=seed, case=case, device=device, config=QUICK)
+    if network is None:
+        return None
+    inside, *_ = slope_of(network, judging, gap)
+    outside, gain_db, pixels = slope_of(network, across, gap)
+    if pixels < FEWEST_PIXELS or inside <= 0:
+        return None
+    return Across(float(np.clip(outside / inside, 0, 1)), gain_db)
+
+
+def _left_out(
+    slabs: Slabs,
+    others: Sequence[Slabs],
+    run: EvenRun,
+    steps_mm: Steps,
+    predictor: LinePredictor,
+    scan: SliceScan,
+) -> Iterator[Hidden]:
+    """Yields images that cross the slices, along either axis, every second slice hidden."""
+    gap = 2 * run.gap
+    kept = run.positions[::2]
+    if len(kept) < 2:
+        return
+    part = slice(kept[0], kept[-1] + 1)
+    across, *along = steps_mm
+    shrinkage = predictor.shrinkage(gap)
+    airs = [foreground_level(np.nan_to_num(one[part][::gap]).ravel()) for one in (slabs, *others)]
+    between = 0.5 * (slabs[part][:-1:gap] + slabs[part][gap::gap])
+    depths = np.stack([depths_mm(one, scan.foreground, scan.pixel_mm) for one in between])
+    for turn in (False, True):
+        every = max(1, round(APART_MM / float(np.linalg.norm(along[turn]))))
+        where = described(across, along[not turn])
+
+        def images(stack: Slabs, turn: bool = turn, every: int = every) -> Slabs:
+            return np.ascontiguousarray(np.moveaxis(stack, 1 + turn, 0)[::every])
+
+        target, *seen = (images(one[part]) for one in (slabs, *others))
+        filled = []
+        for lines, air in zip((target, *seen), airs, strict=True):
+            context = on_device(np.nan_to_num(lines[:, ::gap]), predictor.device)
+            answer, _ = predictor.plane(context, gap, **where, air=air, with_variance=False)
+            filled.append(answer.cpu().numpy())
+        mean, *told = filled
+        hidden, depth = (np.full_like(mean, empty) for empty in (np.nan, 0))
+        hidden[:, gap // 2 - 1] = target[:, gap // 2 :: gap]
+        depth[:, gap // 2 - 1] = images(depths)
+        slices = HiddenSlices(turn, target[:, ::gap], hidden, depth)
+        yield hidden_of(slices, mean, np.ones_like(mean), seen, told, shrinkage, INNER_MM)
