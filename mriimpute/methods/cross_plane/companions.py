@@ -40,11 +40,11 @@ from mriimpute.methods.cross_plane.innovation import (
     View,
     fitted,
 )
-from mriimpute.methods.cross_plane.left_out import LeftOut
 from mriimpute.methods.cross_plane.planes import Steps, straight_mean
 from mriimpute.methods.cross_plane.predict import Fast
 from mriimpute.methods.cross_plane.runs import EvenRun
 from mriimpute.methods.cross_plane.work import HELP, help_seconds
+from mriimpute.methods.left_out import LeftOut
 from mriimpute.methods.noise import ErrorSums
 from mriimpute.methods.self_calibration import INNER_MM
 from mriimpute.progress import SILENT

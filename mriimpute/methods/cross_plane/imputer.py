@@ -39,12 +39,7 @@ from mriimpute.methods.cross_plane.companions import (
     placed_best,
 )
 from mriimpute.methods.cross_plane.latent_network import network_of
-from mriimpute.methods.cross_plane.left_out import (
-    LeftOut,
-    left_out_quality,
-    on_left_out_slices,
-    pixel_step,
-)
+from mriimpute.methods.cross_plane.left_out import on_left_out_slices
 from mriimpute.methods.cross_plane.network import LineNetwork
 from mriimpute.methods.cross_plane.planes import Steps, crossing, steps_of
 from mriimpute.methods.cross_plane.predict import Fast, bfloat16_works, is_distrusted
@@ -61,6 +56,7 @@ from mriimpute.methods.cross_plane.work import (
 )
 from mriimpute.methods.distance_std import std_by_distance
 from mriimpute.methods.fusion import correlation
+from mriimpute.methods.left_out import LeftOut, left_out_quality, pixel_step
 from mriimpute.methods.noise import with_noise
 from mriimpute.methods.self_calibration import (
     CALIBRATION_SLICES,
@@ -295,7 +291,7 @@ class CrossPlane(Imputer):
             planes=2 if self.fast else 4,
             hidden=CALIBRATION_SLICES if calibrated else 0,
             left_out=set() if predictor.thickness_mm else twice,
-            pixel_step=pixel_step(steps_mm),
+            pixel_step=pixel_step(np.linalg.norm(steps_mm[1:], axis=1).tolist()),
             device=predictor.device,
         )
         if self.companions and calibrated:

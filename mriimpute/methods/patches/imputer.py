@@ -172,8 +172,11 @@ class PatchImputer(Imputer):
         measured = planes.self_calibrations(scan, gaps, patch, worker) if scan else {}
         if gaps - measured.keys():
             log.warning("the slices are too few or too small to measure the std on")
+        left_out = (
+            planes.on_left_out_slices(turned, filled, stack, scan, patch, worker) if scan else {}
+        )
         level = foreground_level(y[volume.observed])
-        return planes.completed(turned, filled, stack, measured, level, patch, worker)
+        return planes.completed(turned, filled, stack, measured, left_out, level, patch, worker)
 
     def _scattered(
         self,
