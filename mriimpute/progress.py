@@ -24,7 +24,7 @@ class Progress:
     """
 
     def plan(self, stage: str, work: float) -> None:
-        """Announces work to do in a stage."""
+        """Announces work to do in a stage; below 0: takes back so much of what is not done."""
 
     def advance(self, stage: str, work: float = 0.0) -> None:
         """Notes that so much of it is done; 0: the stage begins."""
@@ -85,8 +85,9 @@ class Gauge(Progress):
         self._begun = self._seen = clock()
 
     def plan(self, stage: str, work: float) -> None:
-        """Announces work to do in a stage."""
-        self._planned[stage] = self._planned.get(stage, 0.0) + work
+        """Announces work to do in a stage; below 0: takes back so much of what is not done."""
+        planned = self._planned.get(stage, 0.0) + work
+        self._planned[stage] = max(planned, self._done.get(stage, 0.0))
 
     def advance(self, stage: str, work: float = 0.0) -> None:
         """Notes that so much of it is done; 0: the stage begins."""

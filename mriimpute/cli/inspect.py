@@ -10,6 +10,7 @@ import typer
 from mriimpute.cli.app import command, tell
 from mriimpute.cli.output import show_table
 from mriimpute.cli.run import Run
+from mriimpute.errors import listed
 
 __all__ = ["inspect"]
 
@@ -102,7 +103,7 @@ def _rows(seen: dict[str, Any]) -> list[tuple[str, str]]:
         ("stored as", f"{seen['stored_as']} * {seen['slope']:g} + {seen['intercept']:g}"),
         ("forms", f"qform code {seen['qform_code']}, sform code {seen['sform_code']}"),
         *(
-            [("same exam", f"{', '.join(seen['companions'])}: would help it, with --together")]
+            [("beside it", f"{listed(seen['companions'])}: --together, if of the same head")]
             if seen["companions"]
             else []
         ),

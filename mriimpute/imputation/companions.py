@@ -21,22 +21,19 @@ from mriimpute.geometry import Affine, find_stack, resample
 from mriimpute.imputation.coding import coded
 from mriimpute.interpolation import interpolated
 from mriimpute.io import Form, checksum, held_otherwise, read_scan
-from mriimpute.methods.base import Imputation, Imputer
+from mriimpute.methods.base import LEAST_COMPANION_DB, Imputation, Imputer
 from mriimpute.progress import SILENT, Progress
 from mriimpute.registration import NO_MOTION, Motion, motion_between
 from mriimpute.stopwatch import stage
 from mriimpute.volume import Companion, Volume
 
-__all__ = ["LEAST_DB", "Aligned", "HelpedImputer", "aligned", "gained_in_words"]
+__all__ = ["Aligned", "HelpedImputer", "aligned", "gained_in_words"]
 
 log = logging.getLogger(__name__)
 
 FILLING_SECONDS, PLACING_SECONDS = 2.7, 2.0
 """Of one CPU core, about, to fill the gaps of a companion and to bring it onto the grid, for a
 million voxels of that: a companion shows the same head, and its size is known once it is read."""
-
-LEAST_DB = 0.05
-"""What is less is said to be nothing."""
 
 ORDER = 3
 """Of the B-spline that brings a companion onto the grid."""
@@ -127,7 +124,7 @@ def aligned(
 
 def gained_in_words(gain_db: float) -> str:
     """Returns what a companion gained, as people read it."""
-    if gain_db < LEAST_DB:
+    if gain_db < LEAST_COMPANION_DB:
         return "tells nothing of the gaps: changes next to nothing"
     return f"gains {gain_db:.2f} dB on hidden lines"
 

@@ -81,19 +81,21 @@ def stated_bytes(job: Job, imputer: Imputer, request: Request) -> int:
     """
     try:
         image, _ = open_image(job.scan)
+        if len(image.shape) < 3:
+            return 0
         affine = np.asarray(image.affine, np.float64)
         # Empty: nothing is allocated for it.
         seen = np.broadcast_to(np.True_, image.shape[:3])
         volume = Volume(np.broadcast_to(np.float32(0), image.shape[:3]), seen, affine)
         stated = image.header.get_dim_info()[2] if hasattr(image.header, "get_dim_info") else None
         axis, factor = refinement(volume, request.spacing_mm, slice_axis=stated)
-    except (MriImputeError, ValueError, ArithmeticError):  # the scan itself will be told
+        slices = factor * (volume.shape[axis] - 1) + 1
+        shape = [slices if n == axis else size for n, size in enumerate(volume.shape)]
+        spacing_mm = [mm / factor if n == axis else mm for n, mm in enumerate(volume.spacing_mm)]
+        missing = 1 - volume.shape[axis] / slices
+        return _bytes(shape, spacing_mm, missing, imputer, request, job.space)
+    except (MriImputeError, ValueError, ArithmeticError, LookupError):  # the scan will be told
         return 0
-    slices = factor * (volume.shape[axis] - 1) + 1
-    shape = [slices if n == axis else size for n, size in enumerate(volume.shape)]
-    spacing_mm = [mm / factor if n == axis else mm for n, mm in enumerate(volume.spacing_mm)]
-    missing = 1 - volume.shape[axis] / slices
-    return _bytes(shape, spacing_mm, missing, imputer, request, job.space)
 
 
 def _bytes(
@@ -116,7 +118,8 @@ def _bytes(
 def require_disk_for_all(jobs: Sequence[Job], imputer: Imputer, request: Request) -> None:
     """Stops before the first scan where the results of all cannot fit on the disk, or disks.
 
-    Headers tell what they take at least; what each takes is checked once it is read.
+    Headers tell what they take at least; what each takes is checked once it is read. One that
+    would not fit alone stops no other: it is told when its turn comes.
 
     Args:
         jobs: That are to be done.
@@ -131,10 +134,13 @@ def require_disk_for_all(jobs: Sequence[Job], imputer: Imputer, request: Request
         disks.setdefault(disk_of(job.folder), []).append(job)
     for alike in disks.values():
         free = free_bytes(alike[0].folder)
-        needed = sum(stated_bytes(job, imputer, request) for job in alike)
-        if free is None or needed <= free:
+        if free is None:
             continue
-        room = free + sum(each.size for job in alike for each in written(job))
+        each = [stated_bytes(job, imputer, request) for job in alike]
+        needed = sum(size for size in each if size <= free)
+        if needed <= free:
+            continue
+        room = free + sum(one.size for job in alike for one in written(job))
         if needed > room:
             raise OutputError(
                 f"the results of {len(alike)} scans take at least {format_bytes(needed)} of disk, "

@@ -20,9 +20,8 @@ from jaxtyping import Float64
 
 from mriimpute.cohort.consistency import Consistency, consistency
 from mriimpute.geometry import find_stack
-from mriimpute.imputation.companions import LEAST_DB
 from mriimpute.imputation.measures import MEASURES, Status
-from mriimpute.methods.base import Imputer
+from mriimpute.methods.base import LEAST_COMPANION_DB, Imputer
 from mriimpute.volume import Volume
 
 __all__ = ["NOT_COVERED", "Verdict", "judged"]
@@ -103,7 +102,9 @@ def judged(
             order = sorted(found, key=lambda each: ("fail", "look", "pass").index(each[0]))
             reasons = tuple(reason for _, reason in order if reason)
             return Verdict(status, reasons, measures)
-    return Verdict("pass", (_praise(measures, quality.get("companions_gain_db", 0.0)),), measures)
+    is_believed = quality.get("companions_believed") != 0
+    helped_db = quality.get("companions_gain_db", 0.0) if is_believed else 0.0
+    return Verdict("pass", (_praise(measures, helped_db),), measures)
 
 
 def _of_scan(scan: Consistency) -> dict[str, float]:
@@ -164,7 +165,11 @@ def _unmeasured(scan: Consistency, measures: Mapping[str, float], imputer: Imput
 
 
 def _praise(measures: Mapping[str, float], companions_db: float) -> str:
-    more = f"; companions gain {companions_db:.2f} dB more" if companions_db >= LEAST_DB else ""
+    more = (
+        f"; companions gain {companions_db:.2f} dB more"
+        if companions_db >= LEAST_COMPANION_DB
+        else ""
+    )
     return (
         f"{measures['gain_db']:.2f} dB better than interpolation on lines hidden in its slices, "
         f"90 % intervals cover {100 * measures['coverage_90']:.0f} % of them{more}"

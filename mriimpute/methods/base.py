@@ -46,7 +46,18 @@ if TYPE_CHECKING:
     from mriimpute.cohort import Cache, Cohort
     from mriimpute.distributed import World
 
-__all__ = ["Gain", "Imputation", "Imputer", "Learner", "Tensors", "Trace"]
+__all__ = [
+    "LEAST_COMPANION_DB",
+    "Gain",
+    "Imputation",
+    "Imputer",
+    "Learner",
+    "Tensors",
+    "Trace",
+]
+
+LEAST_COMPANION_DB = 0.05
+"""Of gain by companions: what is less changes nothing, and is said to be nothing."""
 
 Image = Float32[np.ndarray, "i j k"]
 Values = Float[np.ndarray, "i j k"]

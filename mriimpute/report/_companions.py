@@ -24,6 +24,11 @@ def companions_block(quality: Mapping[str, Any]) -> Markup:
         return Markup()
     together = gained_in_words(quality.get("companions_gain_db", 0.0))
     lead = f"What other scans of this head told. All of them: {together}." if used else ""
+    believed = quality.get("companions_believed")
+    if used and believed is not None:
+        lead += (
+            f" By acquired slices that were left out, {100 * believed:.0f} % of it was believed."
+        )
     head = tag("tr", *(tag("th", text, scope="col") for text in COLUMNS))
     table = tag("table", tag("thead", head), tag("tbody", *map(_row, used)), class_="facts")
     left_out = [tag("li", f"{one['name']} was ignored: {one['reason']}") for one in ignored]

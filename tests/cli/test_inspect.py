@@ -215,5 +215,5 @@ def test_scans_of_one_exam_are_named_as_such(tmp_path: Path, thick: Path) -> Non
     found = {one["file"]: one["companions"] for one in map(json.loads, result.stdout.splitlines())}
     assert found["sub-1_ses-1_T1w.nii"] == ["sub-1_ses-1_FLAIR.nii"]
     assert found["sub-1_ses-2_T1w.nii"] == []
-    assert "sub-1_ses-1_FLAIR.nii: would help it" in run(tmp_path / "in").stdout
+    assert "sub-1_ses-1_FLAIR.nii: --together" in run(tmp_path / "in").stdout
     assert seen(thick)["companions"] == []

@@ -125,6 +125,22 @@ def test_a_batch_that_cannot_fit_is_refused_before_its_first_scan(
     assert not (scan.parents[1] / "out").exists()
 
 
+def test_a_header_that_is_no_scan_stops_no_other(
+    scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat, huge = np.ones((9, 9), np.float32), np.ones((9, 9, 6), np.float32)
+    nib.save(nib.Nifti1Image(flat, np.eye(4)), scan.with_name("flat.nii.gz"))
+    nib.save(nib.Nifti1Image(huge, np.diag([1, 1, 6e4, 1])), scan.with_name("huge.nii.gz"))
+    full(monkeypatch, 10**7)
+    out = scan.parents[1] / "out"
+
+    result = call(scan.parent, "--samples", 2, "-o", out, "-q")
+
+    assert result.exit_code == 1
+    assert result.stderr.count("error: ") == 2, result.stderr
+    assert [path.name for path in out.rglob("*_desc-mean.nii.gz")] == ["a_desc-mean.nii.gz"]
+
+
 def test_what_fits_is_written_and_what_is_replaced_makes_room(
     scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

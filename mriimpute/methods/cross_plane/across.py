@@ -51,7 +51,7 @@ class Across:
 
     Attributes:
         fraction: Of what is said inside slices that holds across them, in [0, 1].
-        gain_db: In PSNR on them, about.
+        gain_db: In PSNR on them, at best: with the fraction that suits them.
     """
 
     fraction: float
@@ -86,7 +86,7 @@ def across_slices(
         runs: All of one gap.
         places: Where the slices of `scan` lie.
         steps_mm: See `crossing`.
-        predictor: Calibrated on lines inside slices of the scan, for twice that gap.
+        predictor: Shrinks to interpolation as lines inside slices ask for, at twice that gap.
         scan: The slices.
         seed: Names all random streams.
         case: Names the scan in them.
@@ -99,7 +99,9 @@ def across_slices(
         for some in (numbers[::2], numbers[1::2])
     )
     across = [
-        one for run in runs for one in _left_out(slabs, others, run, steps_mm, predictor, scan)
+        one
+        for run in runs
+        for one in _left_out(slabs, others, run, places, steps_mm, predictor, scan)
     ]
     if not learning or not judging or not across:
         return None
@@ -119,6 +121,7 @@ def _left_out(
     slabs: Slabs,
     others: Sequence[Slabs],
     run: EvenRun,
+    whole: Sequence[int],
     steps_mm: Steps,
     predictor: LinePredictor,
     scan: SliceScan,
@@ -134,6 +137,8 @@ def _left_out(
     airs = [foreground_level(np.nan_to_num(one[part][::gap]).ravel()) for one in (slabs, *others)]
     between = 0.5 * (slabs[part][:-1:gap] + slabs[part][gap::gap])
     depths = np.stack([depths_mm(one, scan.foreground, scan.pixel_mm) for one in between])
+    missed = np.arange(kept[0] + gap // 2, kept[-1], gap)
+    known = np.isin(missed, whole)[:, None]  # what fills holes is no truth
     for turn in (False, True):
         every = max(1, round(APART_MM / float(np.linalg.norm(along[turn]))))
         where = described(across, along[not turn])
@@ -149,7 +154,7 @@ def _left_out(
             filled.append(answer.cpu().numpy())
         mean, *told = filled
         hidden, depth = (np.full_like(mean, empty) for empty in (np.nan, 0))
-        hidden[:, gap // 2 - 1] = target[:, gap // 2 :: gap]
+        hidden[:, gap // 2 - 1] = np.where(known, target[:, gap // 2 :: gap], np.nan)
         depth[:, gap // 2 - 1] = images(depths)
         slices = HiddenSlices(turn, target[:, ::gap], hidden, depth)
         yield hidden_of(slices, mean, np.ones_like(mean), seen, told, shrinkage, INNER_MM)

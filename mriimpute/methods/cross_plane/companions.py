@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mriimpute.cohort.foreground import depths_mm
 from mriimpute.cohort.normalisation import PERCENTILES
 from mriimpute.cohort.slices import BRIGHTEST, SliceScan
+from mriimpute.methods.base import LEAST_COMPANION_DB
 from mriimpute.methods.cross_plane.across import Across, across_quality, across_slices
 from mriimpute.methods.cross_plane.calibration import LinePredictor
 from mriimpute.methods.cross_plane.hidden_companions import (
@@ -73,9 +74,6 @@ sparse scans is off by half a millimetre itself."""
 QUICK_SLICES = 16
 """By which placings of a companion are compared."""
 
-LEAST_DB = 0.05
-"""Of gain on hidden lines: what is less changes nothing."""
-
 MUCH_DB = 1.0
 """Of gain on hidden lines, from which on two planes are asked instead of four."""
 
@@ -109,8 +107,10 @@ class Help:
 
     @property
     def is_useful(self) -> bool:
-        """Whether anything is gained."""
-        return self.gain_db >= LEAST_DB
+        """Whether anything is gained, and believed."""
+        return self.gain_db >= LEAST_COMPANION_DB and (
+            self.across is None or self.across.fraction > 0
+        )
 
     @property
     def is_much(self) -> bool:
@@ -394,14 +394,17 @@ def _judged(
     return Help(network, shrinkage, ratio, errors, gain_of(judged), alone, gap)
 
 
-def companion_quality(helps: Mapping[int, Help], companions: int) -> dict[str, Any]:
+def companion_quality(
+    helps: Mapping[int, Help], gaps: Sequence[int], companions: int
+) -> dict[str, Any]:
     """Returns what companions gained on hidden lines, all together and each alone.
 
     Args:
-        helps: By size of the gap; the smallest one speaks for all.
+        helps: By size of the gap; that which there is most of speaks for all.
+        gaps: Between slices of the scan.
         companions: How many there are.
     """
-    first = helps[min(helps)] if helps else None
+    first = helps[max(sorted(helps), key=list(gaps).count)] if helps else None
     each = first.each_db if first else (0.0,) * companions
     return {
         "companions_gain_db": round(first.gain_db, 4) if first else 0.0,

@@ -12,6 +12,7 @@ gaps, m = s - 1 gaps, t = distances inside a gap.
 import copy
 import dataclasses
 import logging
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -181,7 +182,7 @@ class CrossPlane(Imputer):
             std = std_by_distance(volume, ~volume.observed)
             whole = Stack(2, tuple(range(volume.shape[2])))
             plain = with_noise(volume, filled, std, whole, {}, seed, case, device=self.device)
-            quality = companion_quality({}, len(self.companions)) if self.companions else {}
+            quality = companion_quality({}, (), len(self.companions)) if self.companions else {}
             return dataclasses.replace(plain, quality=quality)
 
         with stage("normalise"):
@@ -215,7 +216,7 @@ class CrossPlane(Imputer):
         with stage("fuse"):
             much = {gap for gap, helping in helps.items() if helping.is_much}
             mean, variance, left_out = _filled_either_way(
-                slabs, stack, steps_mm, predictor, scan, much
+                slabs, stack, places, steps_mm, predictor, scan, much
             )
             if scan and helps:
                 runs = runs_of(stack, predictor)
@@ -233,6 +234,7 @@ class CrossPlane(Imputer):
                     seed=seed,
                     case=case,
                 )
+            self.progress.plan(HELP, -math.inf)  # of what was of no use nothing is left to do
             predicted = np.moveaxis(variance > 0, 0, stack.axis) & ~volume.observed
             filled = np.where(predicted, norm.undo(np.moveaxis(mean, 0, stack.axis)), filled)
             std = np.sqrt(np.moveaxis(variance, 0, stack.axis)) * np.float32(norm.scale)
@@ -272,7 +274,7 @@ class CrossPlane(Imputer):
             "interpolated_share": round(share, 4),
         }
         if self.companions:
-            quality |= companion_quality(helps, len(self.companions))
+            quality |= companion_quality(helps, stack.gaps, len(self.companions))
         return dataclasses.replace(imputation, quality=quality)
 
     def _plan(
@@ -347,6 +349,7 @@ def _between(stack: Stack, length: int) -> Bool[np.ndarray, "p 1 1"]:
 def _filled_either_way(
     slabs: Slabs,
     stack: Stack,
+    whole: Collection[int],
     steps_mm: Steps,
     predictor: LinePredictor,
     scan: SliceScan | None,
@@ -359,16 +362,21 @@ def _filled_either_way(
     """
     middle = len(slabs) // 2
     if slabs[:middle].sum(dtype=np.float64) >= slabs[-middle:].sum(dtype=np.float64):
-        return _filled(slabs, stack, steps_mm, predictor, scan, hurried)
-    positions = tuple(len(slabs) - 1 - position for position in reversed(stack.positions))
-    turned = dataclasses.replace(stack, positions=positions)
-    mean, variance, left_out = _filled(slabs[::-1], turned, steps_mm, predictor, scan, hurried)
+        return _filled(slabs, stack, whole, steps_mm, predictor, scan, hurried)
+    last = len(slabs) - 1
+    turned = dataclasses.replace(
+        stack, positions=tuple(last - position for position in reversed(stack.positions))
+    )
+    mean, variance, left_out = _filled(
+        slabs[::-1], turned, {last - n for n in whole}, steps_mm, predictor, scan, hurried
+    )
     return mean[::-1], variance[::-1], left_out
 
 
 def _filled(
     slabs: Slabs,
     stack: Stack,
+    whole: Collection[int],
     steps_mm: Steps,
     predictor: LinePredictor,
     scan: SliceScan | None,
@@ -376,18 +384,14 @@ def _filled(
 ) -> tuple[Slabs, Slabs, dict[int, LeftOut]]:
     """Returns means, variances (0 where nothing was predicted), and by gap how good they are.
 
-    Of gaps of some sizes two planes are asked, not four: `hurried`.
+    Slices that are `whole` have no holes. Of gaps of some sizes two planes are asked, not four:
+    `hurried`.
     """
     runs = runs_of(stack, predictor)
     quick = dataclasses.replace(predictor, fast=predictor.fast or Fast(torch.float32))
+    asked = {run.gap: quick if run.gap in hurried else predictor for run in runs}
     found = [
-        crossing(
-            slabs[list(run.positions)],
-            run.gap,
-            steps_mm,
-            quick if run.gap in hurried else predictor,
-        )
-        for run in runs
+        crossing(slabs[list(run.positions)], run.gap, steps_mm, asked[run.gap]) for run in runs
     ]
     mean = on_device(slabs.copy(), predictor.device)
     variance = torch.zeros_like(mean)
@@ -398,7 +402,11 @@ def _filled(
         common = correlation(np.average([moments for _, (*_, moments) in alike], 0, weights))
         with stage("calibrate"):
             alone = [run for run, _ in alike]
-            across = on_left_out_slices(slabs, alone, steps_mm, predictor, scan) if scan else None
+            across = (
+                on_left_out_slices(slabs, alone, whole, steps_mm, asked[gap], scan)
+                if scan
+                else None
+            )
         if across:
             left_out[gap] = across
         wider = across.correction if across else 1.0

@@ -3,7 +3,7 @@
 Axes: p = along the slice axis, x and y = inside a slice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -24,18 +24,20 @@ Slabs = Float32[np.ndarray, "p x y"]
 def on_left_out_slices(
     slabs: Slabs,
     runs: Sequence[EvenRun],
+    whole: Collection[int],
     steps_mm: Steps,
     predictor: LinePredictor,
     scan: SliceScan,
 ) -> LeftOut | None:
-    """Returns by how much errors across slices are larger than those inside them.
+    """Returns how large errors across slices are, against what lines inside them say.
 
-    Every second slice is left out and predicted from the others; of its pixels one in `STEP_MM`,
-    along both axes, is looked at. None where slices are too few to tell.
+    Every second slice is left out and predicted from the others; of its pixels some alone,
+    see `pixel_step`, are looked at. None where slices are too few to tell.
 
     Args:
         slabs: Normalised; acquired slices are as they were acquired.
         runs: All of one gap.
+        whole: Where acquired slices without holes lie: others are no truth.
         steps_mm: See `crossing`.
         predictor: Calibrated on lines inside slices of the scan, for that gap.
         scan: The slices.
@@ -51,7 +53,9 @@ def on_left_out_slices(
     for run in known:
         kept = slabs[list(run.positions[::2])]
         *planes, moments = crossing(kept, 2 * gap, steps_mm, wide, every=step)
-        missed = slabs[list(run.positions[1::2][: len(kept) - 1]), ::step, ::step]
+        places = run.positions[1::2][: len(kept) - 1]
+        missed = slabs[list(places), ::step, ::step].copy()
+        missed[[place not in whole for place in places]] = np.nan
         between = 0.5 * (kept[:-1, ::step, ::step] + kept[1:, ::step, ::step])
         common = correlation(moments)[gap - 1]
         smooth = pchip_between(kept[:, ::step, ::step].transpose(1, 0, 2), 2 * gap)[:, gap - 1]

@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
+from mriimpute.methods import left_out
 from mriimpute.methods.base import Imputation
 from mriimpute.methods.cross_plane import across, companions, innovation
 from mriimpute.methods.cross_plane.across import Across
@@ -99,6 +100,28 @@ def test_slices_that_were_left_out_have_the_last_word() -> None:
     assert inside.believed(None) is inside
     assert_allclose(inside.believed(Across(1.0, 2.0)).ratio, half)
     assert not inside.believed(Across(0.0, 0.0)).shrinkage.any()
+
+
+@pytest.mark.parametrize("is_thick", [False, True])
+def test_a_scan_that_was_interpolated_across_slices_believes_less(
+    is_thick: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every second slice is a mean of its neighbours: it holds nothing that a companion saw."""
+    for module in (across, left_out):
+        monkeypatch.setattr(module, "FEWEST_PIXELS", 200)
+    field = ndimage.gaussian_filter(rng.normal(size=(40, 40, 41)), 1.2)
+    places = np.indices(field.shape).T - np.array([19.5, 19.5, 20])
+    ball = (np.square(places).sum(axis=-1) < 19**2).T
+    field = 1 + 0.3 * field / field.std()
+    truth = np.where(ball, field, 0).astype(np.float32)
+    if is_thick:
+        truth[..., 4::8] = 0.5 * (truth[..., :-8:8] + truth[..., 8::8])
+    volume = sparse(truth)
+    volume = Volume(volume.data, volume.observed, np.diag([2.0, 2, 2, 1]))
+
+    quality = imputed(volume, companion(np.where(ball, 2.5 - field, 0))).quality
+
+    assert quality["companions_believed"] == pytest.approx(0 if is_thick else 1, abs=0.1)
 
 
 def test_answers_twice_too_large_have_slope_one_half(rng: np.random.Generator) -> None:

@@ -15,6 +15,7 @@ from scipy import ndimage
 from mriimpute.checkpoint import save
 from mriimpute.errors import CheckpointError
 from mriimpute.interpolation import interpolated
+from mriimpute.methods import left_out
 from mriimpute.methods.cross_plane import imputer as cross_plane
 from mriimpute.methods.cross_plane.adapt import adapted
 from mriimpute.methods.cross_plane.imputer import CrossPlane
@@ -195,6 +196,25 @@ def test_spread_follows_the_errors_on_slices_that_were_left_out(rng: np.random.G
     assert told[1]["error_over_std"] > 1.2 * told[0]["error_over_std"]
     assert 0.8 < told[0]["coverage_90"] < 0.97
     assert told[0]["gap"] == 6
+
+
+def test_what_fills_the_holes_of_a_slice_is_no_truth(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(left_out, "FEWEST_PIXELS", 50)
+    factors = {3: np.ones(2, np.float32), 6: np.ones(5, np.float32)}
+    linear, volume = (
+        CrossPlane(build(TINY, seed=0), factors, device="cpu"),
+        sparse(isotropic(rng, 40)),
+    )
+    observed = volume.observed.copy()
+    observed[5:30, :, 3::6] = False  # in each of the slices that are left out
+    holes = Volume(volume.data, observed, volume.affine)
+
+    whole, holed = (run(one, linear).quality["left_out_slices"] for one in (volume, holes))
+
+    assert list(whole) == ["3"]
+    assert holed == {}
 
 
 def test_adapting_to_a_scan_leaves_the_model_as_it_was(
