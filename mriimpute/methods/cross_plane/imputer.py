@@ -12,7 +12,6 @@ gaps, m = s - 1 gaps, t = distances inside a gap.
 import copy
 import dataclasses
 import logging
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -199,7 +198,7 @@ class CrossPlane(Imputer):
         )
         warn_of_unknown(stack, general)
         gaps = {gap for gap in stack.gaps if general.knows(gap)} if scan else set()
-        self._plan(general, stack, slabs, steps_of(volume, stack), gaps)
+        help_planned = self._plan(general, stack, slabs, steps_of(volume, stack), gaps)
         with stage("calibrate"):
             measured = {gap: general.self_calibration(scan, gap) for gap in gaps} if scan else {}
             predictor = general.calibrated(measured)
@@ -234,7 +233,8 @@ class CrossPlane(Imputer):
                     seed=seed,
                     case=case,
                 )
-            self.progress.plan(HELP, -math.inf)  # of what was of no use nothing is left to do
+            if help_planned:  # what was of no use was not asked
+                self.progress.plan(HELP, -help_planned)
             predicted = np.moveaxis(variance > 0, 0, stack.axis) & ~volume.observed
             filled = np.where(predicted, norm.undo(np.moveaxis(mean, 0, stack.axis)), filled)
             std = np.sqrt(np.moveaxis(variance, 0, stack.axis)) * np.float32(norm.scale)
@@ -284,7 +284,8 @@ class CrossPlane(Imputer):
         slabs: Slabs,
         steps_mm: Steps,
         calibrated: Collection[int],
-    ) -> None:
+    ) -> float:
+        """Announces the work, and returns how much of it is for companions."""
         twice = {gap for gap in calibrated if predictor.knows(2 * gap)}
         plan_work(
             self.progress,
@@ -296,12 +297,15 @@ class CrossPlane(Imputer):
             pixel_step=pixel_step(np.linalg.norm(steps_mm[1:], axis=1).tolist()),
             device=predictor.device,
         )
+        planned = 0.0
         if self.companions and calibrated:
             work = help_seconds(slabs.size, predictor.device)
             filling = len(self.companions) * work.filling
-            self.progress.plan(HELP, len(calibrated) * work.learning + filling + work.asking)
+            planned = len(calibrated) * work.learning + filling + work.asking
+            self.progress.plan(HELP, planned)
         self.progress.plan(FUSION, fusion_seconds(slabs.size))
         self.progress.advance(CALIBRATION)
+        return planned
 
     def _shown(self, slices: Slabs) -> float:
         """Returns which share of the pixels of slices the network is shown."""
