@@ -77,7 +77,7 @@ def learn(
             folder.append(line)
             settled = world.any(learner.settled)  # the main process alone validates
             if settled and not last:
-                log.info("no more is gained on hidden lines: ending early")
+                log.info("validation finds no more to gain: ending early")
 
         # Asked once, and acted on after saving: otherwise a stop could lose what was learnt.
         stopping = world.any(stop.wanted)
