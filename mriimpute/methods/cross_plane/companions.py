@@ -34,7 +34,6 @@ from mriimpute.methods.cross_plane.hidden_companions import (
     shrinkage_of,
 )
 from mriimpute.methods.cross_plane.innovation import (
-    QUICK,
     SIDE,
     InnovationConfig,
     Innovations,
@@ -58,7 +57,6 @@ __all__ = [
     "learnt",
     "learnt_of",
     "on_slabs",
-    "placed_best",
 ]
 
 Slices = Float32[np.ndarray, "s x y"]
@@ -66,13 +64,6 @@ Slabs = Float32[np.ndarray, "p x y"]
 
 HELD_OUT = 4
 """Of so many slices one says how far to go."""
-
-SETTLED_DB = 0.25
-"""By which a motion must tell more of hidden lines than the headers do: one that is found in
-sparse scans is off by half a millimetre itself."""
-
-QUICK_SLICES = 16
-"""By which placings of a companion are compared."""
 
 MUCH_DB = 1.0
 """Of gain on hidden lines, from which on two planes are asked instead of four."""
@@ -291,40 +282,6 @@ def helped(
             variance[part] *= np.square(scale)
             predictor.progress.advance(HELP, share * work.asking)
     return found
-
-
-def placed_best(
-    placings: Sequence[Companion],
-    scan: SliceScan,
-    places: Sequence[int],
-    axis: int,
-    gap: int,
-    *,
-    seed: int,
-    case: str,
-) -> int:
-    """Returns which placing of a companion tells most: the first, unless another clearly does.
-
-    Interpolation stands in for the network: what counts is which of them fits best.
-
-    Args:
-        placings: The same companion where headers, or motions, put it.
-        scan: The acquired slices without holes.
-        places: Where these lie.
-        axis: Of the grid, across the slices.
-        gap: From one slice to the next, in voxels.
-        seed: Names all random streams.
-        case: Names the scan in them.
-    """
-    gains = []
-    for placing in placings:
-        shown = on_slabs(placing, axis)[list(places)]
-        found = learnt(
-            scan, [shown], gap, Smooth(), seed=seed, case=case, config=QUICK, most=QUICK_SLICES
-        )
-        gains.append(found.gain_db if found else 0.0)
-    best = int(np.argmax(gains))
-    return best if gains[best] > gains[0] + SETTLED_DB else 0
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:

@@ -36,11 +36,11 @@ from mriimpute.methods.cross_plane.companions import (
     helped,
     learnt_of,
     on_slabs,
-    placed_best,
 )
 from mriimpute.methods.cross_plane.latent_network import network_of
 from mriimpute.methods.cross_plane.left_out import on_left_out_slices
 from mriimpute.methods.cross_plane.network import LineNetwork
+from mriimpute.methods.cross_plane.placing import placed_best
 from mriimpute.methods.cross_plane.planes import Steps, crossing, steps_of
 from mriimpute.methods.cross_plane.predict import Fast, bfloat16_works, is_distrusted
 from mriimpute.methods.cross_plane.runs import EvenRun, runs_of, warn_of_unknown

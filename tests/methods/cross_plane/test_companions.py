@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from mriimpute.methods import left_out
 from mriimpute.methods.base import Imputation
-from mriimpute.methods.cross_plane import across, companions, innovation
+from mriimpute.methods.cross_plane import across, innovation, placing
 from mriimpute.methods.cross_plane.across import Across
 from mriimpute.methods.cross_plane.companions import Help
 from mriimpute.methods.cross_plane.hidden_companions import Hidden, slope_of
@@ -32,7 +32,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer and smaller steps than an exam takes."""
     short = InnovationConfig(hidden=32, steps=200, batch=512)
     monkeypatch.setattr(innovation, "DEFAULT", short)
-    for module in (across, companions):
+    for module in (across, placing):
         monkeypatch.setattr(module, "QUICK", InnovationConfig(hidden=16, steps=100, batch=512))
 
 
