@@ -264,8 +264,8 @@ def helped(
     found = dict(helps)
     for gap in (gap for gap, one in helps.items() if one.is_useful):
         alike = [run for run in runs if run.gap == gap]
-        if across := left_out.get(gap):
-            wide = replace(hurried, shrinkages={2 * gap: across.shrinkage})
+        if missed := left_out.get(gap):
+            wide = replace(hurried, shrinkages={2 * gap: missed.shrinkage})
             believed = across_slices(
                 mean, others, alike, places, steps_mm, wide, scan, seed=seed, case=case
             )
@@ -346,9 +346,12 @@ def _judged(
     if not before.fewest() or not before.deviation().all():
         return None
     ratio = (errors.deviation() / before.deviation()).clip(0, 1).astype(np.float32)
-    each = [[Judged.by(network, one, gap, only=k) for one in held] for k in range(companions)]
-    alone = tuple(gain_of(one) for one in each)
-    return Help(network, shrinkage, ratio, errors, gain_of(judged), alone, gap)
+    gain_db = gain_of(judged)
+    alone: tuple[float, ...] = (gain_db,)
+    if companions > 1:
+        each = [[Judged.by(network, one, gap, only=k) for one in held] for k in range(companions)]
+        alone = tuple(gain_of(one) for one in each)
+    return Help(network, shrinkage, ratio, errors, gain_db, alone, gap)
 
 
 def companion_quality(
