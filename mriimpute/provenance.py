@@ -6,6 +6,7 @@ Names of folders are left out everywhere: on a hospital's disks they carry names
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def versions() -> dict[str, str]:
     return found | {name: version_of(name) for name in LIBRARIES}
 
 
+@cache  # each answer parses a file
 def version_of(name: str) -> str:
     """Returns the version of an installed package, or "absent"."""
     try:

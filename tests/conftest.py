@@ -15,13 +15,14 @@ from functools import cache, partial, wraps
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jaxtyping
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from beartype import BeartypeConf, beartype
 from hypothesis import settings
 from scipy import ndimage
 
@@ -43,13 +44,27 @@ settings.load_profile("quick")
 Decorator = Callable[[Any], Any]
 
 
+plain = beartype(conf=BeartypeConf(violation_type=TypeError))  # as shapes are
+
+
+def has_shapes(annotation: Any) -> bool:
+    """Tells whether an annotation names the shape of an array anywhere, or may: it is a name."""
+    if isinstance(annotation, type) and issubclass(annotation, jaxtyping.AbstractArray):
+        return True
+    return isinstance(annotation, str) or any(map(has_shapes, get_args(annotation)))
+
+
 def checked(decorate: Callable[..., Decorator], **options: Any) -> Decorator:
     """Returns what makes a function check its shapes, unless it is defined inside of another one.
 
     That would be compiled anew in each call of the outer one, which takes 10 ms: half the time
-    of a training step. All others are compiled when they are first called: there are 2,000.
+    of a training step. All others are compiled when they are first called: there are 2,000. Those
+    without shapes have their types checked alone, which is ten times as fast.
     """
-    check = decorate(**options)
+
+    def check(made: Callable[..., Any]) -> Any:
+        shapes = any(map(has_shapes, made.__annotations__.values()))
+        return decorate(**options)(made) if shapes else plain(made)
 
     def when_called(made: Callable[..., Any]) -> Callable[..., Any]:
         compiled = cache(lambda: check(made))
@@ -78,6 +93,14 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
     ]
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """What tests write need not outlive a power failure."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ s = slices, x and y = inside a slice.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -35,6 +35,7 @@ __all__ = [
     "SelfCalibration",
     "calibrate",
     "calibration_quality",
+    "fractions",
     "hidden_predictions",
     "hidden_score",
     "hidden_slices",
@@ -232,7 +233,12 @@ def calibrate(predictions: Sequence[Predictions], gap: int) -> SelfCalibration:
         predictions: Of one scan.
         gap: From one shown line to the next, in voxels.
     """
-    shrinkage = _shrinkage(predictions, gap)
+    # A scan may be unlike all that the network has learnt from: smoother, say.
+    steps = (
+        (np.where(p.head, p.mean - p.pchip, np.float32(0)), p.target - p.pchip)
+        for p in predictions
+    )
+    shrinkage = fractions(steps, gap, unmoved=1.0)
     errors, inner = ErrorSums(gap), ErrorSums(gap)
     each, squares = [], np.zeros(3)
     for p in predictions:
@@ -276,17 +282,22 @@ def _squares(error: Float32[np.ndarray, "b t m w"], head: Bool[np.ndarray, "b t 
     return float(np.square(error[head]).sum(dtype=np.float64))
 
 
-def _shrinkage(predictions: Sequence[Predictions], gap: int) -> NDArray[np.float32]:
-    """Returns the least-squares fraction of the departure from interpolation, 0 to 1.
+def fractions(
+    pairs: Iterable[tuple[Images, Images]], gap: int, *, unmoved: float
+) -> NDArray[np.float32]:
+    """Returns the least-squares fraction of each step, 0 to 1, at each offset.
 
-    A scan may be unlike all that the network has learnt from: smoother, say. Mirrored offsets are
-    alike.
+    Mirrored offsets are alike.
+
+    Args:
+        pairs: Steps, 0 where they do not count, and what they should be.
+        gap: From one line to the next, in voxels.
+        unmoved: The fraction where all steps are 0.
     """
     gained, moved = np.zeros(gap - 1), np.zeros(gap - 1)
-    for p in predictions:
-        step = np.where(p.head, p.mean - p.pchip, np.float32(0))
-        gained += np.einsum("btmw,btmw->t", step, p.target - p.pchip, dtype=np.float64)
+    for step, wanted in pairs:
+        gained += np.einsum("btmw,btmw->t", step, wanted, dtype=np.float64)
         moved += np.einsum("btmw,btmw->t", step, step, dtype=np.float64)
     gained, moved = gained + gained[::-1], moved + moved[::-1]
-    fraction = np.where(moved > 0, gained / np.maximum(moved, 1e-30), 1.0)
+    fraction = np.where(moved > 0, gained / np.maximum(moved, 1e-30), unmoved)
     return np.clip(fraction, 0, 1).astype(np.float32)

@@ -30,7 +30,7 @@ MACHINE = {"cpu": {"model": "Abacus", "usable_cores": 2}, "memory": {"total_byte
 STAGES = {"read", "gunzip", "normalise", "network", "fuse", "draws", "gzip", "write"}
 
 TINY = BenchConfig(
-    size=(36, 34, 13),
+    size=(24, 22, 13),
     models=("linear",),
     repeats=1,
     budget=0.0,
@@ -49,7 +49,7 @@ TINY = BenchConfig(
     draw_counts=(1, 2),
     draw_share=1.0,
     scans=(1, 2),
-    scan_size=(36, 34, 13),
+    scan_size=(24, 22, 13),
 )
 
 
@@ -74,7 +74,7 @@ def test_everything_is_there(found: Bench) -> None:
     assert list(found.dense) == ["mvae", "tae"]
     assert {step.items for step in found.dense.values()} == {20}
     assert [curve.name for curve in found.growth] == ["volume", "draws", "cohort"]
-    assert found.growth[0].points[-1].size == 36 * 34 * 13
+    assert found.growth[0].points[-1].size == 24 * 22 * 13
     assert found.device_name == "Abacus, 2 cores"
     assert len(found.layers) == 4
 

@@ -23,6 +23,7 @@ from mriimpute.methods.self_calibration import (
     TINY,
     HiddenSlices,
     Predict,
+    fractions,
     hidden_slices,
     with_hidden_lines,
 )
@@ -186,21 +187,16 @@ class Judged:
 
 def shrinkage_of(judged: Sequence[Judged]) -> NDArray[np.float32]:
     """Returns the least-squares fraction of the answers at each offset, mirrored ones alike."""
-    gained, moved = (np.zeros(judged[0].wanted.shape[1]) for _ in range(2))
-    for one in judged:
-        step = np.where(one.counted, one.answer, np.float32(0))
-        gained += np.einsum("btmw,btmw->t", step, one.wanted, dtype=np.float64)
-        moved += np.einsum("btmw,btmw->t", step, step, dtype=np.float64)
-    gained, moved = gained + gained[::-1], moved + moved[::-1]
-    return np.clip(gained / np.maximum(moved, 1e-30), 0, 1).astype(np.float32)
+    steps = ((np.where(one.counted, one.answer, np.float32(0)), one.wanted) for one in judged)
+    return fractions(steps, judged[0].wanted.shape[1] + 1, unmoved=0.0)
 
 
 def gain_of(judged: Sequence[Judged]) -> float:
     """Returns the gain in PSNR, shrunk."""
-    fractions = shrinkage_of(judged)[:, None, None]
+    shrinkage = shrinkage_of(judged)[:, None, None]
     before = after = 0.0
     for one in judged:
-        left = one.wanted - fractions * one.answer
+        left = one.wanted - shrinkage * one.answer
         before += float(np.square(one.wanted[one.counted]).sum(dtype=np.float64))
         after += float(np.square(left[one.counted]).sum(dtype=np.float64))
     return 10 * math.log10(before / after) if before > 0 and after > 0 else 0.0

@@ -3,10 +3,10 @@
 `cross-plane-latent` is the same with a network that also knows how its errors go together.
 
 In the planes that cross the slices, the acquired slices are lines. The network fills the space
-between the lines of every such image; `planes` makes one prediction of them.
+between the lines of every such image; `planes` makes one prediction of them, and `filling` one
+volume.
 
-Axes: p = along the slice axis, x and y = inside a slice, s = acquired slices of a run of equal
-gaps, m = s - 1 gaps, t = distances inside a gap.
+Axes: p = along the slice axis, x and y = inside a slice.
 """
 
 import copy
@@ -24,7 +24,6 @@ from mriimpute.checkpoint import restore
 from mriimpute.cohort import normalisation
 from mriimpute.cohort.foreground import foreground_level
 from mriimpute.cohort.slices import SliceScan, acquired_slices, has_room
-from mriimpute.device import on_device
 from mriimpute.geometry import Stack, find_stack
 from mriimpute.interpolation import interpolated
 from mriimpute.memory import hand_back_freed_memory
@@ -37,13 +36,13 @@ from mriimpute.methods.cross_plane.companions import (
     learnt_of,
     on_slabs,
 )
+from mriimpute.methods.cross_plane.filling import filled_slabs
 from mriimpute.methods.cross_plane.latent_network import network_of
-from mriimpute.methods.cross_plane.left_out import on_left_out_slices
 from mriimpute.methods.cross_plane.network import LineNetwork
 from mriimpute.methods.cross_plane.placing import placed_best
-from mriimpute.methods.cross_plane.planes import Steps, crossing, steps_of
+from mriimpute.methods.cross_plane.planes import Steps, steps_of
 from mriimpute.methods.cross_plane.predict import Fast, bfloat16_works, is_distrusted
-from mriimpute.methods.cross_plane.runs import EvenRun, runs_of, warn_of_unknown
+from mriimpute.methods.cross_plane.runs import runs_of, warn_of_unknown
 from mriimpute.methods.cross_plane.weights import read_parts
 from mriimpute.methods.cross_plane.work import (
     CALIBRATION,
@@ -55,8 +54,7 @@ from mriimpute.methods.cross_plane.work import (
     shown_share,
 )
 from mriimpute.methods.distance_std import std_by_distance
-from mriimpute.methods.fusion import correlation
-from mriimpute.methods.left_out import LeftOut, left_out_quality, pixel_step
+from mriimpute.methods.left_out import left_out_quality, pixel_step
 from mriimpute.methods.noise import with_noise
 from mriimpute.methods.self_calibration import (
     CALIBRATION_SLICES,
@@ -78,7 +76,6 @@ SCALE_DOF = 16
 of 27 validation heads (44 % with a scale that is certain), and 83 % on hidden lines (31 %)."""
 
 Slabs = Float32[np.ndarray, "p x y"]
-OnDevice = Float32[Tensor, "p x y"]
 
 
 class CrossPlane(Imputer):
@@ -214,7 +211,7 @@ class CrossPlane(Imputer):
             log.info("gaps of %d voxels: companions gain %.2f dB", gap, helping.gain_db)
         with stage("fuse"):
             much = {gap for gap, helping in helps.items() if helping.is_much}
-            mean, variance, left_out = _filled_either_way(
+            mean, variance, left_out = filled_slabs(
                 slabs, stack, places, steps_mm, predictor, scan, much
             )
             if scan and helps:
@@ -348,97 +345,3 @@ def _between(stack: Stack, length: int) -> Bool[np.ndarray, "p 1 1"]:
     """Tells which positions lie between the first and the last acquired slice."""
     places = np.arange(length)[:, None, None]
     return (places > stack.positions[0]) & (places < stack.positions[-1])
-
-
-def _filled_either_way(
-    slabs: Slabs,
-    stack: Stack,
-    whole: Collection[int],
-    steps_mm: Steps,
-    predictor: LinePredictor,
-    scan: SliceScan | None,
-    hurried: Collection[int],
-) -> tuple[Slabs, Slabs, dict[int, LeftOut]]:
-    """Returns what `_filled` does, for slices in the order that they themselves suggest.
-
-    A network is not symmetric, a mirrored head is as good. This costs half as much as a mean over
-    both orders, which is better by 0.01 dB.
-    """
-    middle = len(slabs) // 2
-    if slabs[:middle].sum(dtype=np.float64) >= slabs[-middle:].sum(dtype=np.float64):
-        return _filled(slabs, stack, whole, steps_mm, predictor, scan, hurried)
-    last = len(slabs) - 1
-    turned = dataclasses.replace(
-        stack, positions=tuple(last - position for position in reversed(stack.positions))
-    )
-    mean, variance, left_out = _filled(
-        slabs[::-1], turned, {last - n for n in whole}, steps_mm, predictor, scan, hurried
-    )
-    return mean[::-1], variance[::-1], left_out
-
-
-def _filled(
-    slabs: Slabs,
-    stack: Stack,
-    whole: Collection[int],
-    steps_mm: Steps,
-    predictor: LinePredictor,
-    scan: SliceScan | None,
-    hurried: Collection[int],
-) -> tuple[Slabs, Slabs, dict[int, LeftOut]]:
-    """Returns means, variances (0 where nothing was predicted), and by gap how good they are.
-
-    Slices that are `whole` have no holes. Of gaps of some sizes two planes are asked, not four:
-    `hurried`.
-    """
-    runs = runs_of(stack, predictor)
-    quick = dataclasses.replace(predictor, fast=predictor.fast or Fast(torch.float32))
-    asked = {run.gap: quick if run.gap in hurried else predictor for run in runs}
-    found = [
-        crossing(slabs[list(run.positions)], run.gap, steps_mm, asked[run.gap]) for run in runs
-    ]
-    mean = on_device(slabs.copy(), predictor.device)
-    variance = torch.zeros_like(mean)
-    left_out: dict[int, LeftOut] = {}
-    for gap in {run.gap for run in runs}:
-        alike = [(run, f) for run, f in zip(runs, found, strict=True) if run.gap == gap]
-        weights = [len(run.positions) - 1 for run, _ in alike]
-        common = correlation(np.average([moments for _, (*_, moments) in alike], 0, weights))
-        with stage("calibrate"):
-            alone = [run for run, _ in alike]
-            across = (
-                on_left_out_slices(slabs, alone, whole, steps_mm, asked[gap], scan)
-                if scan
-                else None
-            )
-        if across:
-            left_out[gap] = across
-        wider = across.correction if across else 1.0
-        for run, (middle, independent, shared, _) in alike:
-            rho, fraction = (
-                on_device(values, predictor.device)[:, None, None]
-                for values in (common, predictor.shrinkage(gap))
-            )
-            _write(mean, run, middle, fraction)
-            total = wider**2 * (independent + rho * shared)
-            _write(variance, run, total, torch.ones_like(fraction))
-    return mean.cpu().numpy(), variance.cpu().numpy(), left_out
-
-
-def _write(
-    slabs: OnDevice,
-    run: EvenRun,
-    planes: Float32[Tensor, "m t x y"],
-    fraction: Float32[Tensor, "t 1 1"],
-) -> None:
-    """Writes what was predicted between the slices of a run into `slabs`.
-
-    Args:
-        slabs: To write into.
-        run: Where.
-        planes: What.
-        fraction: How far to go from what is there, at each offset.
-    """
-    first, *_, last = run.positions
-    there = slabs[first:last].unflatten(0, (-1, run.gap))[:, 1:]
-    there += fraction * (planes - there)
