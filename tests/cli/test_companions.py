@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 import mriimpute
 from mriimpute.cli import app
 from mriimpute.imputation.jobs import plan_jobs
-from mriimpute.methods.cross_plane import across, innovation, placing
+from mriimpute.methods.cross_plane import innovation, placing, transfer
 from mriimpute.methods.cross_plane.innovation import InnovationConfig
 
 SIZE, STEP = 40, 4
@@ -25,7 +25,7 @@ def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         short = InnovationConfig(hidden=16, steps=120, batch=512)
         patch.setattr(innovation, "DEFAULT", short)
-        for module in (across, placing):
+        for module in (transfer, placing):
             patch.setattr(module, "QUICK", short)
         yield
 

@@ -20,11 +20,10 @@ from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 from mriimpute.cohort.foreground import depths_mm
-from mriimpute.cohort.normalisation import PERCENTILES
-from mriimpute.cohort.slices import BRIGHTEST, SliceScan
+from mriimpute.cohort.slices import SliceScan
 from mriimpute.methods.base import LEAST_COMPANION_DB
-from mriimpute.methods.cross_plane.across import Across, across_quality, across_slices
 from mriimpute.methods.cross_plane.calibration import LinePredictor
+from mriimpute.methods.cross_plane.exam import Exam
 from mriimpute.methods.cross_plane.hidden_companions import (
     Hidden,
     Judged,
@@ -43,12 +42,12 @@ from mriimpute.methods.cross_plane.innovation import (
 from mriimpute.methods.cross_plane.planes import Steps, straight_mean
 from mriimpute.methods.cross_plane.predict import Fast
 from mriimpute.methods.cross_plane.runs import EvenRun
+from mriimpute.methods.cross_plane.transfer import Transfer, transfer_of, transfer_quality
 from mriimpute.methods.cross_plane.work import HELP, help_seconds
 from mriimpute.methods.left_out import LeftOut
 from mriimpute.methods.noise import ErrorSums
 from mriimpute.methods.self_calibration import INNER_MM
 from mriimpute.progress import SILENT
-from mriimpute.volume import Companion
 
 __all__ = [
     "Help",
@@ -56,7 +55,6 @@ __all__ = [
     "helped",
     "learnt",
     "learnt_of",
-    "on_slabs",
 ]
 
 Slices = Float32[np.ndarray, "s x y"]
@@ -84,7 +82,7 @@ class Help:
         gain_db: On lines that nothing was learnt from, of all companions.
         each_db: Of each companion alone.
         gap: From one slice to the next, in voxels.
-        across: What slices that were left out say; None where too few tell.
+        transfer: What slices that were left out say; None where too few tell.
     """
 
     network: Innovations
@@ -94,13 +92,13 @@ class Help:
     gain_db: float
     each_db: tuple[float, ...]
     gap: int
-    across: Across | None = None
+    transfer: Transfer | None = None
 
     @property
     def is_useful(self) -> bool:
         """Whether anything is gained, and believed."""
         return self.gain_db >= LEAST_COMPANION_DB and (
-            self.across is None or self.across.fraction > 0
+            self.transfer is None or self.transfer.fraction > 0
         )
 
     @property
@@ -108,16 +106,16 @@ class Help:
         """Whether so much is gained that diagonal planes are not worth their time."""
         return self.gain_db >= MUCH_DB
 
-    def believed(self, across: Across | None) -> "Help":
+    def believed(self, transfer: Transfer | None) -> "Help":
         """Returns what is left of it: slices that were left out have the last word.
 
         With a fraction f of the answers, of the squared error that they take away f^2 is gone.
         """
-        if across is None:
+        if transfer is None:
             return self
-        left = 1 - across.fraction**2 * (1 - np.square(self.ratio))
-        shrinkage = np.float32(across.fraction) * self.shrinkage
-        return replace(self, shrinkage=shrinkage, ratio=np.sqrt(left), across=across)
+        left = 1 - transfer.fraction**2 * (1 - np.square(self.ratio))
+        shrinkage = np.float32(transfer.fraction) * self.shrinkage
+        return replace(self, shrinkage=shrinkage, ratio=np.sqrt(left), transfer=transfer)
 
     def between(
         self,
@@ -193,33 +191,14 @@ def learnt(
     return _judged(network, held, gap, len(others))
 
 
-def learnt_of(
-    others: Sequence[Slabs],
-    gaps: Collection[int],
-    scan: SliceScan,
-    places: Sequence[int],
-    predictor: LinePredictor,
-    *,
-    seed: int,
-    case: str,
-) -> dict[int, Help]:
-    """Returns what companions say about gaps, by their size.
-
-    Args:
-        others: The companions, see `on_slabs`.
-        gaps: Their sizes, in voxels.
-        scan: The acquired slices without holes.
-        places: Where these lie.
-        predictor: Calibrated on the scan.
-        seed: Names all random streams.
-        case: Names the scan in them.
-    """
-    work = help_seconds(others[0].size, predictor.device)
-    quiet = replace(predictor, progress=SILENT)
-    shown = [one[list(places)] for one in others]
+def learnt_of(exam: Exam, gaps: Collection[int]) -> dict[int, Help]:
+    """Returns what companions say about gaps, by their size, in voxels."""
+    predictor = exam.predictor
+    work = help_seconds(exam.companions[0].size, predictor.device)
+    quiet, shown = replace(predictor, progress=SILENT), exam.shown
     found = {}
     for gap in sorted(set(gaps)):
-        if helping := learnt(scan, shown, gap, quiet, seed=seed, case=case):
+        if helping := learnt(exam.scan, shown, gap, quiet, seed=exam.seed, case=exam.case):
             found[gap] = helping
         predictor.progress.advance(HELP, work.learning)
     return found
@@ -229,16 +208,9 @@ def helped(
     mean: Slabs,
     variance: Slabs,
     helps: Mapping[int, Help],
-    others: Sequence[Slabs],
+    exam: Exam,
     runs: Sequence[EvenRun],
-    scan: SliceScan,
-    places: Sequence[int],
-    steps_mm: Steps,
-    predictor: LinePredictor,
     left_out: Mapping[int, LeftOut],
-    *,
-    seed: int,
-    case: str,
 ) -> dict[int, Help]:
     """Changes mean and variance by what companions say, and returns how far they were believed.
 
@@ -246,16 +218,11 @@ def helped(
         mean: Normalised, between slices as lines alone tell; is changed.
         variance: Of it; is changed.
         helps: By size of the gap, what companions say; what is of no use changes nothing.
-        others: The companions, see `on_slabs`.
+        exam: The scan and its companions.
         runs: Of equal gaps.
-        scan: The acquired slices without holes.
-        places: Where these lie.
-        steps_mm: See `crossing`.
-        predictor: Calibrated on the scan.
-        left_out: By size of the gap, how it does on slices that were left out.
-        seed: Names all random streams.
-        case: Names the scan in them.
+        left_out: By size of the gap, how the network does on slices that were left out.
     """
+    predictor, progress = exam.predictor, exam.predictor.progress
     work = help_seconds(mean.size, predictor.device)
     spans = {run: (run.positions[-1] - run.positions[0]) for run in runs}
     hurried = replace(
@@ -266,21 +233,20 @@ def helped(
         alike = [run for run in runs if run.gap == gap]
         if missed := left_out.get(gap):
             wide = replace(hurried, shrinkages={2 * gap: missed.shrinkage})
-            believed = across_slices(
-                mean, others, alike, places, steps_mm, wide, scan, seed=seed, case=case
+            found[gap] = helps[gap].believed(
+                transfer_of(mean, replace(exam, predictor=wide), alike)
             )
-            found[gap] = helps[gap].believed(believed)
         for run in alike:
             share = spans[run] / sum(spans.values())
             part = slice(run.positions[0], run.positions[-1] + 1)
-            seen = np.stack([one[part] for one in others])
-            told = np.stack([_filled(other, gap, steps_mm, hurried) for other in seen])
-            predictor.progress.advance(HELP, share * len(others) * work.filling)
-            head = _head(mean[part], gap, scan)
+            seen = np.stack([one[part] for one in exam.companions])
+            told = np.stack([_filled(other, gap, exam.steps_mm, hurried) for other in seen])
+            progress.advance(HELP, share * len(seen) * work.filling)
+            head = _head(mean[part], gap, exam.scan)
             shift, scale = found[gap].between(mean[part], seen, told, head)
             mean[part] += shift
             variance[part] *= np.square(scale)
-            predictor.progress.advance(HELP, share * work.asking)
+            progress.advance(HELP, share * work.asking)
     return found
 
 
@@ -295,21 +261,6 @@ def _filled(other: Slabs, gap: int, steps_mm: Steps, predictor: LinePredictor) -
     between = filled[:-1].reshape(-1, gap, *filled.shape[1:])[:, 1:]
     between[...] = straight_mean(filled[::gap], gap, steps_mm, predictor).cpu().numpy()
     return filled
-
-
-def on_slabs(companion: Companion, axis: int) -> Slabs:
-    """Returns the intensities of a companion, mostly in [0, 1], slices first; NaN stays NaN.
-
-    Its own extremes decide, as for a scan.
-    """
-    data = np.moveaxis(companion.data, axis, 0)
-    seen = data[np.isfinite(data)]
-    if not len(seen):
-        return data
-    low, high = np.percentile(seen, PERCENTILES).tolist()
-    scale = high - low if high > low else 1.0
-    shown = ((data.astype(np.float64) - low) / scale).clip(-BRIGHTEST, BRIGHTEST)
-    return shown.astype(np.float16).astype(np.float32)  # as slices are: what is learnt is the same
 
 
 def _box(head: Bool[np.ndarray, "p x y"]) -> tuple[slice, slice]:
@@ -369,5 +320,5 @@ def companion_quality(
     return {
         "companions_gain_db": round(first.gain_db, 4) if first else 0.0,
         "companions": [{"gain_db": round(db, 4)} for db in each],
-        **across_quality(first.across if first else None),
+        **transfer_quality(first.transfer if first else None),
     }

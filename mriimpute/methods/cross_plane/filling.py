@@ -92,14 +92,14 @@ def _filled(
         common = correlation(np.average([moments for _, (*_, moments) in alike], 0, weights))
         with stage("calibrate"):
             alone = [run for run, _ in alike]
-            across = (
+            missed = (
                 on_left_out_slices(slabs, alone, whole, steps_mm, asked[gap], scan)
                 if scan
                 else None
             )
-        if across:
-            left_out[gap] = across
-        wider = across.correction if across else 1.0
+        if missed:
+            left_out[gap] = missed
+        wider = missed.correction if missed else 1.0
         for run, (middle, independent, shared, _) in alike:
             rho, fraction = (
                 on_device(values, predictor.device)[:, None, None]

@@ -30,12 +30,8 @@ from mriimpute.memory import hand_back_freed_memory
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.cross_plane.adapt import adapted
 from mriimpute.methods.cross_plane.calibration import Factors, LinePredictor
-from mriimpute.methods.cross_plane.companions import (
-    companion_quality,
-    helped,
-    learnt_of,
-    on_slabs,
-)
+from mriimpute.methods.cross_plane.companions import companion_quality, helped, learnt_of
+from mriimpute.methods.cross_plane.exam import Exam, on_slabs
 from mriimpute.methods.cross_plane.filling import filled_slabs
 from mriimpute.methods.cross_plane.latent_network import network_of
 from mriimpute.methods.cross_plane.network import LineNetwork
@@ -201,12 +197,11 @@ class CrossPlane(Imputer):
             predictor = general.calibrated(measured)
         steps_mm, places = steps_of(volume, stack), _whole_slices(volume, stack)
         with stage("companions"):
-            others = [on_slabs(one, stack.axis) for one in self.companions] if scan else []
-            helps = (
-                learnt_of(others, gaps, scan, places, predictor, seed=seed, case=case)
-                if scan and others
-                else {}
-            )
+            exam = None
+            if scan and self.companions:
+                others = [on_slabs(one, stack.axis) for one in self.companions]
+                exam = Exam(scan, places, others, steps_mm, predictor, seed, case)
+            helps = learnt_of(exam, gaps) if exam else {}
         for gap, helping in helps.items():
             log.info("gaps of %d voxels: companions gain %.2f dB", gap, helping.gain_db)
         with stage("fuse"):
@@ -214,22 +209,9 @@ class CrossPlane(Imputer):
             mean, variance, left_out = filled_slabs(
                 slabs, stack, places, steps_mm, predictor, scan, much
             )
-            if scan and helps:
+            if exam and helps:
                 runs = runs_of(stack, predictor)
-                helps = helped(
-                    mean,
-                    variance,
-                    helps,
-                    others,
-                    runs,
-                    scan,
-                    places,
-                    steps_mm,
-                    predictor,
-                    left_out,
-                    seed=seed,
-                    case=case,
-                )
+                helps = helped(mean, variance, helps, exam, runs, left_out)
             if help_planned:  # what was of no use was not asked
                 self.progress.plan(HELP, -help_planned)
             predicted = np.moveaxis(variance > 0, 0, stack.axis) & ~volume.observed

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mriimpute.cohort.slices import SliceScan
-from mriimpute.methods.cross_plane.companions import learnt, on_slabs
+from mriimpute.methods.cross_plane.companions import learnt
+from mriimpute.methods.cross_plane.exam import on_slabs
 from mriimpute.methods.cross_plane.hidden_companions import Smooth
 from mriimpute.methods.cross_plane.innovation import QUICK
 from mriimpute.volume import Companion

@@ -7,8 +7,7 @@ from scipy import ndimage
 
 from mriimpute.methods import left_out
 from mriimpute.methods.base import Imputation
-from mriimpute.methods.cross_plane import across, innovation, placing
-from mriimpute.methods.cross_plane.across import Across
+from mriimpute.methods.cross_plane import innovation, placing, transfer
 from mriimpute.methods.cross_plane.companions import Help
 from mriimpute.methods.cross_plane.hidden_companions import Hidden, slope_of
 from mriimpute.methods.cross_plane.imputer import CrossPlane
@@ -20,6 +19,7 @@ from mriimpute.methods.cross_plane.innovation import (
     fitted,
 )
 from mriimpute.methods.cross_plane.network import Config, build
+from mriimpute.methods.cross_plane.transfer import Transfer
 from mriimpute.methods.interpolation import Interpolation
 from mriimpute.methods.noise import ErrorSums
 from mriimpute.volume import Companion, Volume
@@ -32,7 +32,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer and smaller steps than an exam takes."""
     short = InnovationConfig(hidden=32, steps=200, batch=512)
     monkeypatch.setattr(innovation, "DEFAULT", short)
-    for module in (across, placing):
+    for module in (transfer, placing):
         monkeypatch.setattr(module, "QUICK", InnovationConfig(hidden=16, steps=100, batch=512))
 
 
@@ -93,13 +93,13 @@ def test_slices_that_were_left_out_have_the_last_word() -> None:
     network = Innovations(1, 4)
     inside = Help(network, half, half, ErrorSums(4), 2.0, (2.0,), 4)
 
-    believed = inside.believed(Across(0.5, 1.0))
+    believed = inside.believed(Transfer(0.5, 1.0))
 
     assert_allclose(believed.shrinkage, 0.25)
     assert_allclose(np.square(believed.ratio), 1 - 0.25 * 0.75)
     assert inside.believed(None) is inside
-    assert_allclose(inside.believed(Across(1.0, 2.0)).ratio, half)
-    assert not inside.believed(Across(0.0, 0.0)).shrinkage.any()
+    assert_allclose(inside.believed(Transfer(1.0, 2.0)).ratio, half)
+    assert not inside.believed(Transfer(0.0, 0.0)).shrinkage.any()
 
 
 @pytest.mark.parametrize("is_thick", [False, True])
@@ -107,7 +107,7 @@ def test_a_scan_that_was_interpolated_across_slices_believes_less(
     is_thick: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every second slice is a mean of its neighbours: it holds nothing that a companion saw."""
-    for module in (across, left_out):
+    for module in (transfer, left_out):
         monkeypatch.setattr(module, "FEWEST_PIXELS", 200)
     field = ndimage.gaussian_filter(rng.normal(size=(40, 40, 41)), 1.2)
     places = np.indices(field.shape).T - np.array([19.5, 19.5, 20])

@@ -1,4 +1,6 @@
-"""Whether what companions say inside slices holds across them: slices that were left out tell.
+"""How much of what companions say inside slices transfers to images across them.
+
+Slices that were left out tell.
 
 A scan that was interpolated along its slice axis, or whose slices are thick, holds less between
 slices than between lines. Images that cross the slices are made of every second one; those that
@@ -17,9 +19,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from mriimpute.cohort.foreground import depths_mm, foreground_level
-from mriimpute.cohort.slices import SliceScan
 from mriimpute.device import on_device
-from mriimpute.methods.cross_plane.calibration import LinePredictor
+from mriimpute.methods.cross_plane.exam import Exam
 from mriimpute.methods.cross_plane.hidden_companions import (
     Hidden,
     hidden_lines_of,
@@ -27,11 +28,11 @@ from mriimpute.methods.cross_plane.hidden_companions import (
     slope_of,
 )
 from mriimpute.methods.cross_plane.innovation import QUICK, fitted
-from mriimpute.methods.cross_plane.planes import Steps, described
+from mriimpute.methods.cross_plane.planes import described
 from mriimpute.methods.cross_plane.runs import EvenRun
 from mriimpute.methods.self_calibration import INNER_MM, HiddenSlices
 
-__all__ = ["Across", "across_quality", "across_slices"]
+__all__ = ["Transfer", "transfer_of", "transfer_quality"]
 
 Slabs = Float32[np.ndarray, "p x y"]
 
@@ -46,7 +47,7 @@ FEWEST_PIXELS = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Across:
+class Transfer:
     """What slices that were left out say of companions.
 
     Attributes:
@@ -58,87 +59,61 @@ class Across:
     gain_db: float
 
 
-def across_quality(across: Across | None) -> dict[str, float | None]:
+def transfer_quality(transfer: Transfer | None) -> dict[str, float | None]:
     """Returns what slices that were left out say of companions, for the record."""
     return {
-        "companions_slices_gain_db": round(across.gain_db, 4) if across else None,
-        "companions_believed": round(across.fraction, 4) if across else None,
+        "companions_slices_gain_db": round(transfer.gain_db, 4) if transfer else None,
+        "companions_believed": round(transfer.fraction, 4) if transfer else None,
     }
 
 
-def across_slices(
-    slabs: Slabs,
-    others: Sequence[Slabs],
-    runs: Sequence[EvenRun],
-    places: Sequence[int],
-    steps_mm: Steps,
-    predictor: LinePredictor,
-    scan: SliceScan,
-    *,
-    seed: int,
-    case: str,
-) -> Across | None:
+def transfer_of(slabs: Slabs, exam: Exam, runs: Sequence[EvenRun]) -> Transfer | None:
     """Returns how far companions can be believed across slices; None where too few tell.
 
     Args:
         slabs: Normalised; acquired slices are as they were acquired.
-        others: Of companions; NaN where they saw nothing.
+        exam: The scan and its companions. Its predictor shrinks to interpolation as lines inside
+            slices ask for, at twice the gap.
         runs: All of one gap.
-        places: Where the slices of `scan` lie.
-        steps_mm: See `crossing`.
-        predictor: Shrinks to interpolation as lines inside slices ask for, at twice that gap.
-        scan: The slices.
-        seed: Names all random streams.
-        case: Names the scan in them.
     """
     gap = 2 * runs[0].gap
+    scan, predictor, shown = exam.scan, exam.predictor, exam.shown
     numbers = np.arange(0, len(scan.slices), max(1, -(-len(scan.slices) // SLICES)))
-    shown = [other[list(places)] for other in others]
     learning, judging = (
         list(hidden_lines_of(scan, shown, some, gap, predictor, deep_mm=INNER_MM))
         for some in (numbers[::2], numbers[1::2])
     )
-    across = [
-        one
-        for run in runs
-        for one in _left_out(slabs, others, run, places, steps_mm, predictor, scan)
-    ]
+    across = [one for run in runs for one in _left_out(slabs, exam, run)]
     if not learning or not judging or not across:
         return None
     examples = [one.example for one in learning]
-    device = predictor.device
-    network = fitted(examples, seed=seed, case=case, device=device, config=QUICK)
+    network = fitted(
+        examples, seed=exam.seed, case=exam.case, device=predictor.device, config=QUICK
+    )
     if network is None:
         return None
     inside, *_ = slope_of(network, judging, gap)
     outside, gain_db, pixels = slope_of(network, across, gap)
     if pixels < FEWEST_PIXELS or inside <= 0:
         return None
-    return Across(float(np.clip(outside / inside, 0, 1)), gain_db)
+    return Transfer(float(np.clip(outside / inside, 0, 1)), gain_db)
 
 
-def _left_out(
-    slabs: Slabs,
-    others: Sequence[Slabs],
-    run: EvenRun,
-    whole: Sequence[int],
-    steps_mm: Steps,
-    predictor: LinePredictor,
-    scan: SliceScan,
-) -> Iterator[Hidden]:
+def _left_out(slabs: Slabs, exam: Exam, run: EvenRun) -> Iterator[Hidden]:
     """Yields images that cross the slices, along either axis, every second slice hidden."""
+    scan, predictor, others = exam.scan, exam.predictor, exam.companions
     gap = 2 * run.gap
     kept = run.positions[::2]
     if len(kept) < 2:
         return
     part = slice(kept[0], kept[-1] + 1)
-    across, *along = steps_mm
+    across, *along = exam.steps_mm
     shrinkage = predictor.shrinkage(gap)
     airs = [foreground_level(np.nan_to_num(one[part][::gap]).ravel()) for one in (slabs, *others)]
     between = 0.5 * (slabs[part][:-1:gap] + slabs[part][gap::gap])
     depths = np.stack([depths_mm(one, scan.foreground, scan.pixel_mm) for one in between])
     missed = np.arange(kept[0] + gap // 2, kept[-1], gap)
-    known = np.isin(missed, whole)[:, None]  # what fills holes is no truth
+    known = np.isin(missed, exam.places)[:, None]  # what fills holes is no truth
     for turn in (False, True):
         every = max(1, round(APART_MM / float(np.linalg.norm(along[turn]))))
         where = described(across, along[not turn])
