@@ -163,6 +163,29 @@ def test_wish_of_one_process_to_stop_stops_both_and_the_run_goes_on(
     assert load(checkpoint, kind="state")[1]["state"]["step"] < 40
 
 
+def test_both_end_where_the_one_that_validates_finds_no_more_to_gain(
+    cohort: Path, tmp_path: Path, begin: Begin
+) -> None:
+    """With such a rate nothing is learnt: the second line of the journal is the last one."""
+    rows = [f"sub-{path.name[0]}" for path in sorted(cohort.iterdir())]
+    for name in rows:
+        (cohort / f"{name[-1]}.nii.gz").rename(cohort / f"{name}_T1w.nii.gz")
+    table = [f"{name}\t{part}" for name, part in zip(rows, ("train", "train", "val"), strict=True)]
+    (cohort / "participants.tsv").write_text("\n".join(["participant_id\tsplit", *table]))
+    course = {"patches": 400, "rate": 1e-30, "patience": 1, "warm_up_end": 0.01, "report": 20}
+
+    pair = begin(
+        [*words(cohort, tmp_path / "run", "conv-mean", **course), "--set=model.patch=[8,8]"]
+    )
+
+    assert pair.ended() == [0, 0]
+    lines = journal(tmp_path / "run")
+    assert [line["patches"] for line in lines] == [20, 40]
+    assert lines[0]["val_gain_db"] == lines[1]["val_gain_db"]
+    assert "validation finds no more to gain" in pair.said()[0]
+    assert pair.said()[1] == ""
+
+
 def test_what_is_wrong_is_said_once(cohort: Path, tmp_path: Path, begin: Begin) -> None:
     too_small = begin(words(cohort, tmp_path / "run", "ppca", batch=3))
     elsewhere = begin(["inspect", cohort])
