@@ -52,8 +52,12 @@ log = logging.getLogger(__name__)
 BATCH = 16
 """Patches that the network sees at once. Always so many: a result may depend on it."""
 
-PAIRS = 4
-"""Pairs of latent draws behind the mean and the variance; as many draws behind the density."""
+PAIRS = 2
+"""Pairs of latent draws behind the mean and the variance; as many draws behind the density.
+
+Overlapping patches average over more. With 4 pairs the mean of `conv-sparse` moves by 1.3 % of its
+std, hidden lines and left-out slices of a validation head gain the same to 0.001 dB, and it takes
+2.2 times as long."""
 
 GROUP_SECONDS = 0.05
 """Of one CPU core for so many patches, about."""
