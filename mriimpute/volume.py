@@ -56,7 +56,10 @@ class Companion:
     Attributes:
         name: Of its file.
         data: Intensities; NaN where it saw nothing.
+        crosses: Its own slices leave no gaps, or cross those of the volume: it may have seen what
+            lies between these.
     """
 
     name: str
     data: Float32[np.ndarray, "i j k"]
+    crosses: bool = True

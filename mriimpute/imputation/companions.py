@@ -35,6 +35,9 @@ FILLING_SECONDS, PLACING_SECONDS = 2.7, 2.0
 """Of one CPU core, about, to fill the gaps of a companion and to bring it onto the grid, for a
 million voxels of that: a companion shows the same head, and its size is known once it is read."""
 
+PARALLEL = 0.7
+"""Cosine of the angle between slices from which on they do not cross."""
+
 ORDER = 3
 """Of the B-spline that brings a companion onto the grid."""
 
@@ -72,6 +75,7 @@ def aligned(
     imputer: Imputer,
     *,
     seed: int,
+    content: str = "",
     form: Form = "auto",
     ignored: dict[str, str] | None = None,
     progress: Progress = SILENT,
@@ -83,6 +87,7 @@ def aligned(
         volume: The scan, on the grid that is imputed.
         imputer: Fills the gaps of companions, without companions of their own.
         seed: Names its random streams.
+        content: SHA-256 of the scan: a copy of it is no companion.
         form: Which NIfTI form says where a companion lies.
         ignored: Is told which cannot be used, and why; None: one of these is an error.
         progress: Is told how far it is.
@@ -100,9 +105,9 @@ def aligned(
     for path in paths:
         try:
             with stage("companions"):
-                filled, content = _filled(path, imputer, seed=seed, form=form)
+                filled, own = _filled(path, imputer, other_than=content, seed=seed, form=form)
                 progress.advance("companions", steps[0])
-                found = _placed(path.name, filled, content, volume, plain, imputer, seed)
+                found = _placed(path.name, filled, own, volume, plain, imputer, seed)
         except MriImputeError as error:
             if ignored is None:
                 raise
@@ -157,13 +162,26 @@ class _Filled:
     Attributes:
         mean: Intensities, or coefficients of a spline through them.
         affine: Of the intensities.
+        across: Axis across its acquired slices, of one that had gaps; None of another.
     """
 
     mean: Float[np.ndarray, "a b c"]
     affine: Affine
+    across: int | None = None
+
+    def crosses(self, volume: Volume) -> bool:
+        """Tells whether it may have seen what lies between the slices of a volume."""
+        stack = find_stack(volume.observed)
+        if self.across is None or stack is None:
+            return True
+        ours, theirs = volume.affine[:3, stack.axis], self.affine[:3, self.across]
+        lengths = np.linalg.norm(ours) * np.linalg.norm(theirs)
+        return bool(abs(ours @ theirs) < PARALLEL * lengths)
 
 
-def _filled(path: Path, imputer: Imputer, *, seed: int, form: Form) -> tuple[_Filled, str]:
+def _filled(
+    path: Path, imputer: Imputer, *, other_than: str, seed: int, form: Form
+) -> tuple[_Filled, str]:
     """Returns a companion in its own frame, imputed where it has gaps, and its checksum."""
     scan, _ = coded(read_scan(path, observed=observed_beside(path), form=form))
     if held := held_otherwise(scan):
@@ -171,13 +189,19 @@ def _filled(path: Path, imputer: Imputer, *, seed: int, form: Form) -> tuple[_Fi
             f"{path} holds no intensities but {held}", hint="leave it out: it helps no scan"
         )
     content = checksum(path)
+    if content == other_than:
+        raise VolumeError(
+            f"{path} is the scan that it is to help", hint="pass other scans of the same head"
+        )
     _, factor = refinement(scan.volume, slice_axis=scan.slice_axis)
     if factor == 1 and scan.volume.observed.all():
         whole = scan.volume
         return _Filled(whole.data, whole.affine), content
     volume = to_target_grid(scan).volume
+    stack = find_stack(volume.observed)
     made = imputer.hurried().impute(volume, seed=seed, case=content)
-    return _Filled(made.mean.astype(np.float32), volume.affine), content
+    across = stack.axis if stack else None
+    return _Filled(made.mean.astype(np.float32), volume.affine, across), content
 
 
 def _placed(
@@ -237,4 +261,4 @@ def _on_grid(
         is_filtered=True,
     )
     data[~np.isfinite(data)] = np.nan
-    return Companion(name, data)
+    return Companion(name, data, spline.crosses(volume))

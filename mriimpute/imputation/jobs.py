@@ -148,8 +148,10 @@ def plan_jobs(
         sessions.setdefault(session_of(found.scan), []).append(found.scan)
     jobs: dict[Path, Job] = {}
     for found in sought:
+        here = found.scan.resolve()  # one file may be spelt in two ways
         others = [*companions, *sessions.get(session_of(found.scan), ())]
-        helping = tuple(dict.fromkeys(other for other in others if other != found.scan))
+        apart = {place: other for other in others if (place := other.resolve()) != here}
+        helping = tuple(apart.values())
         folder = target.parent if target else (out or found.default) / found.below
         job = Job(found.scan, folder, space, found.below, found.tree, target, helping)
         first = jobs.setdefault(job.record, job)  # images may be of several kinds

@@ -204,6 +204,7 @@ def imputed_scan(
             grid.volume,
             imputer,
             seed=request.seed,
+            content=content,
             form=request.form,
             ignored=ignored if request.together else None,
             progress=progress,

@@ -7,7 +7,7 @@ from pathlib import Path
 from mriimpute.cohort.split import Split, scans_of
 from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.files import located
-from mriimpute.io import container_of, find_scans, stem
+from mriimpute.io import container_of, find_scans, holds_dicom, stem, study_of
 from mriimpute.io.bids import Selection, entities, is_dataset
 
 __all__ = ["LIST", "FoundScan", "find_sources", "protect_inputs", "session_of"]
@@ -91,8 +91,8 @@ def protect_inputs(
 def session_of(scan: Path) -> tuple[str, ...]:
     """Returns what names the exam that a scan belongs to.
 
-    Of a BIDS name its folder, subject and session; of a series in a DICOM study that study;
-    otherwise the folder.
+    Of a BIDS name its folder, subject and session; of DICOM its study, in one folder, zip, or
+    folder of such; otherwise the folder.
 
     Example:
         >>> session_of(Path("exams/sub-1_ses-2_T1w.nii.gz"))
@@ -102,9 +102,10 @@ def session_of(scan: Path) -> tuple[str, ...]:
     """
     container = container_of(scan)
     if container != scan:
-        return (str(container),)
+        return (str(container), study_of(scan))
     named = entities(scan)
-    return (str(scan.parent), named.get("sub", ""), named.get("ses", ""))
+    exam = (str(scan.parent), named.get("sub", ""), named.get("ses", ""))
+    return (*exam, study_of(scan)) if holds_dicom(scan) else exam
 
 
 def _found(source: Path, split: Split | None) -> Iterator[FoundScan]:

@@ -34,9 +34,11 @@ NOT_COVERED = (
 FEWEST_PIXELS = 2000
 """On hidden lines at each distance, that say how well a method does."""
 
-
 WIDEST_MM = 12.0
 """From slice to slice: farther apart, anatomy alone may move and darken every second one."""
+
+LEAST_REACH = 0.25
+"""Of what companions say on hidden lines, that they must say between slices to be praised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ def judged(
             order = sorted(found, key=lambda each: ("fail", "look", "pass").index(each[0]))
             reasons = tuple(reason for _, reason in order if reason)
             return Verdict(status, reasons, measures)
-    is_believed = quality.get("companions_believed") != 0
+    reach = quality.get("companions_reach", 1.0)
+    is_believed = quality.get("companions_believed") != 0 and reach >= LEAST_REACH
     helped_db = quality.get("companions_gain_db", 0.0) if is_believed else 0.0
     return Verdict("pass", (_praise(measures, helped_db),), measures)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mriimpute.io.contents import held_otherwise, warn_of_contents
-from mriimpute.io.dicom.addresses import container_of, holds_dicom
+from mriimpute.io.dicom.addresses import container_of, holds_dicom, study_of
 from mriimpute.io.dicom.series import checksum, read_series
 from mriimpute.io.nifti import Form, Frame, read_nifti, write_grid, write_image
 from mriimpute.io.precision import require_single
@@ -20,8 +20,10 @@ __all__ = [
     "container_of",
     "find_scans",
     "held_otherwise",
+    "holds_dicom",
     "read_scan",
     "stem",
+    "study_of",
     "warn_of_contents",
     "write_grid",
     "write_image",

@@ -24,6 +24,8 @@ def companions_block(quality: Mapping[str, Any]) -> Markup:
         return Markup()
     together = gained_in_words(quality.get("companions_gain_db", 0.0))
     lead = f"What other scans of this head told. All of them: {together}." if used else ""
+    if used and (reach := quality.get("companions_reach", 1.0)) < 1:
+        lead += f" Between slices they say {100 * reach:.0f} % of what they say on hidden lines."
     believed = quality.get("companions_believed")
     if used and believed is not None:
         lead += (

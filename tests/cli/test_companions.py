@@ -135,6 +135,14 @@ def test_together_takes_the_other_scans_of_a_session(tmp_path: Path) -> None:
     }
 
 
+def test_a_file_that_is_spelt_in_another_way_is_not_its_own_companion(exam: Path) -> None:
+    flair, t1 = exam / "sub-1_FLAIR.nii.gz", exam / "sub-1_T1w.nii.gz"
+
+    jobs = plan_jobs([flair, t1], exam.parent / "out", companions=[exam / "../exam" / t1.name])
+
+    assert [len(job.companions) for job in jobs] == [1, 0]
+
+
 def test_methods_that_use_none_say_so_before_any_work(exam: Path, tmp_path: Path) -> None:
     line = (exam / "sub-1_FLAIR.nii.gz", "--with", exam / "sub-1_T1w.nii.gz", "--model", "pchip")
 

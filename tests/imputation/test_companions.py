@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from mriimpute.errors import VolumeError
 from mriimpute.imputation.companions import HelpedImputer, aligned
+from mriimpute.io import checksum
 from mriimpute.methods.base import Imputation
 from mriimpute.methods.interpolation import Interpolation
 from mriimpute.volume import Volume
@@ -86,3 +87,33 @@ def test_one_that_cannot_be_read_is_left_out_or_an_error(
     assert "bad.nii.gz helps nobody" in caplog.text
     with pytest.raises(VolumeError):
         list(aligned(paths, volume, Copy("linear"), seed=0))
+
+
+def test_a_copy_of_the_scan_is_no_companion(
+    head: np.ndarray, volume: Volume, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "copy.nii.gz", head, np.eye(4))
+    ignored: dict[str, str] = {}
+    given = {"seed": 0, "content": checksum(path)}
+
+    with pytest.raises(VolumeError, match=r"copy\.nii\.gz is the scan that it is to help"):
+        list(aligned([path], volume, Copy("linear"), **given))
+
+    assert not list(aligned([path], volume, Copy("linear"), **given, ignored=ignored))
+    assert ignored == {"copy.nii.gz": "copy.nii.gz is the scan that it is to help"}
+
+
+@pytest.mark.parametrize(("axis", "crosses"), [(0, True), (2, False), (None, True)])
+def test_slices_that_do_not_cross_are_known(
+    axis: int | None, crosses: bool, head: np.ndarray, volume: Volume, tmp_path: Path
+) -> None:
+    """Axis across the slices of a companion, of which every third is there; None: all are."""
+    thick = np.eye(4)
+    if axis is not None:
+        head = np.moveaxis(np.moveaxis(head, axis, 0)[::3], 0, axis)
+        thick[axis, axis] = 3
+    path = save(tmp_path / "other.nii.gz", np.ascontiguousarray(head), thick)
+
+    (found,) = aligned([path], volume, Copy("linear"), seed=0)
+
+    assert found.companion.crosses == crosses

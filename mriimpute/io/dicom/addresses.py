@@ -22,7 +22,15 @@ from mriimpute.io.dicom.files import file_states, images_in, is_dicom
 from mriimpute.io.dicom.planes import Series
 from mriimpute.io.dicom.split import Part, sequence_of, split_by_position
 
-__all__ = ["container_of", "holds_dicom", "is_archive", "one_series", "others_in", "series_in"]
+__all__ = [
+    "container_of",
+    "holds_dicom",
+    "is_archive",
+    "one_series",
+    "others_in",
+    "series_in",
+    "study_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +125,20 @@ def one_series(path: Path) -> Series:
             f"{path} holds {len(there.scans)} series", hint=f"pass one: {path}/ and one of {names}"
         )
     raise VolumeError(f"{path} does not exist", hint=f"pass {container}, which holds {names}")
+
+
+def study_of(path: Path) -> str:
+    """Returns the UID of the study that a series belongs to; empty where nothing says so.
+
+    Args:
+        path: Or address of a series; what cannot be read says nothing.
+    """
+    container = container_of(path)
+    try:
+        volumes = _contents(container, file_states(container)).volumes
+    except (OSError, VolumeError):
+        return ""
+    return volumes[path].study if path in volumes else ""
 
 
 @functools.lru_cache(maxsize=16)

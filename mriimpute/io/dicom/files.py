@@ -42,6 +42,7 @@ PLACING: list[str | int] = [
     "SOPClassUID",
     "SOPInstanceUID",
     "SeriesInstanceUID",
+    "StudyInstanceUID",
     "SeriesNumber",
     "Modality",
     "DerivationDescription",
@@ -78,7 +79,7 @@ def images_in(path: Path) -> tuple[list[Series], Counter[str]]:
     Raises:
         VolumeError: If a DICOM file is damaged: leaving it out would make up a skipped slice.
     """
-    by_uid: dict[str, tuple[int, list[Plane]]] = {}
+    by_uid: dict[str, tuple[int, str, list[Plane]]] = {}
     others: Counter[str] = Counter()
     with (
         quiet(),
@@ -94,11 +95,15 @@ def images_in(path: Path) -> tuple[list[Series], Counter[str]]:
                     others[problem] += 1
                     continue
                 uid, number = str(header.SeriesInstanceUID), _number(header, "SeriesNumber", 0.0)
+                study = str(header.get("StudyInstanceUID") or "")
                 planes = list(planes_of(header, name))
             except Exception as error:
                 raise _damaged(container, name) from error
-            by_uid.setdefault(uid, (int(number), []))[1].extend(planes)
-    series = [Series(path, uid, number, tuple(p)) for uid, (number, p) in by_uid.items()]
+            by_uid.setdefault(uid, (int(number), study, []))[-1].extend(planes)
+    series = [
+        Series(path, uid, number, tuple(planes), study=study)
+        for uid, (number, study, planes) in by_uid.items()
+    ]
     return sorted(series, key=lambda s: (s.number, s.uid)), others
 
 

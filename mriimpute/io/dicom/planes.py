@@ -108,6 +108,7 @@ class Series:
         part: What its images are called among others of the acquisition, such as "echo1"; empty
             where there are no others.
         kinds: What tells them apart: attribute and value.
+        study: Study instance UID; empty where the header gives none.
     """
 
     container: Path
@@ -116,6 +117,7 @@ class Series:
     planes: tuple[Plane, ...]
     part: str = ""
     kinds: tuple[tuple[str, str], ...] = ()
+    study: str = ""
 
 
 def planes_of(header: Any, name: str) -> Iterator[Plane]:

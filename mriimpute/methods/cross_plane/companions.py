@@ -28,6 +28,7 @@ from mriimpute.methods.cross_plane.hidden_companions import (
     Hidden,
     Judged,
     Smooth,
+    energy_of,
     gain_of,
     hidden_lines_of,
     shrinkage_of,
@@ -46,7 +47,7 @@ from mriimpute.methods.cross_plane.transfer import Transfer, transfer_of, transf
 from mriimpute.methods.cross_plane.work import HELP, help_seconds
 from mriimpute.methods.left_out import LeftOut
 from mriimpute.methods.noise import ErrorSums
-from mriimpute.methods.self_calibration import INNER_MM
+from mriimpute.methods.self_calibration import INNER_MM, TINY
 from mriimpute.progress import SILENT
 
 __all__ = [
@@ -78,21 +79,26 @@ class Help:
         network: The regression.
         shrinkage: How far to go, at each offset, in [0, 1].
         ratio: Of errors with companions to those without, at each offset, at most 1.
+        energy: Mean square of the answers on hidden lines, at each offset.
         errors: With companions, over the std without: how they go together.
         gain_db: On lines that nothing was learnt from, of all companions.
         each_db: Of each companion alone.
         gap: From one slice to the next, in voxels.
         transfer: What slices that were left out say; None where too few tell.
+        reach: Of what is said on hidden lines, how much is said between slices, as mean squares,
+            at most 1: nothing by a companion whose slices lie where those of the scan do.
     """
 
     network: Innovations
     shrinkage: NDArray[np.float32]
     ratio: NDArray[np.float32]
+    energy: NDArray[np.float32]
     errors: ErrorSums
     gain_db: float
     each_db: tuple[float, ...]
     gap: int
     transfer: Transfer | None = None
+    reach: float = 1.0
 
     @property
     def is_useful(self) -> bool:
@@ -122,32 +128,48 @@ class Help:
         filled: Slabs,
         others: Float32[np.ndarray, "k p x y"],
         told: Float32[np.ndarray, "k p x y"],
-        head: Bool[np.ndarray, "p x y"],
-    ) -> tuple[Slabs, Slabs]:
-        """Returns what to add to the mean between slices, and what to multiply the std by.
+        depth: Float32[np.ndarray, "p x y"],
+    ) -> tuple[Slabs, Slabs, float]:
+        """Returns what to add to the mean between slices, and what to multiply the variance by.
+
+        And the reach. What answers explain of the variance is their own mean square: where it is
+        less than on hidden lines, less of the variance is gone. Where it is more, they were learnt
+        from something else (imputed voxels of a companion, say): they are scaled down to it, and
+        believed less.
 
         Args:
             filled: From one acquired slice to another, equally spaced ones, the gaps filled.
             others: Of the companions; NaN where they saw nothing.
             told: What is made of their acquired slices.
-            head: Where the head is.
+            depth: In the head, in mm; 0 outside.
         """
         # Lines along y make one image for each x.
+        head = depth > 0
         box = _box(head)
         a, b, c = (part[..., *box].swapaxes(-3, -2) for part in (filled, others, told))
         offset = np.arange(len(filled)) % self.gap
-        helped = head & np.isfinite(others).any(axis=0)
-        wanted = (helped & (offset > 0)[:, None, None])[:, *box].swapaxes(0, 1)
+        helped = head & np.isfinite(others).any(axis=0) & (offset > 0)[:, None, None]
+        wanted = helped[:, *box].swapaxes(0, 1)
         along_y = View.of(a, b, c, self.gap)
         found = self.network.of(along_y, wanted)
-        turned = self.network.of(along_y.turned(), wanted.transpose(2, 1, 0))
+        turned = self.network.of(along_y.turned(), wanted.transpose(2, 1, 0)).transpose(2, 1, 0)
         answers = np.zeros_like(filled)
-        answers[:, *box] = 0.5 * (found + turned.transpose(2, 1, 0)).swapaxes(0, 1)
-        inner = np.concatenate([[0], self.shrinkage]).astype(np.float32)[offset]
-        ratio = np.concatenate([[1], self.ratio]).astype(np.float32)[offset]
-        shift = np.where(helped, inner[:, None, None] * answers, 0)
-        scale = np.where(helped, ratio[:, None, None], 1)
-        return shift.astype(np.float32), scale.astype(np.float32)
+        answers[:, *box] = 0.5 * (found + turned).swapaxes(0, 1)
+
+        counted = wanted & (depth > INNER_MM)[:, *box].swapaxes(0, 1)
+        squares = 0.5 * (np.square(found) + np.square(turned))
+        said = [
+            _mean(squares[:, offset == t], counted[:, offset == t]) for t in range(1, self.gap)
+        ]
+        loudness = np.array(said) / np.maximum(self.energy, TINY)
+        reach, believed = np.minimum(loudness, 1), np.maximum(loudness, 1) ** -0.5
+        left = 1 - reach * believed * (1 - np.square(self.ratio))
+
+        at = offset[:, None, None]
+        inner = np.concatenate([[0], believed * self.shrinkage]).astype(np.float32)[at]
+        scale = np.where(helped, np.concatenate([[1], left]).astype(np.float32)[at], 1)
+        shift = np.where(helped, inner * answers, 0)
+        return shift.astype(np.float32), scale.astype(np.float32), float(reach.mean())
 
 
 def learnt(
@@ -236,17 +258,20 @@ def helped(
             found[gap] = helps[gap].believed(
                 transfer_of(mean, replace(exam, predictor=wide), alike)
             )
+        reaches = []
         for run in alike:
             share = spans[run] / sum(spans.values())
             part = slice(run.positions[0], run.positions[-1] + 1)
             seen = np.stack([one[part] for one in exam.companions])
             told = np.stack([_filled(other, gap, exam.steps_mm, hurried) for other in seen])
             progress.advance(HELP, share * len(seen) * work.filling)
-            head = _head(mean[part], gap, exam.scan)
-            shift, scale = found[gap].between(mean[part], seen, told, head)
+            depth = _depth(mean[part], gap, exam.scan)
+            shift, scale, reach = found[gap].between(mean[part], seen, told, depth)
             mean[part] += shift
-            variance[part] *= np.square(scale)
+            variance[part] *= scale
+            reaches.append(reach * spans[run] / sum(spans[one] for one in alike))
             progress.advance(HELP, share * work.asking)
+        found[gap] = replace(found[gap], reach=sum(reaches))
     return found
 
 
@@ -273,14 +298,19 @@ def _box(head: Bool[np.ndarray, "p x y"]) -> tuple[slice, slice]:
     return box[0], box[1]
 
 
-def _head(filled: Slabs, gap: int, scan: SliceScan) -> Bool[np.ndarray, "p x y"]:
-    """Tells where the head is, holes included: between slices, where it is on their mean."""
+def _depth(filled: Slabs, gap: int, scan: SliceScan) -> Float32[np.ndarray, "p x y"]:
+    """Returns how deep in the head voxels lie, in mm: between slices, the mean of these."""
     depths = np.stack([depths_mm(one, scan.foreground, scan.pixel_mm) for one in filled[::gap]])
-    head = np.zeros(filled.shape, bool)
-    head[::gap] = depths > 0
+    depth = np.zeros(filled.shape, np.float32)
+    depth[::gap] = depths
     for offset in range(1, gap):
-        head[offset::gap] = (gap - offset) * depths[:-1] + offset * depths[1:] > 0
-    return head
+        depth[offset::gap] = ((gap - offset) * depths[:-1] + offset * depths[1:]) / gap
+    return depth
+
+
+def _mean(values: Float32[np.ndarray, "*n"], where: Bool[np.ndarray, "*n"]) -> float:
+    """Returns the mean of some values; 0 of none."""
+    return float(values[where].mean(dtype=np.float64)) if where.any() else 0.0
 
 
 def _judged(
@@ -302,7 +332,8 @@ def _judged(
     if companions > 1:
         each = [[Judged.by(network, one, gap, only=k) for one in held] for k in range(companions)]
         alone = tuple(gain_of(one) for one in each)
-    return Help(network, shrinkage, ratio, errors, gain_db, alone, gap)
+    energy = energy_of(judged)
+    return Help(network, shrinkage, ratio, energy, errors, gain_db, alone, gap)
 
 
 def companion_quality(
@@ -320,5 +351,6 @@ def companion_quality(
     return {
         "companions_gain_db": round(first.gain_db, 4) if first else 0.0,
         "companions": [{"gain_db": round(db, 4)} for db in each],
+        "companions_reach": round(first.reach, 4) if first else 0.0,
         **transfer_quality(first.transfer if first else None),
     }

@@ -47,6 +47,13 @@ class Exam:
         """The companions where the scan has its slices."""
         return [one[list(self.places)] for one in self.companions]
 
+    @property
+    def seen_share(self) -> float:
+        """Which share of the head in the slices of the scan any companion saw."""
+        head = np.asarray(self.scan.slices) > self.scan.foreground
+        seen = np.isfinite(np.stack(self.shown)).any(axis=0) & head
+        return float(seen.sum() / max(head.sum(), 1))
+
 
 def on_slabs(companion: Companion, axis: int) -> Slabs:
     """Returns the intensities of a companion, mostly in [0, 1], slices first; NaN stays NaN.

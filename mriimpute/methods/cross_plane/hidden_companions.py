@@ -32,6 +32,7 @@ __all__ = [
     "Hidden",
     "Judged",
     "Smooth",
+    "energy_of",
     "gain_of",
     "hidden_lines_of",
     "hidden_of",
@@ -189,6 +190,15 @@ def shrinkage_of(judged: Sequence[Judged]) -> NDArray[np.float32]:
     """Returns the least-squares fraction of the answers at each offset, mirrored ones alike."""
     steps = ((np.where(one.counted, one.answer, np.float32(0)), one.wanted) for one in judged)
     return fractions(steps, judged[0].wanted.shape[1] + 1, unmoved=0.0)
+
+
+def energy_of(judged: Sequence[Judged]) -> NDArray[np.float32]:
+    """Returns the mean square of the answers at each offset."""
+    squares, pixels = np.zeros((2, judged[0].wanted.shape[1]))
+    for one in judged:
+        squares += np.square(one.answer).sum(axis=(0, 2, 3), where=one.counted, dtype=np.float64)
+        pixels += one.counted.sum(axis=(0, 2, 3))
+    return (squares / np.maximum(pixels, 1)).astype(np.float32)
 
 
 def gain_of(judged: Sequence[Judged]) -> float:

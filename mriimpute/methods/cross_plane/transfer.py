@@ -68,7 +68,9 @@ def transfer_quality(transfer: Transfer | None) -> dict[str, float | None]:
 
 
 def transfer_of(slabs: Slabs, exam: Exam, runs: Sequence[EvenRun]) -> Transfer | None:
-    """Returns how far companions can be believed across slices; None where too few tell.
+    """Returns how far companions can be believed across slices.
+
+    None where too few pixels tell, or nothing is said of lines at twice the gap.
 
     Args:
         slabs: Normalised; acquired slices are as they were acquired.

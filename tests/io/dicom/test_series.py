@@ -22,6 +22,7 @@ from pydicom.uid import (
 )
 
 from mriimpute.errors import GeometryError, VolumeError
+from mriimpute.imputation.sources import session_of
 from mriimpute.io import checksum, find_scans, held_otherwise, read_scan, stem, write_image
 
 MakeSeries = Callable[..., Path]
@@ -590,3 +591,20 @@ def test_a_kind_that_is_rubbish_is_not_quoted(make_series: MakeSeries) -> None:
         read_scan(folder)
 
     assert "19370914" not in str(caught.value)
+
+
+def test_series_of_other_studies_are_no_exam(make_series: MakeSeries) -> None:
+    """Two studies in one folder, and one in folders of its own."""
+
+    def of(study: str) -> Callable[[Dataset, int], None]:
+        return lambda image, number: setattr(image, "StudyInstanceUID", study)
+
+    for number, study in ((1, "1.2.1"), (2, "1.2.1"), (3, "1.2.2")):
+        flat = make_series("flat", of(study), series=f"1.2.3.{number}", prefix=f"S{number}")
+        apart = make_series(f"apart/{number}", of(study), series=f"1.2.3.{number}")
+
+    exams = [session_of(path) for path in find_scans(flat)]
+    alone = [session_of(path) for path in find_scans(apart.parent)]
+
+    for first, second, other in (exams, alone):
+        assert first == second != other

@@ -1,14 +1,19 @@
 """Tests for mriimpute.methods.cross_plane.companions and innovation."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
+from mriimpute.interpolation import interpolated
 from mriimpute.methods import left_out
 from mriimpute.methods.base import Imputation
-from mriimpute.methods.cross_plane import innovation, placing, transfer
+from mriimpute.methods.cross_plane import imputer, innovation, placing, transfer
 from mriimpute.methods.cross_plane.companions import Help
+from mriimpute.methods.cross_plane.filling import filled_slabs
 from mriimpute.methods.cross_plane.hidden_companions import Hidden, slope_of
 from mriimpute.methods.cross_plane.imputer import CrossPlane
 from mriimpute.methods.cross_plane.innovation import (
@@ -87,11 +92,60 @@ def test_a_companion_of_another_contrast_tells_what_gaps_hold(axis: int, head: n
     assert_array_equal(helped.mean[volume.observed], truth[volume.observed])
 
 
+def test_what_lies_in_the_same_slices_makes_nobody_sure_of_the_gaps(head: np.ndarray) -> None:
+    """A companion that was acquired in the same slices knows of the gaps what lines know."""
+    volume, other = sparse(head), np.where(head > 0, 2.5 - head, 0).astype(np.float32)
+    there = np.where(volume.observed, other, np.float32(np.nan))
+    filled = interpolated(replace(volume, data=there), "linear")
+    missing = ~volume.observed & (head > 0)
+    missing[..., SIZE - STEP + 1 :] = False
+
+    alone, whole, sparse_too = (
+        imputed(volume, *others) for others in ((), (companion(other),), (companion(filled),))
+    )
+
+    said = [float(np.square(one.std[missing]).mean()) for one in (alone, whole, sparse_too)]
+    assert said[1] < 0.5 * said[0]
+    assert said[2] > 0.8 * said[0]
+    assert whole.quality["companions_reach"] > 0.6
+    assert sparse_too.quality["companions_reach"] < 0.2
+
+
+def test_two_planes_are_enough_where_companions_saw_the_head_and_are_believed(
+    head: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[int]] = []
+
+    def spied(*given: Any) -> Any:
+        asked.append(given[-1])
+        return filled_slabs(*given)
+
+    def disbelieved(
+        mean: np.ndarray, variance: np.ndarray, helps: dict[int, Help], *_: Any
+    ) -> Any:
+        mean += bool(helps)
+        return {gap: one.believed(Transfer(0.0, 0.0)) for gap, one in helps.items()}
+
+    monkeypatch.setattr(imputer, "filled_slabs", spied)
+    volume, other = sparse(head), np.where(head > 0, 2.5 - head, 0)
+    half = np.where(np.arange(SIZE)[:, None, None] < SIZE // 2, other, np.nan)
+
+    imputed(volume, companion(other))
+    imputed(volume, companion(half))
+    imputed(volume, replace(companion(other), crosses=False))
+    monkeypatch.setattr(imputer, "helped", disbelieved)
+    alone, vain = imputed(volume), imputed(volume, companion(other))
+
+    assert asked == [{STEP}, set(), set(), set(), {STEP}, set()]
+    assert_array_equal(vain.mean, alone.mean)
+    assert_array_equal(vain.std, alone.std)
+
+
 def test_slices_that_were_left_out_have_the_last_word() -> None:
     """With half of the answers, a quarter of the squared error that they took away is left."""
     half = np.full(3, 0.5, np.float32)
     network = Innovations(1, 4)
-    inside = Help(network, half, half, ErrorSums(4), 2.0, (2.0,), 4)
+    inside = Help(network, half, half, half, ErrorSums(4), 2.0, (2.0,), 4)
 
     believed = inside.believed(Transfer(0.5, 1.0))
 
@@ -270,13 +324,13 @@ def test_the_placing_that_fits_is_found_and_headers_are_kept_where_none_does(
 ) -> None:
     volume, other = sparse(head), np.where(head > 0, 2.5 - head, 0)
     network = build(Config(channels=4, blocks=1, hidden=4), seed=0)
-    imputer = CrossPlane(network, {4: np.ones(3, np.float32)}, device="cpu")
+    ours = CrossPlane(network, {4: np.ones(3, np.float32)}, device="cpu")
     off, right = companion(np.roll(other, 2, axis=0)), companion(other)
     noise = [companion(rng.random(head.shape)) for _ in range(2)]
 
-    assert imputer.placed_best(volume, [off, right], seed=0, case="a") == 1
-    assert imputer.placed_best(volume, [right, off], seed=0, case="a") == 0
-    assert imputer.placed_best(volume, noise, seed=0, case="a") == 0
+    assert ours.placed_best(volume, [off, right], seed=0, case="a") == 1
+    assert ours.placed_best(volume, [right, off], seed=0, case="a") == 0
+    assert ours.placed_best(volume, noise, seed=0, case="a") == 0
 
 
 def test_nothing_to_learn_is_nothing(rng: np.random.Generator) -> None:
