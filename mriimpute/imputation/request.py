@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mriimpute.device import TILE
-from mriimpute.errors import ConfigError, VolumeError
+from mriimpute.errors import ConfigError, MriImputeError, VolumeError
 from mriimpute.imputation.dicom import Export
 from mriimpute.imputation.jobs import Job
 from mriimpute.io import Form, checksum
@@ -86,8 +86,11 @@ def require_help(imputer: Imputer, companions: Sequence[Path]) -> None:
 
 
 def named(companions: Sequence[Path]) -> list[dict[str, str]]:
-    """Returns what is recorded of the companions that were asked for."""
-    return [{"name": path.name, "sha256": checksum(path)} for path in companions]
+    """Returns what is recorded of the companions that were asked for, whether they helped or not.
+
+    The checksum of one that cannot be read is empty: once it can be, there is more to be had.
+    """
+    return [{"name": path.name, "sha256": _checksum_if_readable(path)} for path in companions]
 
 
 def is_done(job: Job, request: Request) -> bool:
@@ -120,3 +123,10 @@ def no_draws(imputer: Imputer) -> ConfigError:
         f"{imputer.name} gives no draws",
         hint="leave --samples out or pass --model cross-plane",
     )
+
+
+def _checksum_if_readable(path: Path) -> str:
+    try:
+        return checksum(path)
+    except (MriImputeError, OSError):
+        return ""
