@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mriimpute.cohort.split import observed_beside
 from mriimpute.device import TILE
 from mriimpute.errors import ConfigError, MriImputeError, VolumeError
 from mriimpute.imputation.dicom import Export
@@ -16,8 +17,10 @@ from mriimpute.methods.base import Imputer
 __all__ = [
     "Request",
     "is_done",
+    "marked",
     "named",
     "no_draws",
+    "observed_of",
     "recorded",
     "require_draws",
     "require_help",
@@ -90,7 +93,23 @@ def named(companions: Sequence[Path]) -> list[dict[str, str]]:
 
     The checksum of one that cannot be read is empty: once it can be, there is more to be had.
     """
-    return [{"name": path.name, "sha256": _checksum_if_readable(path)} for path in companions]
+    found = []
+    for path in companions:
+        facts = {"name": path.name, "sha256": _checksum_if_readable(path)}
+        if beside := observed_beside(path):
+            facts["observed_sha256"] = _checksum_if_readable(beside)
+        found.append(facts)
+    return found
+
+
+def observed_of(scan: Path, request: Request) -> Path | None:
+    """Returns the image that says which voxels of a scan were acquired, if there is one."""
+    return request.observed or observed_beside(scan)
+
+
+def marked(observed: Path | None) -> dict[str, str]:
+    """Returns what is recorded of the image that marks acquired voxels: nothing without one."""
+    return {} if observed is None else {"observed_sha256": checksum(observed)}
 
 
 def is_done(job: Job, request: Request) -> bool:
@@ -99,6 +118,8 @@ def is_done(job: Job, request: Request) -> bool:
         settings = json.loads(job.record.read_text(encoding="utf-8"))["settings"]
         same = settings["request"] == recorded(request) and job.file("mean").is_file()
         same &= settings.get("companions", []) == named(job.companions)
+        seen = marked(observed_of(job.scan, request)).get("observed_sha256")
+        same &= settings.get("observed_sha256") == seen
         return same and settings["input"]["sha256"] == checksum(job.scan)
     except (VolumeError, OSError, ValueError, KeyError, TypeError):
         return False  # no record, or one that another tool wrote

@@ -15,13 +15,12 @@ import numpy as np
 from jaxtyping import Bool
 from markupsafe import Markup
 
-from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.files import read_json
 from mriimpute.imputation.bids import NOTICE
 from mriimpute.imputation.coding import Coding, coded
 from mriimpute.imputation.jobs import Job
-from mriimpute.imputation.request import Request
+from mriimpute.imputation.request import Request, observed_of
 from mriimpute.io import read_scan
 from mriimpute.methods.registry import load_imputer
 from mriimpute.report._charts import Frame, Series, histogram, line_chart
@@ -83,7 +82,7 @@ def _read(case: Job, request: Request) -> tuple[Result, Coding]:
         result = Result(volume=volume, axis=-1, images=images, difference=math.nan, record=record)
         return result, coding
 
-    observed_file = request.observed or observed_beside(case.scan)
+    observed_file = observed_of(case.scan, request)
     scan = read_scan(case.scan, observed=observed_file, form=request.form, exact=True)
     shown = replace(scan, volume=replace(scan.volume, data=coding.code(scan.values)))
     grid = to_target_grid(shown, request.spacing_mm)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mriimpute.imputation.jobs import Job
-from mriimpute.imputation.request import Request, is_done
+from mriimpute.imputation.request import Request, is_done, named
 from mriimpute.imputation.scan import impute_scan
+from mriimpute.io import checksum
 from mriimpute.methods.interpolation import Interpolation
 
 
@@ -56,3 +57,54 @@ def test_a_companion_that_cannot_be_read_is_recorded_without_a_checksum(
     assert is_done(job, request)
     save(tmp_path / "nowhere.nii.gz", np.ones((6, 5, 4), np.float32))
     assert not is_done(job, request)  # now it might help
+
+
+def marks(path: Path, step: int) -> Path:
+    observed = np.zeros((6, 5, 4), np.uint8)
+    observed[:, ::step] = 1
+    return save(path, observed)
+
+
+def test_an_observed_image_of_the_same_name_and_other_content_is_another_request(
+    scan: Path, tmp_path: Path
+) -> None:
+    one, other = (marks(tmp_path / str(n) / "x.nii.gz", n) for n in (2, 3))
+    job = Job(scan, tmp_path / "out")
+
+    settings = impute(job, Request(model="linear", observed=one))
+
+    assert settings["observed_sha256"] == checksum(one)
+    assert is_done(job, Request(model="linear", observed=one))
+    assert not is_done(job, Request(model="linear", observed=other))
+
+
+@pytest.mark.parametrize("change", ["added", "edited", "removed"])
+def test_an_observed_image_beside_the_scan_is_part_of_the_input(
+    change: str, scan: Path, tmp_path: Path
+) -> None:
+    beside, request = scan.with_name("a_desc-observed.nii.gz"), Request(model="linear")
+    job = Job(scan, tmp_path / "out")
+    if change != "added":
+        marks(beside, 2)
+
+    impute(job, request)
+
+    assert is_done(job, request)
+    if change == "removed":
+        beside.unlink()
+    else:
+        marks(beside, 3)
+    assert not is_done(job, request)
+
+
+def test_an_observed_image_beside_a_companion_is_part_of_it(tmp_path: Path) -> None:
+    other = save(tmp_path / "b.nii.gz", np.ones((6, 5, 4), np.float32))
+    beside = marks(tmp_path / "b_desc-observed.nii.gz", 2)
+
+    (before,) = named([other])
+
+    assert before["observed_sha256"] == checksum(beside)
+    marks(beside, 3)
+    assert [before] != named([other])
+    beside.unlink()
+    assert named([other]) == [{"name": "b.nii.gz", "sha256": checksum(other)}]
