@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mriimpute.cohort.inspection import sidecar_thickness_mm
 from mriimpute.cohort.split import observed_beside
 from mriimpute.device import TILE
 from mriimpute.errors import ConfigError, MriImputeError, VolumeError
 from mriimpute.imputation.dicom import Export
 from mriimpute.imputation.jobs import Job
-from mriimpute.io import Form, checksum
+from mriimpute.io import Form, checksum, holds_dicom
 from mriimpute.methods.base import Imputer
 
 __all__ = [
@@ -120,6 +121,8 @@ def is_done(job: Job, request: Request) -> bool:
         same &= settings.get("companions", []) == named(job.companions)
         seen = marked(observed_of(job.scan, request)).get("observed_sha256")
         same &= settings.get("observed_sha256") == seen
+        if request.thickness_mm == "auto" and not holds_dicom(job.scan):  # its content tells
+            same &= settings["assumed_thickness_mm"] == sidecar_thickness_mm(job.scan)
         return same and settings["input"]["sha256"] == checksum(job.scan)
     except (VolumeError, OSError, ValueError, KeyError, TypeError):
         return False  # no record, or one that another tool wrote

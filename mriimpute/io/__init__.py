@@ -20,6 +20,7 @@ __all__ = [
     "container_of",
     "find_scans",
     "held_otherwise",
+    "holds_dicom",
     "read_scan",
     "stem",
     "warn_of_contents",

@@ -108,3 +108,16 @@ def test_an_observed_image_beside_a_companion_is_part_of_it(tmp_path: Path) -> N
     assert [before] != named([other])
     beside.unlink()
     assert named([other]) == [{"name": "b.nii.gz", "sha256": checksum(other)}]
+
+
+def test_another_thickness_in_the_sidecar_is_another_request(scan: Path, tmp_path: Path) -> None:
+    sidecar, request = scan.with_name("a.json"), Request(model="linear", thickness_mm="auto")
+    job = Job(scan, tmp_path / "out")
+    sidecar.write_text('{"SliceThickness": 2.5}')
+
+    settings = impute(job, request)
+
+    assert settings["assumed_thickness_mm"] == 2.5
+    assert is_done(job, request)
+    sidecar.write_text('{"SliceThickness": 3}')
+    assert not is_done(job, request)
