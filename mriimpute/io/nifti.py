@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mriimpute.errors import GeometryError
 from mriimpute.files import atomic
 from mriimpute.geometry import grids_agree, is_invertible
-from mriimpute.io.forms import set_forms
+from mriimpute.io.forms import Form, affine_by, affine_in, set_forms
 from mriimpute.io.image_file import (
     COMPRESSED,
     has_ending,
@@ -42,9 +42,6 @@ __all__ = [
     "write_grid",
     "write_image",
 ]
-
-Form = Literal["auto", "sform", "qform"]
-"""Which of the two affines of a NIfTI header is meant; "auto": the sform where its code is set."""
 
 Frame = Literal["scanner", "aligned", "mni152"]
 """What world coordinates mean."""
@@ -107,7 +104,7 @@ def scan_of_image(
         intercept=_or(getattr(image.dataobj, "inter", None), 0.0),
         exact=data if data.dtype == np.float64 else None,
     )
-    return to_canonical(scan, observed)
+    return to_canonical(scan, observed, form)
 
 
 def scan_of_volume(volume: Volume, path: Path) -> Scan:
@@ -217,11 +214,8 @@ def _save(image: Any, path: Path) -> None:
 
 
 def _affine(image: Any, path: Path, form: Form) -> NDArray[np.float64]:
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if form != "auto" and isinstance(image.header, nib.Nifti1Header):
-        chosen = _form(image.header, form)
-        affine = np.zeros((4, 4)) if chosen is None else chosen
-    if not is_invertible(affine):
+    affine = affine_by(form, image)
+    if affine is None or not is_invertible(affine):
         raise GeometryError(
             f"{path} has an affine that cannot be inverted", hint="repair the header"
         )
@@ -233,8 +227,8 @@ def _form_warnings(image: Any, form: Form) -> Sequence[str]:
     if not isinstance(header, nib.Nifti1Header):
         return []
     warnings = []
-    sform = _form(header, "sform") if header["sform_code"] > 0 else None
-    qform = _form(header, "qform") if header["qform_code"] > 0 else None
+    sform = affine_in(header, "sform") if header["sform_code"] > 0 else None
+    qform = affine_in(header, "qform") if header["qform_code"] > 0 else None
     if header["sform_code"] <= 0 and header["qform_code"] <= 0:
         warnings.append("neither sform nor qform is set: which side is left is a guess")
     elif header["qform_code"] > 0 and qform is None:
@@ -248,14 +242,6 @@ def _form_warnings(image: Any, form: Form) -> Sequence[str]:
         units = {1: "metres", 3: "micrometres"}.get(code, f"unknown units (code {code})")
         warnings.append(f"the header gives lengths in {units}; they are taken as mm")
     return warnings
-
-
-def _form(header: Any, form: Literal["sform", "qform"]) -> NDArray[np.float64] | None:
-    """Returns the affine of a form, whether its code is set or not; None where it has none."""
-    try:
-        return np.asarray(getattr(header, f"get_{form}")(), dtype=np.float64)
-    except ValueError:  # the quaternion is longer than one, or infinite
-        return None
 
 
 def _nifti_header(image: Any) -> Any:
