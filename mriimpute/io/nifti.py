@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mriimpute.errors import GeometryError
 from mriimpute.files import atomic
-from mriimpute.geometry import grids_agree, is_invertible
+from mriimpute.geometry import Affine, grids_agree, is_invertible, refined
 from mriimpute.io.forms import Form, affine_by, affine_in, set_forms
 from mriimpute.io.image_file import (
     COMPRESSED,
@@ -137,7 +137,11 @@ def write_image(
     Raises:
         OutputError: If the file cannot be written.
     """
-    _save(image_like(data, like, refine=refine), path)
+    image = image_like(data, like, refine=refine)
+    read_by = refined(like.stored_affine, like.stored_axis(refine[0]), refine[1])
+    i, j, k = image.shape
+    is_best = grids_agree(read_by, image.affine, (i, j, k), tolerance_mm=0.02)
+    _save(image, path, affine=None if is_best else read_by)
 
 
 def image_like(
@@ -201,10 +205,16 @@ def write_grid(
     _save(image, path)
 
 
-def _save(image: Any, path: Path) -> None:
-    """Writes a nibabel image, atomically; neither clock nor file name enters the gzip header."""
+def _save(image: Any, path: Path, *, affine: Affine | None = None) -> None:
+    """Writes a nibabel image, atomically; neither clock nor file name enters the gzip header.
+
+    Args:
+        image: NIfTI.
+        path: Its ending says which kind of file it becomes.
+        affine: Of a file that can hold only one; None: the best in the header.
+    """
     if has_ending(path, MGZ):
-        image = as_mgz(image, path)
+        image = as_mgz(image, path, affine)
     content = image.to_bytes()
     if has_ending(path, COMPRESSED):
         with stage("gzip"):
