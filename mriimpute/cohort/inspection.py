@@ -24,6 +24,7 @@ from mriimpute.geometry import (
     spacing_mm,
 )
 from mriimpute.io import Scan, held_otherwise, stem
+from mriimpute.io.image_file import has_ending
 
 __all__ = ["inspection", "sidecar_thickness_mm", "stated_thickness_mm"]
 
@@ -127,7 +128,9 @@ def stated_thickness_mm(scan: Scan) -> float | None:
 
 
 def sidecar_thickness_mm(path: Path) -> float | None:
-    """Returns the slice thickness that the BIDS sidecar of a file states, if there is one."""
+    """Returns the slice thickness that the BIDS sidecar of an image states, if there is one."""
+    if not has_ending(path):  # what has no file has none beside it either
+        return None
     sidecar = path.with_name(f"{stem(path)}.json")
     try:
         thickness = json.loads(sidecar.read_text(encoding="utf-8"))["SliceThickness"]

@@ -116,7 +116,8 @@ def scan_of_volume(volume: Volume, path: Path) -> Scan:
     """
     image = nib.Nifti1Image(np.zeros(volume.shape, np.uint8), volume.affine)
     image.set_data_dtype(np.float32)
-    return Scan(path, volume, _nifti_header(image), AS_STORED)
+    stated_mm = volume.thickness_mm or None
+    return Scan(path, volume, _nifti_header(image), AS_STORED, thickness_mm=stated_mm)
 
 
 def write_image(
