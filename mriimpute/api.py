@@ -105,7 +105,7 @@ def impute(
         spacing: Between output slices, in mm; None: as inside a slice.
         observed: An image that is 1 where acquired; None: geometry and NaN tell.
         thickness: Slice profile (FWHM) in mm, for cross-plane; 0: point samples; "auto": what the
-            header states.
+            header states. A `Volume` says itself, unless it is given here and above 0.
         adapt: Let cross-plane learn from the scan's own slices first.
         fast: Compute faster and less exactly: bfloat16 where the CPU has it, two planes.
         xform: NIfTI form that says where the scan lies.
@@ -121,6 +121,8 @@ def impute(
     from mriimpute.methods.registry import identity, load_imputer
 
     name = str(model)
+    if isinstance(scan, Volume) and thickness in (0, "auto"):
+        thickness = scan.thickness_mm
     request = Request(
         model=identity(name),
         samples=samples,

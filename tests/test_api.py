@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -99,6 +100,43 @@ def test_a_volume_says_itself_what_was_observed(thick: Path) -> None:
 
     with pytest.raises(ConfigError, match="says itself"):
         mriimpute.impute(volume, observed=thick)
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "used"),
+    [
+        (6.0, {}, 6.0),
+        (6.0, {"thickness": "auto"}, 6.0),
+        (6.0, {"thickness": 5.0}, 5.0),
+        (0.0, {"thickness": "auto"}, 0.0),
+        (0.0, {}, 0.0),
+    ],
+)
+def test_a_volume_says_itself_how_thick_slices_are(
+    own: float, given: dict[str, Any], used: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "volume.json").write_text('{"SliceThickness": 4}')  # of another scan
+    data = np.arange(64, dtype=np.float32).reshape(4, 4, 4)
+    volume = Volume(data, np.ones(data.shape, bool), np.diag([1.0, 1.0, 6.0, 1.0]), own)
+
+    quality = mriimpute.impute(volume, model="linear", **given).quality
+
+    assert quality["assumed_thickness_mm"] == used
+    assert quality["stated_thickness_mm"] == (own or None)
+
+
+def test_an_image_without_a_file_has_no_sidecar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "image.json").write_text('{"SliceThickness": 4}')
+    data = np.arange(64, dtype=np.float32).reshape(4, 4, 4)
+
+    with pytest.raises(ConfigError, match="does not say how thick"):
+        mriimpute.impute(
+            nib.Nifti1Image(data, np.diag([1.0, 1.0, 6.0, 1.0])), model="linear", thickness="auto"
+        )
 
 
 def test_settings_are_laid_over_each_other(tmp_path: Path) -> None:

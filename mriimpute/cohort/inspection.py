@@ -1,6 +1,7 @@
 """What a scan is, as plain values: the content of `mriimpute inspect`."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ from mriimpute.geometry import (
     spacing_mm,
 )
 from mriimpute.io import Scan, held_otherwise, stem
+from mriimpute.io.image_file import has_ending
 
-__all__ = ["inspection", "stated_thickness_mm"]
+__all__ = ["inspection", "sidecar_thickness_mm", "stated_thickness_mm"]
 
 THICKEST_MM = 1e6
 """What a sidecar states beyond this, or an integer of 400 digits, is no thickness."""
@@ -122,9 +124,14 @@ def _warnings(affine: Affine, factor: int, scan: Scan) -> list[str]:
 
 def stated_thickness_mm(scan: Scan) -> float | None:
     """Returns the slice thickness that a DICOM header, or the BIDS sidecar of an image, states."""
-    if scan.thickness_mm is not None:
-        return scan.thickness_mm
-    sidecar = scan.path.with_name(f"{stem(scan.path)}.json")
+    return sidecar_thickness_mm(scan.path) if scan.thickness_mm is None else scan.thickness_mm
+
+
+def sidecar_thickness_mm(path: Path) -> float | None:
+    """Returns the slice thickness that the BIDS sidecar of an image states, if there is one."""
+    if not has_ending(path):  # what has no file has none beside it either
+        return None
+    sidecar = path.with_name(f"{stem(path)}.json")
     try:
         thickness = json.loads(sidecar.read_text(encoding="utf-8"))["SliceThickness"]
     except (OSError, ValueError, KeyError, TypeError):

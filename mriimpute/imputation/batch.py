@@ -5,13 +5,14 @@ another. Every scan is imputed by one of them as by a process that is alone, to 
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mriimpute.distributed import ALONE, World
-from mriimpute.errors import ConfigError, OutputError
+from mriimpute.errors import ConfigError, OutputError, VolumeError
 from mriimpute.imputation.bids import dataset_files, describe, require_own
 from mriimpute.imputation.disk import require_disk_for_all
 from mriimpute.imputation.jobs import Job
@@ -24,6 +25,8 @@ from mriimpute.methods.base import Imputer
 from mriimpute.progress import SILENT, Progress
 
 __all__ = ["Batch", "Datasets", "Part", "part_of"]
+
+log = logging.getLogger(__name__)
 
 QUEUE, ENDED = "scans", "ended"
 """Names in the store: of the scans to take, and of their outcomes."""
@@ -158,22 +161,34 @@ class Batch:
             part=part,
         )
 
-        left = []
+        left: list[int] = []
+        without_page: list[int] = []
         if world.main:
             left = [n for n, job in enumerate(self.jobs) if overwrite or not is_done(job, request)]
             if len(left) > 1:
                 require_disk_for_all([self.jobs[n] for n in left], imputer, request)
-            for number in sorted(set(range(len(self.jobs))) - set(left)):
-                self._skip(self.jobs[number])
+            done = sorted(set(range(len(self.jobs))) - set(left))
+            without_page = [n for n in done if not self._skip(self.jobs[n])]
             self.report.claim(overwrite=overwrite)
-        left = json.loads(world.broadcast(json.dumps(left).encode()))
+        numbers = json.dumps([sorted(left + without_page), without_page])
+        left, without_page = json.loads(world.broadcast(numbers.encode()))
         self.left = [self.jobs[number] for number in left]
+        self.without_page = {self.jobs[number] for number in without_page}
 
-    def _skip(self, job: Job) -> None:
-        """Notes that an earlier call has done a scan, and adds what that may have left out."""
-        self._add_page(job)
+    def _skip(self, job: Job) -> bool:
+        """Notes that an earlier call has done a scan, and adds what that may have left out.
+
+        Returns:
+            Whether that could be added. If not, the scan has a turn, in which it may fail alone.
+        """
+        try:
+            self._add_page(job)
+        except Exception as error:  # whatever is wrong with one result, the others are imputed
+            log.debug("%s: no page: %s", job.scan.name, error)
+            return False
         self.datasets.describe(job)
         self.report.end(job, "skipped")
+        return True
 
     def turns(self) -> Iterator[tuple[Job, Outcome | None]]:
         """Yields the scans that are left: each with None, if it is to be imputed now.
@@ -225,18 +240,30 @@ class Batch:
         """
         self.report.begin()
         with shortage_as_error(str(job.scan)):
-            impute_scan(
-                job,
-                self.imputer,
-                self.request,
-                record=self.record,
-                overwrite=self.overwrite,
-                progress=progress,
-            )
+            if not self._is_complete(job):
+                impute_scan(
+                    job,
+                    self.imputer,
+                    self.request,
+                    record=self.record,
+                    overwrite=self.overwrite or job in self.without_page,
+                    progress=progress,
+                )
             progress.advance("writing")
             self._add_page(job)
         self.datasets.describe(job)
         return self._end(job, "done")
+
+    def _is_complete(self, job: Job) -> bool:
+        """Tells whether a scan that was done before has its page now, and needs nothing else."""
+        if job not in self.without_page:
+            return False
+        try:
+            self._add_page(job)
+        except VolumeError as error:
+            log.warning("%s is imputed anew: %s", job.scan.name, error)
+            return False
+        return True
 
     def _add_page(self, job: Job) -> None:
         """Writes the page of a scan, unless an earlier call has: imputing again removes it."""

@@ -6,18 +6,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mriimpute.cohort.inspection import sidecar_thickness_mm
+from mriimpute.cohort.split import observed_beside
 from mriimpute.device import TILE
-from mriimpute.errors import ConfigError, VolumeError
+from mriimpute.errors import ConfigError, MriImputeError, VolumeError
 from mriimpute.imputation.dicom import Export
 from mriimpute.imputation.jobs import Job
-from mriimpute.io import Form, checksum
+from mriimpute.io import Form, checksum, holds_dicom
 from mriimpute.methods.base import Imputer
 
 __all__ = [
     "Request",
     "is_done",
+    "marked",
     "named",
     "no_draws",
+    "observed_of",
     "recorded",
     "require_draws",
     "require_help",
@@ -86,8 +90,27 @@ def require_help(imputer: Imputer, companions: Sequence[Path]) -> None:
 
 
 def named(companions: Sequence[Path]) -> list[dict[str, str]]:
-    """Returns what is recorded of the companions that were asked for."""
-    return [{"name": path.name, "sha256": checksum(path)} for path in companions]
+    """Returns what is recorded of the companions that were asked for, whether they helped or not.
+
+    The checksum of one that cannot be read is empty: once it can be, there is more to be had.
+    """
+    found = []
+    for path in companions:
+        facts = {"name": path.name, "sha256": _checksum_if_readable(path)}
+        if beside := observed_beside(path):
+            facts["observed_sha256"] = _checksum_if_readable(beside)
+        found.append(facts)
+    return found
+
+
+def observed_of(scan: Path, request: Request) -> Path | None:
+    """Returns the image that says which voxels of a scan were acquired, if there is one."""
+    return request.observed or observed_beside(scan)
+
+
+def marked(observed: Path | None) -> dict[str, str]:
+    """Returns what is recorded of the image that marks acquired voxels: nothing without one."""
+    return {} if observed is None else {"observed_sha256": checksum(observed)}
 
 
 def is_done(job: Job, request: Request) -> bool:
@@ -96,6 +119,10 @@ def is_done(job: Job, request: Request) -> bool:
         settings = json.loads(job.record.read_text(encoding="utf-8"))["settings"]
         same = settings["request"] == recorded(request) and job.file("mean").is_file()
         same &= settings.get("companions", []) == named(job.companions)
+        seen = marked(observed_of(job.scan, request)).get("observed_sha256")
+        same &= settings.get("observed_sha256") == seen
+        if request.thickness_mm == "auto" and not holds_dicom(job.scan):  # its content tells
+            same &= settings["assumed_thickness_mm"] == sidecar_thickness_mm(job.scan)
         return same and settings["input"]["sha256"] == checksum(job.scan)
     except (VolumeError, OSError, ValueError, KeyError, TypeError):
         return False  # no record, or one that another tool wrote
@@ -120,3 +147,10 @@ def no_draws(imputer: Imputer) -> ConfigError:
         f"{imputer.name} gives no draws",
         hint="leave --samples out or pass --model cross-plane",
     )
+
+
+def _checksum_if_readable(path: Path) -> str:
+    try:
+        return checksum(path)
+    except (MriImputeError, OSError):
+        return ""

@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Float
 
 from mriimpute.cohort.inspection import stated_thickness_mm
-from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.target_grid import (
     TargetGrid,
     axis_name,
@@ -32,8 +31,10 @@ from mriimpute.imputation.disk import needed_bytes, require_disk
 from mriimpute.imputation.jobs import Job
 from mriimpute.imputation.request import (
     Request,
+    marked,
     named,
     no_draws,
+    observed_of,
     recorded,
     require_draws,
     require_help,
@@ -110,11 +111,11 @@ def impute_scan(
         raise OutputError(f"{there} exists", hint="pass --overwrite to replace it")
     started = time.monotonic()
     with stage("read"):
-        observed = request.observed or observed_beside(job.scan)
+        observed = observed_of(job.scan, request)
         scan = read_scan(job.scan, observed=observed, form=request.form, exact=True)
         require_series(scan, request.dicom, is_native=job.space == "native")
         require_writable(job.file("mean"), scan)
-        content = checksum(job.scan)
+        content, seen = checksum(job.scan), marked(observed)
 
     def begin(grid: TargetGrid) -> None:
         require_disk(job, needed_bytes(grid, imputer, request, job.space))
@@ -133,6 +134,7 @@ def impute_scan(
         begin=begin,
         progress=progress,
     )
+    facts |= seen
 
     put = writer(job.space, scan, grid, imputed.mean)
     made_by = {"sha256": content, "request": facts["request"]}

@@ -134,7 +134,9 @@ def _reference() -> Float64[np.ndarray, "n l"]:
 def _of_method(volume: Volume, quality: Mapping[str, Any]) -> dict[str, float]:
     """Returns what a method measured, for the gap that the scan has most of."""
     stack = find_stack(volume.observed)
-    commonest = str(Counter(stack.gaps).most_common(1)[0][0]) if stack else ""
+    # Between neighbours, 1 voxel apart, nothing is missing.
+    gaps = Counter(gap for gap in stack.gaps if gap > 1) if stack else Counter[int]()
+    commonest = str(gaps.most_common(1)[0][0]) if gaps else ""
     lines = quality.get("gaps", {}).get(commonest, {})
     if lines.get("target_pixels", 0) < FEWEST_PIXELS:
         lines = {}

@@ -6,7 +6,7 @@ degrees, which is 0.3 mm. Where the two forms would not say the same, only the s
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -14,7 +14,10 @@ from nibabel.spatialimages import HeaderDataError
 
 from mriimpute.geometry import Affine, corner_distance_mm, is_invertible, skew_deg
 
-__all__ = ["has_only_qform", "is_refused_by_itk", "set_forms"]
+__all__ = ["Form", "affine_by", "affine_in", "has_only_qform", "is_refused_by_itk", "set_forms"]
+
+Form = Literal["auto", "sform", "qform"]
+"""Which of the two affines of a NIfTI header is meant; "auto": the sform where its code is set."""
 
 MAX_DISAGREEMENT_MM = 0.01
 """At any corner of the grid, between the sform and the qform that a reader gets."""
@@ -24,6 +27,24 @@ HALF_TURN = 1e-7
 
 ITK_MAX_SKEW_DEG = 0.004
 """ITK takes an sform for a rotation up to some 0.005 degrees between its axes."""
+
+
+def affine_by(form: Form, image: Any) -> Affine | None:
+    """Returns the affine of a nibabel image; None where a NIfTI does not have the form asked for.
+
+    Images of other kinds have one affine, whatever the form.
+    """
+    if form != "auto" and isinstance(image.header, nib.Nifti1Header):
+        return affine_in(image.header, form)
+    return np.asarray(image.affine, dtype=np.float64)
+
+
+def affine_in(header: Any, form: Literal["sform", "qform"]) -> Affine | None:
+    """Returns the affine of a form, whether its code is set or not; None where it has none."""
+    try:
+        return np.asarray(getattr(header, f"get_{form}")(), dtype=np.float64)
+    except ValueError:  # the quaternion is longer than one, or infinite
+        return None
 
 
 def set_forms(header: Any, affine: Affine, *, code: int) -> None:

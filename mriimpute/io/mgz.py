@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 
 from mriimpute.errors import OutputError
+from mriimpute.geometry import Affine
 from mriimpute.io.image_file import has_ending
 from mriimpute.io.scan import Scan
 
@@ -29,19 +30,20 @@ def require_writable(path: Path, scan: Scan) -> None:
         _require_single(scan.values.dtype, path)
 
 
-def as_mgz(image: Any, path: Path) -> Any:
+def as_mgz(image: Any, path: Path, affine: Affine | None = None) -> Any:
     """Returns a nibabel image as one that is written as MGZ.
 
     Args:
         image: NIfTI, slope 1 and intercept 0.
         path: For messages.
+        affine: The only one that MGZ has room for; None: the best in the header.
 
     Raises:
         OutputError: If MGZ cannot hold it.
     """
     voxels = np.asarray(image.dataobj)
     _require_single(voxels.dtype, path)
-    return nib.MGHImage(voxels, image.header.get_best_affine())
+    return nib.MGHImage(voxels, image.header.get_best_affine() if affine is None else affine)
 
 
 def _require_single(dtype: np.dtype[Any], path: Path) -> None:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mriimpute.errors import GeometryError
 from mriimpute.files import atomic
-from mriimpute.geometry import grids_agree, is_invertible
-from mriimpute.io.forms import set_forms
+from mriimpute.geometry import Affine, grids_agree, is_invertible, refined
+from mriimpute.io.forms import Form, affine_by, affine_in, set_forms
 from mriimpute.io.image_file import (
     COMPRESSED,
     has_ending,
@@ -42,9 +42,6 @@ __all__ = [
     "write_grid",
     "write_image",
 ]
-
-Form = Literal["auto", "sform", "qform"]
-"""Which of the two affines of a NIfTI header is meant; "auto": the sform where its code is set."""
 
 Frame = Literal["scanner", "aligned", "mni152"]
 """What world coordinates mean."""
@@ -107,7 +104,7 @@ def scan_of_image(
         intercept=_or(getattr(image.dataobj, "inter", None), 0.0),
         exact=data if data.dtype == np.float64 else None,
     )
-    return to_canonical(scan, observed)
+    return to_canonical(scan, observed, form)
 
 
 def scan_of_volume(volume: Volume, path: Path) -> Scan:
@@ -119,7 +116,8 @@ def scan_of_volume(volume: Volume, path: Path) -> Scan:
     """
     image = nib.Nifti1Image(np.zeros(volume.shape, np.uint8), volume.affine)
     image.set_data_dtype(np.float32)
-    return Scan(path, volume, _nifti_header(image), AS_STORED)
+    stated_mm = volume.thickness_mm or None
+    return Scan(path, volume, _nifti_header(image), AS_STORED, thickness_mm=stated_mm)
 
 
 def write_image(
@@ -140,7 +138,11 @@ def write_image(
     Raises:
         OutputError: If the file cannot be written.
     """
-    _save(image_like(data, like, refine=refine), path)
+    image = image_like(data, like, refine=refine)
+    read_by = refined(like.stored_affine, like.stored_axis(refine[0]), refine[1])
+    i, j, k = image.shape
+    is_best = grids_agree(read_by, image.affine, (i, j, k), tolerance_mm=0.02)
+    _save(image, path, affine=None if is_best else read_by)
 
 
 def image_like(
@@ -204,10 +206,16 @@ def write_grid(
     _save(image, path)
 
 
-def _save(image: Any, path: Path) -> None:
-    """Writes a nibabel image, atomically; neither clock nor file name enters the gzip header."""
+def _save(image: Any, path: Path, *, affine: Affine | None = None) -> None:
+    """Writes a nibabel image, atomically; neither clock nor file name enters the gzip header.
+
+    Args:
+        image: NIfTI.
+        path: Its ending says which kind of file it becomes.
+        affine: Of a file that can hold only one; None: the best in the header.
+    """
     if has_ending(path, MGZ):
-        image = as_mgz(image, path)
+        image = as_mgz(image, path, affine)
     content = image.to_bytes()
     if has_ending(path, COMPRESSED):
         with stage("gzip"):
@@ -217,11 +225,8 @@ def _save(image: Any, path: Path) -> None:
 
 
 def _affine(image: Any, path: Path, form: Form) -> NDArray[np.float64]:
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if form != "auto" and isinstance(image.header, nib.Nifti1Header):
-        chosen = _form(image.header, form)
-        affine = np.zeros((4, 4)) if chosen is None else chosen
-    if not is_invertible(affine):
+    affine = affine_by(form, image)
+    if affine is None or not is_invertible(affine):
         raise GeometryError(
             f"{path} has an affine that cannot be inverted", hint="repair the header"
         )
@@ -233,8 +238,8 @@ def _form_warnings(image: Any, form: Form) -> Sequence[str]:
     if not isinstance(header, nib.Nifti1Header):
         return []
     warnings = []
-    sform = _form(header, "sform") if header["sform_code"] > 0 else None
-    qform = _form(header, "qform") if header["qform_code"] > 0 else None
+    sform = affine_in(header, "sform") if header["sform_code"] > 0 else None
+    qform = affine_in(header, "qform") if header["qform_code"] > 0 else None
     if header["sform_code"] <= 0 and header["qform_code"] <= 0:
         warnings.append("neither sform nor qform is set: which side is left is a guess")
     elif header["qform_code"] > 0 and qform is None:
@@ -248,14 +253,6 @@ def _form_warnings(image: Any, form: Form) -> Sequence[str]:
         units = {1: "metres", 3: "micrometres"}.get(code, f"unknown units (code {code})")
         warnings.append(f"the header gives lengths in {units}; they are taken as mm")
     return warnings
-
-
-def _form(header: Any, form: Literal["sform", "qform"]) -> NDArray[np.float64] | None:
-    """Returns the affine of a form, whether its code is set or not; None where it has none."""
-    try:
-        return np.asarray(getattr(header, f"get_{form}")(), dtype=np.float64)
-    except ValueError:  # the quaternion is longer than one, or infinite
-        return None
 
 
 def _nifti_header(image: Any) -> Any:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mriimpute.errors import GeometryError, VolumeError
 from mriimpute.geometry import grids_agree, skew_deg, spacing_mm
 from mriimpute.io.dicom.planes import Series
-from mriimpute.io.forms import is_refused_by_itk
+from mriimpute.io.forms import Form, affine_by, is_refused_by_itk
 from mriimpute.io.image_file import open_image, read_voxels
 from mriimpute.volume import Volume
 
@@ -98,7 +98,7 @@ class Scan:
         return np.asarray(nib.orientations.apply_orientation(data, inverse))
 
 
-def to_canonical(scan: Scan, observed: Path | None) -> Scan:
+def to_canonical(scan: Scan, observed: Path | None, form: Form = "auto") -> Scan:
     """Returns a scan, as a file holds it, with its axes towards right, anterior, superior.
 
     This is the last step of reading, whatever the file is.
@@ -106,6 +106,7 @@ def to_canonical(scan: Scan, observed: Path | None) -> Scan:
     Args:
         scan: Its volume on the axes of the file; a non-finite voxel counts as missing.
         observed: An image on the same grid, non-zero where the scan was acquired.
+        form: Which NIfTI form gave the affine of the scan.
 
     Raises:
         VolumeError: If no voxel is left, or `observed` cannot be read.
@@ -122,7 +123,7 @@ def to_canonical(scan: Scan, observed: Path | None) -> Scan:
     if missing and scan.series is None:  # what is missing in a series was noted by slice
         warnings.append(f"{missing} voxels are NaN or infinite and count as missing")
     if observed is not None:
-        finite = finite & _read_observed(observed, path, stored.affine, stored.shape)
+        finite = finite & _read_observed(observed, path, stored.affine, stored.shape, form)
         if not finite.any():
             raise VolumeError(
                 f"{observed}: no voxel of {path} is observed", hint="mark acquired voxels with 1"
@@ -160,13 +161,17 @@ def _require_plausible(affine: NDArray[np.float64], path: Path) -> None:
 
 
 def _read_observed(
-    observed: Path, path: Path, affine: NDArray[np.float64], shape: tuple[int, ...]
+    observed: Path, path: Path, affine: NDArray[np.float64], shape: tuple[int, ...], form: Form
 ) -> Bool[np.ndarray, "i j k"]:
     image, _ = open_image(observed)
     values = read_voxels(image, observed)
+    # It may have the header of the scan, or one of a tool that wrote a single form.
+    found = [
+        each for each in (affine_by(form, image), affine_by("auto", image)) if each is not None
+    ]
     # Tools write the same grid through quaternions or float32: equal only to some micrometres.
-    close = values.shape == shape and grids_agree(
-        np.asarray(image.affine, dtype=np.float64), affine, values.shape, tolerance_mm=0.02
+    close = values.shape == shape and any(
+        grids_agree(each, affine, values.shape, tolerance_mm=0.02) for each in found
     )
     if not close:
         raise GeometryError(

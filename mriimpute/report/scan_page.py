@@ -15,14 +15,13 @@ import numpy as np
 from jaxtyping import Bool
 from markupsafe import Markup
 
-from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.files import read_json
 from mriimpute.imputation.bids import NOTICE
 from mriimpute.imputation.coding import Coding, coded
 from mriimpute.imputation.jobs import Job
-from mriimpute.imputation.request import Request
-from mriimpute.io import read_scan
+from mriimpute.imputation.request import Request, observed_of
+from mriimpute.io import Form, holds_dicom, read_scan
 from mriimpute.methods.registry import load_imputer
 from mriimpute.report._charts import Frame, Series, histogram, line_chart
 from mriimpute.report._companions import companions_block
@@ -54,22 +53,30 @@ def write_scan_page(case: Job, request: Request) -> Path:
         MriImputeError: If scan or results cannot be read, or the page cannot be written.
     """
     result, coding = _read(case, request)
-    write_html(case.page, _page(case.scan.name, result, _draws(case, coding)))
+    draws = _draws(case, coding, _form(case, request))
+    write_html(case.page, _page(case.scan.name, result, draws))
     return case.page
 
 
-def _draws(case: Job, coding: Coding) -> Iterator[Image]:
+def _form(case: Job, request: Request) -> Form:
+    """Returns by which form results lie as the scan does: they have both of its forms, if any."""
+    has_forms = case.space == "native" and not holds_dicom(case.scan)
+    return request.form if has_forms else "auto"
+
+
+def _draws(case: Job, coding: Coding, form: Form) -> Iterator[Image]:
     """Yields the first draws, as far as written, one at a time."""
     for number in range(1, VIEWER_DRAWS + 1):
         file = case.file(f"draw{number:03d}")
         if file.is_file():
-            yield coding.code(read_scan(file, exact=True).values)
+            yield coding.code(read_scan(file, form=form, exact=True).values)
 
 
 def _read(case: Job, request: Request) -> tuple[Result, Coding]:
     labels = {"mean": "mean", "std": "std", "draw": "draw001"}
-    written = {name: read_scan(case.file(label), exact=True) for name, label in labels.items()
-               if case.file(label).is_file()}  # fmt: skip
+    form = _form(case, request)
+    written = {name: read_scan(case.file(label), form=form, exact=True)
+               for name, label in labels.items() if case.file(label).is_file()}  # fmt: skip
     _, coding = coded(written["mean"])
     images = {
         name: coding.code_difference(scan.values) if name == "std" else coding.code(scan.values)
@@ -83,7 +90,7 @@ def _read(case: Job, request: Request) -> tuple[Result, Coding]:
         result = Result(volume=volume, axis=-1, images=images, difference=math.nan, record=record)
         return result, coding
 
-    observed_file = request.observed or observed_beside(case.scan)
+    observed_file = observed_of(case.scan, request)
     scan = read_scan(case.scan, observed=observed_file, form=request.form, exact=True)
     shown = replace(scan, volume=replace(scan.volume, data=coding.code(scan.values)))
     grid = to_target_grid(shown, request.spacing_mm)

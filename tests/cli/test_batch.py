@@ -11,9 +11,12 @@ from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app, bids
 from mriimpute.cli.variadic import repeat_options
+from mriimpute.errors import OutputError
 from mriimpute.files import sha256
 from mriimpute.imputation import scan as scan_module
-from mriimpute.io import Scan
+from mriimpute.imputation.jobs import Job
+from mriimpute.imputation.request import Request
+from mriimpute.io import Scan, read_scan
 
 
 def save_scan(path: Path, seed: int = 0) -> Path:
@@ -225,6 +228,60 @@ def test_one_scan_done_in_another_way_is_an_error_that_names_overwrite(tmp_path:
     assert other.exit_code == 1
     assert "a_desc-mean.nii.gz exists" in other.stderr
     assert "--overwrite" in other.stderr
+
+
+def pages(monkeypatch: pytest.MonkeyPatch, failing: str = "") -> None:
+    """Makes a page take no time: the mean is read, and an empty file written."""
+
+    def write(job: Job, *, request: Request) -> None:
+        if job.scan.name == failing:
+            raise OutputError("no space", hint="make some")
+        read_scan(job.file("mean"))
+        job.page.touch()
+
+    monkeypatch.setattr("mriimpute.report.write_scan_page", write)
+
+
+def test_a_damaged_result_that_gets_a_page_is_made_anew_and_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages(monkeypatch)
+    words = (tmp_path / "in", "-o", out := tmp_path / "out", "--report", tmp_path / "run.json")
+    for n, name in enumerate("ab"):
+        save_scan(tmp_path / "in" / f"{name}.nii.gz", seed=n)
+    call(*words)
+    mean = out / "a_desc-mean.nii.gz"
+    whole = mean.read_bytes()
+    mean.write_bytes(whole[:-9])
+    save_scan(tmp_path / "in" / "c.nii.gz", seed=2)
+
+    result = call(*words, "--page")
+
+    assert result.exit_code == 0, result.stderr
+    assert means(result) == ["a_desc-mean.nii.gz", "c_desc-mean.nii.gz"]
+    assert "warning: a.nii.gz is imputed anew" in result.stderr
+    assert mean.read_bytes() == whole
+    assert len(list(out.glob("*.html"))) == 3 + 1  # and the overview
+    told = json.loads((tmp_path / "run.json").read_text())
+    assert told["counts"] == {"done": 2, "skipped": 1, "failed": 0, "waiting": 0}
+
+
+def test_a_page_that_cannot_be_written_fails_alone_and_keeps_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages(monkeypatch, failing="a.nii.gz")
+    words = (tmp_path / "in", "-o", out := tmp_path / "out")
+    save_scan(tmp_path / "in" / "a.nii.gz")
+    call(*words)
+    before = (out / "a_desc-mean.nii.gz").stat().st_mtime_ns
+    save_scan(tmp_path / "in" / "b.nii.gz", seed=1)
+
+    result = call(*words, "--page")
+
+    assert result.exit_code == 1
+    assert means(result) == ["b_desc-mean.nii.gz"]
+    assert "error: no space" in result.stderr
+    assert (out / "a_desc-mean.nii.gz").stat().st_mtime_ns == before
 
 
 def test_results_made_with_an_option_that_is_gone_do_not_count_as_done(tmp_path: Path) -> None:

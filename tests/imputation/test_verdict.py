@@ -141,6 +141,26 @@ def test_what_speaks_against_a_prediction(
     assert words in verdict.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("slices", "gap"), [((0, 1, 2, 3, 5, 6), "2"), ((0, 1, 2, 4, 7, 10), "3")]
+)
+def test_slices_without_a_gap_between_them_have_no_say(
+    scan: Any, slices: tuple[int, ...], gap: str
+) -> None:
+    """What counts is the commonest gap, and between neighbours there is none."""
+    usual = scan()
+    observed = np.zeros((2, 2, slices[-1] + 1), bool)
+    observed[:, :, slices] = True
+    volume = Volume(np.zeros(observed.shape, np.float32), observed, usual.affine)
+    quality = {"gaps": {gap: LINES}, "left_out_slices": {gap: SLICES}, "interpolated_share": 0.0}
+
+    verdict = judge(volume, quality)
+
+    assert verdict.status == "pass"
+    assert verdict.measures["gain_db"] == LINES["gain_db"]
+    assert verdict.measures["slices_gain_db"] == SLICES["gain_db"]
+
+
 def test_a_shift_that_anatomy_explains_is_none(scan: Any) -> None:
     assert judge(scan(slice_shift_mm=1.8, slice_shift_error_mm=0.8)).status == "pass"
     assert judge(scan(slice_shift_mm=1.8, slice_shift_error_mm=0.1)).status == "fail"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mriimpute.errors import GeometryError, OutputError, VolumeError
 from mriimpute.geometry import rotation, spacing_mm, transform
-from mriimpute.io import read_scan, write_grid, write_image
+from mriimpute.io import Form, read_scan, write_grid, write_image
 
 # Offsets of the fields of a NIfTI-1 header, from its specification.
 DIM, DATATYPE, PIXDIM, SLOPE, UNITS, QFORM_CODE, SFORM_CODE = 40, 70, 76, 112, 123, 252, 254
@@ -293,6 +293,26 @@ def test_observed_image_marks_what_was_acquired(plain: Path, tmp_path: Path) -> 
 
     stored = nib.orientations.inv_ornt_aff(scan.orientation, chosen.shape)
     np.testing.assert_array_equal(stored, np.eye(4))  # so axes need no turning here
+    np.testing.assert_array_equal(scan.volume.observed, chosen == 1)
+
+
+@pytest.mark.parametrize("form", ["auto", "sform", "qform"])
+@pytest.mark.parametrize("is_header_kept", [True, False])
+def test_observed_image_lies_where_the_form_of_the_scan_says(
+    form: Form, is_header_kept: bool, variant: Variant, tmp_path: Path
+) -> None:
+    """Sform and qform of the scan disagree by far more than rounding."""
+    source = variant((SROW_X + 12, "<f", (55.0,)))
+    header = nib.load(source).header
+    affine = header.get_qform() if form == "qform" else header.get_sform()
+    chosen = np.zeros((6, 5, 4), np.uint8)
+    chosen[:, :, ::2] = 1
+    place = (None, header) if is_header_kept else (affine,)
+    image = nib.Nifti1Image(chosen, *place)
+    image.to_filename(tmp_path / "o.nii")
+
+    scan = read_scan(source, observed=tmp_path / "o.nii", form=form)
+
     np.testing.assert_array_equal(scan.volume.observed, chosen == 1)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pytest
 from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app
@@ -89,6 +90,27 @@ def test_the_difference_is_measured_in_the_files(tmp_path: Path, read_page: Read
     page = write_scan_page(case, Request(model="linear"))
 
     assert "measured in the files: 8." in read_page(page).text
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".mgz"])
+def test_scan_and_results_are_turned_alike_by_the_form_that_was_asked_for(
+    ending: str, tmp_path: Path, read_page: ReadPage
+) -> None:
+    """The forms disagree on which side is left."""
+    scan = save_scan(tmp_path / "scan.nii.gz")
+    image = nib.load(scan)
+    image.set_sform(AFFINE, code=1)
+    image.set_qform(np.diag([1.0, 1.0, 3.0, 1.0]), code=1)
+    image.to_filename(scan)
+    mean = tmp_path / "out" / f"mean{ending}"
+    impute(scan, "--model", "linear", "--xform", "qform", "-o", mean)
+
+    (case,) = plan_jobs([scan], mean)
+    page = write_scan_page(case, Request(model="linear", form="qform"))
+
+    assert "measured in the files: 0." in read_page(page).text
+    side = nib.load(mean).affine[0, 0]
+    assert side == (1 if ending == ".mgz" else -1)  # NIfTI has room for both forms
 
 
 def test_a_page_is_added_to_what_was_done_before_and_never_outlives_it(tmp_path: Path) -> None:
