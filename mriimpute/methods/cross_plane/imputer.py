@@ -37,7 +37,7 @@ from mriimpute.methods.cross_plane.latent_network import network_of
 from mriimpute.methods.cross_plane.network import LineNetwork
 from mriimpute.methods.cross_plane.placing import placed_best
 from mriimpute.methods.cross_plane.planes import Steps, steps_of
-from mriimpute.methods.cross_plane.predict import Fast, bfloat16_works, is_distrusted
+from mriimpute.methods.cross_plane.predict import Fast, bfloat16_works
 from mriimpute.methods.cross_plane.runs import runs_of, warn_of_unknown
 from mriimpute.methods.cross_plane.weights import read_parts
 from mriimpute.methods.cross_plane.work import (
@@ -146,10 +146,10 @@ class CrossPlane(Imputer):
 
     @property
     def arithmetic(self) -> str:
-        """What convolutions multiply, for the record."""
+        """What convolutions multiply, but for images of which that is too far off."""
         if self.device != "cpu":
             return "float16"
-        if self.fast is None or is_distrusted():
+        if self.fast is None:
             return "float32"
         return str(self.fast.kind).removeprefix("torch.")
 

@@ -41,7 +41,7 @@ from mriimpute.methods.cross_plane.network import LineNetwork, smoothness
 from mriimpute.stopwatch import stage
 from mriimpute.workers import survives
 
-__all__ = ["Fast", "bfloat16_works", "checked", "in_batches", "is_distrusted", "predict"]
+__all__ = ["Fast", "bfloat16_works", "checked", "in_batches", "predict"]
 
 log = logging.getLogger(__name__)
 
@@ -86,15 +86,6 @@ class Fast:
 
     kind: torch.dtype
     reach: int = 8
-
-
-_distrusted: list[str] = []
-"""What has computed bfloat16 wrong in this process."""
-
-
-def is_distrusted() -> bool:
-    """Tells whether this CPU has computed bfloat16 wrong since the process began."""
-    return bool(_distrusted)
 
 
 def bfloat16_works(network: LineNetwork) -> bool:
@@ -155,7 +146,7 @@ def predict(
     run = partial(_computed, network, conditions, places, with_std=with_std)
     if device.type == "cpu":
         reach = network.reach if fast is None else min(fast.reach, network.reach)
-        kind = torch.float32 if fast is None or _distrusted else fast.kind
+        kind = torch.float32 if fast is None else fast.kind
         return _cut(run, lines, places, air, air_std, reach, kind, told, with_std=with_std)
 
     half = torch.cuda.get_device_capability(device) >= TENSOR_CORES
@@ -212,7 +203,7 @@ def checked(run: Compute, lines: Images) -> Moments:
     if difference <= SAME[torch.float16] and all(bool(part.isfinite().all()) for part in moments):
         return moments
     del moments  # make room
-    _warn(str(lines.device))
+    _warn(str(lines.device), "float16")
     return run(lines, torch.float32)
 
 
@@ -271,6 +262,8 @@ def _checked_on_cpu(
 ) -> Moments:
     """Returns what `run` makes of images in bfloat16; in float32 where they differ too much.
 
+    Each batch is judged by itself: what becomes of a scan depends on no scan before.
+
     Args:
         run: The network.
         images: To compute.
@@ -284,8 +277,7 @@ def _checked_on_cpu(
     log.debug("bfloat16 and float32 differ by %.1e", difference)
     if difference <= SAME[torch.bfloat16] and all(bool(part.isfinite().all()) for part in moments):
         return moments
-    _distrusted.append("cpu")
-    log.warning("this CPU computes bfloat16 wrong here: on in float32, which is slower")
+    _warn("this CPU", "bfloat16")
     return run(images, torch.float32, smooth)
 
 
@@ -349,5 +341,9 @@ def _rms_difference(ours: Float32[Tensor, "b t m w"], theirs: Float32[Tensor, "b
 
 
 @cache  # once for a device
-def _warn(device: str) -> None:
-    log.warning("%s computes float16 wrong here: on in float32, which is slower", device)
+def _warn(device: str, kind: str) -> None:
+    log.warning(
+        "%s computes %s too far off for some images: these take float32, which is slower",
+        device,
+        kind,
+    )

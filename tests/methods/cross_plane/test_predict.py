@@ -134,7 +134,7 @@ def test_half_precision_that_is_wrong_is_not_used_and_that_is_said_once(
     assert torch.equal(mean, Machine()(kept)[0])
     assert torch.equal(again, mean)
     assert len(caplog.messages) == 1
-    assert "computes float16 wrong" in caplog.text
+    assert "computes float16 too far off" in caplog.text
 
 
 def test_few_images_are_computed_exactly_at_once(generator: torch.Generator) -> None:
