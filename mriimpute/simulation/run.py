@@ -133,6 +133,8 @@ def _header(scans: list[SourceScan], config: SimulationConfig, seed: int) -> dic
         del settings["template"]
     if not config.motion:  # simulations of earlier versions, which had none, go on
         del settings["motion"]
+    if config.thickness_mm:  # simulations of earlier versions averaged the truth, too
+        settings["truth"] = "point samples"
     header = {
         "seed": seed,
         "settings": settings,

@@ -119,9 +119,7 @@ def test_another_seed_turns_the_heads_otherwise(
 def test_sparse_slices_are_slices_of_the_truth_bit_for_bit(
     heads: Heads, small: SimulationConfig, tmp_path: Path, plane: str
 ) -> None:
-    config = replace(small, plane=plane, thickness_mm=2.0)
-
-    simulate(heads(1), tmp_path / "sim", config, seed=1)
+    simulate(heads(1), tmp_path / "sim", replace(small, plane=plane), seed=1)
 
     record = json.loads((tmp_path / "sim" / "simulation.json").read_text())["scans"]["sub-1_T1w"]
     axis = {"sagittal": 0, "coronal": 1, "axial": 2}[plane]
@@ -131,6 +129,26 @@ def test_sparse_slices_are_slices_of_the_truth_bit_for_bit(
     np.testing.assert_array_equal(np.asarray(sparse.dataobj), truth.dataobj[tuple(index)])
     assert sparse.header["pixdim"][1 + axis] == pytest.approx(3)
     assert sparse.get_data_dtype() == np.float32
+
+
+@pytest.mark.parametrize("space", ["native", "template"])
+def test_slices_are_averaged_over_their_thickness_and_the_truth_is_not(
+    heads: Heads, small: SimulationConfig, tmp_path: Path, space: Literal["native", "template"]
+) -> None:
+    source, config = heads(1, labels=False), replace(small, space=space)
+    name = "sub-1_T1w" if space == "native" else "sub-1_space-template_T1w"
+
+    for thickness_mm in (0.0, 2.0):
+        out = tmp_path / f"{thickness_mm:g}"
+        simulate(source, out, replace(config, thickness_mm=thickness_mm), seed=1)
+
+    (sharp, truth), (blurred, truth_of_blurred) = (
+        [np.asarray(image(tmp_path / n, part, name).dataobj) for part in ("cohort", "truth")]
+        for n in ("0", "2")
+    )
+    np.testing.assert_array_equal(truth_of_blurred, truth)
+    np.testing.assert_array_equal(np.isnan(blurred), np.isnan(sharp))
+    assert np.nanstd(blurred) < 0.95 * np.nanstd(sharp)
 
 
 def test_a_scan_of_a_random_plane_is_the_scan_of_that_plane(
