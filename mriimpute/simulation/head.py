@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Integer
 
-from mriimpute.files import write_json
+from mriimpute.files import read_json, write_json
 from mriimpute.geometry import Affine, resample, spacing_mm, transform
 from mriimpute.io import Frame, checksum, read_scan, stem, write_grid
 from mriimpute.memory import require_memory
@@ -151,6 +151,7 @@ def simulate_head(
         write_grid(cohort / name, observed.astype(np.uint8), stated @ affine, frame=head.frame)
     name = f"{start}_{scan.suffix}.nii.gz"
     write_grid(cohort / name, sparse, stated @ affine, frame=head.frame)
+    _forget_labels(record_path(out, scan), start, scan)
     truth = measured() if config.thickness_mm else acquired  # no profile blurs the truth
     _write_truth(out / "truth" / scan.subject / "anat", start, scan, head, grid, truth, stated)
 
@@ -230,6 +231,13 @@ def _write_truth(
     write_grid(folder / f"{start}_{scan.suffix}.nii.gz", truth, affine, frame=head.frame)
 
 
+def _forget_labels(record: Path, start: str, scan: SourceScan) -> None:
+    """Removes the label maps of an earlier run: of one that the source lost nothing is written."""
+    names = read_json(record).get("labels", []) if record.is_file() else []
+    for name in names:
+        (record.parent / f"{start}{scan.label_ending(Path(name))}.nii.gz").unlink(missing_ok=True)
+
+
 def _brain(head: Head, grid: Grid) -> Bool[np.ndarray, "i j k"]:
     if head.labels:
         return _nearest(next(iter(head.labels.values())), head, grid) > 0
@@ -265,11 +273,13 @@ def _nearest(
 def _record(
     scan: SourceScan, acquisition: Acquisition, head: Head, turned: Grid
 ) -> dict[str, Any]:
+    labels_sha256 = {path.name: checksum(path) for path in scan.labels}
     return {
         "subject": scan.subject,
         "source": scan.path.name,
         "source_sha256": checksum(scan.path),
         "labels": [path.name for path in scan.labels],
+        **({"labels_sha256": labels_sha256} if labels_sha256 else {}),
         "angles_deg": list(acquisition.angles_deg),
         "phase": acquisition.phase,
         "plane": acquisition.plane,

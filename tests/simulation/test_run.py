@@ -308,6 +308,43 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
     assert content(tmp_path / "again") == content(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("change", ["repaired", "added", "removed"])
+def test_a_scan_whose_label_map_changed_is_simulated_again(
+    heads: Heads, small: SimulationConfig, tmp_path: Path, change: str
+) -> None:
+    source = heads(1)
+    labels = source / "sub-1" / "anat" / "sub-1_desc-halves_dseg.nii.gz"
+    simulate(source, tmp_path / "sim", small, seed=0)
+    match change:
+        case "repaired":
+            data = np.where(np.asarray(nib.load(labels).dataobj) == 1, 3, 0).astype(np.uint8)
+            nib.save(nib.Nifti1Image(data, nib.load(labels).affine), labels)
+        case "added":
+            shutil.copy(labels, labels.with_name("sub-1_dseg.nii.gz"))
+        case "removed":
+            labels.unlink()
+
+    report = simulate(source, tmp_path / "sim", small, seed=0)
+
+    simulate(source, tmp_path / "new", small, seed=0)
+    assert report.written == ("sub-1_T1w",)
+    assert content(tmp_path / "sim") == content(tmp_path / "new")
+
+
+def test_a_scan_of_a_record_without_checksums_of_labels_stays_finished(
+    heads: Heads, small: SimulationConfig, tmp_path: Path
+) -> None:
+    source, path = heads(1), tmp_path / "sim" / "truth" / "sub-1" / "anat" / "sub-1_T1w.json"
+    simulate(source, tmp_path / "sim", small, seed=0)
+    record = json.loads(path.read_text())
+    del record["labels_sha256"]
+    path.write_text(json.dumps(record))
+
+    report = simulate(source, tmp_path / "sim", small, seed=0)
+
+    assert report.kept == ("sub-1_T1w",)
+
+
 @pytest.mark.parametrize("change", [{"keep_every": 4}, {"angle_deg": 3.0}])
 def test_another_simulation_is_never_replaced_unasked(
     heads: Heads, small: SimulationConfig, tmp_path: Path, change: dict[str, object]
