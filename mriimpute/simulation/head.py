@@ -267,7 +267,10 @@ def _nearest(
         to_affine=head.to_source @ grid.affine,
         order=0,
     )
-    return nearest.astype(np.uint8 if labels.max() < 256 else np.int32)
+    # Scaled integers may be off by rounding. A negative label says "no structure", as 0 does: it
+    # is no brain either, and in bytes it would come back as label 255.
+    whole = np.rint(nearest).clip(min=0)
+    return whole.astype(np.uint8 if labels.max() < 255.5 else np.int32)
 
 
 def _record(

@@ -212,6 +212,23 @@ def test_truth_holds_brain_and_label_map_on_its_grid(
     np.testing.assert_array_equal(np.asarray(brain.dataobj) > 0, np.asarray(labels.dataobj) > 0)
 
 
+def test_negative_labels_are_background_and_scaled_ones_the_nearest_number(
+    heads: Heads, small: SimulationConfig, tmp_path: Path
+) -> None:
+    source = heads(1)
+    labels = source / "sub-1" / "anat" / "sub-1_desc-halves_dseg.nii.gz"
+    stored = nib.load(labels)
+    data = np.choose(np.asarray(stored.dataobj), [-1.0, 0.999, 200]).astype(np.float32)
+    nib.save(nib.Nifti1Image(data, stored.affine), labels)
+
+    simulate(source, tmp_path / "sim", small, seed=0)
+
+    written = image(tmp_path / "sim", "truth", "sub-1_desc-halves_dseg")
+    brain = image(tmp_path / "sim", "truth", "sub-1_desc-brain_mask")
+    assert set(np.unique(written.dataobj)) == {0, 1, 200}
+    np.testing.assert_array_equal(np.asarray(brain.dataobj) > 0, np.asarray(written.dataobj) > 0)
+
+
 def test_motion_is_told_by_no_header(
     heads: Heads, small: SimulationConfig, tmp_path: Path
 ) -> None:
