@@ -25,7 +25,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from mriimpute import __version__
 from mriimpute.cli import inputs, options
-from mriimpute.cli.log_file import kept_log
+from mriimpute.cli.log_file import ClickException, kept_log
 from mriimpute.cli.progress import choose_track
 from mriimpute.cli.run import Run, stoppable, talking
 from mriimpute.cli.streams import lost_output, steady_streams
@@ -34,11 +34,6 @@ from mriimpute.errors import ConfigError, MriImputeError, PeerError
 from mriimpute.memory import LIBRARIES, is_shortage, keep_freed_memory, require_loadable
 
 __all__ = ["app", "command", "message", "say", "tell"]
-
-# typer vendors click and exports this class only through its children.
-ClickException: type[Exception] = next(
-    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
-)
 
 
 ORDER = (

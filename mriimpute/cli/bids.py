@@ -110,7 +110,16 @@ def _parser() -> argparse.ArgumentParser:
 def _mem_mb(text: str) -> int:
     """Returns MB, as fMRIPrep reads them: a number, with a unit K, M, G or T or without."""
     number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "M")
-    return int(float(number) * {"K": 1e-3, "M": 1, "G": 1e3, "T": 1e6}[unit])
+    try:
+        mb = float(number) * {"K": 1e-3, "M": 1, "G": 1e3, "T": 1e6}[unit]
+        whole = int(mb)
+    except (KeyError, OverflowError, ValueError):
+        mb, whole = -1.0, 0
+    if mb < 0 or (mb and not whole):  # 0 means no limit, 1K does not
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of MB, nor one with a unit K, M, G or T, of 1 MB or more"
+        )
+    return whole
 
 
 def _require_dataset(folder: Path) -> None:

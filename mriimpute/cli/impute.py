@@ -215,7 +215,7 @@ def impute(
             metavar="JSON",
             rich_help_panel=BATCH,
             help="Only scans that meet one of its queries, as fMRIPrep spells them: "
-            '{"t1w": {"suffix": "T1w", "session": "pre"}}.',
+            '{"t1w": {"session": "pre"}, "flair": {}}.',
         ),
     ] = None,
     split: Annotated[

@@ -22,7 +22,13 @@ import typer
 from mriimpute import __version__
 from mriimpute.errors import OutputError
 
-__all__ = ["LogFile", "kept_log"]
+__all__ = ["ClickException", "LogFile", "kept_log"]
+
+# typer vendors click and exports this class only through its children.
+ClickException: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+"""A command line that cannot be meant; typer prints it and ends with status 2."""
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|.*\r")
 """Colours, and whatever a terminal has wiped out before a line was shown."""
@@ -133,6 +139,13 @@ def kept_log(
         raise
     except KeyboardInterrupt:
         status = "status 130: interrupted"
+        raise
+    except typer.Abort:
+        status = "status 1: aborted"
+        raise
+    except ClickException as error:  # no bug, and printed after the log is closed
+        status = f"status {getattr(error, 'exit_code', 2)}"
+        log.add(f"error: {error.format_message()}")  # type: ignore[attr-defined]
         raise
     except Exception as error:
         status = "status 1"

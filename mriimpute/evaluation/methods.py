@@ -8,7 +8,7 @@ Other programs take part by their command line: see `mriimpute.methods.external`
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,13 @@ from mriimpute.files import sha256
 from mriimpute.io import stem
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.external import External
-from mriimpute.methods.registry import DEFAULT, load_imputer, model_file, without_weights
+from mriimpute.methods.registry import (
+    DEFAULT,
+    load_imputer,
+    model_file,
+    uses_device,
+    without_weights,
+)
 from mriimpute.progress import Track
 from mriimpute.volume import Volume
 
@@ -30,7 +36,9 @@ __all__ = [
     "Method",
     "load_methods",
     "require_known",
+    "require_own_device",
     "require_unseen",
+    "require_unshared",
     "to_fit",
 ]
 
@@ -99,6 +107,29 @@ def require_unseen(methods: Sequence[str], split: ScoredSplit) -> None:
         raise ConfigError(
             f"{fitted[0]} would be fitted on the train split, which --split {split} scores",
             hint="leave it out of --methods; pass a model that learnt elsewhere with --model",
+        )
+
+
+def require_own_device(methods: Sequence[str], device: str, jobs: int) -> None:
+    """Stops where several processes would share one GPU: now, not when methods are fitted.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if any(uses_device(name.partition("@")[0]) for name in methods):
+        require_unshared({device}, jobs)
+
+
+def require_unshared(devices: Set[str], jobs: int) -> None:
+    """Stops where several processes would share one GPU.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if jobs > 1 and (busy := sorted(devices - {"cpu"})):
+        raise ConfigError(
+            f"{jobs} processes would share {busy[0]}",
+            hint="leave --jobs out with a GPU, or pass --device cpu",
         )
 
 

@@ -13,6 +13,7 @@ from mriimpute.evaluation.methods import (
     DEFAULT_METHODS,
     load_methods,
     require_known,
+    require_own_device,
     require_unseen,
 )
 from mriimpute.evaluation.panels import Panel
@@ -104,7 +105,8 @@ def evaluate(
 
     Raises:
         ConfigError: If `sim` is no simulation or was made for another protocol, has no subject in
-            the split, or a method is unknown or would be fitted on the scans to score.
+            the split, a method is unknown or would be fitted on the scans to score, or several
+            processes would share a GPU.
         GeometryError: If a scan and its truth do not lie on one grid, and `on_failure` is None.
         MethodError: If a method fails on a scan of a bug, and `on_failure` is None.
         OutputError: If `out` holds something else, or results made with other settings.
@@ -115,6 +117,7 @@ def evaluate(
     if samples < 2:
         raise ValueError(f"samples must be at least 2, got {samples}")
     require_known(methods, models, externals)
+    require_own_device(methods, device, jobs)
     require_unseen(methods, split)
     left_out = LeftOut(on_failure) if on_failure else None
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from mriimpute.errors import ConfigError, MriImputeError, VolumeError
+from mriimpute.errors import MriImputeError, VolumeError
 from mriimpute.evaluation.case import SparseScan, TestCase
 from mriimpute.evaluation.failures import Scored, as_mriimpute_error, comparable, pair
 from mriimpute.evaluation.hidden import TargetGridImputer
 from mriimpute.evaluation.inpainting import inpainting_scores
-from mriimpute.evaluation.methods import Method
+from mriimpute.evaluation.methods import Method, require_unshared
 from mriimpute.evaluation.panels import SHOWN_DRAWS, Panel, cut
 from mriimpute.evaluation.protocol import INPAINT
 from mriimpute.evaluation.result import Result
@@ -101,11 +101,7 @@ def score_all(
         ResourceError: If memory ran out.
         VolumeError: If nothing could be scored.
     """
-    busy = {m.imputer.device for m in work.methods} - {"cpu"}
-    if jobs > 1 and busy:
-        raise ConfigError(
-            f"{jobs} processes would share {busy.pop()}", hint="leave --jobs out with a GPU"
-        )
+    require_unshared({m.imputer.device for m in work.methods}, jobs)
     results: dict[tuple[str, str], Result] = {}
     missing: dict[tuple[str, str], MriImputeError] = {}
     total = len(scans) * len(work.methods)

@@ -110,15 +110,24 @@ def thickness_of(sim: Path) -> float:
     """Returns the thickness of a simulation's slices, in mm; 0: point samples.
 
     Raises:
-        ConfigError: If its record is damaged.
+        ConfigError: If its record is damaged, or its truth is averaged as slices are.
     """
     record = sim / RECORD
     if not record.is_file():
         return 0.0
     try:
-        return float(read_json(record).get("settings", {}).get("thickness_mm", 0.0))
+        settings = read_json(record).get("settings", {})
+        thickness_mm = float(settings.get("thickness_mm", 0.0))
+        sharp = not thickness_mm or "truth" in settings
     except (AttributeError, OutputError, TypeError, ValueError) as error:
         raise ConfigError(f"{record} is damaged", hint=HINT) from error
+    if not sharp:
+        raise ConfigError(
+            f"{sim} was simulated by an earlier version, which averaged the truth over "
+            f"{thickness_mm:g} mm, too",
+            hint="run `mriimpute simulate` again with --overwrite",
+        )
+    return thickness_mm
 
 
 def read_test_case(

@@ -21,6 +21,7 @@ from mriimpute.evaluation.methods import (
     Method,
     load_methods,
     require_known,
+    require_own_device,
     require_unseen,
     to_fit,
 )
@@ -90,7 +91,8 @@ def without_truth(
 
     Raises:
         ConfigError: If a method is unknown, would be fitted on one of several cohorts or on the
-            scans to score, or no table says who is in `split`.
+            scans to score, no table says who is in `split`, or several processes would share a
+            GPU.
         OutputError: If `out` lies among the scans, holds something else, or results made with
             other settings.
         VolumeError: If a scan cannot be read and `on_failure` is None, none can be scored, or none
@@ -99,6 +101,7 @@ def without_truth(
     if samples < 2:
         raise ValueError(f"samples must be at least 2, got {samples}")
     require_known(methods, models, externals)
+    require_own_device(methods, device, jobs)
     left_out = LeftOut(on_failure) if on_failure else None
     folders = [sparse_scans(source) for source in sources]
     for folder in folders:

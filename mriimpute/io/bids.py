@@ -1,13 +1,14 @@
 """The Brain Imaging Data Structure (BIDS): names, trees, and which scans of one are wanted."""
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mriimpute.errors import ConfigError, VolumeError
-from mriimpute.io.tree import stem
+from mriimpute.io.tree import SUFFIXES, stem
 
 __all__ = [
     "DESCRIPTION",
@@ -20,6 +21,8 @@ __all__ = [
     "read_queries",
     "require_description",
 ]
+
+log = logging.getLogger(__name__)
 
 NAME = re.compile(r"(sub-[0-9A-Za-z]+(?:_[a-z]+-[0-9A-Za-z]+)*)_([0-9A-Za-z]+)")
 """Entities and suffix of a file name without its ending."""
@@ -36,19 +39,34 @@ LONG_NAMES = {
     "direction": "dir",
     "run": "run",
     "echo": "echo",
+    "flip": "flip",
+    "inv": "inv",
+    "mt": "mt",
     "part": "part",
     "chunk": "chunk",
     "space": "space",
     "suffix": "suffix",
     "datatype": "datatype",
+    "extension": "extension",
 }
 """Entities as filter files spell them, and as file names do."""
 
-INDICES = ("run", "echo", "chunk")
+INDICES = ("run", "echo", "flip", "inv", "chunk")
 """Entities that count: `run-1` and `run-01` are the same."""
 
-Query = Mapping[str, tuple[str, ...]]
-"""Allowed values by entity as in file names; no value at all: the entity must be absent."""
+ANATOMICAL = {suffix.lower(): suffix for suffix in SUFFIXES}
+"""The suffix that a key of a filter file stands for: "t1w", "t2w", "flair" and others."""
+
+OTHERS = (
+    *("fmap", "func", "bold", "sbref", "roi", "dwi", "perf", "asl", "m0scan", "pet"),
+    *("meg", "eeg", "ieeg", "nirs", "micr", "motion", "beh"),
+)
+"""Keys of a filter file that no anatomical scan is asked for with."""
+
+ANY = "*"
+
+Query = Mapping[str, tuple[str | None, ...]]
+"""Allowed values by entity as in file names. None: the entity is absent; "*": it is there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +93,7 @@ class Selection:
         Raises:
             VolumeError: If a label is that of no scan, or nothing is left.
         """
-        named = {scan: entities(scan) for scan in scans}
+        named = {scan: entities(scan) | {"extension": _extension(scan)} for scan in scans}
         for what, entity, labels in (
             ("participant", "sub", self.participants),
             ("session", "ses", self.sessions),
@@ -156,14 +174,20 @@ def require_description(folder: Path) -> None:
 def read_queries(path: Path) -> tuple[Query, ...]:
     """Returns what a BIDS filter file asks for, as fMRIPrep spells it.
 
-    Example of a file: `{"t1w": {"session": ["pre"], "acquisition": null, "suffix": "T1w"}}`.
+    Example of a file: `{"t1w": {"session": ["pre", "post"], "acquisition": null, "run": "*"}}`.
+    A key stands for a suffix, and for magnitude where parts of a complex image are told apart,
+    unless its query says otherwise. A list holds alternatives; null: the entity is absent; "*":
+    it is there, whatever its value. Keys of other modalities are ignored.
+
+    References:
+        niworkflows, `utils/bids.py`, `collect_data`: the queries that a filter file changes.
 
     Raises:
         ConfigError: If it cannot be read or asks for something unknown.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return tuple(_query(query) for query in content.values())
+        queries = tuple(_query(*item) for item in content.items() if item[0] not in OTHERS)
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}", hint="check the path"
@@ -171,37 +195,58 @@ def read_queries(path: Path) -> tuple[Query, ...]:
     except (AttributeError, RecursionError, TypeError, ValueError) as error:
         raise ConfigError(
             f"{path} is no BIDS filter file: {error}",
-            hint='write {"t1w": {"suffix": "T1w", "session": ["pre"]}}, with entities out of '
-            f"{', '.join(LONG_NAMES)}",
+            hint='write {"t1w": {"session": ["pre"]}}, with keys t1w, t2w, flair and other '
+            f"suffixes in lower case, and entities out of {', '.join(LONG_NAMES)}",
         ) from error
+    if ignored := [key for key in content if key in OTHERS]:
+        log.info("%s: ignored, not of anatomical scans: %s", path.name, ", ".join(ignored))
+    return queries
 
 
-def _query(wanted: Mapping[str, object]) -> Query:
-    query = {}
+def _query(key: str, wanted: Mapping[str, object]) -> Query:
+    if key.lower() not in ANATOMICAL:
+        raise ValueError(f"unknown key {key!r}")
+    query: dict[str, tuple[str | None, ...]] = {
+        "suffix": (ANATOMICAL[key.lower()],),
+        "part": ("mag", None),
+    }
     for name, value in wanted.items():
         if name not in LONG_NAMES:
             raise ValueError(f"unknown entity {name!r}")
-        values = [] if value is None else value if isinstance(value, list) else [value]
-        if not all(isinstance(item, str | int) for item in values):
-            raise ValueError(f"{name} must be text, a list of texts or null, got {value!r}")
-        short = LONG_NAMES[name]
-        query[short] = tuple(_stripped([str(item) for item in values], short))
+        values = value if isinstance(value, list) else [value]
+        query[LONG_NAMES[name]] = tuple(_allowed(item, name) for item in values)
     return query
+
+
+def _allowed(value: object, name: str) -> str | None:
+    """Returns a value as names of files hold it: some write `ses-pre`, or `nii.gz`."""
+    if value is None:
+        return None
+    if not isinstance(value, str | int):
+        raise ValueError(f"{name} must be text, a number, null or a list of these, got {value!r}")
+    (label,) = _stripped([str(value)], LONG_NAMES[name])
+    return label if name != "extension" or label == ANY else f".{label.removeprefix('.')}"
 
 
 def _meets(names: Mapping[str, str], query: Query) -> bool:
     return all(
-        _has(names, entity, values) if values else entity not in names
+        any(_is(names.get(entity), entity, value) for value in values)
         for entity, values in query.items()
     )
 
 
-def _has(names: Mapping[str, str], entity: str, values: Sequence[str]) -> bool:
-    if entity not in names:
-        return False
+def _is(found: str | None, entity: str, value: str | None) -> bool:
+    if found is None or value is None:
+        return found is value
+    if value == ANY:
+        return True
     if entity in INDICES:
-        return names[entity].lstrip("0") in [value.lstrip("0") for value in values]
-    return names[entity] in values
+        return found.lstrip("0") == value.lstrip("0")
+    return found == value
+
+
+def _extension(scan: Path) -> str:
+    return scan.name.removeprefix(stem(scan))
 
 
 def _shortened(labels: Sequence[str], limit: int = 12) -> str:

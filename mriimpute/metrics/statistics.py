@@ -214,11 +214,17 @@ def _bootstrap_intervals(
     tables: Sequence[Float64[np.ndarray, "m b"]], seed: int, statistic: Callable[..., Any]
 ) -> Float64[np.ndarray, "m 2"]:
     """Returns the ends of the interval of a statistic of paired tables, row by row."""
+
+    # How resamples lie in memory depends on the number of rows, and the order of a sum on that: a
+    # mean of resampled subjects would equal the mean itself in one table and not in another.
+    def of_rows(*resampled: Any, axis: int) -> Any:
+        return statistic(*map(np.ascontiguousarray, resampled), axis=axis)
+
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         result = stats.bootstrap(
             tables,
-            statistic,
+            of_rows,
             paired=len(tables) > 1,
             n_resamples=RESAMPLES,
             confidence_level=CONFIDENCE,

@@ -19,6 +19,9 @@ VOLUME_ROWS = {"tissue_volume_error_percent": "", "tissue_volume_draws_percent":
 FITTED = LineStyle("#0072B2", "o")
 HELD_OUT = LineStyle("#D55E00", "s", (4, 1.6))
 
+ROUNDING = 0.005
+"""By so little spacings differ that read the same."""
+
 Styles = Mapping[str, LineStyle]
 
 
@@ -63,11 +66,25 @@ def volumes(summary: Summary, styles: Styles) -> Markup:
 
 def distances(summary: Summary, styles: Styles) -> Markup:
     """Returns scores against the distance to the nearest acquired slice."""
-    mm = {b.steps: b.mm for row in summary.results for b in row.bins if b.kind == "distance"}
+    mm: dict[int, list[float]] = {}
+    for row in summary.results:
+        for b in row.bins:
+            if b.kind == "distance":
+                mm.setdefault(b.steps, []).append(b.mm)
+    alike = all(math.isclose(min(of), max(of), rel_tol=ROUNDING) for of in mm.values())
     if len(mm) < 2:
-        only = f"All missing voxels lie {min(mm.values()):.3g} mm from the nearest acquired slice."
+        (of,) = mm.values()
+        far = f"{min(of):.3g}" if alike else f"{min(of):.3g} to {max(of):.3g}"
+        only = f"All missing voxels lie {far} mm from the nearest acquired slice."
+        if not alike:
+            only += " Scans differ in spacing."
         return tag("p", f"{only} There is one distance, and nothing to draw.", class_="note")
-    charts = [_by_distance(metric, summary.methods, mm, styles) for metric in BY_DISTANCE]
+    # Where scans differ in spacing, a mean over them has a distance in voxels and none in mm.
+    far_of = {steps: of[-1] if alike else float(steps) for steps, of in mm.items()}
+    unit = "mm" if alike else "voxels"
+    charts = [
+        _by_distance(metric, summary.methods, far_of, unit, styles) for metric in BY_DISTANCE
+    ]
     return tag("div", *charts, class_="charts")
 
 
@@ -135,14 +152,18 @@ def times(summary: Summary, styles: Styles) -> Markup:
 
 
 def _by_distance(
-    metric: str, summaries: Sequence[MethodSummary], mm: Mapping[int, float], styles: Styles
+    metric: str,
+    summaries: Sequence[MethodSummary],
+    far: Mapping[int, float],
+    unit: str,
+    styles: Styles,
 ) -> Markup:
     definition = DEFINITIONS[metric]
     label = ", ".join(filter(None, (definition.title, definition.unit)))
     series = [
         Series(
             scored.method,
-            [mm[steps] for steps in scored.distances],
+            [far[steps] for steps in scored.distances],
             [scores[metric].mean for scores in scored.distances.values()],
             styles[scored.method],
         )
@@ -153,11 +174,11 @@ def _by_distance(
     ideal = definition.ideal
     frame = Frame(
         title=f"{label}, by distance to the nearest acquired slice",
-        x_label="distance to the nearest acquired slice, mm",
+        x_label=f"distance to the nearest acquired slice, {unit}",
         y_label=label,
-        x_ticks=tuple(sorted(mm.values())),
+        x_ticks=tuple(sorted(far.values())),
     )
-    ends = [] if ideal is None else [(min(mm.values()), ideal), (max(mm.values()), ideal)]
+    ends = [] if ideal is None else [(min(far.values()), ideal), (max(far.values()), ideal)]
     return _figure(line_chart(series, frame, ideal=ends), label)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Integer
 
-from mriimpute.files import write_json
+from mriimpute.files import read_json, write_json
 from mriimpute.geometry import Affine, resample, spacing_mm, transform
 from mriimpute.io import Frame, checksum, read_scan, stem, write_grid
 from mriimpute.memory import require_memory
@@ -39,7 +39,7 @@ SOURCE_BYTES = 32
 """Peak memory for a voxel of the source: 31 were measured."""
 
 GRID_BYTES = {"native": 36, "template": 88}
-"""Peak memory for a voxel of the grid: 31 and 79 were measured, 3 more for thick slices."""
+"""Peak memory for a voxel of the grid: 31 and 79 were measured, 4 more for thick slices."""
 
 TEMPLATE_BYTES = 320 * 2**20
 """Peak memory of registering to the template. At 1 mm that makes 850 MB; 742 were measured."""
@@ -126,15 +126,16 @@ def simulate_head(
     require_memory(needed, limit_bytes, what=str(scan.path))
     native = config.space == "native"
     grid = turned if native else on_grid(config, head.box, side_mm=head.side_mm)
-    truth = measure(
+    measured = partial(
+        measure,
         head.data,
         head.affine,
         grid,
         to_source=head.to_source,
         normal=turned.affine[:3, acquisition.axis] / head.side_mm,
-        thickness_mm=config.thickness_mm,
         order=config.order,
     )
+    acquired = measured(thickness_mm=config.thickness_mm)
 
     generator = numpy_stream(seed, "motion", scan.name)
     stated = displacement(config, head.box.centre_ras, generator)  # by the header of each file
@@ -142,14 +143,16 @@ def simulate_head(
     cohort = out / "cohort" / scan.subject / "anat"
     pattern = (acquisition.axis, acquisition.phase, config.keep_every)
     if native:
-        sparse, affine = truth[kept(grid, *pattern)], skipped_affine(grid, *pattern)
+        sparse, affine = acquired[kept(grid, *pattern)], skipped_affine(grid, *pattern)
     else:
         observed = acquired_near(grid, turned, *pattern)
-        sparse, affine = np.where(observed, truth, np.float32(np.nan)), grid.affine
+        sparse, affine = np.where(observed, acquired, np.float32(np.nan)), grid.affine
         name = f"{start}_desc-observed_mask.nii.gz"
         write_grid(cohort / name, observed.astype(np.uint8), stated @ affine, frame=head.frame)
     name = f"{start}_{scan.suffix}.nii.gz"
     write_grid(cohort / name, sparse, stated @ affine, frame=head.frame)
+    _forget_labels(record_path(out, scan), start, scan)
+    truth = measured() if config.thickness_mm else acquired  # no profile blurs the truth
     _write_truth(out / "truth" / scan.subject / "anat", start, scan, head, grid, truth, stated)
 
     record = _record(scan, acquisition, head, turned)
@@ -228,6 +231,13 @@ def _write_truth(
     write_grid(folder / f"{start}_{scan.suffix}.nii.gz", truth, affine, frame=head.frame)
 
 
+def _forget_labels(record: Path, start: str, scan: SourceScan) -> None:
+    """Removes the label maps of an earlier run: of one that the source lost nothing is written."""
+    names = read_json(record).get("labels", []) if record.is_file() else []
+    for name in names:
+        (record.parent / f"{start}{scan.label_ending(Path(name))}.nii.gz").unlink(missing_ok=True)
+
+
 def _brain(head: Head, grid: Grid) -> Bool[np.ndarray, "i j k"]:
     if head.labels:
         return _nearest(next(iter(head.labels.values())), head, grid) > 0
@@ -257,17 +267,22 @@ def _nearest(
         to_affine=head.to_source @ grid.affine,
         order=0,
     )
-    return nearest.astype(np.uint8 if labels.max() < 256 else np.int32)
+    # Scaled integers may be off by rounding. A negative label says "no structure", as 0 does: it
+    # is no brain either, and in bytes it would come back as label 255.
+    whole = np.rint(nearest).clip(min=0)
+    return whole.astype(np.uint8 if labels.max() < 255.5 else np.int32)
 
 
 def _record(
     scan: SourceScan, acquisition: Acquisition, head: Head, turned: Grid
 ) -> dict[str, Any]:
+    labels_sha256 = {path.name: checksum(path) for path in scan.labels}
     return {
         "subject": scan.subject,
         "source": scan.path.name,
         "source_sha256": checksum(scan.path),
         "labels": [path.name for path in scan.labels],
+        **({"labels_sha256": labels_sha256} if labels_sha256 else {}),
         "angles_deg": list(acquisition.angles_deg),
         "phase": acquisition.phase,
         "plane": acquisition.plane,

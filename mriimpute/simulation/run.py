@@ -133,6 +133,8 @@ def _header(scans: list[SourceScan], config: SimulationConfig, seed: int) -> dic
         del settings["template"]
     if not config.motion:  # simulations of earlier versions, which had none, go on
         del settings["motion"]
+    if config.thickness_mm:  # simulations of earlier versions averaged the truth, too
+        settings["truth"] = "point samples"
     header = {
         "seed": seed,
         "settings": settings,
@@ -173,7 +175,16 @@ def _finished(out: Path, scan: SourceScan) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     record = read_json(path)
-    return record if record.get("source_sha256") == checksum(scan.path) else None
+    same = record.get("source_sha256") == checksum(scan.path)
+    return record if same and _same_labels(scan, record) else None
+
+
+def _same_labels(scan: SourceScan, record: dict[str, Any]) -> bool:
+    """Tells whether brain and label maps are those of the record; 0.1.0 kept their names only."""
+    made_with = record.get("labels_sha256", {})
+    return record.get("labels") == [path.name for path in scan.labels] and all(
+        checksum(path) == made_with[path.name] for path in scan.labels if path.name in made_with
+    )
 
 
 def _attempt(

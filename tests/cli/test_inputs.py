@@ -83,3 +83,14 @@ def test_a_bids_app_has_the_names_of_fmriprep(words: str, expected: str) -> None
     line = translated(["in", "out", "participant", "--skip-bids-validation", *words.split()])
 
     assert line == ["impute", "in", "--out", "out", *expected.split()]
+
+
+@pytest.mark.parametrize("memory", ["8B", "8GB", "1e999", "nan", "-8", "500K"])
+def test_memory_that_is_none_is_a_usage_error(
+    memory: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        translated(["in", "out", "participant", "--skip-bids-validation", f"--mem={memory}"])
+
+    assert end.value.code == 2
+    assert f"'{memory}' is no number of MB" in capsys.readouterr().err

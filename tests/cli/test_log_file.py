@@ -51,6 +51,19 @@ def test_it_holds_the_traceback_of_an_error(tmp_path: Path) -> None:
     assert lines[-1].endswith("status 1")
 
 
+def test_a_wrong_command_line_is_no_bug(thick: Path, tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+
+    result = run("evaluate", thick, thick, "--log-file", log)
+
+    lines = lines_of(log)
+    assert result.exit_code == 2
+    assert lines[-1].endswith("status 2")
+    assert lines[-2].startswith("error: ")
+    assert lines[-2].split()[1] in result.stderr
+    assert not any("bug" in line or "Traceback" in line for line in lines)
+
+
 def test_runs_are_added_and_nothing_else_is_written_over(thick: Path, tmp_path: Path) -> None:
     log = tmp_path / "run.log"
     for _ in range(2):

@@ -46,6 +46,7 @@ def test_options_reach_the_record(heads: Path, tmp_path: Path) -> None:
         "plane": "coronal",
         "angle_deg": 3.0,
         "thickness_mm": 2.0,
+        "truth": "point samples",
         "register": False,
         "space": "template",
         "box_mm": [192.0, 224.0, 176.0],

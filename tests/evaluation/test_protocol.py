@@ -13,7 +13,7 @@ from mriimpute.evaluation import evaluate
 from mriimpute.evaluation import methods as method_module
 from mriimpute.evaluation.inpainting import inpainting_scores
 from mriimpute.evaluation.protocol import INPAINT, PAPER, THICK, ProtocolName, resolve
-from mriimpute.evaluation.simulated import find_simulated_scans, read_test_case
+from mriimpute.evaluation.simulated import find_simulated_scans, read_test_case, thickness_of
 from mriimpute.methods.base import Imputation
 from mriimpute.methods.interpolation import Interpolation
 from mriimpute.volume import Volume
@@ -35,7 +35,7 @@ class Witness(Interpolation):
 
 
 def record(sim: Path, thickness_mm: float) -> None:
-    text = json.dumps({"settings": {"thickness_mm": thickness_mm}})
+    text = json.dumps({"settings": {"thickness_mm": thickness_mm, "truth": "point samples"}})
     (sim / "simulation.json").write_text(text)
 
 
@@ -71,6 +71,13 @@ def test_damaged_record_of_a_simulation_is_named(sim: Path, record: str) -> None
 
     with pytest.raises(ConfigError, match=r"simulation\.json is damaged"):
         evaluate(sim, sim.parent / "report", methods=["linear"])
+
+
+def test_a_truth_that_is_averaged_as_slices_are_is_refused(sim: Path) -> None:
+    (sim / "simulation.json").write_text('{"settings": {"thickness_mm": 4.0}}')
+
+    with pytest.raises(ConfigError, match="averaged the truth over 4 mm, too"):
+        thickness_of(sim)
 
 
 def test_methods_are_told_the_thickness_that_was_simulated(

@@ -34,6 +34,7 @@ from mriimpute.evaluation.case import TestCase
 from mriimpute.evaluation.columns import METRICS as SCORES
 from mriimpute.evaluation.failures import comparable
 from mriimpute.evaluation.simulated import SimulatedScan, find_simulated_scans, read_test_case
+from mriimpute.evaluation.without_truth import without_truth
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.methods.interpolation import Interpolation
 from mriimpute.progress import Track
@@ -428,6 +429,25 @@ def test_several_processes_never_share_a_gpu(
 
     with pytest.raises(ConfigError, match="2 processes would share cuda:0"):
         evaluate(four, four.parent / "report", methods=METHODS, jobs=2)
+
+
+@pytest.mark.parametrize("score", [evaluate, without_truth])
+def test_a_gpu_that_processes_would_share_is_noticed_before_anything_is_done(
+    score: Callable[..., object], tmp_path: Path
+) -> None:
+    source = tmp_path / "cohort"
+    source.mkdir()
+
+    with pytest.raises(ConfigError, match="2 processes would share cuda:0") as failure:
+        score(
+            source if score is evaluate else [source],
+            tmp_path / "report",
+            methods=["linear", "dictionary"],
+            device="cuda:0",
+            jobs=2,
+        )
+
+    assert "--device cpu" in failure.value.hint
 
 
 def test_other_weights_are_noticed_before_anything_is_scored(

@@ -75,9 +75,49 @@ def test_queries_are_alternatives_and_their_entities_all_count(tmp_path: Path) -
 
 
 def test_null_means_that_the_entity_is_absent(tmp_path: Path) -> None:
-    file = filter_file(tmp_path, {"any": {"acquisition": None}})
+    file = filter_file(tmp_path, {"t1w": {"acquisition": None}, "t2w": {"acquisition": None}})
 
     assert {suffix for _, _, suffix in chosen(Selection(queries=read_queries(file)))} == {"T1w"}
+
+
+FLAIR = Path("ds/sub-01/anat/sub-01_FLAIR.nii")
+PARTS = [Path(f"ds/sub-01/anat/sub-01_part-{part}_T1w.nii.gz") for part in ("mag", "phase")]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen_names"),
+    [
+        ({"t1w": {}}, ["sub-01_T1w", "sub-01_ses-pre_T1w", "sub-01_part-mag_T1w"]),
+        ({"t1w": {"session": "pre"}}, ["sub-01_ses-pre_T1w"]),
+        ({"t1w": {"session": "*"}}, ["sub-01_ses-pre_T1w"]),
+        ({"t1w": {"session": ["pre", None], "part": None}}, ["sub-01_T1w", "sub-01_ses-pre_T1w"]),
+        ({"t1w": {"part": ["phase"]}}, ["sub-01_part-phase_T1w"]),
+        ({"flair": {"extension": [".nii", ".nii.gz"]}}, ["sub-01_FLAIR"]),
+        ({"flair": {}, "t1w": {"extension": "nii"}}, ["sub-01_T1w", "sub-01_FLAIR"]),
+        ({"t1w": {"session": "pre"}, "bold": {"task": "rest"}}, ["sub-01_ses-pre_T1w"]),
+    ],
+)
+def test_filter_files_mean_what_they_mean_to_fmriprep(
+    wanted: object, chosen_names: list[str], tmp_path: Path
+) -> None:
+    plain = Path("ds/sub-01/anat/sub-01_T1w.nii")
+    session = Path("ds/sub-01/ses-pre/anat/sub-01_ses-pre_T1w.nii.gz")
+    queries = read_queries(filter_file(tmp_path, wanted))
+
+    left = Selection(queries=queries).of([plain, session, *PARTS, FLAIR])
+
+    assert [path.name.partition(".")[0] for path in left] == chosen_names
+
+
+def test_keys_of_other_modalities_are_ignored_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    queries = read_queries(filter_file(tmp_path, {"bold": {"session": "pre"}, "fmap": {}}))
+
+    assert Selection(queries=queries).of(SCANS) == SCANS
+    assert "ignored, not of anatomical scans: bold, fmap" in caplog.text
 
 
 def test_nothing_left_is_an_error(tmp_path: Path) -> None:
@@ -88,7 +128,11 @@ def test_nothing_left_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [[], 3, {"t1w": 3}, {"t1w": {"nonsense": "x"}}, {"t1w": {"suffix": {"a": 1}}}]
+    "content",
+    [
+        *([], 3, {"t1w": 3}, {"tlw": {}}),
+        *({"t1w": {"nonsense": "x"}}, {"t1w": {"suffix": {"a": 1}}}),
+    ],
 )
 def test_a_filter_file_that_asks_for_something_unknown_is_refused(
     content: object, tmp_path: Path

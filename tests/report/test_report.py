@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ from matplotlib.image import imread
 from mriimpute.evaluation import Estimate, MethodSummary, Panel, Result, Summary, View
 from mriimpute.evaluation.columns import METRICS
 from mriimpute.report import table_of, write_figure
+from mriimpute.report._figures import distances
+from mriimpute.report._styles import LineStyle
 from mriimpute.report.figure import DPI, _draw
 
 
@@ -203,3 +205,42 @@ def test_table_gives_an_interval_only_where_there_is_one(
     assert table.headers[2] == "dB over linear"
     assert "cover 90" not in table.headers
     assert {len(row) for row in table.rows} == {len(table.headers)}
+
+
+def spaced(summary: Summary, spacing_mm: dict[str, float], steps: int) -> Summary:
+    """The same scores, of scans whose missing voxels lie up to so many steps from a slice."""
+    rows = tuple(
+        dataclasses.replace(
+            row,
+            bins=tuple(
+                dataclasses.replace(b, mm=b.steps * spacing_mm.get(row.subject, 3.0))
+                for b in row.bins[:steps]
+            ),
+        )
+        for row in summary.results
+    )
+    return dataclasses.replace(summary, results=rows)
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "told"),
+    [({}, "lie 3 mm from"), ({"sub-1": 5.0}, "lie 3 to 5 mm from"), ({"sub-0": 5.0}, "3 to 5 mm")],
+)
+def test_the_one_distance_is_a_range_where_scans_differ_in_spacing(
+    make_summary: Callable[..., Summary], spacing_mm: dict[str, float], told: str
+) -> None:
+    summary = spaced(make_summary(subjects=2), spacing_mm, 1)
+
+    assert told in distances(summary, {})
+
+
+@pytest.mark.parametrize(("spacing_mm", "unit"), [({}, "mm"), ({"sub-1": 5.0}, "voxels")])
+def test_distances_are_in_voxels_where_scans_differ_in_spacing(
+    make_summary: Callable[..., Summary], spacing_mm: dict[str, float], unit: str
+) -> None:
+    summary = spaced(make_summary(subjects=2), spacing_mm, 3)
+    styles = dict.fromkeys(("linear", "ridge"), LineStyle("#000000", "o"))
+
+    charts = str(distances(summary, styles))
+
+    assert f"distance to the nearest acquired slice, {unit}" in charts

@@ -119,9 +119,7 @@ def test_another_seed_turns_the_heads_otherwise(
 def test_sparse_slices_are_slices_of_the_truth_bit_for_bit(
     heads: Heads, small: SimulationConfig, tmp_path: Path, plane: str
 ) -> None:
-    config = replace(small, plane=plane, thickness_mm=2.0)
-
-    simulate(heads(1), tmp_path / "sim", config, seed=1)
+    simulate(heads(1), tmp_path / "sim", replace(small, plane=plane), seed=1)
 
     record = json.loads((tmp_path / "sim" / "simulation.json").read_text())["scans"]["sub-1_T1w"]
     axis = {"sagittal": 0, "coronal": 1, "axial": 2}[plane]
@@ -131,6 +129,26 @@ def test_sparse_slices_are_slices_of_the_truth_bit_for_bit(
     np.testing.assert_array_equal(np.asarray(sparse.dataobj), truth.dataobj[tuple(index)])
     assert sparse.header["pixdim"][1 + axis] == pytest.approx(3)
     assert sparse.get_data_dtype() == np.float32
+
+
+@pytest.mark.parametrize("space", ["native", "template"])
+def test_slices_are_averaged_over_their_thickness_and_the_truth_is_not(
+    heads: Heads, small: SimulationConfig, tmp_path: Path, space: Literal["native", "template"]
+) -> None:
+    source, config = heads(1, labels=False), replace(small, space=space)
+    name = "sub-1_T1w" if space == "native" else "sub-1_space-template_T1w"
+
+    for thickness_mm in (0.0, 2.0):
+        out = tmp_path / f"{thickness_mm:g}"
+        simulate(source, out, replace(config, thickness_mm=thickness_mm), seed=1)
+
+    (sharp, truth), (blurred, truth_of_blurred) = (
+        [np.asarray(image(tmp_path / n, part, name).dataobj) for part in ("cohort", "truth")]
+        for n in ("0", "2")
+    )
+    np.testing.assert_array_equal(truth_of_blurred, truth)
+    np.testing.assert_array_equal(np.isnan(blurred), np.isnan(sharp))
+    assert np.nanstd(blurred) < 0.95 * np.nanstd(sharp)
 
 
 def test_a_scan_of_a_random_plane_is_the_scan_of_that_plane(
@@ -192,6 +210,23 @@ def test_truth_holds_brain_and_label_map_on_its_grid(
     assert brain.get_data_dtype() == labels.get_data_dtype() == np.uint8
     assert set(np.unique(labels.dataobj)) == {0, 1, 2}
     np.testing.assert_array_equal(np.asarray(brain.dataobj) > 0, np.asarray(labels.dataobj) > 0)
+
+
+def test_negative_labels_are_background_and_scaled_ones_the_nearest_number(
+    heads: Heads, small: SimulationConfig, tmp_path: Path
+) -> None:
+    source = heads(1)
+    labels = source / "sub-1" / "anat" / "sub-1_desc-halves_dseg.nii.gz"
+    stored = nib.load(labels)
+    data = np.choose(np.asarray(stored.dataobj), [-1.0, 0.999, 200]).astype(np.float32)
+    nib.save(nib.Nifti1Image(data, stored.affine), labels)
+
+    simulate(source, tmp_path / "sim", small, seed=0)
+
+    written = image(tmp_path / "sim", "truth", "sub-1_desc-halves_dseg")
+    brain = image(tmp_path / "sim", "truth", "sub-1_desc-brain_mask")
+    assert set(np.unique(written.dataobj)) == {0, 1, 200}
+    np.testing.assert_array_equal(np.asarray(brain.dataobj) > 0, np.asarray(written.dataobj) > 0)
 
 
 def test_motion_is_told_by_no_header(
@@ -288,6 +323,43 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
     assert report.written == ("sub-2_T1w",)
     assert report.kept == ("sub-1_T1w", "sub-3_T1w")
     assert content(tmp_path / "again") == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("change", ["repaired", "added", "removed"])
+def test_a_scan_whose_label_map_changed_is_simulated_again(
+    heads: Heads, small: SimulationConfig, tmp_path: Path, change: str
+) -> None:
+    source = heads(1)
+    labels = source / "sub-1" / "anat" / "sub-1_desc-halves_dseg.nii.gz"
+    simulate(source, tmp_path / "sim", small, seed=0)
+    match change:
+        case "repaired":
+            data = np.where(np.asarray(nib.load(labels).dataobj) == 1, 3, 0).astype(np.uint8)
+            nib.save(nib.Nifti1Image(data, nib.load(labels).affine), labels)
+        case "added":
+            shutil.copy(labels, labels.with_name("sub-1_dseg.nii.gz"))
+        case "removed":
+            labels.unlink()
+
+    report = simulate(source, tmp_path / "sim", small, seed=0)
+
+    simulate(source, tmp_path / "new", small, seed=0)
+    assert report.written == ("sub-1_T1w",)
+    assert content(tmp_path / "sim") == content(tmp_path / "new")
+
+
+def test_a_scan_of_a_record_without_checksums_of_labels_stays_finished(
+    heads: Heads, small: SimulationConfig, tmp_path: Path
+) -> None:
+    source, path = heads(1), tmp_path / "sim" / "truth" / "sub-1" / "anat" / "sub-1_T1w.json"
+    simulate(source, tmp_path / "sim", small, seed=0)
+    record = json.loads(path.read_text())
+    del record["labels_sha256"]
+    path.write_text(json.dumps(record))
+
+    report = simulate(source, tmp_path / "sim", small, seed=0)
+
+    assert report.kept == ("sub-1_T1w",)
 
 
 @pytest.mark.parametrize("change", [{"keep_every": 4}, {"angle_deg": 3.0}])
