@@ -22,6 +22,7 @@ __all__ = [
     "append",
     "atomic",
     "disk_of",
+    "foreign",
     "free_bytes",
     "is_occupied",
     "located",
@@ -140,6 +141,14 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """
     if is_occupied(path) and not overwrite:
         raise OutputError(f"{path} exists", hint="pass --overwrite to replace it")
+
+
+def foreign(path: Path, kind: str) -> OutputError:
+    """Returns the error of a place that holds something else than results of a kind.
+
+    Nothing there is replaced, also with `--overwrite`: it is somebody else's.
+    """
+    return OutputError(f"{path} exists and is no {kind}", hint="choose another folder with -o")
 
 
 def is_occupied(path: Path) -> bool:
