@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from mriimpute.errors import ConfigError, OutputError
@@ -45,8 +46,12 @@ LONGEST_NAME = 200
 TOO_LONG = "shorten the name of the scan, or of a folder on the way: the system allows no more"
 """What to do about a name that the file system refuses."""
 
-UNFINISHED = re.compile(r"\.(\d+)\.(partial\.|probe$)")
-"""How the name of a file begins that is not finished; the number is that of its process."""
+UNFINISHED = re.compile(r"\.(\d+)\.([0-9a-f]{8}\.)?(partial\.|probe$)")
+"""How the name of a file begins that is not finished.
+
+The number is that of its process; what follows tells those apart that share a number, in several
+containers or on several machines. Earlier versions had only the number.
+"""
 
 
 @contextmanager
@@ -59,11 +64,10 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: If the folder cannot be written or the disk is full.
     """
-    temporary = path.with_name(f".{os.getpid()}.partial.{_shortened(path.name)}")
+    temporary = _beside(path, f"partial.{_shortened(path.name)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_partials(path)
-        temporary.unlink(missing_ok=True)  # a link that someone put there leads elsewhere
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -101,17 +105,34 @@ def _unwritable(problem: str, error: OSError) -> OutputError:
     return OutputError(f"{problem}: {reason}", hint=hint)
 
 
-def _remove_partials(path: Path) -> None:
-    """Removes temporary files of `path` whose process no longer runs.
+def _beside(path: Path, ending: str) -> Path:
+    """Returns a name beside `path` that no other process has, nor another call."""
+    return path.with_name(f".{os.getpid()}.{token_hex(4)}.{ending}")
 
-    A process of another machine that shares the folder cannot be asked: what was touched since
-    this process started may be its work, and stays.
-    """
-    for partial in path.parent.glob(f".*.partial.{escape(_shortened(path.name))}"):
-        owner = UNFINISHED.match(partial.name)
+
+def _remove_partials(path: Path) -> None:
+    """Removes temporary files of `path` whose process no longer runs."""
+    for partial in _abandoned(path.parent, f"partial.{_shortened(path.name)}"):
         with suppress(OSError):  # another process may have been faster
-            if owner and not _runs(int(owner[1])) and partial.stat().st_mtime < STARTED:
-                partial.unlink()
+            partial.unlink()
+
+
+def _abandoned(folder: Path, ending: str) -> list[Path]:
+    """Returns what processes that no longer run left under names of `_beside`.
+
+    A process of another machine or container that shares the folder cannot be asked: what was
+    touched since this process started may be its work, and stays. What is older and has the
+    number of this process is of one before it: in a container all have the same.
+    """
+    abandoned = []
+    for path in folder.glob(f".*.{escape(ending)}"):
+        owner = re.match(r"\.(\d+)\.", path.name)
+        if not owner or (int(owner[1]) != os.getpid() and _runs(int(owner[1]))):
+            continue
+        with suppress(OSError):  # another process may have been faster
+            if path.stat().st_mtime < STARTED:
+                abandoned.append(path)
+    return abandoned
 
 
 def _shortened(name: str) -> str:
@@ -187,9 +208,11 @@ def writable_folder(path: Path) -> None:
     Raises:
         OutputError: If nothing can be written there.
     """
-    probe = path / f".{os.getpid()}.probe"
+    probe = _beside(path / "probe", "probe")
     try:
         path.mkdir(parents=True, exist_ok=True)
+        for left in _abandoned(path, "probe"):
+            left.unlink(missing_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -16,12 +16,14 @@ import pytest
 from mriimpute.errors import ConfigError, OutputError
 from mriimpute.files import (
     atomic,
+    is_occupied,
     located,
     read_json,
     read_tsv,
     refuse_existing,
     refuse_inside,
     sha256,
+    writable_folder,
     write_json,
     write_tsv,
 )
@@ -103,6 +105,56 @@ def test_what_a_killed_process_left_is_removed_when_its_file_is_written(tmp_path
         temporary.write_text("new")
 
     assert names(tmp_path) == ["a[1].nii.gz"]
+
+
+def test_two_processes_of_one_number_write_one_file_and_both_in_full(tmp_path: Path) -> None:
+    path = tmp_path / "quality.tsv"  # in containers all have the number 1
+
+    with atomic(path) as first:
+        first.write_text("all of it")
+        with atomic(path) as second:
+            second.write_text("half")
+            assert first.read_text() == "all of it"
+            first_seen = first.name
+        assert path.read_text() == "half"
+
+    assert second.name != first_seen
+    assert path.read_text() == "all of it"
+    assert names(tmp_path) == ["quality.tsv"]
+
+
+@pytest.mark.parametrize("token", ["", "0123abcd."], ids=["earlier version", "this one"])
+def test_what_a_process_of_the_same_number_left_is_removed(tmp_path: Path, token: str) -> None:
+    for left in (f".{os.getpid()}.{token}partial.a.nii", f".{os.getpid()}.{token}probe"):
+        (tmp_path / left).write_text("half")
+        assert not is_occupied(tmp_path)
+        os.utime(tmp_path / left, (0, 0))
+
+    writable_folder(tmp_path)
+    with atomic(tmp_path / "a.nii") as temporary:
+        temporary.write_text("new")
+
+    assert names(tmp_path) == ["a.nii"]
+
+
+def test_trying_a_folder_out_disturbs_nobody_who_does_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch = Path.touch
+    tried: list[Path] = []
+
+    def touched(probe: Path) -> None:
+        touch(probe)
+        tried.append(probe)
+        if len(tried) == 1:
+            writable_folder(tmp_path)  # of another process of the same number
+
+    monkeypatch.setattr(Path, "touch", touched)
+
+    writable_folder(tmp_path)
+
+    assert len(tried) == 2
+    assert names(tmp_path) == []
 
 
 def test_what_may_be_someone_elses_work_stays(tmp_path: Path) -> None:
