@@ -31,6 +31,7 @@ __all__ = [
     "read_tsv",
     "refuse_existing",
     "refuse_inside",
+    "replacing",
     "sha256",
     "shipped",
     "writable_folder",
@@ -77,6 +78,44 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # a second failure must not hide the first
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Yields a new folder that takes the place of `folder` when the block succeeds.
+
+    The old one goes last: where anything fails it is put back. What killed processes left of the
+    same folder is removed first, or put back where it is all that is left.
+
+    Raises:
+        OutputError: If the folder cannot be written or the disk is full.
+    """
+    ending = _shortened(folder.name)
+    temporary, old = _beside(folder, f"partial.{ending}"), _beside(folder, f"old.{ending}")
+    try:
+        for left in _abandoned(folder.parent, f"old.{ending}"):
+            _put_back(left, folder)
+        for left in _abandoned(folder.parent, f"partial.{ending}"):
+            shutil.rmtree(left, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+    except OSError as error:
+        raise _unwritable(f"cannot write {folder}", error) from error
+    finally:
+        _put_back(old, folder)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_back(old: Path, folder: Path) -> None:
+    """Gives an old folder its name again, or removes it where a new one has taken its place."""
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        with suppress(OSError):  # there was none, or it stays under this name for the next call
+            old.rename(folder)
 
 
 def append(path: Path, text: str) -> None:

@@ -22,6 +22,7 @@ from mriimpute.files import (
     read_tsv,
     refuse_existing,
     refuse_inside,
+    replacing,
     sha256,
     writable_folder,
     write_json,
@@ -170,6 +171,74 @@ def test_what_may_be_someone_elses_work_stays(tmp_path: Path) -> None:
         temporary.write_text("new")
 
     assert set(tmp_path.iterdir()) == {path, *others}
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    """A folder that is to be replaced."""
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "0001.dcm").write_text("old")
+    return tmp_path / "series"
+
+
+def replace(folder: Path, text: str = "new") -> None:
+    with replacing(folder) as temporary:
+        (temporary / "0001.dcm").write_text(text)
+
+
+def test_a_folder_is_replaced_whole(series: Path) -> None:
+    (series / "0002.dcm").touch()
+
+    replace(series)
+
+    assert names(series) == ["0001.dcm"]
+    assert (series / "0001.dcm").read_text() == "new"
+    assert names(series.parent) == ["series"]
+
+
+def test_a_folder_that_cannot_be_replaced_is_put_back(
+    series: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def broken(path: Path, target: Path) -> Path:
+        if ".partial." in path.name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", broken)
+
+    with pytest.raises(OutputError, match="cannot write"):
+        replace(series)
+
+    assert (series / "0001.dcm").read_text() == "old"
+    assert names(series.parent) == ["series"]
+
+
+def test_two_processes_of_one_number_fill_two_folders(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a") as first, replacing(tmp_path / "a") as second:
+        assert first != second
+
+
+@pytest.mark.parametrize("killed", ["between", "behind"])
+def test_a_kill_amid_replacing_a_folder_costs_no_series_and_leaves_nothing(
+    series: Path, killed: str
+) -> None:
+    dead = dead_process()
+    old = series.with_name(f".{dead}.0123abcd.old.series")
+    for left in (old, series.with_name(f".{dead}.partial.series")):
+        left.mkdir()
+        os.utime(left, (0, 0))
+    if killed == "between":  # the old folder has no other name
+        old.rmdir()
+        series.rename(old)
+        os.utime(old, (0, 0))
+
+    with suppress(KeyboardInterrupt), replacing(series):
+        raise KeyboardInterrupt
+
+    assert (series / "0001.dcm").read_text() == "old"
+    assert names(series.parent) == ["series"]
 
 
 def test_existing_results_are_refused_and_empty_folders_are_not(tmp_path: Path) -> None:
