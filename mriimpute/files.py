@@ -47,6 +47,9 @@ LONGEST_NAME = 200
 TOO_LONG = "shorten the name of the scan, or of a folder on the way: the system allows no more"
 """What to do about a name that the file system refuses."""
 
+SURROGATE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
+"""How a byte of a file name that is not UTF-8 stands in files that are."""
+
 UNFINISHED = re.compile(r"\.(\d+)\.([0-9a-f]{8}\.)?(partial\.|probe$)")
 """How the name of a file begins that is not finished.
 
@@ -310,6 +313,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_tsv(path: Path) -> list[dict[str, str]]:
     """Returns the rows of a table by the names in its header.
 
+    A file name that is not UTF-8 comes back as `write_tsv` was given it.
+
     Raises:
         ConfigError: If it is no table in UTF-8.
     """
@@ -320,14 +325,14 @@ def read_tsv(path: Path) -> list[dict[str, str]]:
         raise ConfigError(
             f"{path} is no table: {error}", hint="save it as tab-separated text in UTF-8"
         ) from error
-    return [{key: value or "" for key, value in row.items() if key} for row in rows]
+    return [{key: _unescaped(value or "") for key, value in row.items() if key} for row in rows]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes `content` as indented JSON, atomically; NaN becomes null, for strict readers."""
     text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
     with atomic(path) as temporary:
-        # A file name that is not UTF-8 holds lone surrogates: JSON can escape them.
+        # A file name that is not UTF-8 holds lone surrogates, see `SURROGATE`.
         temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
@@ -338,7 +343,7 @@ def write_tsv(path: Path, rows: Sequence[Mapping[str, Any]], *, delimiter: str =
     writer.writeheader()
     writer.writerows(rows)
     with atomic(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+        temporary.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
 
 
 def shipped(name: str) -> Path:
@@ -350,6 +355,10 @@ def sha256(path: Path) -> str:
     """Returns the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unescaped(text: str) -> str:
+    return SURROGATE.sub(lambda found: chr(int(found[1], 16)), text)
 
 
 def _damaged(path: Path) -> OutputError:

@@ -303,8 +303,11 @@ def test_a_file_name_that_is_not_utf8_is_written_and_read_back(tmp_path: Path) -
     name = os.fsdecode(b"K\xf6pf.nii.gz")
 
     write_json(tmp_path / "a.json", {"file": name})
+    write_tsv(tmp_path / "a.tsv", [{"file": name}])
 
     assert read_json(tmp_path / "a.json") == {"file": name}
+    assert read_tsv(tmp_path / "a.tsv") == [{"file": name}]
+    assert "K\\udcf6pf" in (tmp_path / "a.tsv").read_text(encoding="utf-8")  # it is UTF-8
 
 
 @pytest.mark.parametrize(
