@@ -406,8 +406,8 @@ def evaluate(
         options |= {"protocol": protocol, "split": split or "test"}
         summaries = [library.evaluate(sources[0], report, **options)]
     for summary in summaries:
-        write_figure(summary.report / "figure.png", summary)
         write_page(summary.report / "index.html", summary)
+        write_figure(summary.report / "figure.png", summary)
     return summaries
 
 

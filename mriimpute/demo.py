@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from mriimpute import __version__
 from mriimpute.errors import OutputError
-from mriimpute.files import read_json, refuse_existing, write_json
+from mriimpute.files import foreign, is_occupied, read_json, write_json
 from mriimpute.geometry import centred_grid, rotation, spacing_mm, transform
 from mriimpute.io import write_grid
 from mriimpute.progress import Track
@@ -86,7 +86,8 @@ class DemoFolder:
         self.settings = {"version": __version__, **settings}
         self.finished: list[str] = []
         if not self.record.is_file():
-            refuse_existing(path, overwrite=False)
+            if is_occupied(path):
+                raise foreign(path, "demo")
         elif overwrite:
             for folder in STAGES.values():
                 shutil.rmtree(path / folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from mriimpute.errors import ConfigError, OutputError
@@ -22,6 +23,7 @@ __all__ = [
     "append",
     "atomic",
     "disk_of",
+    "foreign",
     "free_bytes",
     "is_occupied",
     "located",
@@ -29,6 +31,7 @@ __all__ = [
     "read_tsv",
     "refuse_existing",
     "refuse_inside",
+    "replacing",
     "sha256",
     "shipped",
     "writable_folder",
@@ -44,8 +47,15 @@ LONGEST_NAME = 200
 TOO_LONG = "shorten the name of the scan, or of a folder on the way: the system allows no more"
 """What to do about a name that the file system refuses."""
 
-UNFINISHED = re.compile(r"\.(\d+)\.(partial\.|probe$)")
-"""How the name of a file begins that is not finished; the number is that of its process."""
+SURROGATE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
+"""How a byte of a file name that is not UTF-8 stands in files that are."""
+
+UNFINISHED = re.compile(r"\.(\d+)\.([0-9a-f]{8}\.)?(partial\.|probe$)")
+"""How the name of a file begins that is not finished.
+
+The number is that of its process; what follows tells those apart that share a number, in several
+containers or on several machines. Earlier versions had only the number.
+"""
 
 
 @contextmanager
@@ -58,11 +68,10 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: If the folder cannot be written or the disk is full.
     """
-    temporary = path.with_name(f".{os.getpid()}.partial.{_shortened(path.name)}")
+    temporary = _beside(path, f"partial.{_shortened(path.name)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_partials(path)
-        temporary.unlink(missing_ok=True)  # a link that someone put there leads elsewhere
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -72,6 +81,44 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # a second failure must not hide the first
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Yields a new folder that takes the place of `folder` when the block succeeds.
+
+    The old one goes last: where anything fails it is put back. What killed processes left of the
+    same folder is removed first, or put back where it is all that is left.
+
+    Raises:
+        OutputError: If the folder cannot be written or the disk is full.
+    """
+    ending = _shortened(folder.name)
+    temporary, old = _beside(folder, f"partial.{ending}"), _beside(folder, f"old.{ending}")
+    try:
+        for left in _abandoned(folder.parent, f"old.{ending}"):
+            _put_back(left, folder)
+        for left in _abandoned(folder.parent, f"partial.{ending}"):
+            shutil.rmtree(left, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+    except OSError as error:
+        raise _unwritable(f"cannot write {folder}", error) from error
+    finally:
+        _put_back(old, folder)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_back(old: Path, folder: Path) -> None:
+    """Gives an old folder its name again, or removes it where a new one has taken its place."""
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        with suppress(OSError):  # there was none, or it stays under this name for the next call
+            old.rename(folder)
 
 
 def append(path: Path, text: str) -> None:
@@ -100,17 +147,34 @@ def _unwritable(problem: str, error: OSError) -> OutputError:
     return OutputError(f"{problem}: {reason}", hint=hint)
 
 
-def _remove_partials(path: Path) -> None:
-    """Removes temporary files of `path` whose process no longer runs.
+def _beside(path: Path, ending: str) -> Path:
+    """Returns a name beside `path` that no other process has, nor another call."""
+    return path.with_name(f".{os.getpid()}.{token_hex(4)}.{ending}")
 
-    A process of another machine that shares the folder cannot be asked: what was touched since
-    this process started may be its work, and stays.
-    """
-    for partial in path.parent.glob(f".*.partial.{escape(_shortened(path.name))}"):
-        owner = UNFINISHED.match(partial.name)
+
+def _remove_partials(path: Path) -> None:
+    """Removes temporary files of `path` whose process no longer runs."""
+    for partial in _abandoned(path.parent, f"partial.{_shortened(path.name)}"):
         with suppress(OSError):  # another process may have been faster
-            if owner and not _runs(int(owner[1])) and partial.stat().st_mtime < STARTED:
-                partial.unlink()
+            partial.unlink()
+
+
+def _abandoned(folder: Path, ending: str) -> list[Path]:
+    """Returns what processes that no longer run left under names of `_beside`.
+
+    A process of another machine or container that shares the folder cannot be asked: what was
+    touched since this process started may be its work, and stays. What is older and has the
+    number of this process is of one before it: in a container all have the same.
+    """
+    abandoned = []
+    for path in folder.glob(f".*.{escape(ending)}"):
+        owner = re.match(r"\.(\d+)\.", path.name)
+        if not owner or (int(owner[1]) != os.getpid() and _runs(int(owner[1]))):
+            continue
+        with suppress(OSError):  # another process may have been faster
+            if path.stat().st_mtime < STARTED:
+                abandoned.append(path)
+    return abandoned
 
 
 def _shortened(name: str) -> str:
@@ -140,6 +204,14 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """
     if is_occupied(path) and not overwrite:
         raise OutputError(f"{path} exists", hint="pass --overwrite to replace it")
+
+
+def foreign(path: Path, kind: str) -> OutputError:
+    """Returns the error of a place that holds something else than results of a kind.
+
+    Nothing there is replaced, also with `--overwrite`: it is somebody else's.
+    """
+    return OutputError(f"{path} exists and is no {kind}", hint="choose another folder with -o")
 
 
 def is_occupied(path: Path) -> bool:
@@ -178,9 +250,11 @@ def writable_folder(path: Path) -> None:
     Raises:
         OutputError: If nothing can be written there.
     """
-    probe = path / f".{os.getpid()}.probe"
+    probe = _beside(path / "probe", "probe")
     try:
         path.mkdir(parents=True, exist_ok=True)
+        for left in _abandoned(path, "probe"):
+            left.unlink(missing_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -239,6 +313,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_tsv(path: Path) -> list[dict[str, str]]:
     """Returns the rows of a table by the names in its header.
 
+    A file name that is not UTF-8 comes back as `write_tsv` was given it.
+
     Raises:
         ConfigError: If it is no table in UTF-8.
     """
@@ -249,14 +325,14 @@ def read_tsv(path: Path) -> list[dict[str, str]]:
         raise ConfigError(
             f"{path} is no table: {error}", hint="save it as tab-separated text in UTF-8"
         ) from error
-    return [{key: value or "" for key, value in row.items() if key} for row in rows]
+    return [{key: _unescaped(value or "") for key, value in row.items() if key} for row in rows]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes `content` as indented JSON, atomically; NaN becomes null, for strict readers."""
     text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
     with atomic(path) as temporary:
-        # A file name that is not UTF-8 holds lone surrogates: JSON can escape them.
+        # A file name that is not UTF-8 holds lone surrogates, see `SURROGATE`.
         temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
@@ -267,7 +343,7 @@ def write_tsv(path: Path, rows: Sequence[Mapping[str, Any]], *, delimiter: str =
     writer.writeheader()
     writer.writerows(rows)
     with atomic(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+        temporary.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
 
 
 def shipped(name: str) -> Path:
@@ -279,6 +355,10 @@ def sha256(path: Path) -> str:
     """Returns the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unescaped(text: str) -> str:
+    return SURROGATE.sub(lambda found: chr(int(found[1], 16)), text)
 
 
 def _damaged(path: Path) -> OutputError:

@@ -106,7 +106,8 @@ def fixed(seed: int, *purpose: str | int) -> Iterator[None]:
 def _digest(seed: int, *purpose: str | int) -> int:
     # A separator that no name holds: ("a", "b") and ("a/b",) are two streams.
     name = "\x1f".join(map(str, (seed, *purpose)))
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    written = name.encode(errors="surrogateescape")  # a file name need not be UTF-8
+    return int.from_bytes(hashlib.sha256(written).digest()[:8], "big")
 
 
 @cache

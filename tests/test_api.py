@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -171,3 +172,21 @@ def test_unknown_names_are_no_part_of_the_package() -> None:
         *("Imputed", "evaluate", "impute", "pool", "simulate", "train")
     }
     assert set(mriimpute.__all__) <= set(dir(mriimpute))
+
+
+def test_a_report_has_its_page_also_where_the_figure_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(*_: object) -> None:
+        raise RuntimeError
+
+    written: list[Path] = []
+    summary = SimpleNamespace(report=tmp_path)
+    monkeypatch.setattr("mriimpute.evaluation.evaluate", lambda *_, **__: summary)
+    monkeypatch.setattr("mriimpute.report.write_figure", draw)
+    monkeypatch.setattr("mriimpute.report.write_page", lambda path, _: written.append(path))
+
+    with pytest.raises(RuntimeError):
+        api.evaluate("sim", tmp_path, device="cpu")
+
+    assert written == [tmp_path / "index.html"]

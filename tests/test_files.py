@@ -16,12 +16,15 @@ import pytest
 from mriimpute.errors import ConfigError, OutputError
 from mriimpute.files import (
     atomic,
+    is_occupied,
     located,
     read_json,
     read_tsv,
     refuse_existing,
     refuse_inside,
+    replacing,
     sha256,
+    writable_folder,
     write_json,
     write_tsv,
 )
@@ -105,6 +108,56 @@ def test_what_a_killed_process_left_is_removed_when_its_file_is_written(tmp_path
     assert names(tmp_path) == ["a[1].nii.gz"]
 
 
+def test_two_processes_of_one_number_write_one_file_and_both_in_full(tmp_path: Path) -> None:
+    path = tmp_path / "quality.tsv"  # in containers all have the number 1
+
+    with atomic(path) as first:
+        first.write_text("all of it")
+        with atomic(path) as second:
+            second.write_text("half")
+            assert first.read_text() == "all of it"
+            first_seen = first.name
+        assert path.read_text() == "half"
+
+    assert second.name != first_seen
+    assert path.read_text() == "all of it"
+    assert names(tmp_path) == ["quality.tsv"]
+
+
+@pytest.mark.parametrize("token", ["", "0123abcd."], ids=["earlier version", "this one"])
+def test_what_a_process_of_the_same_number_left_is_removed(tmp_path: Path, token: str) -> None:
+    for left in (f".{os.getpid()}.{token}partial.a.nii", f".{os.getpid()}.{token}probe"):
+        (tmp_path / left).write_text("half")
+        assert not is_occupied(tmp_path)
+        os.utime(tmp_path / left, (0, 0))
+
+    writable_folder(tmp_path)
+    with atomic(tmp_path / "a.nii") as temporary:
+        temporary.write_text("new")
+
+    assert names(tmp_path) == ["a.nii"]
+
+
+def test_trying_a_folder_out_disturbs_nobody_who_does_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch = Path.touch
+    tried: list[Path] = []
+
+    def touched(probe: Path) -> None:
+        touch(probe)
+        tried.append(probe)
+        if len(tried) == 1:
+            writable_folder(tmp_path)  # of another process of the same number
+
+    monkeypatch.setattr(Path, "touch", touched)
+
+    writable_folder(tmp_path)
+
+    assert len(tried) == 2
+    assert names(tmp_path) == []
+
+
 def test_what_may_be_someone_elses_work_stays(tmp_path: Path) -> None:
     path, dead = tmp_path / "a.nii.gz", dead_process()
     others = {
@@ -118,6 +171,74 @@ def test_what_may_be_someone_elses_work_stays(tmp_path: Path) -> None:
         temporary.write_text("new")
 
     assert set(tmp_path.iterdir()) == {path, *others}
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    """A folder that is to be replaced."""
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "0001.dcm").write_text("old")
+    return tmp_path / "series"
+
+
+def replace(folder: Path, text: str = "new") -> None:
+    with replacing(folder) as temporary:
+        (temporary / "0001.dcm").write_text(text)
+
+
+def test_a_folder_is_replaced_whole(series: Path) -> None:
+    (series / "0002.dcm").touch()
+
+    replace(series)
+
+    assert names(series) == ["0001.dcm"]
+    assert (series / "0001.dcm").read_text() == "new"
+    assert names(series.parent) == ["series"]
+
+
+def test_a_folder_that_cannot_be_replaced_is_put_back(
+    series: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def broken(path: Path, target: Path) -> Path:
+        if ".partial." in path.name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", broken)
+
+    with pytest.raises(OutputError, match="cannot write"):
+        replace(series)
+
+    assert (series / "0001.dcm").read_text() == "old"
+    assert names(series.parent) == ["series"]
+
+
+def test_two_processes_of_one_number_fill_two_folders(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a") as first, replacing(tmp_path / "a") as second:
+        assert first != second
+
+
+@pytest.mark.parametrize("killed", ["between", "behind"])
+def test_a_kill_amid_replacing_a_folder_costs_no_series_and_leaves_nothing(
+    series: Path, killed: str
+) -> None:
+    dead = dead_process()
+    old = series.with_name(f".{dead}.0123abcd.old.series")
+    for left in (old, series.with_name(f".{dead}.partial.series")):
+        left.mkdir()
+        os.utime(left, (0, 0))
+    if killed == "between":  # the old folder has no other name
+        old.rmdir()
+        series.rename(old)
+        os.utime(old, (0, 0))
+
+    with suppress(KeyboardInterrupt), replacing(series):
+        raise KeyboardInterrupt
+
+    assert (series / "0001.dcm").read_text() == "old"
+    assert names(series.parent) == ["series"]
 
 
 def test_existing_results_are_refused_and_empty_folders_are_not(tmp_path: Path) -> None:
@@ -182,8 +303,11 @@ def test_a_file_name_that_is_not_utf8_is_written_and_read_back(tmp_path: Path) -
     name = os.fsdecode(b"K\xf6pf.nii.gz")
 
     write_json(tmp_path / "a.json", {"file": name})
+    write_tsv(tmp_path / "a.tsv", [{"file": name}])
 
     assert read_json(tmp_path / "a.json") == {"file": name}
+    assert read_tsv(tmp_path / "a.tsv") == [{"file": name}]
+    assert "K\\udcf6pf" in (tmp_path / "a.tsv").read_text(encoding="utf-8")  # it is UTF-8
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,15 @@ def test_another_name_gives_other_numbers(one: list[str | int], other: list[str 
     assert np.array_equal(a, b) == (list(map(str, one)) == list(map(str, other)))
 
 
+def test_a_file_name_that_is_not_utf8_names_a_stream_and_changes_no_other() -> None:
+    name = "M\N{LATIN SMALL LETTER U WITH DIAERESIS}ller"
+
+    assert numpy_stream(0, name).random() == 0.6172158262373801
+    assert numpy_stream(0, "M\udcfcller").random() not in (
+        numpy_stream(0, other).random() for other in (name, "M\udcfdller", "Mller")
+    )
+
+
 def test_another_seed_gives_other_numbers() -> None:
     assert numpy_stream(0, "a").random() != numpy_stream(1, "a").random()
 

@@ -17,9 +17,12 @@ from mriimpute.errors import OutputError
 from mriimpute.evaluation.methods import Method
 from mriimpute.evaluation.panels import Panel, read_panel, write_panel
 from mriimpute.evaluation.result import Result, result_from_json
-from mriimpute.files import atomic, read_json, refuse_existing, write_json
+from mriimpute.files import atomic, foreign, is_occupied, read_json, write_json
 
 __all__ = ["Store"]
+
+MARK = "definitions_version"
+"""A setting that every report has, and `settings.json` of no other program."""
 
 
 class Store:
@@ -28,7 +31,7 @@ class Store:
     Args:
         report: The folder.
         settings: What every result depends on.
-        overwrite: Remove the results that the folder holds.
+        overwrite: Remove the results that the folder holds, if it is a report.
 
     Raises:
         OutputError: If the folder holds something else, or results made with other settings.
@@ -40,15 +43,14 @@ class Store:
         self.report = report
         self.settings = settings
         record = report / "settings.json"
-        if overwrite:
-            for folder in ("rows", "panels"):
-                shutil.rmtree(report / folder, ignore_errors=True)
-            record.unlink(missing_ok=True)
-        elif record.is_file():
-            _require_same(read_json(record), settings, report)
-        else:
-            refuse_existing(report, overwrite=False)
-        write_json(record, settings)
+        if is_occupied(report):
+            _require_report(record)
+            if overwrite:
+                for folder in ("rows", "panels"):
+                    shutil.rmtree(report / folder, ignore_errors=True)
+            else:
+                _require_same(read_json(record), settings, report)
+        write_json(record, settings)  # replaced, never gone: it stays a report if killed here
 
     def result(self, scan: str, method: Method) -> Result | None:
         """Returns the finished result of a method on a scan, or None.
@@ -108,6 +110,18 @@ class Store:
 
 def _safe(method: str) -> str:
     return re.sub(r"[^\w.@#-]", "_", method)
+
+
+def _require_report(record: Path) -> None:
+    """Stops before something else than a report is removed, or mixed with one."""
+    if not record.is_file():
+        raise foreign(record.parent, "report")
+    try:
+        stored = read_json(record)
+    except OutputError:  # damaged: `--overwrite`, which that error names, must help
+        return
+    if MARK not in stored:
+        raise foreign(record.parent, "report")
 
 
 def _require_same(

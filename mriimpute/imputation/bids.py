@@ -114,7 +114,7 @@ def require_own(out: Path) -> None:
 
 def sidecar(scan: Path, tree: Path) -> dict[str, Any]:
     """Returns what BIDS asks of the JSON beside an image that was made of `scan`."""
-    place = quote(scan.relative_to(tree).as_posix())
+    place = _quoted(scan.relative_to(tree))
     return {"Sources": [f"bids:{LINK}:{place}"], "SkullStripped": _skull_stripped(scan)}
 
 
@@ -146,14 +146,23 @@ def _labels(path: Path) -> dict[str, str]:
 
 def _description_of(tree: Path) -> bytes:
     file = tree / DESCRIPTION
-    return file.read_bytes() if file.is_file() else tree.resolve().name.encode()
+    return (
+        file.read_bytes()
+        if file.is_file()
+        else tree.resolve().name.encode(errors="surrogateescape")
+    )
 
 
 def _way(out: Path, tree: Path) -> str:
     """Returns where `tree` lies as seen from `out`, unless that names folders on the way."""
     way = Path(os.path.relpath(tree.resolve(), out.resolve()))
     named = [part for part in way.parts if part != ".."]
-    return quote(way.as_posix()) if len(named) <= 1 else ""
+    return _quoted(way) if len(named) <= 1 else ""
+
+
+def _quoted(path: Path) -> str:
+    """Returns a path as part of a URI, byte for byte where it is not UTF-8."""
+    return quote(path.as_posix(), errors="surrogateescape")
 
 
 def _named_by_content(description: bytes) -> str:

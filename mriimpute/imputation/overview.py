@@ -128,8 +128,8 @@ def _is_ours(path: Path) -> bool:
 
 
 def _line(text: str) -> str:
-    """Returns text that fits into a cell, also of a name that is not UTF-8."""
-    return " ".join(text.split()).encode("utf-8", "backslashreplace").decode("utf-8")
+    """Returns text that fits into a cell."""
+    return " ".join(text.split())
 
 
 def _record(job: Job) -> dict[str, Any] | None:

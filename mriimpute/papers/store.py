@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mriimpute.errors import OutputError
-from mriimpute.files import atomic, refuse_existing, writable_folder
+from mriimpute.files import UNFINISHED, atomic, foreign, is_occupied, writable_folder
 from mriimpute.papers.data import DAMAGES, read_npz
 from mriimpute.papers.experiment import Outcome
 
@@ -83,7 +83,8 @@ class TaskStore:
         results = [p for name in RESULTS for p in self.folder.parent.glob(name)] if tasks else []
         settings = list((self.folder.parent / RUNS).glob(f"*/{SETTINGS}"))
         runs = [path.with_name(name) for path in settings for name in (*RUN_FILES, SETTINGS)]
-        for path in (*tasks, *(path.with_suffix(".npz") for path in tasks), *results, *runs):
+        # The tasks last: without them, what is left would be somebody else's.
+        for path in (*results, *runs, *(path.with_suffix(".npz") for path in tasks), *tasks):
             path.unlink(missing_ok=True)
 
     def _path(self, key: tuple[str, ...]) -> Path:
@@ -106,10 +107,10 @@ def prepare(out: Path, experiment: str, budget: str, seed: int, *, overwrite: bo
     """
     store = TaskStore(out)
     present = {identity for _, identity in store.identities()}
+    if not present and not _is_bare(out) and is_occupied(out):
+        raise foreign(out, "reproduction")
     if overwrite:
         store.remove()
-    elif not present and not _is_bare(out):
-        refuse_existing(out, overwrite=False)
     elif different := sorted(present - {(experiment, seed)}):
         raise _occupied(out, f"{different[0][0]} with seed {different[0][1]}")
     elif (before := _budget(out)) not in (None, budget):
@@ -123,7 +124,7 @@ def _is_bare(out: Path) -> bool:
     return (
         tasks.is_dir()
         and {path.name for path in out.iterdir()} <= {"tasks", RUNS}
-        and {path.suffix for path in tasks.iterdir()} <= {".npz"}
+        and {p.suffix for p in tasks.iterdir() if not UNFINISHED.match(p.name)} <= {".npz"}
     )
 
 

@@ -78,7 +78,7 @@ def _draw(summary: Summary) -> Any:
     for number, column in enumerate(columns):
         left, _, width, _ = layout.place(0, number)
         x, y = left + width / 2, 1 - layout.fraction_of_height(HEAD_INCH)
-        figure.text(x, y, column.head, ha="center", va="bottom", fontsize=9)
+        _write(figure, x, y, column.head, ha="center", va="bottom", fontsize=9)
         if column.kind == "std":
             bottom, height = (
                 layout.fraction_of_height(FOOT_INCH - 0.17),
@@ -86,8 +86,14 @@ def _draw(summary: Summary) -> Any:
             )
             _bar(figure, figure.add_axes((left, bottom, width, height)), column)
     left, bottom = layout.place(0, 0)[0], layout.fraction_of_height(0.06)
-    figure.text(left, bottom, _caption(summary, columns), fontsize=7)
+    _write(figure, left, bottom, _caption(summary, columns), fontsize=7)
     return figure
+
+
+def _write(figure: Any, x: float, y: float, text: str, **style: Any) -> None:
+    """Adds text with names from outside: dollars are no mathematics, and not all is UTF-8."""
+    plain = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    figure.text(x, y, plain, parse_math=False, **style)
 
 
 def _layout(columns: Sequence[Column]) -> "_Layout":

@@ -133,7 +133,11 @@ def _row(root: Path, row: Row, known: Mapping[str, str]) -> Markup:
     picture = known.get(row.key) or _picture(job) if row.key else ""
     image = tag("img", src=picture, alt=f"axial plane of {job.name}", id=f"r{row.key}")
     page = Path(os.path.relpath(job.page, root)).as_posix()
-    name = tag("a", job.name, href=quote(page)) if job.page.is_file() else job.name
+    name = (
+        tag("a", job.name, href=quote(page, errors="surrogateescape"))
+        if job.page.is_file()
+        else job.name
+    )
     values = [row.measures.get(column) for column in COLUMNS]
     return tag(
         "tr",

@@ -16,13 +16,16 @@ from torch import Tensor
 from mriimpute import config
 from mriimpute.checkpoint import load, save, understood
 from mriimpute.distributed import ALONE, World
-from mriimpute.errors import ConfigError, OutputError
-from mriimpute.files import append, atomic, is_occupied, read_json, write_json
+from mriimpute.errors import ConfigError
+from mriimpute.files import append, atomic, foreign, is_occupied, read_json, write_json
 
 __all__ = ["RunFolder"]
 
 Tensors = Mapping[str, Tensor] | Mapping[str, NDArray[Any]]
 Saved = tuple[dict[str, Tensor], dict[str, Any]]
+
+MARKS = {"name", "seed"}
+"""Settings that every run has."""
 
 HEAD = 8
 """Bytes that say how long plain values are, in front of tensors."""
@@ -60,16 +63,14 @@ class RunFolder:
             ConfigError: If the folder holds a run with other settings.
             OutputError: If it holds something else, or cannot be written.
         """
+        if self._is_foreign():
+            raise foreign(self.path, "run folder")
         if overwrite:
             for file in self._files():
                 file.unlink(missing_ok=True)
         if self.settings.is_file() and self.checkpoint.is_file():
             self._compare(settings)
             return
-        if not self.settings.is_file() and self._is_foreign():
-            raise OutputError(
-                f"{self.path} exists and is no run folder", hint="choose another folder with -o"
-            )
         with atomic(self.settings) as temporary:
             temporary.write_text(config.dump(settings), encoding="utf-8")
 
@@ -171,6 +172,8 @@ class RunFolder:
 
     def _is_foreign(self) -> bool:
         """Tells whether the folder holds something else than what an overwritten run leaves."""
+        if self.settings.is_file():
+            return not MARKS.issubset(config.read_toml(self.settings))
         left = self.path.is_dir() and list(self.path.iterdir()) == [self.cache]
         return is_occupied(self.path) and not left
 

@@ -218,4 +218,4 @@ def fingerprint(scans: Sequence[Path], checksum: Callable[[Path], str] = checksu
     """
     files = [file for scan in scans for file in (scan, observed_beside(scan)) if file is not None]
     lines = "\n".join(f"{checksum(path)}  {path.name}" for path in files)
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()

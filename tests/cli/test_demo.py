@@ -104,5 +104,6 @@ def test_folder_with_something_else_is_not_touched(
     result = call(tmp_path, *options)
 
     assert result.exit_code == 1
+    assert "--overwrite" not in result.stderr  # it would not help
     assert stages.called == []
     assert (tmp_path / "run" / "thesis.txt").exists()

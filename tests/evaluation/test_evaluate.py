@@ -18,6 +18,7 @@ from mriimpute.evaluation.methods import Method
 from mriimpute.evaluation.panels import cut, read_panel, write_panel
 from mriimpute.evaluation.scores import score_method
 from mriimpute.evaluation.simulated import ScoredSplit, find_simulated_scans, read_test_case
+from mriimpute.evaluation.store import Store
 from mriimpute.methods.base import Imputation, Imputer
 from mriimpute.seeds import numpy_stream
 from mriimpute.volume import Volume
@@ -224,6 +225,34 @@ def test_folder_with_something_else_is_not_touched(sim: Path) -> None:
 
     with pytest.raises(OutputError, match="exists"):
         evaluate(sim, sim.parent / "report", methods=["linear"])
+
+
+@pytest.mark.parametrize("record", [None, '{"editor.tabSize": 4}'], ids=["none", "foreign"])
+def test_overwriting_touches_no_folder_of_something_else(
+    tmp_path: Path, record: str | None
+) -> None:
+    mine = [tmp_path / "panels" / "Fig1.svg", tmp_path / "rows" / "raw.csv"]
+    for path in mine:
+        path.parent.mkdir()
+        path.touch()
+    if record:
+        (tmp_path / "settings.json").write_text(record)
+
+    with pytest.raises(OutputError, match="exists and is no report") as failure:
+        Store(tmp_path, {"definitions_version": 4}, overwrite=True)
+
+    assert "overwrite" not in failure.value.hint
+    assert all(path.is_file() for path in mine)
+
+
+def test_a_damaged_record_of_a_report_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text("{")
+
+    with pytest.raises(OutputError, match="is damaged"):
+        Store(tmp_path, {"definitions_version": 4}, overwrite=False)
+    Store(tmp_path, {"definitions_version": 4}, overwrite=True)
+
+    assert json.loads((tmp_path / "settings.json").read_text()) == {"definitions_version": 4}
 
 
 def test_unknown_method_is_answered_with_the_known_ones(sim: Path) -> None:

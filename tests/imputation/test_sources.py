@@ -1,12 +1,15 @@
 """Tests for mriimpute.imputation.sources and for the jobs that are made of it."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from mriimpute.errors import ConfigError, OutputError, VolumeError
+from mriimpute.files import read_json
 from mriimpute.imputation.batch import Part, part_of
+from mriimpute.imputation.bids import describe, sidecar
 from mriimpute.imputation.jobs import Job, plan_jobs
 from mriimpute.imputation.sources import find_sources
 
@@ -185,3 +188,14 @@ def test_a_scan_is_not_replaced_by_the_result_of_another(tmp_path: Path) -> None
 
     with pytest.raises(OutputError, match="is input and would be replaced"):
         plan_jobs(scans, tmp_path)
+
+
+def test_a_name_that_is_not_utf8_is_a_source_byte_for_byte(tmp_path: Path) -> None:
+    tree = tmp_path / os.fsdecode(b"K\xf6pfe")
+    scan = tree / os.fsdecode(b"sub-\xf6_T1w.nii")
+
+    describe(tmp_path / "out", tree, [scan], samples=0)
+
+    assert sidecar(scan, tree)["Sources"] == ["bids:raw:sub-%F6_T1w.nii"]
+    stored = read_json(tmp_path / "out" / "dataset_description.json")
+    assert stored["DatasetLinks"] == {"raw": "../K%F6pfe"}

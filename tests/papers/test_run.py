@@ -175,9 +175,14 @@ def test_folder_tasks_of_something_else_is_refused(
 ) -> None:
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "groceries.json").write_text("{}")
+    (tmp_path / "runs" / "ppca").mkdir(parents=True)
+    (tmp_path / "runs" / "ppca" / "config.toml").touch()  # a report of `evaluate` has that, too
 
-    with pytest.raises(OutputError, match="exists"):
-        run(root, tmp_path)
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="exists and is no reproduction"):
+            run(root, tmp_path, overwrite=overwrite)
+
+    assert (tmp_path / "runs" / "ppca" / "config.toml").is_file()
 
 
 def test_run_stopped_before_its_first_task_goes_on(

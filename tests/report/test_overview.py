@@ -1,6 +1,7 @@
 """Tests for mriimpute.report.overview and the table beside it, by way of `mriimpute impute`."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -183,3 +184,26 @@ def test_a_name_that_is_markup_stays_text(tmp_path: Path, read_page: ReadPage) -
     assert "<b>bold.nii.gz" in page.text
     assert page.named("b") == []
     assert "%3Cb%3Ebold_desc-report.html" in page.references()
+
+
+def test_a_name_that_is_not_utf8_is_linked_byte_for_byte(
+    tmp_path: Path, read_page: ReadPage
+) -> None:
+    for name in (os.fsdecode(b"K\xf6pf"), "K\N{LATIN SMALL LETTER O WITH DIAERESIS}pf"):
+        save_scan(tmp_path / "in" / "scan.nii").rename(tmp_path / "in" / f"{name}.nii")
+    jobs = plan_jobs([tmp_path / "in"], tmp_path / "out")
+    for job in jobs:
+        job.folder.mkdir(exist_ok=True)
+        write_json(job.record, {})
+        job.page.touch()
+
+    (page,) = write_overviews(jobs, {})
+
+    assert sorted(read_page(page).references()) == [
+        "K%C3%B6pf_desc-report.html",
+        "K%F6pf_desc-report.html",
+    ]
+    assert {row["scan"] for row in read_tsv(page.with_name("quality.tsv"))} == {
+        path.name for path in (tmp_path / "in").iterdir()
+    }
+    assert write_overviews(jobs, {}) == []

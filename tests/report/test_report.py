@@ -15,7 +15,7 @@ from mriimpute.evaluation.columns import METRICS
 from mriimpute.report import table_of, write_figure
 from mriimpute.report._figures import distances
 from mriimpute.report._styles import LineStyle
-from mriimpute.report.figure import DPI, _draw
+from mriimpute.report.figure import DPI, _draw, _png
 
 
 def view(rng: np.random.Generator, name: str, *, stated: bool, across: int) -> View:
@@ -82,6 +82,22 @@ def test_figure_is_a_png_that_opens(tmp_path: Path, rng: np.random.Generator) ->
     image = imread(tmp_path / "figure.png")
     assert min(image.shape[:2]) > 300
     assert image.std() > 0.1
+
+
+def test_names_in_the_figure_are_no_mathematics_and_need_not_be_utf8(
+    rng: np.random.Generator,
+) -> None:
+    summary, name = summary_of(rng, ranked=True), "a$_$b\udcfc"
+    panels = {m: dataclasses.replace(of, scan=name) for m, of in summary.panels.items()}
+    panels = {"linear$_$": panels["linear"], "ridge": panels["ridge"]}
+    summary = dataclasses.replace(summary, panels=panels, best_interpolator="linear$_$")
+
+    figure = _draw(summary)
+
+    assert _png(figure).startswith(b"\x89PNG")
+    texts = [text.get_text() for text in figure.texts]
+    assert "linear$_$" in texts
+    assert texts[-1].startswith("a$_$b\\udcfc, the first scan")
 
 
 def test_same_summary_gives_the_same_bytes(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -15,6 +15,7 @@ from mriimpute.methods.patches import models
 from mriimpute.methods.patches.models.ppca import Ppca
 from mriimpute.progress import silent
 from mriimpute.training import train
+from mriimpute.training.folder import RunFolder
 
 StopAfter = Callable[..., None]
 Settings = dict[str, Any]
@@ -208,14 +209,18 @@ def test_overwrite_begins_anew(sim: Path, tmp_path: Path, settings: Settings) ->
     assert [line["patches"] for line in journal(tmp_path / "run")] == [20, 40]
 
 
-def test_folder_with_other_files_is_no_run_folder(
-    sim: Path, tmp_path: Path, settings: Settings
-) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "thesis.txt").touch()
+@pytest.mark.parametrize("config", [None, "[tool]\nline = 99\n"], ids=["none", "foreign"])
+def test_folder_with_other_files_is_no_run_folder(tmp_path: Path, config: str | None) -> None:
+    theirs = {"model.safetensors": "weights", "thesis.txt": "years of work"}
+    theirs |= {"config.toml": config} if config else {}
+    for name, text in theirs.items():
+        (tmp_path / name).write_text(text)
 
-    with pytest.raises(OutputError, match="exists and is no run folder"):
-        fit(sim, tmp_path / "run", settings, overwrite=True)
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="exists and is no run folder"):
+            RunFolder(tmp_path).open({"name": "ppca", "seed": 0}, overwrite=overwrite)
+
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == theirs
 
 
 def test_truth_and_place_of_the_cohort_change_no_byte(

@@ -1,6 +1,8 @@
 """Tests for mriimpute.training.reading: a cohort with scans that cannot be read."""
 
+import hashlib
 import json
+import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from mriimpute.io import Scan, read_scan
 from mriimpute.progress import silent
 from mriimpute.training import preset, train
 from mriimpute.training.reading import readable
+from mriimpute.training.run import fingerprint
 
 Told = Callable[[Path, MriImputeError], None]
 
@@ -211,6 +214,17 @@ def test_a_disk_that_is_full_stops_a_run_and_is_not_taken_for_a_broken_scan(
 
     with pytest.raises(OutputError, match="no space"):
         learn(sim, tmp_path / "run", "ppca", on_failure=lambda *_: None)
+
+
+def test_scans_have_a_fingerprint_also_where_a_name_is_not_utf8(tmp_path: Path) -> None:
+    scans = [tmp_path / os.fsdecode(name) for name in (b"K\xf6pf.nii", b"K\xf7pf.nii")]
+
+    first, second, plain = (
+        fingerprint([path], lambda _: "0" * 64) for path in (*scans, tmp_path / "a.nii")
+    )
+
+    assert first != second
+    assert plain == hashlib.sha256(f"{'0' * 64}  a.nii".encode()).hexdigest()
 
 
 def test_every_scan_read_is_a_step_of_progress(sim: Path, tmp_path: Path) -> None:

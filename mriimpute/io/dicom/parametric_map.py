@@ -17,9 +17,10 @@ from pydicom.sr.codedict import codes
 from pydicom.tag import Tag
 from pydicom.uid import ParametricMapStorage, generate_uid
 
+from mriimpute.files import replacing
 from mriimpute.io.dicom.files import quiet
 from mriimpute.io.dicom.header import IDENTITY, code_item
-from mriimpute.io.dicom.write import derived_images, replacing, save_image
+from mriimpute.io.dicom.write import derived_images, save_image
 from mriimpute.io.scan import Scan
 
 __all__ = ["write_map"]

@@ -3,11 +3,9 @@
 Intensities become 16-bit integers, see `integers`. Acquired and imputed slices say what they are.
 """
 
-import os
-import shutil
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, get_args
@@ -19,7 +17,8 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from mriimpute import __version__
-from mriimpute.errors import OutputError, VolumeError
+from mriimpute.errors import VolumeError
+from mriimpute.files import replacing
 from mriimpute.geometry import plane_distance_mm, refined
 from mriimpute.io.dicom.description import Origin, comment, series_description
 from mriimpute.io.dicom.files import quiet
@@ -34,7 +33,6 @@ __all__ = [
     "Content",
     "derived_images",
     "remove_series",
-    "replacing",
     "save_image",
     "write_series",
 ]
@@ -232,25 +230,3 @@ def save_image(image: Dataset, path: Path) -> None:
         raise VolumeError(
             "the source has values that no DICOM file can hold", hint="leave --dicom-out out"
         ) from error
-
-
-@contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """Yields a new folder that takes the place of `folder` when the block succeeds."""
-    temporary = folder.with_name(f".{os.getpid()}.partial.{folder.name}")
-    old = folder.with_name(f".{os.getpid()}.old.{folder.name}")
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        yield temporary
-        if folder.exists():
-            folder.rename(old)
-        temporary.rename(folder)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {folder}: {os.strerror(error.errno or 0)}",
-            hint="choose a folder that you may write to with -o, and look for space on the disk",
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
