@@ -1,7 +1,9 @@
 """`mriimpute demo`: the whole path on made-up brains."""
 
 import shlex
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -36,15 +38,15 @@ def demo(
     folder = DemoFolder(out, {"seed": run.seed, "subjects": subjects}, overwrite=run.overwrite)
     full, sim, model, imputed, report = (out / name for name in STAGES.values())
     config = DemoConfig(subjects=subjects)
-    steps: dict[str, Callable[[], object]] = {
-        "make": lambda: make_cohort(full, config, seed=run.seed, track=run.track),
-        "simulate": lambda: _simulate(run, full, sim),
-        "train": lambda: _train(run, sim / "cohort", model),
-        "impute": lambda: _impute(run, sim / "cohort", imputed),
-        "evaluate": lambda: _evaluate(run, sim, model, report),
+    steps: dict[str, Callable[[Run], object]] = {
+        "make": lambda run: make_cohort(full, config, seed=run.seed, track=run.track),
+        "simulate": lambda run: _simulate(run, full, sim),
+        "train": lambda run: _train(run, sim / "cohort", model),
+        "impute": lambda run: _impute(run, sim / "cohort", imputed),
+        "evaluate": lambda run: _evaluate(run, sim, model, report),
     }
     for stage in folder.left():
-        steps[stage]()
+        steps[stage](replace(run, started=time.monotonic()))  # each says how long it took
         folder.finish(stage)
     typer.echo(f"\nlook at {report / 'index.html'}", err=True)
 

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app
+from mriimpute.cli.run import Run
 from mriimpute.demo import STAGES
 
 
@@ -16,18 +17,22 @@ class Stages:
     Attributes:
         called: Stages, in the order of their calls.
         stop_in: The stage in which Ctrl-C is pressed.
+        started: When each of those began that are commands of their own.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.called: list[str] = []
+        self.started: list[float] = []
         self.stop_in = ""
         monkeypatch.setattr("mriimpute.demo.make_cohort", self._stage("make"))
         for name in ("simulate", "train", "impute", "evaluate"):
             monkeypatch.setattr(f"mriimpute.cli.demo._{name}", self._stage(name))
 
     def _stage(self, name: str):  # noqa: ANN202
-        def run(*_: object, **__: object) -> None:
+        def run(*given: object, **__: object) -> None:
             self.called.append(name)
+            if isinstance(given[0], Run):
+                self.started.append(given[0].started)
             if name == self.stop_in:
                 raise KeyboardInterrupt
 
@@ -55,6 +60,13 @@ def test_same_command_goes_on_where_ctrl_c_stopped_it(
 
     assert (stopped.exit_code, again.exit_code) == (130, 0), again.stderr
     assert stages.called == list(STAGES)[list(STAGES).index(stage) :]
+
+
+def test_the_clock_of_a_stage_starts_with_it(tmp_path: Path, stages: Stages) -> None:
+    call(tmp_path / "demo")
+
+    assert len(set(stages.started)) == 4
+    assert stages.started == sorted(stages.started)
 
 
 def test_finished_demo_is_not_replaced(tmp_path: Path, stages: Stages) -> None:
