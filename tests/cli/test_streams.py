@@ -47,7 +47,7 @@ def shell(folder: Path, line: str) -> tuple[int, str, str]:
         pytest.param("{ $IMPUTE 2>&1 >out.txt; echo $? >status; } | sleep 0", marks=SLOW),
         pytest.param("$IMPUTE 2>&-; echo $? >status", marks=SLOW),
         pytest.param("$IMPUTE >&-; echo $? >status", marks=SLOW),
-        "$IMPUTE <&- >&- 2>&-; echo $? >status",
+        pytest.param("$IMPUTE <&- >&- 2>&-; echo $? >status", marks=SLOW),
     ],
 )
 def test_all_scans_are_imputed_whoever_listens(line: str, folder: Path) -> None:

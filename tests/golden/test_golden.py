@@ -2,9 +2,11 @@
 
 import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -22,6 +24,15 @@ def record() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_checks_of_shapes() -> Iterator[None]:
+    """What is computed here is checked by tests of its own, and would take longer so."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 def test_every_piece_has_its_numbers(record: ModuleType) -> None:
