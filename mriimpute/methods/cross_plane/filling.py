@@ -54,29 +54,13 @@ def filled_slabs(
         scan: The slices that have no holes, if there are any.
         hurried: Gaps of which two planes are asked, not four.
     """
-    middle = len(slabs) // 2
-    if slabs[:middle].sum(dtype=np.float64) >= slabs[-middle:].sum(dtype=np.float64):
-        return _filled(slabs, stack, whole, steps_mm, predictor, scan, hurried)
-    last = len(slabs) - 1
-    turned = dataclasses.replace(
-        stack, positions=tuple(last - position for position in reversed(stack.positions))
-    )
-    mean, variance, left_out = _filled(
-        slabs[::-1], turned, {last - n for n in whole}, steps_mm, predictor, scan, hurried
-    )
-    return mean[::-1], variance[::-1], left_out
-
-
-def _filled(
-    slabs: Slabs,
-    stack: Stack,
-    whole: Collection[int],
-    steps_mm: Steps,
-    predictor: LinePredictor,
-    scan: SliceScan | None,
-    hurried: Collection[int],
-) -> tuple[Slabs, Slabs, dict[int, LeftOut]]:
-    """Returns what `filled_slabs` does, for slices in this order."""
+    half = len(slabs) // 2
+    is_turned = slabs[:half].sum(dtype=np.float64) < slabs[-half:].sum(dtype=np.float64)
+    if is_turned:
+        last = len(slabs) - 1
+        slabs, whole = slabs[::-1], {last - place for place in whole}
+        positions = tuple(last - position for position in reversed(stack.positions))
+        stack = dataclasses.replace(stack, positions=positions)
     runs = runs_of(stack, predictor)
     quick = dataclasses.replace(predictor, fast=predictor.fast or Fast(torch.float32))
     asked = {run.gap: quick if run.gap in hurried else predictor for run in runs}
@@ -108,7 +92,8 @@ def _filled(
             _write(mean, run, middle, fraction)
             total = wider**2 * (independent + rho * shared)
             _write(variance, run, total, torch.ones_like(fraction))
-    return mean.cpu().numpy(), variance.cpu().numpy(), left_out
+    order = slice(None, None, -1 if is_turned else 1)
+    return mean.cpu().numpy()[order], variance.cpu().numpy()[order], left_out
 
 
 def _write(

@@ -197,11 +197,11 @@ class CrossPlane(Imputer):
         )
         warn_of_unknown(stack, general)
         gaps = {gap for gap in stack.gaps if general.knows(gap)} if scan else set()
-        help_planned = self._plan(general, stack, slabs, steps_of(volume, stack), gaps)
+        steps_mm, places = steps_of(volume, stack), _whole_slices(volume, stack)
+        help_planned = self._plan(general, stack, slabs, steps_mm, gaps)
         with stage("calibrate"):
             measured = {gap: general.self_calibration(scan, gap) for gap in gaps} if scan else {}
             predictor = general.calibrated(measured)
-        steps_mm, places = steps_of(volume, stack), _whole_slices(volume, stack)
         with stage("companions"):
             exam = None
             if scan and self.companions:
