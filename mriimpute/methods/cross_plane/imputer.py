@@ -297,7 +297,7 @@ class CrossPlane(Imputer):
             self.progress,
             [gap for gap in stack.gaps if predictor.knows(gap)],
             predictor.shown * slabs[0].size,
-            planes=2 if self.fast else 4,
+            diagonals=not self.fast,
             hidden=CALIBRATION_SLICES if calibrated else 0,
             left_out=set() if predictor.thickness_mm else twice,
             pixel_step=pixel_step(np.linalg.norm(steps_mm[1:], axis=1).tolist()),

@@ -1,9 +1,14 @@
 """What the planes that cross the slices say about the gaps between them.
 
 Four planes cross a slice at each voxel: along x, along y, and along both diagonals. In each, the
-slices are lines. The first two are fused as in `mriimpute.methods.fusion`, so are the diagonals,
-and the mean of both is taken: on left-out slices of three heads this is 0.06 to 0.10 dB better
-than two planes.
+slices are lines. The first two are fused as in `mriimpute.methods.plane_fusion`, so are the
+diagonals, and the mean of both is taken: on left-out slices of three heads this is 0.04 to 0.11 dB
+better than two planes.
+
+Of the diagonals every second image is computed, so that each pixel is crossed by one of them, as
+the colours of a chessboard. What the other one says is interpolated between its neighbours, as far
+as it departs from what the first two planes let expect. That saves half of their time, and is 0.004
+dB worse on those slices, 0.007 dB on 18 test heads of 2 mm.
 
 A diagonal image takes pixel (x, d +- x): voxels as they are, nothing is resampled. Where it runs
 out of the slice it goes on at the other side, so there are no more pixels than along x.
@@ -18,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 from torch.nn import functional
 
@@ -79,7 +84,12 @@ def crossing(
         return mean, alone, shared, moments
     means = _diagonals(shown, gap, steps_mm, predictor, every, air)
     linear = linear_between(seen[:-1], seen[1:], places)
-    diagonal, _ = mixed(*means, linear, counted=linear > air, distances=1)
+    counted = linear > air
+    if every == 1:
+        white = _white(seen)
+        for plane, known in zip(means, (white, ~white), strict=True):
+            _complete(plane, known, linear, mean, counted)
+    diagonal, _ = mixed(*means, linear, counted=counted, distances=1)
     return diagonal.add_(mean).mul_(0.5), alone, shared, moments
 
 
@@ -137,6 +147,9 @@ def _diagonals(
 ) -> tuple[Planes, Planes]:
     """Returns the mean of the planes along either diagonal.
 
+    Where each pixel is asked for, the first one is known on the white ones alone, the other one on
+    the black ones, see `_white`.
+
     Which axis comes first is for the slices to say: a transposed scan is as good.
     """
     across, along_x, along_y = steps_mm
@@ -147,11 +160,12 @@ def _diagonals(
         a, b = _diagonals(turned, gap, exchanged, predictor, every, air)
         return a.mT, b.mT
 
-    wide = _guarded(slices, every)
-    images = torch.arange(0, wide.shape[2], every, device=wide.device)
+    stride = max(every, 2)
+    wide = _guarded(slices, stride)
     x, y = (torch.arange(size, device=wide.device) for size in slices.shape[1:])
 
-    def diagonal(sign: int) -> Planes:
+    def diagonal(sign: int, first: int) -> Planes:
+        images = torch.arange(first, wide.shape[2], stride, device=wide.device)
         places = (images[:, None] + sign * x) % wide.shape[2]
         lines = wide[:, x, places].permute(1, 0, 2)
         along = along_x + sign * along_y
@@ -159,10 +173,10 @@ def _diagonals(
         mean, _ = predictor.plane(lines, gap, **told, air=air, with_variance=False)
 
         u, v = x[::every, None], y[::every]
-        image = (v - sign * u) % wide.shape[2] // every
+        image = (v - sign * u) % wide.shape[2] // stride
         return mean[image, :, :, u].permute(3, 2, 0, 1)
 
-    return diagonal(1), diagonal(-1)
+    return diagonal(1, 0), diagonal(-1, 1 if every == 1 else 0)
 
 
 def described(across: Step, along: Step) -> dict[str, Any]:
@@ -174,7 +188,57 @@ def described(across: Step, along: Step) -> dict[str, Any]:
     }
 
 
-def _guarded(slices: Slices, every: int) -> Float32[Tensor, "s x w"]:
-    """Returns slices with repeated edges behind the last y, to a multiple of `every` of these."""
-    more = GUARD + -(slices.shape[2] + GUARD) % every
+def _guarded(slices: Slices, stride: int) -> Float32[Tensor, "s x w"]:
+    """Returns slices with repeated edges behind the last y, to a multiple of `stride` of these."""
+    more = GUARD + -(slices.shape[2] + GUARD) % stride
     return functional.pad(slices, (0, more), mode="replicate")
+
+
+def _white(slices: Float32[Tensor, "*s x y"]) -> Bool[Tensor, "x y"]:
+    """Tells which pixels of slices are white, where these are chessboards: the first one is."""
+    x, y = (torch.arange(size, device=slices.device) for size in slices.shape[-2:])
+    return (x[:, None] + y) % 2 == 0
+
+
+def _complete(
+    plane: Planes,
+    known: Bool[Tensor, "x y"],
+    linear: Planes,
+    straight: Planes,
+    counted: Bool[Tensor, "m t x y"],
+) -> None:
+    """Writes into `plane` what it says of pixels of the other colour: as its neighbours do.
+
+    It departs from linear interpolation by a fraction of what the straight planes do, fitted at
+    each distance; how far it departs from that in turn is the mean over four neighbours.
+
+    Args:
+        plane: What one diagonal says; read where it is known alone.
+        known: Pixels of one colour.
+        linear: Linear interpolation.
+        straight: What the planes along x and along y say.
+        counted: Voxels that decide about the fraction.
+    """
+    neighbours = _neighbour_sum(known.float()).clamp_min(1)  # one of one pixel has none
+    for said, smooth, other, inside in zip(
+        *(x.unbind(1) for x in (plane, linear, straight, counted)), strict=True
+    ):
+        base = other - smooth
+        sure = known & inside
+        products = [
+            (base * x).masked_fill_(~sure, 0).sum(dtype=torch.float64)
+            for x in (said - smooth, base)
+        ]
+        base = base.mul_((products[0] / products[1].clamp_min(1e-30)).float()).add_(smooth)
+        departure = _neighbour_sum((said - base).masked_fill_(~known, 0)) / neighbours
+        said.copy_(said.where(known, base.add_(departure)))
+
+
+def _neighbour_sum(images: Float32[Tensor, "*m x y"]) -> Float32[Tensor, "*m x y"]:
+    """Returns the sum over the four neighbours of each pixel, of those that there are."""
+    total = torch.zeros_like(images)
+    total[..., 1:, :] += images[..., :-1, :]
+    total[..., :-1, :] += images[..., 1:, :]
+    total[..., 1:] += images[..., :-1]
+    total[..., :-1] += images[..., 1:]
+    return total

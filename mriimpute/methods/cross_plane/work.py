@@ -116,7 +116,7 @@ def plan_work(
     gaps: Sequence[int],
     slice_pixels: float,
     *,
-    planes: int,
+    diagonals: bool,
     hidden: int,
     left_out: Collection[int],
     pixel_step: int,
@@ -128,17 +128,18 @@ def plan_work(
         progress: Is told.
         gaps: Between acquired slices, of those that the network fills.
         slice_pixels: Of a slice, that the network is shown.
-        planes: That see each pixel.
+        diagonals: Whether they are asked, too: every second one where each pixel is looked at.
         hidden: Slices in which lines are hidden, along either axis.
         left_out: Sizes of gaps of which every second slice is left out, too.
         pixel_step: Of how many pixels of such a slice one is looked at, along either axis.
         device: Of the network.
     """
-    wide = planes * slice_pixels + max(planes - 2, 0) * GUARD * math.sqrt(slice_pixels)
+    slanted = 2 * (slice_pixels + GUARD * math.sqrt(slice_pixels)) if diagonals else 0.0
     for gap in set(gaps):
-        shown = wide * (gaps.count(gap) + 1)
-        for size, part in ((gap, shown), (2 * gap, shown / (2 * pixel_step))):
+        slices = gaps.count(gap) + 1
+        for size, count, step in ((gap, slices, 1), (2 * gap, slices / 2, pixel_step)):
             if size == gap or gap in left_out:
                 lines = 2 * hidden * slice_pixels / size
+                shown = count * (2 * slice_pixels / step + slanted / max(step, 2))
                 progress.plan(CALIBRATION, network_seconds(lines, size, device))
-                progress.plan(PLANES, network_seconds(part, size, device))
+                progress.plan(PLANES, network_seconds(shown, size, device))

@@ -9,7 +9,7 @@ from torch import Tensor
 from mriimpute.geometry import rotation
 from mriimpute.methods.cross_plane.calibration import LinePredictor
 from mriimpute.methods.cross_plane.conditioning import Directions
-from mriimpute.methods.cross_plane.planes import crossing
+from mriimpute.methods.cross_plane.planes import _complete, crossing
 
 STEPS_MM = np.diag([2.0, 1.0, 1.5])
 
@@ -51,7 +51,7 @@ def test_every_pixel_comes_back_to_its_place(
     mean, *_ = crossing(slices, 3, STEPS_MM, LineBefore(), every=every)
 
     wanted = np.repeat(slices[:-1, None, ::every, ::every], 2, axis=1)
-    assert_allclose(mean, wanted, rtol=1e-6)
+    assert_allclose(mean, wanted, rtol=1e-6, atol=1e-7)
 
 
 def test_diagonals_are_told_the_length_of_their_pixels(rng: np.random.Generator) -> None:
@@ -82,4 +82,36 @@ def test_diagonals_have_few_more_pixels_than_the_slices(rng: np.random.Generator
 
     crossing(rng.random((3, 40, 50), dtype=np.float32), 2, STEPS_MM, predictor)
 
-    assert max(np.prod(shape) for shape, *_ in predictor.asked) <= 3 * (40 + 8) * 50
+    pixels = [np.prod(shape) for shape, *_ in predictor.asked]
+    assert pixels[:2] == [3 * 40 * 50] * 2
+    assert max(pixels[2:]) <= 3 * (40 + 8) * 50 / 2
+
+
+@pytest.mark.parametrize("white", [True, False])
+@pytest.mark.parametrize("shape", [(2, 3, 6, 7), (1, 1, 1, 4), (2, 1, 1, 1)])
+def test_what_a_diagonal_says_is_completed_as_by_a_loop(
+    shape: tuple[int, ...], white: bool, rng: np.random.Generator
+) -> None:
+    m, t, x, y = shape
+    said, linear, straight = rng.random((3, *shape), dtype=np.float32)
+    inside = rng.random(shape) < 0.7
+    known = (np.add.outer(np.arange(x), np.arange(y)) % 2 == 0) == white
+    wanted = said.copy()
+    for k in range(t):
+        fitted = known & inside[:, k]
+        departs, base = (a[:, k] - linear[:, k] for a in (said, straight))
+        energy = float(np.sum(base[fitted] ** 2))
+        fraction = float(np.sum((departs * base)[fitted])) / energy if energy else 0
+        base = linear[:, k] + fraction * base
+        for n, i, j in np.ndindex(m, x, y):
+            around = [(i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)]
+            there = [(a, b) for a, b in around if 0 <= a < x and 0 <= b < y]
+            if not known[i, j]:
+                rest = [said[n, k, a, b] - base[n, a, b] for a, b in there]
+                wanted[n, k, i, j] = base[n, i, j] + (np.mean(rest) if rest else 0)
+
+    completed = np.where(known, said, np.float32(np.nan))
+    _complete(*map(torch.from_numpy, (completed, known, linear, straight, inside)))
+
+    assert_allclose(completed, wanted, atol=1e-5)
+    assert np.array_equal(completed[..., known], said[..., known])
