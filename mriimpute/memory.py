@@ -42,6 +42,9 @@ kept, larger images are handed back. Where these were kept, too, holes between t
 nothing else took a third of the memory of a head of 34 million voxels.
 """
 
+LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+"""Variable that torch reads at its first tensor; "1": the kernel is asked for pages of 2 MiB."""
+
 AMPLE = 2**35
 """Bytes of address space, which libraries for GPUs take more of than of memory."""
 
@@ -83,8 +86,10 @@ def keep_freed_memory() -> bool:
 
     Every layer of a network frees a large array and asks for another. glibc gives such arrays back
     to the kernel, which clears each page anew: 14 of the 48 s that imputing a head took on
-    a busy CPU. Other C libraries are left alone.
+    a busy CPU. Other C libraries are left alone. Torch is told to ask for large pages, unless
+    somebody said otherwise: a third as many to clear, and a seventh less memory of a head of 1 mm.
     """
+    os.environ.setdefault(LARGE_PAGES, "1")
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):

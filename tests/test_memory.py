@@ -1,5 +1,6 @@
 """Tests for mriimpute.memory."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import torch
 
 from mriimpute.errors import ResourceError
 from mriimpute.memory import (
+    LARGE_PAGES,
     available_bytes,
     is_shortage,
+    keep_freed_memory,
     main_memory,
     require_memory,
     shortage_as_error,
@@ -202,6 +205,16 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
         return int(done.stdout)
 
     assert faults("keep") < faults("leave") / 2
+
+
+@pytest.mark.parametrize("said", ["", "0"])
+def test_torch_is_told_to_ask_for_large_pages(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {LARGE_PAGES: said} if said else {}
+    monkeypatch.setattr(os, "environ", environment)
+
+    keep_freed_memory()
+
+    assert environment == {LARGE_PAGES: said or "1"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sets a limit of Linux")
