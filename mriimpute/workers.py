@@ -51,13 +51,15 @@ THREAD_VARIABLES = (
 
 PASSIVE = {
     "OMP_WAIT_POLICY": "passive",
+    "GOMP_SPINCOUNT": "3000",
     "KMP_BLOCKTIME": "0",
     "OPENBLAS_THREAD_TIMEOUT": "4",
 }
 """What makes threads of GNU and Intel OpenMP and of OpenBLAS sleep while they wait.
 
 By default they spin for milliseconds: where others want the cores, too, they take them from the
-very thread that they wait for.
+very thread that they wait for. Those of GNU look some microseconds long first: that takes 6 % off
+the time of a brain on two idle cores, and adds 5 % on busy ones (30,000 looks: 10 %, and 28 %).
 """
 
 PACKAGE = logging.getLogger("mriimpute")
@@ -115,6 +117,8 @@ def considerate_threads() -> Iterator[None]:
     environment says already stays.
     """
     wanted = dict.fromkeys(THREAD_VARIABLES, str(allowed_threads())) | PASSIVE
+    if os.environ.get("OMP_WAIT_POLICY"):
+        del wanted["GOMP_SPINCOUNT"]  # it would have the last word
     with _variables({name: wish for name, wish in wanted.items() if not os.environ.get(name)}):
         yield
 

@@ -269,25 +269,29 @@ def test_threads_are_in_force_inside_the_command(monkeypatch: pytest.MonkeyPatch
     assert os.environ["OMP_NUM_THREADS"] == "5"
 
 
+@pytest.mark.parametrize(("policy", "spins"), [(None, "3000"), ("active", "-")])
 def test_threads_wait_asleep_unless_the_user_says_otherwise(
-    monkeypatch: pytest.MonkeyPatch,
+    policy: str | None, spins: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     monkeypatch.setenv("KMP_BLOCKTIME", "200")
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    if policy:
+        monkeypatch.setenv("OMP_WAIT_POLICY", policy)
     found: list[str] = []
 
     @command("waiting-probe")
     def waiting_probe(run: Run) -> None:
         """Probe."""
-        names = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-        found.extend(os.environ[name] for name in names)
+        names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+        found.extend(os.environ.get(name, "-") for name in (*names, "MKL_NUM_THREADS"))
 
     run("waiting-probe")
     app.registered_commands.pop()
 
-    assert found == ["passive", "200", "5", "5"]
+    assert found == [policy or "passive", spins, "200", "5"]
+    assert "GOMP_SPINCOUNT" not in os.environ
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
