@@ -1,7 +1,7 @@
 """Training a model on sparse images, as `mriimpute.training` does on patches of scans."""
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from jaxtyping import Int64
 from mriimpute.cohort import Cache, Cohort, Patches
 from mriimpute.errors import TrainingError
 from mriimpute.methods.patches.config import PatchTrainingConfig
+from mriimpute.methods.patches.hidden import NOTHING_HIDDEN, HiddenConfig, with_hidden
 from mriimpute.methods.patches.learner import PatchLearner
 from mriimpute.methods.patches.model import Model
 from mriimpute.papers.sparse import Sparse
@@ -37,6 +38,7 @@ def fit(
     device: str,
     track: Track = silent,
     validation: Sparse | None = None,
+    hidden: HiddenConfig = NOTHING_HIDDEN,
 ) -> tuple[Model, Journal]:
     """Trains a model on what was observed of sparse images.
 
@@ -49,6 +51,7 @@ def fit(
         device: "cpu" or "cuda:N".
         track: Shows progress.
         validation: Further images for `val_loss`, which is over their observed pixels.
+        hidden: What encoders do not see of what was observed.
 
     Returns:
         The moving average of the model, in evaluation mode, and one line of the journal per
@@ -58,7 +61,7 @@ def fit(
         TrainingError: If loss or gradient is not finite.
     """
     patch = {"patch": sparse.grid, **model_settings}
-    learner = ImageLearner(name, model=patch, train=train, seed=seed, device=device)
+    learner = ImageLearner(name, model=patch, train=train, hidden=hidden, seed=seed, device=device)
     learner.label = f"training {name}"
     learner.show(sparse, validation)
     folder = Unsaved(NOWHERE)
@@ -103,9 +106,12 @@ class ImageLearner(PatchLearner):
 
     def batch(self, step: int) -> Patches:
         """Returns the images of a step."""
-        return _patches(
-            self.images, batch_of(len(self.images), self.config.batch, step, self.seed)
-        )
+        which = batch_of(len(self.images), self.config.batch, step, self.seed)
+        images = _patches(self.images, which)
+        if not self.hidden.hides:
+            return images
+        streams = partial(numpy_stream, self.seed, "hidden", step)
+        return with_hidden(images, self.hidden, streams)
 
     def report(self, seconds: float) -> dict[str, Any]:
         """Returns a line of the journal."""

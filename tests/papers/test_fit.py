@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from mriimpute.cohort import Patches
 from mriimpute.methods.patches.config import PatchTrainingConfig
-from mriimpute.papers.fit import batch_of, fit
+from mriimpute.methods.patches.hidden import NOTHING_HIDDEN, HiddenConfig
+from mriimpute.papers.fit import ImageLearner, batch_of, fit
 from mriimpute.papers.sparse import Sparse, random_missing
 from mriimpute.seeds import numpy_stream
 
@@ -41,6 +43,25 @@ def test_hidden_pixels_and_truth_change_nothing_of_the_model(sparse: Sparse) -> 
 
     for a, b in zip(*(model.parameters() for model in models), strict=True):
         assert torch.equal(a, b)
+
+
+def test_encoders_see_a_part_of_what_was_observed(sparse: Sparse) -> None:
+    def drawn(hidden: HiddenConfig, step: int) -> Patches:
+        model = {"patch": (6, 6), "latents": 2}
+        made = ImageLearner("ppca", model=model, train=TRAIN, hidden=hidden, seed=0, device="cpu")
+        made.show(sparse, None)
+        return made.batch(step)
+
+    part = HiddenConfig(lines=0.0, voxels=1.0, slices=0.0, shown=(0.5, 1.0))
+    whole, (first, again, other) = drawn(NOTHING_HIDDEN, 0), (drawn(part, n) for n in (0, 0, 1))
+
+    assert whole.shown is None
+    assert first.shown is not None
+    assert np.array_equal(first.observed, whole.observed)
+    assert (first.observed >= first.shown).all()
+    assert 0.6 < first.shown.sum() / first.observed.sum() < 0.9
+    assert np.array_equal(first.shown, again.shown)
+    assert not np.array_equal(first.shown, other.shown)
 
 
 def test_every_epoch_shows_every_image_once_in_an_order_of_its_own() -> None:

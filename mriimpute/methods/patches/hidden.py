@@ -31,7 +31,7 @@ from jaxtyping import Bool
 
 from mriimpute.cohort import Patches
 
-__all__ = ["HiddenConfig", "with_hidden"]
+__all__ = ["NOTHING_HIDDEN", "HiddenConfig", "with_hidden"]
 
 Part = Bool[np.ndarray, "*grid"]
 
@@ -67,9 +67,18 @@ class HiddenConfig:
         if not 0 < self.shown[0] <= self.shown[1] <= 1:
             raise ValueError(f"shown must increase in 0 to 1, got {self.shown}")
 
+    @property
+    def hides(self) -> bool:
+        """Whether anything is hidden."""
+        return self.lines + self.voxels + self.slices > 0
+
     def lines_alone(self) -> "HiddenConfig":
         """Returns what validation hides: what imputation misses, as nearly as slices know it."""
         return dataclasses.replace(self, lines=1.0, voxels=0.0, slices=0.0, own_gap=1.0)
+
+
+NOTHING_HIDDEN = HiddenConfig(lines=0.0, voxels=0.0, slices=0.0)
+"""Encoders see all that was observed."""
 
 
 def with_hidden(

@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 from mriimpute.methods.dictionary.learning import DictionaryConfig
 from mriimpute.methods.patches.config import PatchTrainingConfig
+from mriimpute.methods.patches.hidden import HiddenConfig
 
 __all__ = [
     "BASELINES",
@@ -34,9 +35,12 @@ LABELS: dict[Method, str] = {
     **{name: name for name in NETWORKS},
 }
 
+VOXELS = HiddenConfig(lines=0.0, voxels=1.0, slices=0.0, shown=(0.5, 1.0))
+"""Encoders do not see up to half of the pixels that were observed, while the bound scores them."""
+
 
 def network_schedule(images: int, batch: int, rate: float, average: float) -> PatchTrainingConfig:
-    """Returns the training of a network.
+    """Returns the training of a network, whose noise level is fixed, as in the paper.
 
     The weight of the prior rises over the first third: at once, with weights that know nothing
     yet, posteriors would collapse to it.
@@ -52,7 +56,7 @@ def network_schedule(images: int, batch: int, rate: float, average: float) -> Pa
         batch=batch,
         rate=rate,
         average=average,
-        noise="learnt",
+        noise="given",
         warm_up_end=0.3,
         report=max(batch, images // 4),
         val_patches=4 * batch,
@@ -86,8 +90,9 @@ class MethodConfig:
         levels: Residual blocks, each with a pooling or an upsampling by two.
         channels: Features of the first level; each further level has twice as many.
         widest: Where this doubling ends.
-        sigma: Noise level of the networks before training.
-        network: Training of the networks; "patches" are images.
+        sigma: Noise level of the networks.
+        hidden: What their encoders do not see of what was observed.
+        network: Their training; "patches" are images.
         linear: Latent dimensions of the linear subspace.
         subspace: Training of the linear subspace by descent.
         em_iterations: Iterations of EM for the linear subspace.
@@ -102,6 +107,7 @@ class MethodConfig:
     channels: int = 16
     widest: int = 256
     sigma: float = 0.1
+    hidden: HiddenConfig = VOXELS
     network: PatchTrainingConfig = field(default_factory=_learnt)
     linear: int = 10
     subspace: PatchTrainingConfig = field(default_factory=_learnt)
@@ -133,4 +139,9 @@ def settings_of(method: Method, config: MethodConfig) -> dict[str, Any]:
         "latents": config.encoding if method == "conv-fc-sparse" else config.local,
         "sigma": config.sigma,
     }
-    return {"model": model, "train": asdict(config.network), "draws": config.draws}
+    return {
+        "model": model,
+        "hidden": asdict(config.hidden),
+        "train": asdict(config.network),
+        "draws": config.draws,
+    }

@@ -16,6 +16,7 @@ from typing import Any
 
 from mriimpute.config import parse
 from mriimpute.methods.dictionary.learning import DictionaryConfig
+from mriimpute.methods.patches.hidden import NOTHING_HIDDEN
 from mriimpute.papers.dalca.config import (
     LABELS,
     METHODS,
@@ -74,6 +75,7 @@ PLANS: dict[Budget, Plan] = {
         every=(6,),
         slices=Slices(every=6, size=(80, 80), around=0, step=2, subjects=6),
         methods=MethodConfig(
+            hidden=NOTHING_HIDDEN,
             levels=2,
             channels=4,
             local=4,
@@ -90,6 +92,7 @@ PLANS: dict[Budget, Plan] = {
         every=(3, 6),
         slices=Slices(every=6, size=(80, 80), around=3, step=2),
         methods=MethodConfig(
+            hidden=NOTHING_HIDDEN,
             levels=3,
             channels=8,
             local=16,
@@ -106,6 +109,7 @@ PLANS: dict[Budget, Plan] = {
         every=(3, 6),
         slices=Slices(every=6, size=(96, 96), around=6, step=1),
         methods=MethodConfig(
+            hidden=NOTHING_HIDDEN,
             levels=5,
             local=22,
             encoding=200,

@@ -18,6 +18,7 @@ import numpy as np
 
 from mriimpute.config import parse
 from mriimpute.methods.deep_image_prior.fit import PriorConfig
+from mriimpute.methods.patches.hidden import NOTHING_HIDDEN
 from mriimpute.papers.dalca.config import MethodConfig, network_schedule, settings_of
 from mriimpute.papers.dalca.data import Slices, Splits, sparse_photographs, sparse_slices
 from mriimpute.papers.dalca.methods import (
@@ -97,7 +98,12 @@ PLANS: dict[Budget, Plan] = {
             levels=2, channels=4, local=4, network=network_schedule(96, 16, 3e-3, 0.9), draws=2
         ),
         brain=MethodConfig(
-            levels=2, channels=4, local=4, network=network_schedule(24, 4, 3e-3, 0.9), draws=2
+            hidden=NOTHING_HIDDEN,
+            levels=2,
+            channels=4,
+            local=4,
+            network=network_schedule(24, 4, 3e-3, 0.9),
+            draws=2,
         ),
         steps=20,
     ),
@@ -108,10 +114,19 @@ PLANS: dict[Budget, Plan] = {
         slices=Slices(every=6, size=(80, 80), around=3, step=2),
         slices_scored=3,
         flat=MethodConfig(
-            levels=3, channels=8, local=8, network=network_schedule(8800, 16, 3e-3, 0.98), draws=10
+            levels=3,
+            channels=8,
+            local=8,
+            network=network_schedule(88_000, 32, 3e-3, 0.99),
+            draws=10,
         ),
         brain=MethodConfig(
-            levels=3, channels=8, local=16, network=network_schedule(2800, 4, 3e-3, 0.98), draws=10
+            hidden=NOTHING_HIDDEN,
+            levels=3,
+            channels=8,
+            local=16,
+            network=network_schedule(2800, 4, 3e-3, 0.98),
+            draws=10,
         ),
     ),
     "paper": Plan(
@@ -121,7 +136,12 @@ PLANS: dict[Budget, Plan] = {
         slices=Slices(every=6, size=(96, 96), around=6, step=1),
         slices_scored=18,
         flat=MethodConfig(network=network_schedule(400_000, 64, 1e-3, 0.999), draws=50),
-        brain=MethodConfig(local=22, network=network_schedule(160_000, 16, 1e-3, 0.999), draws=50),
+        brain=MethodConfig(
+            hidden=NOTHING_HIDDEN,
+            local=22,
+            network=network_schedule(160_000, 16, 1e-3, 0.999),
+            draws=50,
+        ),
     ),
 }
 

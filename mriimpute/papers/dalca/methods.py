@@ -27,6 +27,7 @@ from mriimpute.methods.patches import models
 from mriimpute.methods.patches.completion import complete
 from mriimpute.methods.patches.config import PatchTrainingConfig
 from mriimpute.methods.patches.em import fit_em
+from mriimpute.methods.patches.hidden import HiddenConfig
 from mriimpute.methods.patches.model import Model
 from mriimpute.methods.patches.models.ppca import Ppca
 from mriimpute.papers.dalca.config import Method
@@ -148,6 +149,7 @@ def train_network(
         seed=seed,
         device=device,
         validation=pad(splits.val, multiple),
+        hidden=parse(HiddenConfig, settings["hidden"], where="hidden"),
     )
     return model, journal[-1]
 
