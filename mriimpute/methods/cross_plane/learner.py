@@ -106,7 +106,7 @@ class LineLearner(Learner):
         self.state: Descent[LineNetwork] = Descent(network, train, device)
         self.losses: list[list[float]] = []  # since the last line of the journal
         self.before: Scores = {}  # of the start
-        self.scores: Scores = {}
+        self.scores: Scores = {}  # of the weights as they are now; none where nobody asked
         self.scans: Sequence[SliceScan] = ()
         self.own_gaps: Collection[int] = ()
         self.validation: dict[int, list[ValidationSlice]] = {}
@@ -161,6 +161,7 @@ class LineLearner(Learner):
 
     def step(self, step: int, batch: Any) -> None:
         """Moves the parameters along the gradient of the loss."""
+        self.scores = {}  # those of other weights would judge, calibrate and describe these
         self.losses.append(self._descended(batch, learning_rate(self.config, step)))
 
     def is_reported(self) -> bool:
@@ -187,7 +188,7 @@ class LineLearner(Learner):
 
     def model(self) -> dict[str, Tensor]:
         """Returns the better one of start and moving average, and factors of the std."""
-        # Who stops a run waits: the factors of the last report would be good enough for it.
+        # Between two reports a save has to look: whoever kills the run imputes with this file.
         self.scores = self.scores or scores_of(self.state.average, self.validation)
         return better_weights(
             self.state.average, self.scores, self.start, self.before, self.own_gaps

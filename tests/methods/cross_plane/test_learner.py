@@ -105,6 +105,27 @@ def test_stopped_run_ends_with_the_bytes_of_one_that_never_stopped(
     assert first == second
 
 
+@pytest.mark.parametrize("course", [{"start": "scratch"}, {**FROM_PACKAGE, "rate": 0.5}])
+def test_run_that_saves_often_is_judged_by_its_weights_and_not_by_earlier_ones(
+    sim: Path,
+    tmp_path: Path,
+    stop_after: Callable[[int], None],
+    package: Package,
+    course: dict[str, Any],
+) -> None:
+    package()
+    for run, minutes in (("often", 1e-9), ("once", 60.0)):
+        stop_after(2)
+        with pytest.raises(KeyboardInterrupt):
+            fit(sim, tmp_path / run, train={**course, "report": 4000, "save_minutes": minutes})
+
+    first, second = (load(tmp_path / run / "model.safetensors")[0] for run in ("often", "once"))
+    assert first.keys() == second.keys()
+    assert all(first[name].equal(second[name]) for name in second)
+    notes = [(tmp_path / run / "gain.json").read_text() for run in ("often", "once")]
+    assert notes[0] == notes[1]
+
+
 def test_model_knows_every_gap_that_it_was_asked_to_learn(sim: Path, tmp_path: Path) -> None:
     tensors, document = load(fit(sim, tmp_path / "run"))
 
