@@ -32,7 +32,9 @@ class Cohort:
 
     Attributes:
         train: What a model is fitted on.
-        val: What the validation loss is computed on; no parameter depends on it.
+        val: What it is validated on. Which weights are kept, when a run ends early, and the
+            factors of the std depend on it, by what is hidden of acquired voxels: it is as
+            sparse, and has no truth either.
     """
 
     train: tuple[Path, ...]

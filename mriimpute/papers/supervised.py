@@ -164,6 +164,7 @@ def _learn_from_truth(
     identity = {
         **complete,
         "cohort": fingerprint(truths),
+        "validation": fingerprint(simulation.scans().val),
         "scans": len(truths),
         "scans_left_out": 0,
     }

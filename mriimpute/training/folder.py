@@ -97,11 +97,17 @@ class RunFolder:
         tensors, document = load(self.checkpoint, kind="state")
         with understood(self.checkpoint):
             cohort, state = document["cohort"], document["state"]
-        if cohort != identity["cohort"]:
-            raise ConfigError(
-                f"{self.path} was begun with other scans",
-                hint="choose another folder with -o, or pass --overwrite to begin anew",
-            )
+        # Runs that were begun before this was noted go on with whatever they are validated on.
+        validation = document.get("validation", identity.get("validation"))
+        for is_other, which in (
+            (cohort != identity["cohort"], "scans"),
+            (validation != identity.get("validation"), "scans to validate on"),
+        ):
+            if is_other:
+                raise ConfigError(
+                    f"{self.path} was begun with other {which}",
+                    hint="choose another folder with -o, or pass --overwrite to begin anew",
+                )
         return tensors, state
 
     def save(

@@ -191,6 +191,7 @@ def _prepared(
     return scans, {
         **settings,
         "cohort": fingerprint(scans.train, cache.checksum),
+        "validation": fingerprint(scans.val, cache.checksum),
         "scans": len(scans.train),
         "scans_left_out": len(left_out),
     }

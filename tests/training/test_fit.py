@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from mriimpute.checkpoint import load
+from mriimpute.checkpoint import load, save
 from mriimpute.errors import ConfigError, OutputError, TrainingError, VolumeError
 from mriimpute.methods.patches import models
 from mriimpute.methods.patches.models.ppca import Ppca
@@ -197,6 +197,29 @@ def test_other_scans_in_the_same_folder_are_refused(
     shutil.rmtree(sim / "cohort" / "sub-3")
 
     with pytest.raises(ConfigError, match="was begun with other scans"):
+        fit(sim, tmp_path / "run", settings)
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["now", "begun before this was noted"])
+def test_other_scans_to_validate_on_are_refused(
+    sim: Path, tmp_path: Path, settings: Settings, stop_after: StopAfter, old: bool
+) -> None:
+    stop_after(8)
+    with pytest.raises(KeyboardInterrupt):
+        fit(sim, tmp_path / "run", settings)
+    if old:
+        path = tmp_path / "run" / "checkpoint.safetensors"
+        tensors, document = load(path, kind="state")
+        del document["validation"]
+        save(path, tensors, document, kind="state")
+    scan = sim / "cohort" / "sub-1" / "anat" / "sub-1_T1w.nii.gz"
+    shutil.copy(scan, sim / "cohort" / "sub-2" / "anat" / "sub-2_T1w.nii.gz")
+
+    stop_after(1000)
+    if old:
+        assert load(fit(sim, tmp_path / "run", settings))[1]["step"] == 20
+        return
+    with pytest.raises(ConfigError, match="was begun with other scans to validate on"):
         fit(sim, tmp_path / "run", settings)
 
 
