@@ -4,7 +4,8 @@ Until the run is finished, preprocessed scans are in it, too.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mriimpute import config
 from mriimpute.checkpoint import load, save, understood
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError
-from mriimpute.files import append, atomic, foreign, is_occupied, read_json, write_json
+from mriimpute.files import append, atomic, foreign, is_occupied, locked, read_json, write_json
 
 __all__ = ["RunFolder"]
 
@@ -52,6 +53,24 @@ class RunFolder:
         self.gain = path / "gain.json"
         self.cache = path / "cache"
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other trainings out of the folder inside of the block.
+
+        Two of them would mix their files: settings of the one, a model of the other.
+
+        Raises:
+            OutputError: If another training is at work there, or the folder holds something else
+                than a run, or cannot be made.
+        """
+        if not self.world.main:
+            yield
+            return
+        if self._is_foreign():
+            raise foreign(self.path, "run folder")
+        with locked(self.path):
+            yield
+
     def open(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
         """Makes the folder ready to start, or to go on with the same settings.
 
@@ -68,7 +87,7 @@ class RunFolder:
         if overwrite:
             for file in self._files():
                 file.unlink(missing_ok=True)
-        if self.settings.is_file() and self.checkpoint.is_file():
+        if self.settings.is_file():
             self._compare(settings)
             return
         with atomic(self.settings) as temporary:

@@ -73,8 +73,8 @@ def train(
 
     Raises:
         ConfigError: If settings are wrong, or the folder holds a run with other ones.
-        OutputError: If the run folder lies in the cohort, holds something else, or cannot be
-            written.
+        OutputError: If the run folder lies in the cohort, holds something else, is that of a
+            training that is at work, or cannot be written.
         PeerError: If another process of `world` has ended.
         TrainingError: If the loss or its gradient is not finite.
         VolumeError: If a scan cannot be read and `on_failure` is None, or none can.
@@ -82,42 +82,47 @@ def train(
     """
     kept = Cache(cache or RunFolder(run).cache)
     chosen = read(settings, seed=seed)
-    plan = None
     with world.main_first():  # what is wrong with the settings it says alone
         _require_work(chosen, world)
         learner = build(chosen, device=device, world=world)
-    if world.main:  # alone; and the others begin once it has found all well
-        plan = _prepared(
-            source,
-            run,
-            resolve(settings, seed=seed),
-            learner,
-            kept,
-            jobs=jobs,
-            overwrite=overwrite,
-            on_failure=on_failure,
-            track=track,
-        )
-    scans, identity = _passed(plan, world)
-    with Stop(max_minutes, launched=world.size > 1) as stop:
-        options: Any = {"stop": stop, "track": track}
-        if learner.is_shared:
-            folder = RunFolder(run, world)
-            done = learn(learner, scans, kept, folder, identity, world=world, **options)
-        else:
-            done = world.main and learn(learner, scans, kept, RunFolder(run), identity, **options)
-            done = json.loads(world.broadcast(json.dumps(done).encode())) is True
+        if world.main:
+            for place in (run, kept.folder):
+                refuse_inside(place, sparse_scans(source))
+    folder = RunFolder(run, world)
+    with folder.locked():
+        plan = None
+        if world.main:  # alone; and the others begin once it has found all well
+            plan = _prepared(
+                source,
+                folder,
+                resolve(settings, seed=seed),
+                learner,
+                kept,
+                jobs=jobs,
+                overwrite=overwrite,
+                on_failure=on_failure,
+                track=track,
+            )
+        scans, identity = _passed(plan, world)
+        with Stop(max_minutes, launched=world.size > 1) as stop:
+            options: Any = {"stop": stop, "track": track}
+            if learner.is_shared:
+                done = learn(learner, scans, kept, folder, identity, world=world, **options)
+            else:
+                alone = RunFolder(run)
+                done = world.main and learn(learner, scans, kept, alone, identity, **options)
+                done = json.loads(world.broadcast(json.dumps(done).encode())) is True
 
-    world.dismiss()
-    if world.main:
-        _tell_gain(learner, RunFolder(run), finished=done)
-    if done and cache is None and world.main:
-        kept.remove()
+        world.dismiss()
+        if world.main:
+            _tell_gain(learner, folder, finished=done)
+        if done and cache is None and world.main:
+            kept.remove()
     if stop.interrupted and not done:
         raise KeyboardInterrupt
     if not done:
         log.info("time is up: run the same command to go on")
-    return RunFolder(run).model
+    return folder.model
 
 
 def _tell_gain(learner: Learner, folder: RunFolder, *, finished: bool) -> None:
@@ -169,7 +174,7 @@ def _require_work(settings: Settings, world: World) -> None:
 
 def _prepared(
     source: Path,
-    run: Path,
+    folder: RunFolder,
     settings: dict[str, Any],
     learner: Learner,
     cache: Cache,
@@ -180,10 +185,7 @@ def _prepared(
     track: Track,
 ) -> Plan:
     """Opens the run folder, reads all scans, and returns those to use and what the run is."""
-    for place in (run, cache.folder):
-        refuse_inside(place, sparse_scans(source))
     found = cohort(source)
-    folder = RunFolder(run)
     folder.open(settings, overwrite=overwrite)
     tasks = learner.tasks(found)
     scans, left_out = readable(found, tasks, cache, jobs=jobs, on_failure=on_failure, track=track)

@@ -223,6 +223,27 @@ def test_other_scans_to_validate_on_are_refused(
         fit(sim, tmp_path / "run", settings)
 
 
+def test_a_second_training_in_a_folder_is_refused_while_the_first_one_is_at_work(
+    sim: Path, tmp_path: Path, settings: Settings
+) -> None:
+    with RunFolder(tmp_path / "run").locked():
+        for options in ({}, {"overwrite": True}, {"cache": tmp_path / "cache"}):
+            with pytest.raises(OutputError, match="run is in use by another process"):
+                fit(sim, tmp_path / "run", settings, **options)
+        assert not list((tmp_path / "run").iterdir())
+
+    assert not (tmp_path / "run").exists()
+    assert load(fit(sim, tmp_path / "run", settings))[1]["step"] == 20
+
+
+def test_settings_count_before_there_is_a_checkpoint(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.open({"name": "ppca", "seed": 0, "train": {"rate": 0.01}}, overwrite=False)
+
+    with pytest.raises(ConfigError, match=r"begun with train.rate = 0.01, not 0.02"):
+        folder.open({"name": "ppca", "seed": 0, "train": {"rate": 0.02}}, overwrite=False)
+
+
 def test_overwrite_begins_anew(sim: Path, tmp_path: Path, settings: Settings) -> None:
     fit(sim, tmp_path / "run", settings)
     settings["train"]["patches"] = 40
