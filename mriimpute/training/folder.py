@@ -18,7 +18,17 @@ from mriimpute import config
 from mriimpute.checkpoint import load, save, understood
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError
-from mriimpute.files import append, atomic, foreign, is_occupied, locked, read_json, write_json
+from mriimpute.files import (
+    UNFINISHED,
+    append,
+    atomic,
+    foreign,
+    is_occupied,
+    locked,
+    read_json,
+    writable_folder,
+    write_json,
+)
 
 __all__ = ["RunFolder"]
 
@@ -52,6 +62,9 @@ class RunFolder:
         self.unreadable = path / "unreadable.json"
         self.gain = path / "gain.json"
         self.cache = path / "cache"
+        self.left_out: Sequence[str] = ()  # names of scans that cannot be read
+        self._new_settings: Mapping[str, Any] | None = None
+        self._replaces = False
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -63,20 +76,19 @@ class RunFolder:
             OutputError: If another training is at work there, or the folder holds something else
                 than a run, or cannot be made.
         """
-        if not self.world.main:
-            yield
-            return
         if self._is_foreign():
             raise foreign(self.path, "run folder")
         with locked(self.path):
             yield
 
     def open(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
-        """Makes the folder ready to start, or to go on with the same settings.
+        """Finds out whether a run may start here, or go on with the same settings.
+
+        Nothing changes until `begin`: a run that cannot begin is to cost no other one.
 
         Args:
             settings: Complete, as TOML gives them back.
-            overwrite: Remove what an earlier run left.
+            overwrite: What an earlier run left counts for nothing.
 
         Raises:
             ConfigError: If the folder holds a run with other settings.
@@ -84,14 +96,29 @@ class RunFolder:
         """
         if self._is_foreign():
             raise foreign(self.path, "run folder")
-        if overwrite:
+        self._replaces = overwrite and self.settings.is_file()
+        if self.settings.is_file() and not overwrite:
+            self._compare(settings)
+        else:
+            writable_folder(self.path)
+            self._new_settings = settings
+
+    def begin(self) -> None:
+        """Removes what an earlier run left, if that is to be, and writes settings and notes.
+
+        Raises:
+            OutputError: If the folder cannot be written.
+        """
+        if not self.world.main:
+            return
+        if self._replaces:
             for file in self._files():
                 file.unlink(missing_ok=True)
-        if self.settings.is_file():
-            self._compare(settings)
-            return
-        with atomic(self.settings) as temporary:
-            temporary.write_text(config.dump(settings), encoding="utf-8")
+        if self._new_settings is not None:
+            with atomic(self.settings) as temporary:
+                temporary.write_text(config.dump(self._new_settings), encoding="utf-8")
+        self.note_unreadable(self.left_out)
+        self._replaces, self._new_settings = False, None
 
     def saved(self, identity: Mapping[str, Any]) -> Saved | None:
         """Returns the state at the last checkpoint, or None at the beginning.
@@ -111,7 +138,7 @@ class RunFolder:
         return _unpacked(self.world.broadcast(_packed(found)))
 
     def _saved(self, identity: Mapping[str, Any]) -> Saved | None:
-        if not self.checkpoint.is_file():
+        if self._replaces or not self.checkpoint.is_file():
             return None
         tensors, document = load(self.checkpoint, kind="state")
         with understood(self.checkpoint):
@@ -199,8 +226,10 @@ class RunFolder:
         """Tells whether the folder holds something else than what an overwritten run leaves."""
         if self.settings.is_file():
             return not MARKS.issubset(config.read_toml(self.settings))
-        left = self.path.is_dir() and list(self.path.iterdir()) == [self.cache]
-        return is_occupied(self.path) and not left
+        if not self.path.is_dir():
+            return is_occupied(self.path)
+        names = (path.name for path in self.path.iterdir())
+        return any(name != self.cache.name and not UNFINISHED.match(name) for name in names)
 
     def _files(self) -> tuple[Path, ...]:
         own = self.checkpoint, self.model, self.journal, self.unreadable, self.gain

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def train(
         cache: Folder for preprocessed scans, kept for other runs. None: one inside of the run
             folder, removed when the run is finished.
         jobs: Processes that read scans side by side before training starts; changes no byte.
-        overwrite: Begin anew where the folder holds a run.
+        overwrite: Begin anew where the folder holds a run, which goes once the new one can begin.
         on_failure: Told of every scan that cannot be read, before training starts without it.
             None: the first one is an error.
         world: The processes that share the run, each of which calls this. The main one alone
@@ -88,8 +89,8 @@ def train(
         if world.main:
             for place in (run, kept.folder):
                 refuse_inside(place, sparse_scans(source))
-    folder = RunFolder(run, world)
-    with folder.locked():
+    folder = RunFolder(run, world if learner.is_shared else ALONE)
+    with folder.locked() if world.main else nullcontext():
         plan = None
         if world.main:  # alone; and the others begin once it has found all well
             plan = _prepared(
@@ -109,8 +110,7 @@ def train(
             if learner.is_shared:
                 done = learn(learner, scans, kept, folder, identity, world=world, **options)
             else:
-                alone = RunFolder(run)
-                done = world.main and learn(learner, scans, kept, alone, identity, **options)
+                done = world.main and learn(learner, scans, kept, folder, identity, **options)
                 done = json.loads(world.broadcast(json.dumps(done).encode())) is True
 
         world.dismiss()
@@ -189,7 +189,7 @@ def _prepared(
     folder.open(settings, overwrite=overwrite)
     tasks = learner.tasks(found)
     scans, left_out = readable(found, tasks, cache, jobs=jobs, on_failure=on_failure, track=track)
-    folder.note_unreadable([path.name for path in left_out])
+    folder.left_out = [path.name for path in left_out]
     return scans, {
         **settings,
         "cohort": fingerprint(scans.train, cache.checksum),

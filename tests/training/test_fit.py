@@ -239,6 +239,7 @@ def test_a_second_training_in_a_folder_is_refused_while_the_first_one_is_at_work
 def test_settings_count_before_there_is_a_checkpoint(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.open({"name": "ppca", "seed": 0, "train": {"rate": 0.01}}, overwrite=False)
+    folder.begin()
 
     with pytest.raises(ConfigError, match=r"begun with train.rate = 0.01, not 0.02"):
         folder.open({"name": "ppca", "seed": 0, "train": {"rate": 0.02}}, overwrite=False)
@@ -251,6 +252,35 @@ def test_overwrite_begins_anew(sim: Path, tmp_path: Path, settings: Settings) ->
     fit(sim, tmp_path / "run", settings, overwrite=True)
 
     assert [line["patches"] for line in journal(tmp_path / "run")] == [20, 40]
+
+
+@pytest.mark.parametrize("culprit", ["settings", "scans", "slices"])
+def test_a_run_that_cannot_begin_overwrites_nothing(
+    sim: Path,
+    tmp_path: Path,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    culprit: str,
+) -> None:
+    fit(sim, tmp_path / "run", settings)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+
+    match culprit:
+        case "settings":
+            settings["train"]["objective"] = "tomographic"
+        case "scans":
+            (sim / "cohort" / "sub-1" / "anat" / "sub-1_T1w.nii.gz").write_bytes(b"no image")
+        case "slices":
+
+            def refuse(*arguments: object) -> None:
+                raise TrainingError("nothing to learn from", hint="take another cohort")
+
+            monkeypatch.setattr("mriimpute.methods.patches.learner.PatchLearner.prepare", refuse)
+    with pytest.raises((ConfigError, TrainingError, VolumeError)):
+        fit(sim, tmp_path / "run", settings, overwrite=True)
+
+    shutil.rmtree(tmp_path / "run" / "cache", ignore_errors=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
 @pytest.mark.parametrize("config", [None, "[tool]\nline = 99\n"], ids=["none", "foreign"])
