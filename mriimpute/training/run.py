@@ -3,8 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def train(
             for place in (run, kept.folder):
                 refuse_inside(place, sparse_scans(source))
     folder = RunFolder(run, world if learner.is_shared else ALONE)
-    with folder.locked() if world.main else nullcontext():
+    with _alone_in(folder, kept) if world.main else nullcontext():
         plan = None
         if world.main:  # alone; and the others begin once it has found all well
             plan = _prepared(
@@ -123,6 +123,25 @@ def train(
     if not done:
         log.info("time is up: run the same command to go on")
     return folder.model
+
+
+@contextmanager
+def _alone_in(folder: RunFolder, cache: Cache) -> Iterator[None]:
+    """Keeps other trainings out of a run folder, and leaves no scans there of a failed visit.
+
+    A run that was stopped keeps its scans in its folder. One that has none there any more is
+    finished: where it turns out to be of another cohort, or reading its scans once more is
+    stopped, nobody would remove them, and a face can be seen in them.
+    """
+    with folder.locked():
+        is_visit = cache.folder == folder.cache and not cache.folder.exists()
+        is_visit = is_visit and folder.checkpoint.is_file()
+        try:
+            yield
+        except BaseException:
+            if is_visit:
+                cache.remove()
+            raise
 
 
 def _tell_gain(learner: Learner, folder: RunFolder, *, finished: bool) -> None:

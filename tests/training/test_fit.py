@@ -279,8 +279,8 @@ def test_a_run_that_cannot_begin_overwrites_nothing(
     with pytest.raises((ConfigError, TrainingError, VolumeError)):
         fit(sim, tmp_path / "run", settings, overwrite=True)
 
-    shutil.rmtree(tmp_path / "run" / "cache", ignore_errors=True)
-    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    assert {path.name for path in (tmp_path / "run").iterdir()} == before.keys()
+    assert all((tmp_path / "run" / name).read_bytes() == before[name] for name in before)
 
 
 @pytest.mark.parametrize("config", [None, "[tool]\nline = 99\n"], ids=["none", "foreign"])

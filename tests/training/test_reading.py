@@ -15,7 +15,7 @@ from mriimpute.cohort import Cache, Cohort, SparseScan, read_sparse
 from mriimpute.cohort.preprocess import Task
 from mriimpute.cohort.slices import SliceScan, read_slices, resized
 from mriimpute.cohort.split import cohort
-from mriimpute.errors import MriImputeError, OutputError, VolumeError
+from mriimpute.errors import ConfigError, MriImputeError, OutputError, VolumeError
 from mriimpute.io import Scan, read_scan
 from mriimpute.progress import silent
 from mriimpute.training import preset, train
@@ -174,6 +174,27 @@ def test_a_stopped_run_keeps_its_cache_until_it_is_finished(
 
     assert built == (5 if name == "cross-plane" else 3)
     assert not kept.exists()
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_finished_run_that_refuses_other_scans_keeps_none_of_them(
+    sim: Path, tmp_path: Path, interrupted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn(sim, tmp_path / "run", "ppca")
+    (sim / "cohort" / "participants.tsv").unlink()
+    scan_of(sim, 3).unlink()
+    if interrupted:
+
+        def press(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("mriimpute.training.run.fingerprint", press)
+
+    with pytest.raises(KeyboardInterrupt if interrupted else ConfigError):
+        learn(sim, tmp_path / "run", "ppca")
+
+    assert not (tmp_path / "run" / "cache").exists()
+    assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
 def test_a_run_begun_anew_uses_what_the_stopped_one_had_read(
