@@ -187,6 +187,19 @@ def test_conditions_follow_the_direction(rng: np.random.Generator) -> None:
     assert [lines.context.shape[2] for lines in both] == [16, 20]
 
 
+@pytest.mark.parametrize("count", [4, 6])
+def test_of_many_scans_those_from_all_over_the_list_are_looked_at_both_ways(
+    count: int, rng: np.random.Generator
+) -> None:
+    scans = [dataclasses.replace(scan(rng), name=str(number)) for number in range(count)]
+
+    whole = whole_slices(scans, 3, 4, generator=rng)
+
+    wanted = {4: ["0", "1", "2", "3"], 6: ["0", "1", "3", "4"]}
+    assert [lines.names[0] for lines in whole] == wanted[count]
+    assert [float(lines.gap_mm[0]) for lines in whole] == [3.0, 6.0, 3.0, 6.0]
+
+
 @pytest.mark.parametrize("turn", [False, True])
 def test_lines_take_no_other_direction_than_their_scan_allows(
     rng: np.random.Generator, turn: bool
