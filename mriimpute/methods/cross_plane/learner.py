@@ -138,7 +138,6 @@ class LineLearner(Learner):
     def prepare(self, scans: Cohort, cache: Cache) -> None:
         """Opens the slices to learn from, and draws those to validate on."""
         self.scans, validation = self._slices(scans, cache)
-        self.own_gaps = gaps_of(self.scans)
         self.validation = validation if self.world.main else {}
 
     def begin(self) -> dict[str, Any] | None:
@@ -257,6 +256,7 @@ class LineLearner(Learner):
             )
         self._shown_on = "validation scans" if val else "the scans that were learnt from"
         train = [scan for _, scan in usable]
+        self.own_gaps = gaps_of(train)  # not of finer copies, whose gaps no scanner chose
         validation = self._validation(train, val or train)
 
         scales = self.lines.scales

@@ -199,6 +199,23 @@ def test_gap_that_no_scan_shows_keeps_the_factors_of_the_package(
     assert not tensors["factor.2"].equal(weights["factor.2"])
 
 
+def test_gaps_of_finer_copies_are_not_those_that_weights_are_judged_by(
+    sim: Path, tmp_path: Path
+) -> None:
+    for path in (sim / "cohort").rglob("sub-[012]_T1w.nii.gz"):
+        image = nib.load(path)
+        data = image.get_fdata(dtype=np.float32)
+        nib.save(nib.Nifti1Image(data, np.diag([2.0, 2.0, 4.0, 1.0])), path)
+
+    lines = {"gaps": [4], "scales": [0.5, 1.0]}
+    fit(sim, tmp_path / "run", lines=lines, train={"patches": 4})
+
+    scores = journal(tmp_path / "run")[-1]["val_gain_db"]
+    gain = json.loads((tmp_path / "run" / "gain.json").read_text())
+    assert scores.keys() == {"2", "4"}
+    assert gain["over_interpolation_db"] == scores["2"] != scores["4"]
+
+
 def test_scratch_does_not_look_into_the_package(
     sim: Path, tmp_path: Path, package: Package
 ) -> None:
