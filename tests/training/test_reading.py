@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from mriimpute.checkpoint import load
@@ -89,6 +91,26 @@ def test_model_is_that_of_the_other_scans_and_says_how_many_are_missing(
     assert noted == {"scans": ["sub-1_T1w.nii.gz"]}
     assert b"sub-1_T1w" not in model.read_bytes()  # a model may leave the house
     assert not (tmp_path / "alone" / "unreadable.json").exists()
+
+
+@pytest.mark.parametrize("name", ["cross-plane", "ppca-em", "cross-plane-ridge"])
+def test_a_blank_scan_is_left_out_as_one_that_cannot_be_read(
+    sim: Path, tmp_path: Path, name: str
+) -> None:
+    image = nib.load(scan_of(sim, 1))
+    nib.save(nib.Nifti1Image(np.zeros(image.shape, np.float32), image.affine), scan_of(sim, 1))
+    told: dict[str, str] = {}
+
+    def leave_out(path: Path, error: MriImputeError) -> None:
+        told[path.name] = str(error)
+
+    if name == "cross-plane-ridge":
+        model = fit(sim, tmp_path / "run", leave_out)
+    else:
+        model = learn(sim, tmp_path / "run", name, on_failure=leave_out)
+
+    assert told == {"sub-1_T1w.nii.gz": "sub-1_T1w.nii.gz is blank: all acquired voxels are 0"}
+    assert load(model)[1]["scans_left_out"] == 1
 
 
 RUNS: dict[str, dict[str, Any]] = {

@@ -93,6 +93,13 @@ def test_an_extracted_brain_is_black_where_the_head_is_shallow(rng: np.random.Ge
         assert 0.05 < (seen > 0).mean() < np.pi * 34**2 / 80**2  # the head: pi 36^2
 
 
+def test_slices_of_air_alone_stay_finite(rng: np.random.Generator) -> None:
+    air = dataclasses.replace(scan(rng, foreground=-np.inf), slices=np.zeros((3, 20, 16), "f2"))
+    config = dataclasses.replace(PLAIN, extracted=1.0)
+
+    assert np.isfinite(draw_lines([air], 8, config=config, generator=rng).context).all()
+
+
 def test_slices_with_holes_are_left_out(rng: np.random.Generator) -> None:
     slices = acquired_slices(stack(rng, holes=True), "a")
 
