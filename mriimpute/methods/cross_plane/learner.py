@@ -250,14 +250,18 @@ class LineLearner(Learner):
                 "lines in, and with gaps between them",
                 hint="train another --model, which takes any pattern of missing voxels",
             )
-        if not val:
+        for path, scan in stacks:
+            if not has_room(scan):
+                log.warning("%s has no room to hide lines in and is left out", path.name)
+        train = [scan for _, scan in usable]
+        self.own_gaps = gaps_of(train)  # not of finer copies, whose gaps no scanner chose
+        validation, self._shown_on = self._validation(train, val), "validation scans"
+        if not any(validation.values()):
             log.warning(
                 "no scans to validate on: the std is calibrated on those that were learnt from"
             )
-        self._shown_on = "validation scans" if val else "the scans that were learnt from"
-        train = [scan for _, scan in usable]
-        self.own_gaps = gaps_of(train)  # not of finer copies, whose gaps no scanner chose
-        validation = self._validation(train, val or train)
+            validation = self._validation(train, train)
+            self._shown_on = "the scans that were learnt from"
 
         scales = self.lines.scales
         pairs = [

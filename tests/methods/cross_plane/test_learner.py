@@ -46,6 +46,14 @@ def network_of(model: Path) -> dict[str, Any]:
     return {k: v.tolist() for k, v in tensors.items() if k.startswith("network.")}
 
 
+def shrink(sim: Path, number: int, rng: np.random.Generator) -> None:
+    """Replaces a scan by one of slices of 4 x 4 pixels."""
+    name = f"sub-{number}"
+    path = sim / "cohort" / name / "anat" / f"{name}_T1w.nii.gz"
+    data = rng.random((4, 4, 6)).astype(np.float32)
+    nib.save(nib.Nifti1Image(data, np.diag([1.0, 1.0, 3.0, 1.0])), path)
+
+
 def journal(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
 
@@ -153,6 +161,30 @@ def test_cohort_without_a_stack_cannot_be_learnt_from(tmp_path: Path) -> None:
 
     with pytest.raises(TrainingError, match="no scan of the cohort is a stack of slices"):
         fit(tmp_path / "head.nii.gz", tmp_path / "run")
+
+
+def test_scan_that_is_too_small_is_named(
+    sim: Path, tmp_path: Path, rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    shrink(sim, 1, rng)
+
+    fit(sim, tmp_path / "run", train={"patches": 4})
+
+    assert "sub-1_T1w.nii.gz has no room to hide lines in and is left out" in caplog.text
+    assert "sub-0" not in caplog.text
+
+
+def test_validation_scan_that_shows_nothing_leaves_no_model_without_factors(
+    sim: Path, tmp_path: Path, rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    shrink(sim, 2, rng)
+
+    model = fit(sim, tmp_path / "run", train={"patches": 4})
+
+    assert {"factor.2", "factor.3"} <= load(model)[0].keys()
+    assert "the std is calibrated on those that were learnt from" in caplog.text
+    gain = json.loads((tmp_path / "run" / "gain.json").read_text())
+    assert gain["words"].startswith("hidden lines of the scans that were learnt from")
 
 
 def test_nothing_learnt_leaves_the_network_of_the_package(
