@@ -6,6 +6,7 @@ Until the run is finished, preprocessed scans are in it, too.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -187,15 +188,24 @@ class RunFolder:
             self.unreadable.unlink(missing_ok=True)
 
     def note_gain(self, gain: Mapping[str, Any]) -> None:
-        """Writes what training gave, unless that is there."""
-        if not self.gain.is_file() or read_json(self.gain) != dict(gain):
+        """Writes what training gave, unless that is told already: no step was taken since."""
+        told = read_json(self.gain) if self.gain.is_file() else {}
+        if any(told.get(key) != gain[key] for key in ("step", "finished")):
             write_json(self.gain, gain)
 
     def read_journal(self) -> list[dict[str, Any]]:
-        """Returns all lines of the journal."""
+        """Returns all whole lines of the journal."""
+        return [line for _, line in self._lines()]
+
+    def _lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yields the whole lines of the journal, as they stand there and as they are read."""
         if not self.journal.is_file():
-            return []
-        return [json.loads(line) for line in self.journal.read_text(encoding="utf-8").splitlines()]
+            return
+        for text in self.journal.read_text(encoding="utf-8").splitlines():
+            try:
+                yield text, json.loads(text)
+            except ValueError:  # cut short when the machine went down
+                return
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Adds one line to the journal."""
@@ -211,16 +221,10 @@ class RunFolder:
         """
         if not self.world.main or not self.journal.is_file():
             return
-        kept = []
-        for line in self.journal.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)[key] > upto:
-                    break
-            except ValueError:  # cut short when the machine went down
-                break
-            kept.append(line + "\n")
+        kept = takewhile(lambda line: line[1][key] <= upto, self._lines())
+        text = "".join(line + "\n" for line, _ in kept)
         with atomic(self.journal) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
 
     def _is_foreign(self) -> bool:
         """Tells whether the folder holds something else than what an overwritten run leaves."""

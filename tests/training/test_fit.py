@@ -175,6 +175,18 @@ def test_finished_run_is_left_alone(
     assert {path: path.stat().st_mtime_ns for path in model.parent.iterdir()} == before
 
 
+def test_finished_run_whose_journal_was_cut_short_is_left_alone(
+    sim: Path, tmp_path: Path, settings: Settings
+) -> None:
+    model = fit(sim, tmp_path / "run", settings)
+    path = tmp_path / "run" / "journal.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    before = (tmp_path / "run" / "gain.json").read_bytes()
+
+    assert fit(sim, tmp_path / "run", settings) == model
+    assert (tmp_path / "run" / "gain.json").read_bytes() == before
+
+
 def test_other_settings_in_the_same_folder_are_refused_by_name(
     sim: Path, tmp_path: Path, settings: Settings
 ) -> None:
