@@ -221,8 +221,9 @@ def train(
         out: Run folder; None: COHORT_MODEL beside the cohort.
         model: What to fit; None: that of `config`, else the default.
         config: TOML file, laid over the preset of the model.
-        settings: Such as "train.patches=20000", laid over it; or all of them, as `settings_of`
-            returns them.
+        settings: Such as "train.patches=20000", laid over it; or tables, such as
+            `{"train": {"patches": 20000}}`; or, with the name of a model among them, all of them,
+            as `settings_of` returns them.
         from_scratch: Do not start from the weights of the package.
         seed: Names all random streams.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -243,10 +244,18 @@ def train(
     """
     from mriimpute.training import train as fit
 
-    if isinstance(settings, Mapping):
+    if isinstance(settings, Mapping) and "name" in settings:
         chosen = dict(settings)
+        if model not in (None, chosen["name"]):
+            raise ConfigError(
+                f"the settings are those of {chosen['name']!r}, not of {model!r}",
+                hint="leave model out, or the name in settings",
+            )
     else:
-        chosen = settings_of(model, config=config, settings=settings, from_scratch=from_scratch)
+        tables = settings if isinstance(settings, Mapping) else {}
+        singles = () if isinstance(settings, Mapping) else settings
+        chosen = settings_of(model, config=config, settings=singles, from_scratch=from_scratch)
+        chosen = toml.merge(chosen, tables)
     run = _beside(cohort, chosen["name"]) if out is None else Path(out)
     fit(
         Path(cohort),

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import mriimpute
 from mriimpute import api
+from mriimpute import config as toml
 from mriimpute.cli import app
 from mriimpute.errors import ConfigError
 from mriimpute.volume import Volume
@@ -147,6 +148,20 @@ def test_settings_are_laid_over_each_other(tmp_path: Path) -> None:
 
     assert settings["name"] == "ppca"
     assert (settings["train"]["batch"], settings["train"]["rate"]) == (6, 0.25)
+
+
+def test_tables_are_laid_over_the_preset_and_whole_settings_have_one_model(
+    sim: Path, tmp_path: Path
+) -> None:
+    tables = {"model": {"patch": [4, 4, 4], "latents": 3}, "train": {"patches": 4, "batch": 4}}
+
+    run = mriimpute.train(sim, tmp_path / "run", model="ppca", settings=tables, device="cpu")
+
+    train = toml.read_toml(run / "config.toml")["train"]
+    assert (train["patches"], train["batch"]) == (4, 4)
+    assert train["objective"] == api.settings_of("ppca")["train"]["objective"] == "evidence"
+    with pytest.raises(ConfigError, match="the settings are those of 'ppca', not of 'mvae'"):
+        mriimpute.train(sim, run, model="mvae", settings={"name": "ppca", **tables})
 
 
 def test_train_and_impute_with_what_was_learnt(sim: Path, tmp_path: Path) -> None:

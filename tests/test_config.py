@@ -73,7 +73,7 @@ def test_a_run_goes_on_whoever_formatted_its_settings(tmp_path: Path) -> None:
     settings = {"name": "a", "seed": 1, "model": {"patch": [8, 8, 8], "scale": 1e-5, "on": True}}
     folder = RunFolder(tmp_path / "run")
     folder.open(settings, overwrite=False)
-    folder.checkpoint.touch()
+    folder.begin()
     folder.settings.write_text(
         'seed = 1\nname = "a"\n\n[model]\npatch = [8, 8, 8]\nscale = 1e-05\non = true\n'
     )

@@ -8,7 +8,7 @@ from jaxtyping import Float32
 from mriimpute.errors import VolumeError
 from mriimpute.volume import Volume
 
-__all__ = ["Normalisation", "normalisation"]
+__all__ = ["Normalisation", "normalisation", "require_contrast"]
 
 PERCENTILES = (0.5, 99.5)
 
@@ -53,3 +53,17 @@ def normalisation(volume: Volume) -> Normalisation:
     if high <= low:
         low, high = float(values.min()), float(values.max())
     return Normalisation(low, high - low if high > low else 1.0)
+
+
+def require_contrast(volume: Volume, name: str) -> None:
+    """Refuses a scan to learn from whose observed voxels are all alike.
+
+    Raises:
+        VolumeError: If they are.
+    """
+    values = volume.data[volume.observed]
+    if values.size and values.min() == values.max():
+        raise VolumeError(
+            f"{name} is blank: all acquired voxels are {float(values[0]):g}",
+            hint="there is nothing to learn from it: export it again, or leave it out",
+        )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, assert_never
 
 from mriimpute.cohort.cache import Cache
+from mriimpute.cohort.normalisation import require_contrast
 from mriimpute.cohort.slices import has_room, is_shown
 from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.target_grid import to_target_grid
@@ -40,7 +41,7 @@ def preprocess(task: Task, cache: Cache) -> None:
 
     Raises:
         OutputError: If that cannot be written.
-        VolumeError: If the scan cannot be read or nothing is missing in it.
+        VolumeError: If the scan cannot be read, is blank, or nothing is missing in it.
     """
     match task.kept:
         case "voxels":
@@ -62,7 +63,8 @@ def _try(path: Path) -> None:
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        to_target_grid(read_scan(path, observed=observed_beside(path)))
+        volume = to_target_grid(read_scan(path, observed=observed_beside(path))).volume
+        require_contrast(volume, path.name)
     finally:
         log.setLevel(level)
 

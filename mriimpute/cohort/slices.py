@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from mriimpute.cohort.entry import Mapped
 from mriimpute.cohort.foreground import foreground_level
-from mriimpute.cohort.normalisation import normalisation
+from mriimpute.cohort.normalisation import normalisation, require_contrast
 from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.stack import pixel_steps, slices_of
 from mriimpute.cohort.target_grid import to_target_grid
@@ -78,11 +78,13 @@ def read_slices(path: Path) -> SliceScan | None:
     """Returns the slices of the scan at `path`, or None where there is nothing to learn from.
 
     Raises:
-        VolumeError: If it cannot be read or nothing is missing in it.
+        VolumeError: If it cannot be read, is blank, or nothing is missing in it.
     """
     scan = read_scan(path, observed=observed_beside(path))
     warn_of_contents(scan)
-    return acquired_slices(to_target_grid(scan).volume, path.name)
+    volume = to_target_grid(scan).volume
+    require_contrast(volume, path.name)
+    return acquired_slices(volume, path.name)
 
 
 def acquired_slices(volume: Volume, name: str) -> SliceScan | None:

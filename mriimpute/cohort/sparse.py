@@ -13,7 +13,7 @@ from jaxtyping import Float16, Float32, Int
 
 from mriimpute.cohort.entry import Mapped
 from mriimpute.cohort.foreground import foreground_level
-from mriimpute.cohort.normalisation import normalisation
+from mriimpute.cohort.normalisation import normalisation, require_contrast
 from mriimpute.cohort.split import observed_beside
 from mriimpute.cohort.target_grid import to_target_grid
 from mriimpute.errors import VolumeError
@@ -84,11 +84,13 @@ def read_sparse(path: Path) -> SparseScan:
     """Returns the scan at `path`, with the observed image that may lie beside it.
 
     Raises:
-        VolumeError: If it cannot be read or nothing is missing in it.
+        VolumeError: If it cannot be read, is blank, or nothing is missing in it.
     """
     scan = read_scan(path, observed=observed_beside(path))
     warn_of_contents(scan)
-    return sparse(to_target_grid(scan).volume, path.name)
+    volume = to_target_grid(scan).volume
+    require_contrast(volume, path.name)
+    return sparse(volume, path.name)
 
 
 def sparse(volume: Volume, name: str) -> SparseScan:

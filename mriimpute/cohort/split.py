@@ -1,6 +1,7 @@
 """Which scans a model is fitted on, and which ones it is validated on."""
 
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -32,7 +33,9 @@ class Cohort:
 
     Attributes:
         train: What a model is fitted on.
-        val: What the validation loss is computed on; no parameter depends on it.
+        val: What it is validated on. Which weights are kept, when a run ends early, and the
+            factors of the std depend on it, by what is hidden of acquired voxels: it is as
+            sparse, and has no truth either.
     """
 
     train: tuple[Path, ...]
@@ -45,7 +48,8 @@ def cohort(source: Path) -> Cohort:
     Args:
         source: A scan, a folder, a BIDS tree, or what `mriimpute simulate` wrote (then its
             `cohort` folder is meant). A `participants.tsv` with a column `split` (train, val or
-            test) decides; without one, every scan is fitted on.
+            test) decides; without one, every scan is fitted on. Case and blanks in its header
+            do not matter.
 
     Raises:
         VolumeError: If there is no scan to fit on, or the table contradicts itself.
@@ -125,13 +129,28 @@ def _split(table: Path) -> dict[str, str] | None:
     """Returns the split of each subject, or None where the table says nothing about it."""
     if not table.is_file():
         return None
-    rows = read_tsv(table)
-    if not rows or "split" not in rows[0]:
+    rows = [_by_plain_names(row) for row in read_tsv(table)]
+    names = list(rows[0]) if rows else []
+    # Whoever means a split and is not understood would learn from test scans.
+    if not rows and "split" in table.read_text(encoding="utf-8-sig").casefold().split():
+        raise VolumeError(
+            f"{table} names no subject", hint="write a line for each, or remove the table"
+        )
+    if len(names) == 1 and "split" in re.split(r"[,;\s]+", names[0]):
+        raise VolumeError(
+            f"{table} has a single column, {names[0]!r}", hint="separate its columns by tabs"
+        )
+    if "split" not in names:
         return None
+    if "participant_id" not in names:
+        raise VolumeError(
+            f"{table} has a column split, and none that is called participant_id",
+            hint="name the column of the subjects participant_id",
+        )
 
     split: dict[str, str] = {}
     for row in rows:
-        name = f"sub-{row.get('participant_id', '').removeprefix('sub-')}"
+        name = f"sub-{row['participant_id'].removeprefix('sub-')}"
         if row["split"] not in SPLITS:
             raise VolumeError(
                 f"{table}: split of {name} must be one of {listed(SPLITS)}, got {row['split']!r}",
@@ -143,3 +162,8 @@ def _split(table: Path) -> dict[str, str] | None:
                 hint="put each subject into one split",
             )
     return split
+
+
+def _by_plain_names(row: dict[str, str]) -> dict[str, str]:
+    """Returns a row by the names of its columns as BIDS writes them."""
+    return {name.strip().casefold(): value for name, value in row.items()}

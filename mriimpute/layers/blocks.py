@@ -21,6 +21,8 @@ __all__ = [
     "Residual",
     "coarse_grid",
     "level_widths",
+    "require_patch",
+    "require_positive",
 ]
 
 WIDEST = 1024
@@ -41,12 +43,35 @@ def coarse_grid(patch: tuple[int, ...], levels: int, *, block: int = 1) -> tuple
         >>> coarse_grid((24, 16), 2)
         (6, 4)
     """
+    require_patch(patch)
+    require_positive(levels=levels, block=block)
     edge = block * 2**levels
-    if len(patch) not in (2, 3):
-        raise ValueError(f"patch must have two or three axes, got {patch}")
-    if levels < 1 or any(size % edge for size in patch):
+    if any(size % edge for size in patch):
         raise ValueError(f"patch must be a multiple of {edge}, got {patch}")
     return tuple(size // 2**levels for size in patch)
+
+
+def require_patch(patch: tuple[int, ...]) -> None:
+    """Refuses what is no patch.
+
+    Raises:
+        ValueError: If it has not two or three axes of at least a voxel each.
+    """
+    if len(patch) not in (2, 3):
+        raise ValueError(f"patch must have two or three axes, got {patch}")
+    if min(patch) < 1:
+        raise ValueError(f"patch must be at least 1 along each axis, got {patch}")
+
+
+def require_positive(**sizes: int) -> None:
+    """Refuses sizes below 1.
+
+    Raises:
+        ValueError: It names the first of them.
+    """
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
 
 
 def level_widths(channels: int, levels: int, *, widest: int = WIDEST) -> tuple[int, ...]:

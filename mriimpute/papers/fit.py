@@ -133,6 +133,9 @@ class Unsaved(RunFolder):
     def saved(self, identity: Mapping[str, Any]) -> None:
         """Returns nothing: each run is new."""
 
+    def begin(self) -> None:
+        """Does nothing: there is no folder."""
+
     def rewind(self, key: str, upto: int) -> None:
         """Does nothing: there are no lines yet."""
 

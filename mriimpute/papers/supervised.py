@@ -159,11 +159,26 @@ def _learn_from_truth(
     """Does as `mriimpute train`, but with true planes in place of acquired slices."""
     complete = resolve(settings, seed=seed)
     folder = RunFolder(run)
+    with folder.locked():
+        return _learnt(simulation, folder, settings, complete, seed=seed, device=device)
+
+
+def _learnt(
+    simulation: Simulation,
+    folder: RunFolder,
+    settings: Mapping[str, Any],
+    complete: Mapping[str, Any],
+    *,
+    seed: int,
+    device: str,
+) -> Path:
+    """Takes the steps of such a run."""
     folder.open(complete, overwrite=False)
     planes, truths = simulation.true_planes(), simulation.truths()
     identity = {
         **complete,
         "cohort": fingerprint(truths),
+        "validation": fingerprint(simulation.scans().val),
         "scans": len(truths),
         "scans_left_out": 0,
     }

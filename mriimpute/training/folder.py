@@ -4,7 +4,9 @@ Until the run is finished, preprocessed scans are in it, too.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,17 @@ from mriimpute import config
 from mriimpute.checkpoint import load, save, understood
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError
-from mriimpute.files import append, atomic, foreign, is_occupied, read_json, write_json
+from mriimpute.files import (
+    UNFINISHED,
+    append,
+    atomic,
+    foreign,
+    is_occupied,
+    locked,
+    read_json,
+    writable_folder,
+    write_json,
+)
 
 __all__ = ["RunFolder"]
 
@@ -51,13 +63,33 @@ class RunFolder:
         self.unreadable = path / "unreadable.json"
         self.gain = path / "gain.json"
         self.cache = path / "cache"
+        self.left_out: Sequence[str] = ()  # names of scans that cannot be read
+        self._new_settings: Mapping[str, Any] | None = None
+        self._replaces = False
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other trainings out of the folder inside of the block.
+
+        Two of them would mix their files: settings of the one, a model of the other.
+
+        Raises:
+            OutputError: If another training is at work there, or the folder holds something else
+                than a run, or cannot be made.
+        """
+        if self._is_foreign():
+            raise foreign(self.path, "run folder")
+        with locked(self.path):
+            yield
 
     def open(self, settings: Mapping[str, Any], *, overwrite: bool) -> None:
-        """Makes the folder ready to start, or to go on with the same settings.
+        """Finds out whether a run may start here, or go on with the same settings.
+
+        Nothing changes until `begin`: a run that cannot begin is to cost no other one.
 
         Args:
             settings: Complete, as TOML gives them back.
-            overwrite: Remove what an earlier run left.
+            overwrite: What an earlier run left counts for nothing.
 
         Raises:
             ConfigError: If the folder holds a run with other settings.
@@ -65,14 +97,29 @@ class RunFolder:
         """
         if self._is_foreign():
             raise foreign(self.path, "run folder")
-        if overwrite:
+        self._replaces = overwrite and self.settings.is_file()
+        if self.settings.is_file() and not overwrite:
+            self._compare(settings)
+        else:
+            writable_folder(self.path)
+            self._new_settings = settings
+
+    def begin(self) -> None:
+        """Removes what an earlier run left, if that is to be, and writes settings and notes.
+
+        Raises:
+            OutputError: If the folder cannot be written.
+        """
+        if not self.world.main:
+            return
+        if self._replaces:
             for file in self._files():
                 file.unlink(missing_ok=True)
-        if self.settings.is_file() and self.checkpoint.is_file():
-            self._compare(settings)
-            return
-        with atomic(self.settings) as temporary:
-            temporary.write_text(config.dump(settings), encoding="utf-8")
+        if self._new_settings is not None:
+            with atomic(self.settings) as temporary:
+                temporary.write_text(config.dump(self._new_settings), encoding="utf-8")
+        self.note_unreadable(self.left_out)
+        self._replaces, self._new_settings = False, None
 
     def saved(self, identity: Mapping[str, Any]) -> Saved | None:
         """Returns the state at the last checkpoint, or None at the beginning.
@@ -92,16 +139,22 @@ class RunFolder:
         return _unpacked(self.world.broadcast(_packed(found)))
 
     def _saved(self, identity: Mapping[str, Any]) -> Saved | None:
-        if not self.checkpoint.is_file():
+        if self._replaces or not self.checkpoint.is_file():
             return None
         tensors, document = load(self.checkpoint, kind="state")
         with understood(self.checkpoint):
             cohort, state = document["cohort"], document["state"]
-        if cohort != identity["cohort"]:
-            raise ConfigError(
-                f"{self.path} was begun with other scans",
-                hint="choose another folder with -o, or pass --overwrite to begin anew",
-            )
+        # Runs that were begun before this was noted go on with whatever they are validated on.
+        validation = document.get("validation", identity.get("validation"))
+        for is_other, which in (
+            (cohort != identity["cohort"], "scans"),
+            (validation != identity.get("validation"), "scans to validate on"),
+        ):
+            if is_other:
+                raise ConfigError(
+                    f"{self.path} was begun with other {which}",
+                    hint="choose another folder with -o, or pass --overwrite to begin anew",
+                )
         return tensors, state
 
     def save(
@@ -135,15 +188,24 @@ class RunFolder:
             self.unreadable.unlink(missing_ok=True)
 
     def note_gain(self, gain: Mapping[str, Any]) -> None:
-        """Writes what training gave, unless that is there."""
-        if not self.gain.is_file() or read_json(self.gain) != dict(gain):
+        """Writes what training gave, unless that is told already: no step was taken since."""
+        told = read_json(self.gain) if self.gain.is_file() else {}
+        if any(told.get(key) != gain[key] for key in ("step", "finished")):
             write_json(self.gain, gain)
 
     def read_journal(self) -> list[dict[str, Any]]:
-        """Returns all lines of the journal."""
+        """Returns all whole lines of the journal."""
+        return [line for _, line in self._lines()]
+
+    def _lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yields the whole lines of the journal, as they stand there and as they are read."""
         if not self.journal.is_file():
-            return []
-        return [json.loads(line) for line in self.journal.read_text(encoding="utf-8").splitlines()]
+            return
+        for text in self.journal.read_text(encoding="utf-8").splitlines():
+            try:
+                yield text, json.loads(text)
+            except ValueError:  # cut short when the machine went down
+                return
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Adds one line to the journal."""
@@ -159,23 +221,19 @@ class RunFolder:
         """
         if not self.world.main or not self.journal.is_file():
             return
-        kept = []
-        for line in self.journal.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)[key] > upto:
-                    break
-            except ValueError:  # cut short when the machine went down
-                break
-            kept.append(line + "\n")
+        kept = takewhile(lambda line: line[1][key] <= upto, self._lines())
+        text = "".join(line + "\n" for line, _ in kept)
         with atomic(self.journal) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
 
     def _is_foreign(self) -> bool:
         """Tells whether the folder holds something else than what an overwritten run leaves."""
         if self.settings.is_file():
             return not MARKS.issubset(config.read_toml(self.settings))
-        left = self.path.is_dir() and list(self.path.iterdir()) == [self.cache]
-        return is_occupied(self.path) and not left
+        if not self.path.is_dir():
+            return is_occupied(self.path)
+        names = (path.name for path in self.path.iterdir())
+        return any(name != self.cache.name and not UNFINISHED.match(name) for name in names)
 
     def _files(self) -> tuple[Path, ...]:
         own = self.checkpoint, self.model, self.journal, self.unreadable, self.gain

@@ -52,12 +52,14 @@ def learn(
     if done >= steps or learner.settled:
         log.info("%s is finished: %d %s", folder.path, done * units, unit)
         return True
-    folder.rewind(learner.counter, done * units if saved else -1)
     if done:
         log.info("going on after %d of %d %s", done * units, steps * units, unit)
     learner.prepare(scans, cache)
-    if not done and (line := learner.begin()):
-        folder.append(line)
+    first = None if done else learner.begin()
+    folder.begin()  # the run can begin: now, and not before, an earlier one is overwritten
+    folder.rewind(learner.counter, done * units if saved else -1)
+    if first:
+        folder.append(first)
 
     left = range(done, steps)
     begun = saved_at = time.monotonic()

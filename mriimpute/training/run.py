@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def train(
         cache: Folder for preprocessed scans, kept for other runs. None: one inside of the run
             folder, removed when the run is finished.
         jobs: Processes that read scans side by side before training starts; changes no byte.
-        overwrite: Begin anew where the folder holds a run.
+        overwrite: Begin anew where the folder holds a run, which goes once the new one can begin.
         on_failure: Told of every scan that cannot be read, before training starts without it.
             None: the first one is an error.
         world: The processes that share the run, each of which calls this. The main one alone
@@ -73,8 +74,8 @@ def train(
 
     Raises:
         ConfigError: If settings are wrong, or the folder holds a run with other ones.
-        OutputError: If the run folder lies in the cohort, holds something else, or cannot be
-            written.
+        OutputError: If the run folder lies in the cohort, holds something else, is that of a
+            training that is at work, or cannot be written.
         PeerError: If another process of `world` has ended.
         TrainingError: If the loss or its gradient is not finite.
         VolumeError: If a scan cannot be read and `on_failure` is None, or none can.
@@ -82,42 +83,65 @@ def train(
     """
     kept = Cache(cache or RunFolder(run).cache)
     chosen = read(settings, seed=seed)
-    plan = None
     with world.main_first():  # what is wrong with the settings it says alone
         _require_work(chosen, world)
         learner = build(chosen, device=device, world=world)
-    if world.main:  # alone; and the others begin once it has found all well
-        plan = _prepared(
-            source,
-            run,
-            resolve(settings, seed=seed),
-            learner,
-            kept,
-            jobs=jobs,
-            overwrite=overwrite,
-            on_failure=on_failure,
-            track=track,
-        )
-    scans, identity = _passed(plan, world)
-    with Stop(max_minutes, launched=world.size > 1) as stop:
-        options: Any = {"stop": stop, "track": track}
-        if learner.is_shared:
-            folder = RunFolder(run, world)
-            done = learn(learner, scans, kept, folder, identity, world=world, **options)
-        else:
-            done = world.main and learn(learner, scans, kept, RunFolder(run), identity, **options)
-            done = json.loads(world.broadcast(json.dumps(done).encode())) is True
+        if world.main:
+            for place in (run, kept.folder):
+                refuse_inside(place, sparse_scans(source))
+    folder = RunFolder(run, world if learner.is_shared else ALONE)
+    with _alone_in(folder, kept) if world.main else nullcontext():
+        plan = None
+        if world.main:  # alone; and the others begin once it has found all well
+            plan = _prepared(
+                source,
+                folder,
+                resolve(settings, seed=seed),
+                learner,
+                kept,
+                jobs=jobs,
+                overwrite=overwrite,
+                on_failure=on_failure,
+                track=track,
+            )
+        scans, identity = _passed(plan, world)
+        with Stop(max_minutes, launched=world.size > 1) as stop:
+            options: Any = {"stop": stop, "track": track}
+            if learner.is_shared:
+                done = learn(learner, scans, kept, folder, identity, world=world, **options)
+            else:
+                done = world.main and learn(learner, scans, kept, folder, identity, **options)
+                done = json.loads(world.broadcast(json.dumps(done).encode())) is True
 
-    world.dismiss()
-    if world.main:
-        _tell_gain(learner, RunFolder(run), finished=done)
-    if done and cache is None and world.main:
-        kept.remove()
+        world.dismiss()
+        if world.main:
+            _tell_gain(learner, folder, finished=done)
+        if done and cache is None and world.main:
+            kept.remove()
     if stop.interrupted and not done:
         raise KeyboardInterrupt
     if not done:
         log.info("time is up: run the same command to go on")
-    return RunFolder(run).model
+    return folder.model
+
+
+@contextmanager
+def _alone_in(folder: RunFolder, cache: Cache) -> Iterator[None]:
+    """Keeps other trainings out of a run folder, and leaves no scans there of a failed visit.
+
+    A run that was stopped keeps its scans in its folder. One that has none there any more is
+    finished: where it turns out to be of another cohort, or reading its scans once more is
+    stopped, nobody would remove them, and a face can be seen in them.
+    """
+    with folder.locked():
+        is_visit = cache.folder == folder.cache and not cache.folder.exists()
+        is_visit = is_visit and folder.checkpoint.is_file()
+        try:
+            yield
+        except BaseException:
+            if is_visit:
+                cache.remove()
+            raise
 
 
 def _tell_gain(learner: Learner, folder: RunFolder, *, finished: bool) -> None:
@@ -169,7 +193,7 @@ def _require_work(settings: Settings, world: World) -> None:
 
 def _prepared(
     source: Path,
-    run: Path,
+    folder: RunFolder,
     settings: dict[str, Any],
     learner: Learner,
     cache: Cache,
@@ -180,17 +204,15 @@ def _prepared(
     track: Track,
 ) -> Plan:
     """Opens the run folder, reads all scans, and returns those to use and what the run is."""
-    for place in (run, cache.folder):
-        refuse_inside(place, sparse_scans(source))
     found = cohort(source)
-    folder = RunFolder(run)
     folder.open(settings, overwrite=overwrite)
     tasks = learner.tasks(found)
     scans, left_out = readable(found, tasks, cache, jobs=jobs, on_failure=on_failure, track=track)
-    folder.note_unreadable([path.name for path in left_out])
+    folder.left_out = [path.name for path in left_out]
     return scans, {
         **settings,
         "cohort": fingerprint(scans.train, cache.checksum),
+        "validation": fingerprint(scans.val, cache.checksum),
         "scans": len(scans.train),
         "scans_left_out": len(left_out),
     }

@@ -45,6 +45,38 @@ def test_table_splits_by_subject_and_test_is_never_listed(tmp_path: Path, prefix
     assert chosen.val == (b,)
 
 
+@pytest.mark.parametrize(
+    "header", ["participant_id\tSplit", "participant_id\tsplit ", " Participant_ID\tSPLIT"]
+)
+def test_case_and_blanks_in_the_header_do_not_matter(tmp_path: Path, header: str) -> None:
+    a, b, _ = tree(tmp_path)
+    rows = f"{header}\nsub-a\ttrain\nsub-b\tval\nsub-c\ttest\n"
+    (tmp_path / "participants.tsv").write_text(rows)
+
+    chosen = cohort(tmp_path)
+
+    assert (chosen.train, chosen.val) == ((a,), (b,))
+
+
+@pytest.mark.parametrize("header", ["participant_id,split", "participant_id; Split", "id split"])
+def test_table_that_is_not_separated_by_tabs_is_refused(tmp_path: Path, header: str) -> None:
+    tree(tmp_path, "a")
+    (tmp_path / "participants.tsv").write_text(f"{header}\nsub-a,test\n")
+
+    with pytest.raises(VolumeError, match="has a single column") as failure:
+        cohort(tmp_path)
+
+    assert failure.value.hint == "separate its columns by tabs"
+
+
+@pytest.mark.parametrize("table", ["participant_id\nsub-a\n", "participant_id\tage\nsub-a\t7\n"])
+def test_table_without_a_split_says_nothing(tmp_path: Path, table: str) -> None:
+    scans = tree(tmp_path)
+    (tmp_path / "participants.tsv").write_text(table)
+
+    assert cohort(tmp_path).train == tuple(scans)
+
+
 def test_simulated_folder_stands_for_its_cohort_alone(tmp_path: Path) -> None:
     scans = tree(tmp_path / "cohort")
     tree(tmp_path / "truth")
@@ -68,6 +100,7 @@ def test_subject_that_is_not_in_the_table_is_left_out_aloud(
         ("sub-a\ttraining\n", "got 'training'"),
         ("sub-a\ttrain\nsub-a\ttest\n", "sub-a is in train and in test"),
         ("sub-a\ttest\n", "no scan of .* into the train split"),
+        ("", "names no subject"),
     ],
 )
 def test_table_that_contradicts_itself_is_refused(tmp_path: Path, rows: str, message: str) -> None:
@@ -75,6 +108,14 @@ def test_table_that_contradicts_itself_is_refused(tmp_path: Path, rows: str, mes
     (tmp_path / "participants.tsv").write_text(f"participant_id\tsplit\n{rows}")
 
     with pytest.raises(VolumeError, match=message):
+        cohort(tmp_path)
+
+
+def test_split_of_subjects_without_names_is_refused(tmp_path: Path) -> None:
+    tree(tmp_path, "a")
+    (tmp_path / "participants.tsv").write_text("subject\tsplit\nsub-a\ttest\n")
+
+    with pytest.raises(VolumeError, match="none that is called participant_id"):
         cohort(tmp_path)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from mriimpute.checkpoint import load
+from mriimpute.checkpoint import load, save
 from mriimpute.errors import ConfigError, OutputError, TrainingError, VolumeError
 from mriimpute.methods.patches import models
 from mriimpute.methods.patches.models.ppca import Ppca
@@ -175,6 +175,18 @@ def test_finished_run_is_left_alone(
     assert {path: path.stat().st_mtime_ns for path in model.parent.iterdir()} == before
 
 
+def test_finished_run_whose_journal_was_cut_short_is_left_alone(
+    sim: Path, tmp_path: Path, settings: Settings
+) -> None:
+    model = fit(sim, tmp_path / "run", settings)
+    path = tmp_path / "run" / "journal.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    before = (tmp_path / "run" / "gain.json").read_bytes()
+
+    assert fit(sim, tmp_path / "run", settings) == model
+    assert (tmp_path / "run" / "gain.json").read_bytes() == before
+
+
 def test_other_settings_in_the_same_folder_are_refused_by_name(
     sim: Path, tmp_path: Path, settings: Settings
 ) -> None:
@@ -200,6 +212,51 @@ def test_other_scans_in_the_same_folder_are_refused(
         fit(sim, tmp_path / "run", settings)
 
 
+@pytest.mark.parametrize("old", [False, True], ids=["now", "begun before this was noted"])
+def test_other_scans_to_validate_on_are_refused(
+    sim: Path, tmp_path: Path, settings: Settings, stop_after: StopAfter, old: bool
+) -> None:
+    stop_after(8)
+    with pytest.raises(KeyboardInterrupt):
+        fit(sim, tmp_path / "run", settings)
+    if old:
+        path = tmp_path / "run" / "checkpoint.safetensors"
+        tensors, document = load(path, kind="state")
+        del document["validation"]
+        save(path, tensors, document, kind="state")
+    scan = sim / "cohort" / "sub-1" / "anat" / "sub-1_T1w.nii.gz"
+    shutil.copy(scan, sim / "cohort" / "sub-2" / "anat" / "sub-2_T1w.nii.gz")
+
+    stop_after(1000)
+    if old:
+        assert load(fit(sim, tmp_path / "run", settings))[1]["step"] == 20
+        return
+    with pytest.raises(ConfigError, match="was begun with other scans to validate on"):
+        fit(sim, tmp_path / "run", settings)
+
+
+def test_a_second_training_in_a_folder_is_refused_while_the_first_one_is_at_work(
+    sim: Path, tmp_path: Path, settings: Settings
+) -> None:
+    with RunFolder(tmp_path / "run").locked():
+        for options in ({}, {"overwrite": True}, {"cache": tmp_path / "cache"}):
+            with pytest.raises(OutputError, match="run is in use by another process"):
+                fit(sim, tmp_path / "run", settings, **options)
+        assert not list((tmp_path / "run").iterdir())
+
+    assert not (tmp_path / "run").exists()
+    assert load(fit(sim, tmp_path / "run", settings))[1]["step"] == 20
+
+
+def test_settings_count_before_there_is_a_checkpoint(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.open({"name": "ppca", "seed": 0, "train": {"rate": 0.01}}, overwrite=False)
+    folder.begin()
+
+    with pytest.raises(ConfigError, match=r"begun with train.rate = 0.01, not 0.02"):
+        folder.open({"name": "ppca", "seed": 0, "train": {"rate": 0.02}}, overwrite=False)
+
+
 def test_overwrite_begins_anew(sim: Path, tmp_path: Path, settings: Settings) -> None:
     fit(sim, tmp_path / "run", settings)
     settings["train"]["patches"] = 40
@@ -207,6 +264,35 @@ def test_overwrite_begins_anew(sim: Path, tmp_path: Path, settings: Settings) ->
     fit(sim, tmp_path / "run", settings, overwrite=True)
 
     assert [line["patches"] for line in journal(tmp_path / "run")] == [20, 40]
+
+
+@pytest.mark.parametrize("culprit", ["settings", "scans", "slices"])
+def test_a_run_that_cannot_begin_overwrites_nothing(
+    sim: Path,
+    tmp_path: Path,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    culprit: str,
+) -> None:
+    fit(sim, tmp_path / "run", settings)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+
+    match culprit:
+        case "settings":
+            settings["train"]["objective"] = "tomographic"
+        case "scans":
+            (sim / "cohort" / "sub-1" / "anat" / "sub-1_T1w.nii.gz").write_bytes(b"no image")
+        case "slices":
+
+            def refuse(*arguments: object) -> None:
+                raise TrainingError("nothing to learn from", hint="take another cohort")
+
+            monkeypatch.setattr("mriimpute.methods.patches.learner.PatchLearner.prepare", refuse)
+    with pytest.raises((ConfigError, TrainingError, VolumeError)):
+        fit(sim, tmp_path / "run", settings, overwrite=True)
+
+    assert {path.name for path in (tmp_path / "run").iterdir()} == before.keys()
+    assert all((tmp_path / "run" / name).read_bytes() == before[name] for name in before)
 
 
 @pytest.mark.parametrize("config", [None, "[tool]\nline = 99\n"], ids=["none", "foreign"])

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from mriimpute.checkpoint import load
@@ -15,7 +17,7 @@ from mriimpute.cohort import Cache, Cohort, SparseScan, read_sparse
 from mriimpute.cohort.preprocess import Task
 from mriimpute.cohort.slices import SliceScan, read_slices, resized
 from mriimpute.cohort.split import cohort
-from mriimpute.errors import MriImputeError, OutputError, VolumeError
+from mriimpute.errors import ConfigError, MriImputeError, OutputError, VolumeError
 from mriimpute.io import Scan, read_scan
 from mriimpute.progress import silent
 from mriimpute.training import preset, train
@@ -89,6 +91,26 @@ def test_model_is_that_of_the_other_scans_and_says_how_many_are_missing(
     assert noted == {"scans": ["sub-1_T1w.nii.gz"]}
     assert b"sub-1_T1w" not in model.read_bytes()  # a model may leave the house
     assert not (tmp_path / "alone" / "unreadable.json").exists()
+
+
+@pytest.mark.parametrize("name", ["cross-plane", "ppca-em", "cross-plane-ridge"])
+def test_a_blank_scan_is_left_out_as_one_that_cannot_be_read(
+    sim: Path, tmp_path: Path, name: str
+) -> None:
+    image = nib.load(scan_of(sim, 1))
+    nib.save(nib.Nifti1Image(np.zeros(image.shape, np.float32), image.affine), scan_of(sim, 1))
+    told: dict[str, str] = {}
+
+    def leave_out(path: Path, error: MriImputeError) -> None:
+        told[path.name] = str(error)
+
+    if name == "cross-plane-ridge":
+        model = fit(sim, tmp_path / "run", leave_out)
+    else:
+        model = learn(sim, tmp_path / "run", name, on_failure=leave_out)
+
+    assert told == {"sub-1_T1w.nii.gz": "sub-1_T1w.nii.gz is blank: all acquired voxels are 0"}
+    assert load(model)[1]["scans_left_out"] == 1
 
 
 RUNS: dict[str, dict[str, Any]] = {
@@ -174,6 +196,27 @@ def test_a_stopped_run_keeps_its_cache_until_it_is_finished(
 
     assert built == (5 if name == "cross-plane" else 3)
     assert not kept.exists()
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_finished_run_that_refuses_other_scans_keeps_none_of_them(
+    sim: Path, tmp_path: Path, interrupted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn(sim, tmp_path / "run", "ppca")
+    (sim / "cohort" / "participants.tsv").unlink()
+    scan_of(sim, 3).unlink()
+    if interrupted:
+
+        def press(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("mriimpute.training.run.fingerprint", press)
+
+    with pytest.raises(KeyboardInterrupt if interrupted else ConfigError):
+        learn(sim, tmp_path / "run", "ppca")
+
+    assert not (tmp_path / "run" / "cache").exists()
+    assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
 def test_a_run_begun_anew_uses_what_the_stopped_one_had_read(

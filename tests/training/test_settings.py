@@ -62,6 +62,7 @@ def test_weights_of_the_package_are_those_of_its_preset() -> None:
         ({"train": {"patches": 0}}, "patches must be at least 1"),
         ({"train": {"rate": 0.0}}, "rate must be above 0"),
         ({"train": {"average": 1.5}}, "average must be in 0 to 1"),
+        ({"train": {"weight_decay": -1.0}}, "weight_decay must be at least 0"),
         ({"train": {"objective": "mse"}}, "train.objective must be"),
         ({"train": 3}, "train must be a table"),
         ({"patches": {"foreground": 2.0}}, "foreground must be in 0 to 1"),
@@ -98,6 +99,16 @@ def test_learning_rate_rises_then_falls_to_its_final_share() -> None:
     assert rates[:10] == sorted(rates[:10])
     assert rates[9:] == sorted(rates[9:], reverse=True)
     assert rates[-1] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("ends", [(0.15, 0.15), (0.1, 0.12)])
+def test_warm_up_that_ends_in_the_step_where_it_begins_is_a_jump(
+    ends: tuple[float, float],
+) -> None:
+    config = PatchTrainingConfig(patches=20, batch=2, warm_up_start=ends[0], warm_up_end=ends[1])
+    step = round(10 * ends[0])
+
+    assert [prior_weight(config, n) for n in (step - 1, step)] == [0.0, 1.0]
 
 
 def test_runs_without_warm_up_start_at_full_weight() -> None:

@@ -58,6 +58,8 @@ def as_extracted(
             return shown
         # Without bright fat, what is white is the brain.
         white = max(float(np.percentile(shown[brain], 99)), scan.foreground)
+        if white <= 0:  # slices without holes show air alone
+            return shown
         return np.where(brain, shown / np.float32(white), np.float32(0))
 
     return extract

@@ -195,16 +195,20 @@ def whole_slices(
 ) -> list[Lines]:
     """Returns whole slices of the scans in turn, one at a time, as they are.
 
+    Where there are more scans than slices wanted, they are of scans from all over the list, whose
+    lines run one way and the other by turns.
+
     Args:
         scans: To be looked at; at least one.
         gap: Between context lines, in voxels.
         count: Number of slices, at most: those without room for the lines are left out.
         generator: Chooses slices and the first line.
     """
-    found = []
+    found, many = [], len(scans)
     for number in range(count):
-        scan = scans[number % len(scans)]
-        turn = scan.directions[number // len(scans) % len(scan.directions)]
+        scan = scans[number * many // count if many >= count else number % many]
+        way = number if many >= count else number // many
+        turn = scan.directions[way % len(scan.directions)]
         across, _ = _room(scan, turn)
         start = int(generator.integers(gap))
         place = _place(scan, 1.0, generator)()[0]

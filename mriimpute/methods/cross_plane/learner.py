@@ -106,7 +106,7 @@ class LineLearner(Learner):
         self.state: Descent[LineNetwork] = Descent(network, train, device)
         self.losses: list[list[float]] = []  # since the last line of the journal
         self.before: Scores = {}  # of the start
-        self.scores: Scores = {}
+        self.scores: Scores = {}  # of the weights as they are now; none where nobody asked
         self.scans: Sequence[SliceScan] = ()
         self.own_gaps: Collection[int] = ()
         self.validation: dict[int, list[ValidationSlice]] = {}
@@ -138,7 +138,6 @@ class LineLearner(Learner):
     def prepare(self, scans: Cohort, cache: Cache) -> None:
         """Opens the slices to learn from, and draws those to validate on."""
         self.scans, validation = self._slices(scans, cache)
-        self.own_gaps = gaps_of(self.scans)
         self.validation = validation if self.world.main else {}
 
     def begin(self) -> dict[str, Any] | None:
@@ -161,6 +160,7 @@ class LineLearner(Learner):
 
     def step(self, step: int, batch: Any) -> None:
         """Moves the parameters along the gradient of the loss."""
+        self.scores = {}  # those of other weights would judge, calibrate and describe these
         self.losses.append(self._descended(batch, learning_rate(self.config, step)))
 
     def is_reported(self) -> bool:
@@ -187,7 +187,7 @@ class LineLearner(Learner):
 
     def model(self) -> dict[str, Tensor]:
         """Returns the better one of start and moving average, and factors of the std."""
-        # Who stops a run waits: the factors of the last report would be good enough for it.
+        # Between two reports a save has to look: whoever kills the run imputes with this file.
         self.scores = self.scores or scores_of(self.state.average, self.validation)
         return better_weights(
             self.state.average, self.scores, self.start, self.before, self.own_gaps
@@ -250,13 +250,18 @@ class LineLearner(Learner):
                 "lines in, and with gaps between them",
                 hint="train another --model, which takes any pattern of missing voxels",
             )
-        if not val:
+        for path, scan in stacks:
+            if not has_room(scan):
+                log.warning("%s has no room to hide lines in and is left out", path.name)
+        train = [scan for _, scan in usable]
+        self.own_gaps = gaps_of(train)  # not of finer copies, whose gaps no scanner chose
+        validation, self._shown_on = self._validation(train, val), "validation scans"
+        if not any(validation.values()):
             log.warning(
                 "no scans to validate on: the std is calibrated on those that were learnt from"
             )
-        self._shown_on = "validation scans" if val else "the scans that were learnt from"
-        train = [scan for _, scan in usable]
-        validation = self._validation(train, val or train)
+            validation = self._validation(train, train)
+            self._shown_on = "the scans that were learnt from"
 
         scales = self.lines.scales
         pairs = [

@@ -89,4 +89,4 @@ def prior_weight(config: PatchTrainingConfig, step: int) -> float:
     end = round(config.warm_up_end * config.steps)
     if step >= end:
         return 1.0
-    return max(0, step - start) / (end - start)
+    return 0.0 if step <= start else (step - start) / (end - start)  # they may be the same step

@@ -11,7 +11,8 @@ __all__ = ["gain_of"]
 def gain_of(journal: Sequence[Mapping[str, Any]]) -> Gain | None:
     """Returns the gain over interpolation on hidden lines; the loss, where none were hidden.
 
-    None where nothing was validated. Interpolation has no likelihood to compare with.
+    None where nothing was validated, or nothing can be compared: interpolation has no likelihood,
+    and one report has no other one before it.
 
     Example:
         >>> gain_of([{"val_loss": 2.0}, {"val_loss": 1.5}, {"val_loss": None}]).numbers
@@ -30,6 +31,8 @@ def gain_of(journal: Sequence[Mapping[str, Any]]) -> Gain | None:
             {"over_interpolation_db": gain, "first_nats": first, "last_nats": last},
             is_gain=bool(gain > 0),
         )
+    if len(losses) == 1:
+        return None
     return Gain(
         f"observed voxels of validation scans: {first:.3f} -> {last:.3f} nats each from the first "
         "report to the last, fewer are better"

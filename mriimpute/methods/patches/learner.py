@@ -29,7 +29,7 @@ from mriimpute.methods.patches.gain import gain_of
 from mriimpute.methods.patches.hidden import HiddenConfig, with_hidden
 from mriimpute.methods.patches.layers.fill import ObservedMean, fill_linear
 from mriimpute.methods.patches.model import Model
-from mriimpute.methods.patches.objective import objective
+from mriimpute.methods.patches.objective import objective, require_objective
 from mriimpute.optim.config import learning_rate
 from mriimpute.optim.descent import Descent
 from mriimpute.seeds import numpy_stream, stream
@@ -72,7 +72,7 @@ class PatchLearner(Learner):
             alone, and all come to the same parameters; only the main one validates.
 
     Raises:
-        ConfigError: If the model cannot be built from its settings.
+        ConfigError: If the model cannot be built from its settings, or has no such objective.
     """
 
     unit = counter = "patches"
@@ -95,6 +95,7 @@ class PatchLearner(Learner):
         self.grid = tuple(model["patch"])
         self.seed, self.device, self.world = seed, device, world
         network = built(name, model, seed=seed)
+        require_objective(network, train)
         self.sigma = float(network.sigma.detach())
         self.state: Descent[Model] = Descent(network, train, device)
         self.units, self.save_minutes = train.batch, train.save_minutes

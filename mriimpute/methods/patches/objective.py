@@ -17,7 +17,7 @@ from mriimpute.methods.patches.objectives.evidence import negative_log_evidence
 from mriimpute.methods.patches.objectives.importance import negative_importance_bound
 from mriimpute.methods.patches.objectives.tomographic import negative_tomographic
 
-__all__ = ["objective"]
+__all__ = ["objective", "require_objective"]
 
 
 def objective(
@@ -58,7 +58,25 @@ def objective(
                 return negative_tomographic(model, y, observed, weight=weight, **given)
         case _ as unknown:
             assert_never(unknown)
-    raise ConfigError(
+    raise _no_objective(model, config)
+
+
+def require_objective(model: Model, config: PatchTrainingConfig) -> None:
+    """Finds out before a scan is read whether a model has an objective.
+
+    Raises:
+        ConfigError: If it has not.
+    """
+    owners: dict[str, tuple[type[Model], ...]] = {
+        "evidence": (Ppca, MixturePpca),
+        "tomographic": (Tae,),
+    }
+    if config.objective in owners and not isinstance(model, owners[config.objective]):
+        raise _no_objective(model, config)
+
+
+def _no_objective(model: Model, config: PatchTrainingConfig) -> ConfigError:
+    return ConfigError(
         f"{type(model).__name__} has no objective {config.objective!r}",
         hint="use --set train.objective=elbo",
     )

@@ -111,7 +111,10 @@ def moments_of(path: Path, config: Config) -> dict[int, Moments]:
     slices = slices_of(volume, stack)
     whole = slices[np.isfinite(slices).all(axis=(1, 2))]
     scale, steps = intensity_range(volume), pixel_steps(volume, stack.axis)
-    return {
+    moments = {
         gap: moments_of_slices(whole, gap, scale, config, steps=steps)
         for gap in sorted({gap for gap in stack.gaps if gap > 1})
     }
+    if not any(m.count.any() for m in moments.values()):
+        log.warning("%s has no room to hide lines in and is left out", path.name)
+    return moments

@@ -93,6 +93,13 @@ def test_an_extracted_brain_is_black_where_the_head_is_shallow(rng: np.random.Ge
         assert 0.05 < (seen > 0).mean() < np.pi * 34**2 / 80**2  # the head: pi 36^2
 
 
+def test_slices_of_air_alone_stay_finite(rng: np.random.Generator) -> None:
+    air = dataclasses.replace(scan(rng, foreground=-np.inf), slices=np.zeros((3, 20, 16), "f2"))
+    config = dataclasses.replace(PLAIN, extracted=1.0)
+
+    assert np.isfinite(draw_lines([air], 8, config=config, generator=rng).context).all()
+
+
 def test_slices_with_holes_are_left_out(rng: np.random.Generator) -> None:
     slices = acquired_slices(stack(rng, holes=True), "a")
 
@@ -185,6 +192,19 @@ def test_conditions_follow_the_direction(rng: np.random.Generator) -> None:
     assert [float(lines.gap_mm[0]) for lines in both] == [3.0, 6.0]
     assert [float(lines.along_mm[0]) for lines in both] == [2.0, 1.0]
     assert [lines.context.shape[2] for lines in both] == [16, 20]
+
+
+@pytest.mark.parametrize("count", [4, 6])
+def test_of_many_scans_those_from_all_over_the_list_are_looked_at_both_ways(
+    count: int, rng: np.random.Generator
+) -> None:
+    scans = [dataclasses.replace(scan(rng), name=str(number)) for number in range(count)]
+
+    whole = whole_slices(scans, 3, 4, generator=rng)
+
+    wanted = {4: ["0", "1", "2", "3"], 6: ["0", "1", "3", "4"]}
+    assert [lines.names[0] for lines in whole] == wanted[count]
+    assert [float(lines.gap_mm[0]) for lines in whole] == [3.0, 6.0, 3.0, 6.0]
 
 
 @pytest.mark.parametrize("turn", [False, True])

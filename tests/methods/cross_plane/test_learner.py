@@ -46,6 +46,14 @@ def network_of(model: Path) -> dict[str, Any]:
     return {k: v.tolist() for k, v in tensors.items() if k.startswith("network.")}
 
 
+def shrink(sim: Path, number: int, rng: np.random.Generator) -> None:
+    """Replaces a scan by one of slices of 4 x 4 pixels."""
+    name = f"sub-{number}"
+    path = sim / "cohort" / name / "anat" / f"{name}_T1w.nii.gz"
+    data = rng.random((4, 4, 6)).astype(np.float32)
+    nib.save(nib.Nifti1Image(data, np.diag([1.0, 1.0, 3.0, 1.0])), path)
+
+
 def journal(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
 
@@ -105,6 +113,27 @@ def test_stopped_run_ends_with_the_bytes_of_one_that_never_stopped(
     assert first == second
 
 
+@pytest.mark.parametrize("course", [{"start": "scratch"}, {**FROM_PACKAGE, "rate": 0.5}])
+def test_run_that_saves_often_is_judged_by_its_weights_and_not_by_earlier_ones(
+    sim: Path,
+    tmp_path: Path,
+    stop_after: Callable[[int], None],
+    package: Package,
+    course: dict[str, Any],
+) -> None:
+    package()
+    for run, minutes in (("often", 1e-9), ("once", 60.0)):
+        stop_after(2)
+        with pytest.raises(KeyboardInterrupt):
+            fit(sim, tmp_path / run, train={**course, "report": 4000, "save_minutes": minutes})
+
+    first, second = (load(tmp_path / run / "model.safetensors")[0] for run in ("often", "once"))
+    assert first.keys() == second.keys()
+    assert all(first[name].equal(second[name]) for name in second)
+    notes = [(tmp_path / run / "gain.json").read_text() for run in ("often", "once")]
+    assert notes[0] == notes[1]
+
+
 def test_model_knows_every_gap_that_it_was_asked_to_learn(sim: Path, tmp_path: Path) -> None:
     tensors, document = load(fit(sim, tmp_path / "run"))
 
@@ -132,6 +161,30 @@ def test_cohort_without_a_stack_cannot_be_learnt_from(tmp_path: Path) -> None:
 
     with pytest.raises(TrainingError, match="no scan of the cohort is a stack of slices"):
         fit(tmp_path / "head.nii.gz", tmp_path / "run")
+
+
+def test_scan_that_is_too_small_is_named(
+    sim: Path, tmp_path: Path, rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    shrink(sim, 1, rng)
+
+    fit(sim, tmp_path / "run", train={"patches": 4})
+
+    assert "sub-1_T1w.nii.gz has no room to hide lines in and is left out" in caplog.text
+    assert "sub-0" not in caplog.text
+
+
+def test_validation_scan_that_shows_nothing_leaves_no_model_without_factors(
+    sim: Path, tmp_path: Path, rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    shrink(sim, 2, rng)
+
+    model = fit(sim, tmp_path / "run", train={"patches": 4})
+
+    assert {"factor.2", "factor.3"} <= load(model)[0].keys()
+    assert "the std is calibrated on those that were learnt from" in caplog.text
+    gain = json.loads((tmp_path / "run" / "gain.json").read_text())
+    assert gain["words"].startswith("hidden lines of the scans that were learnt from")
 
 
 def test_nothing_learnt_leaves_the_network_of_the_package(
@@ -176,6 +229,23 @@ def test_gap_that_no_scan_shows_keeps_the_factors_of_the_package(
     assert factors == {"factor.2", "factor.3", "factor.5"}
     assert tensors["factor.5"].equal(weights["factor.5"])
     assert not tensors["factor.2"].equal(weights["factor.2"])
+
+
+def test_gaps_of_finer_copies_are_not_those_that_weights_are_judged_by(
+    sim: Path, tmp_path: Path
+) -> None:
+    for path in (sim / "cohort").rglob("sub-[012]_T1w.nii.gz"):
+        image = nib.load(path)
+        data = image.get_fdata(dtype=np.float32)
+        nib.save(nib.Nifti1Image(data, np.diag([2.0, 2.0, 4.0, 1.0])), path)
+
+    lines = {"gaps": [4], "scales": [0.5, 1.0]}
+    fit(sim, tmp_path / "run", lines=lines, train={"patches": 4})
+
+    scores = journal(tmp_path / "run")[-1]["val_gain_db"]
+    gain = json.loads((tmp_path / "run" / "gain.json").read_text())
+    assert scores.keys() == {"2", "4"}
+    assert gain["over_interpolation_db"] == scores["2"] != scores["4"]
 
 
 def test_scratch_does_not_look_into_the_package(

@@ -193,6 +193,13 @@ def test_model_of_a_run_before_anything_was_hidden_still_loads(sim: Path, tmp_pa
     assert load_imputer(str(tmp_path / "old.safetensors"), device="cpu").name == "conv-sparse"
 
 
+def test_one_report_alone_is_no_loss_and_no_gain() -> None:
+    assert gain_of([{"val_loss": 2.0}]) is None
+    one_with_lines = gain_of([{"val_loss": 2.0, "val_gain_db": 0.2}])
+    assert one_with_lines is not None
+    assert one_with_lines.is_gain
+
+
 def test_gain_is_told_in_decibels_where_lines_were_hidden() -> None:
     gain = gain_of([{"val_loss": 2.0, "val_gain_db": -0.4}, {"val_loss": 1.5, "val_gain_db": 0.3}])
     less = gain_of([{"val_loss": 2.0, "val_gain_db": -0.4}])

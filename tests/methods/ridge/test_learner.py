@@ -59,6 +59,18 @@ def test_finished_run_is_left_alone(
     assert "is finished: 2 scans" in caplog.text
 
 
+def test_scan_that_is_too_small_is_named(
+    sim: Path, tmp_path: Path, rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = rng.random((3, 3, 6)).astype(np.float32)
+    path = sim / "cohort" / "sub-1" / "anat" / "sub-1_T1w.nii.gz"
+    nib.save(nib.Nifti1Image(data, np.diag([1.0, 1.0, 3.0, 1.0])), path)
+
+    fit(sim, tmp_path / "run")
+
+    assert "sub-1_T1w.nii.gz has no room to hide lines in and is left out" in caplog.text
+
+
 def test_cohort_without_a_stack_cannot_be_learnt_from(tmp_path: Path) -> None:
     data = np.random.default_rng(0).random((6, 6, 6)).astype(np.float32)
     data[2:4, 2:4, 2:4] = np.nan

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriimpute.layers.axes import LAYER, channels_last, conv_layer
-from mriimpute.layers.blocks import coarse_grid
+from mriimpute.layers.blocks import coarse_grid, require_patch
 from mriimpute.layers.bounds import NoiseLevel, soft_bound
 from mriimpute.layers.density import DiagonalGaussian
 
@@ -210,8 +210,7 @@ def networks(
     if min(latents, hidden, channels) < 1:
         raise ValueError("latents, hidden and channels must be at least 1")
     if architecture == "dense":
-        if len(patch) not in (2, 3):
-            raise ValueError(f"patch must have two or three axes, got {patch}")
+        require_patch(patch)
         return Dense(patch=patch, latents=latents, hidden=hidden)
     coarse_grid(patch, levels)
     return Conv(patch=patch, latents=latents, levels=levels, channels=channels)

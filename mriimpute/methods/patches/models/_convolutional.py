@@ -20,7 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mriimpute.layers.axes import conv_layer
-from mriimpute.layers.blocks import WIDEST, Decoder, DenseEncoder, coarse_grid, level_widths
+from mriimpute.layers.blocks import (
+    WIDEST,
+    Decoder,
+    DenseEncoder,
+    coarse_grid,
+    level_widths,
+    require_positive,
+)
 from mriimpute.layers.bounds import NoiseLevel, soft_bound
 from mriimpute.layers.density import DiagonalGaussian
 from mriimpute.methods.patches.model import Model
@@ -55,6 +62,7 @@ class ConvolutionalConfig:
 
     def __post_init__(self) -> None:
         coarse_grid(self.patch, self.levels)
+        require_positive(channels=self.channels, widest=self.widest, latents=self.latents)
 
     @property
     def widths(self) -> tuple[int, ...]:

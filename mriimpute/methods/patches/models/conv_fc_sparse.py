@@ -21,7 +21,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from mriimpute.layers.blocks import WIDEST, Decoder, Encoder, coarse_grid, level_widths
+from mriimpute.layers.blocks import (
+    WIDEST,
+    Decoder,
+    Encoder,
+    coarse_grid,
+    level_widths,
+    require_positive,
+)
 from mriimpute.layers.bounds import NoiseLevel
 from mriimpute.layers.density import DiagonalGaussian
 from mriimpute.methods.patches.layers.linear import ObservedLinear
@@ -55,6 +62,7 @@ class Config:
 
     def __post_init__(self) -> None:
         coarse_grid(self.patch, self.levels)
+        require_positive(channels=self.channels, widest=self.widest, latents=self.latents)
 
     def build(self) -> "ConvFcSparse":
         """Returns the model."""

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from mriimpute.layers.blocks import Decoder, Encoder, coarse_grid, level_widths
+from mriimpute.layers.blocks import Decoder, Encoder, coarse_grid, level_widths, require_positive
 from mriimpute.layers.bounds import NoiseLevel
 from mriimpute.layers.density import DiagonalGaussian
 from mriimpute.methods.patches.layers.linear import ObservedLocal
@@ -53,6 +53,7 @@ class Config:
 
     def __post_init__(self) -> None:
         coarse_grid(self.patch, self.levels, block=self.block)
+        require_positive(channels=self.channels, latents=self.latents)
 
     def build(self) -> "LocalSparse":
         """Returns the model."""

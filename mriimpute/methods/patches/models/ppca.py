@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from mriimpute.layers.blocks import require_patch
 from mriimpute.layers.bounds import NoiseLevel
 from mriimpute.layers.density import LOG_2PI, FullGaussian
 from mriimpute.methods.patches.layers.regression import inverse_root, regress
@@ -42,6 +43,7 @@ class Config:
     floor: float = 0.01
 
     def __post_init__(self) -> None:
+        require_patch(self.patch)
         if not 0 < self.latents < math.prod(self.patch):
             raise ValueError(f"latents must be in 1 to {math.prod(self.patch) - 1} for this patch")
 

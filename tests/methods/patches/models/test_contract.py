@@ -243,6 +243,18 @@ def test_unknown_setting_is_refused(name: str) -> None:
         ("ppca", {"patch": [3, 3], "latents": 9}),
         ("mixture-ppca", {"patch": [3, 3], "latents": 9}),
         ("mixture-ppca", {"patch": [3, 3], "latents": 2, "components": 0}),
+        ("ppca", {"patch": [24], "latents": 3}),
+        ("ppca", {"patch": [2, 3, 4, 5], "latents": 3}),
+        ("ppca-em", {"patch": [-6, -6], "latents": 3}),
+        ("mvae", {"patch": [-6, -6]}),
+        ("conv-zero", {"patch": [-24, -24]}),
+        ("conv-zero", {"patch": [0, 24]}),
+        ("conv-zero", {"latents": 0}),
+        ("conv-mean", {"channels": 0}),
+        ("conv-interp", {"widest": 0}),
+        ("conv-fc-sparse", {"latents": 0}),
+        ("local-sparse", {"block": 0}),
+        ("local-sparse", {"channels": -1}),
         ("conv-sparse", {"patch": [22, 24, 24]}),
         ("conv-sparse", {"patch": [24]}),
         ("conv-interp", {"patch": [22, 24, 24]}),
@@ -254,7 +266,7 @@ def test_unknown_setting_is_refused(name: str) -> None:
         ("tae", {"patch": [20, 24], "architecture": "conv", "prior_levels": 3}),
     ],
 )
-def test_impossible_patch_is_refused(name: str, settings: dict[str, object]) -> None:
+def test_impossible_sizes_are_refused(name: str, settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=r"must (be|have)"):
         models.build(name, settings, seed=0)
 
