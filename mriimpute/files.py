@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from secrets import token_hex
@@ -27,7 +27,6 @@ __all__ = [
     "free_bytes",
     "is_occupied",
     "located",
-    "locked",
     "read_json",
     "read_tsv",
     "refuse_existing",
@@ -260,52 +259,6 @@ def writable_folder(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise _unwritable(f"cannot write into {path}", error) from error
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Makes a folder, and keeps everyone else who locks it out of it inside of the block.
-
-    The system takes the lock from a process that has ended, however it ended. A folder that was
-    made for nothing is removed again.
-
-    Raises:
-        OutputError: If another process, or another call, has locked it; or it cannot be made.
-    """
-    is_new = not folder.exists()
-    with ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _lock(folder, stack)
-        except BlockingIOError as error:
-            raise OutputError(
-                f"{folder} is in use by another process",
-                hint="wait until that has ended, or choose another folder with -o",
-            ) from error
-        except OSError as error:
-            raise _unwritable(f"cannot write into {folder}", error) from error
-        try:
-            yield
-        finally:
-            if is_new:
-                with suppress(OSError):  # something was put there
-                    folder.rmdir()
-
-
-def _lock(folder: Path, stack: ExitStack) -> None:
-    """Locks a folder until the stack ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    stack.callback(os.close, handle)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:  # a file system of a network that locks no folders
-        return
 
 
 def free_bytes(path: Path) -> int | None:

@@ -25,11 +25,11 @@ from mriimpute.files import (
     atomic,
     foreign,
     is_occupied,
-    locked,
     read_json,
     writable_folder,
     write_json,
 )
+from mriimpute.training.lock import locked
 
 __all__ = ["RunFolder"]
 
