@@ -285,7 +285,11 @@ _ALL = (
         digits=3,
     ),
     Definition(
-        "stripes_draw", "stripes of a draw", "the same of the first draw", better="1", digits=3
+        "stripes_draw",
+        "stripes of a draw",
+        "the same of draws, in the mean over all of them",
+        better="1",
+        digits=3,
     ),
     Definition(
         "tissue_dice",

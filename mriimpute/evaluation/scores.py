@@ -109,15 +109,15 @@ def _draws(
         return None, _DrawScores(math.nan, math.nan)
 
     draws = np.empty((samples, int(case.region.sum())), np.float32)
-    stripes, seconds = math.nan, 0.0
+    detail = seconds = 0.0
     for index in range(samples):
         start = time.perf_counter()
         draw = imputation.draw(index + 1)
         seconds += time.perf_counter() - start
         draws[index] = draw[case.region]
         _require_finite(draws[index], method, case)
-        if index == 0:
-            stripes = _relative(stripes_of(draw, case), features.stripes)
+        detail += stripes_of(draw, case)
+    stripes = _relative(detail / samples, features.stripes)
     return draws, _DrawScores(stripes, seconds / samples)
 
 

@@ -97,7 +97,8 @@ def test_truth_against_itself_is_perfect(case: TestCase) -> None:
     assert row.psnr_db == row.gradient_psnr_db == row.psnr_edge_db == row.psnr_flat_db == math.inf
     assert row.ssim == pytest.approx(1)
     assert row.mse == row.nrmse == row.mae_percent == row.rmse_percent == row.hfen == 0
-    assert row.tissue_dice == row.structure_dice == row.stripes_draw == 1
+    assert row.tissue_dice == row.structure_dice == 1
+    assert row.stripes_draw == pytest.approx(1)
     assert row.structure_volume_error_percent == row.structure_volume_draws_percent == 0
     assert row.structure_volume_coverage90 == 1
     # Of tissues it is what limits err that are fitted to the slices.
@@ -138,6 +139,31 @@ def test_scores_of_a_row_are_those_of_its_noise(case: TestCase) -> None:
     assert row.ause == pytest.approx(0.544, abs=0.05)
     assert row.stripes > 1.05  # noise on smooth heads
     assert row.stripes_draw > row.stripes
+
+
+def test_fine_detail_of_draws_is_that_of_all_of_them(case: TestCase) -> None:
+    class Fickle(Oracle):
+        """Only every second draw is noisy, from the first or from the second on."""
+
+        def __init__(self, case: TestCase, first: int) -> None:
+            super().__init__(case, error=NOISE, spread=3.0)
+            self.first = first
+
+        def impute(self, *words: object, **settings: object) -> Imputation:
+            known = super().impute(*words, **settings)  # type: ignore[arg-type]
+            assert known.draw is not None
+            spread = known.draw(7)
+            return dataclasses.replace(
+                known, draw=lambda number: spread if (number - self.first) % 2 == 0 else known.mean
+            )
+
+    rows = [
+        score_method(Fickle(case, first), case, method="m", samples=2, seed=0)[0]
+        for first in (1, 2)
+    ]
+
+    assert rows[0].stripes_draw == pytest.approx(rows[1].stripes_draw)
+    assert rows[0].stripes_draw > 1.05 * rows[0].stripes
 
 
 def test_method_that_states_no_uncertainty_has_no_curves_and_is_scored_as_certain(
