@@ -45,6 +45,9 @@ Steps = Float64[np.ndarray, "3 3"]
 Planes = Float32[Tensor, "m t u v"]
 Pair = tuple[tuple[Planes, Planes], tuple[Planes, Planes]]
 
+TINY = 1e-6
+"""The smallest ratio of two variances, and inverse of the largest, that means anything."""
+
 GUARD = 8
 """Pixels added to slices before diagonals are wound around them: both sides are not neighbours."""
 
@@ -59,7 +62,9 @@ def crossing(
 ) -> Fused:
     """Returns what all planes say about the gaps between slices.
 
-    The variance is that of the first two planes alone: a little too large. Fast, so is the mean.
+    The variance is that of the first two planes: a little too large. Where the diagonals are less
+    or more sure than elsewhere it is, too: by two planes alone it looks woven. Fast, the mean and
+    the variance are those of two planes.
 
     Args:
         slices: Equally spaced, normalised.
@@ -82,14 +87,18 @@ def crossing(
     del one, other, linear  # each of these is as large as the head
     if predictor.fast:
         return mean, alone, shared, moments
-    means = _diagonals(shown, gap, steps_mm, predictor, every, air)
+    (a, va), (b, vb) = _diagonals(shown, gap, steps_mm, predictor, every, air)
     linear = linear_between(seen[:-1], seen[1:], places)
     counted = linear > air
     if every == 1:
         white = _white(seen)
-        for plane, known in zip(means, (white, ~white), strict=True):
+        for plane, known in ((a, white), (b, ~white)):
             _complete(plane, known, linear, mean, counted)
-    diagonal, _ = mixed(*means, linear, counted=counted, distances=1)
+        va = va.where(white, vb)
+        vb = _neighbour_sum(va) / _neighbour_sum(torch.ones_like(va[0, 0])).clamp_min(1)
+    _move_variance(alone, shared, va * vb, counted)
+    del va, vb
+    diagonal, _ = mixed(a, b, linear, counted=counted, distances=1)
     return diagonal.add_(mean).mul_(0.5), alone, shared, moments
 
 
@@ -144,8 +153,8 @@ def _diagonals(
     predictor: LinePredictor,
     every: int,
     air: float,
-) -> tuple[Planes, Planes]:
-    """Returns the mean of the planes along either diagonal.
+) -> Pair:
+    """Returns the mean and the variance of the planes along either diagonal.
 
     Where each pixel is asked for, the first one is known on the white ones alone, the other one on
     the black ones, see `_white`.
@@ -157,24 +166,25 @@ def _diagonals(
     if (slices * (far[0][:, None] - far[1])).sum(dtype=torch.float64) < 0:
         turned = slices.mT
         exchanged = steps_mm[[0, 2, 1]]
-        a, b = _diagonals(turned, gap, exchanged, predictor, every, air)
-        return a.mT, b.mT
+        found = _diagonals(turned, gap, exchanged, predictor, every, air)
+        (a, va), (b, vb) = found
+        return (a.mT, va.mT), (b.mT, vb.mT)
 
     stride = max(every, 2)
     wide = _guarded(slices, stride)
     x, y = (torch.arange(size, device=wide.device) for size in slices.shape[1:])
 
-    def diagonal(sign: int, first: int) -> Planes:
+    def diagonal(sign: int, first: int) -> tuple[Planes, Planes]:
         images = torch.arange(first, wide.shape[2], stride, device=wide.device)
         places = (images[:, None] + sign * x) % wide.shape[2]
         lines = wide[:, x, places].permute(1, 0, 2)
         along = along_x + sign * along_y
-        told = described(across, along)
-        mean, _ = predictor.plane(lines, gap, **told, air=air, with_variance=False)
+        planes = predictor.plane(lines, gap, **described(across, along), air=air)
 
         u, v = x[::every, None], y[::every]
         image = (v - sign * u) % wide.shape[2] // stride
-        return mean[image, :, :, u].permute(3, 2, 0, 1)
+        mean, variance = (plane[image, :, :, u].permute(3, 2, 0, 1) for plane in planes)
+        return mean, variance
 
     return diagonal(1, 0), diagonal(-1, 1 if every == 1 else 0)
 
@@ -232,6 +242,31 @@ def _complete(
         base = base.mul_((products[0] / products[1].clamp_min(1e-30)).float()).add_(smooth)
         departure = _neighbour_sum((said - base).masked_fill_(~known, 0)) / neighbours
         said.copy_(said.where(known, base.add_(departure)))
+
+
+def _move_variance(
+    alone: Planes, shared: Planes, product: Planes, counted: Bool[Tensor, "m t x y"]
+) -> None:
+    """Moves a variance halfway, in logarithms, towards that of the diagonals, at the same level.
+
+    On left-out slices of six scans this is worth 0.006 to 0.010 nats a voxel. The level stays that
+    of the straight planes, on which it was calibrated: pixels are longer along diagonals.
+
+    Args:
+        alone: Variance of the straight planes if their errors were independent; changed.
+        shared: What each unit of their correlation adds, at each distance in proportion to their
+            geometric mean; changed.
+        product: Of the variances along both diagonals.
+        counted: Voxels that decide about the level.
+    """
+    for one, other, along, inside in zip(
+        *(x.unbind(1) for x in (alone, shared, product, counted)), strict=True
+    ):
+        ratio = along.sqrt_().div_(other).clamp_(TINY, 1 / TINY).log_()
+        level = ratio.masked_fill(~inside, 0).sum(dtype=torch.float64) / inside.sum().clamp_min(1)
+        ratio.sub_(level.float()).mul_(0.5).exp_()
+        one.mul_(ratio)
+        other.mul_(ratio)
 
 
 def _neighbour_sum(images: Float32[Tensor, "*m x y"]) -> Float32[Tensor, "*m x y"]:

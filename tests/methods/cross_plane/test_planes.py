@@ -15,11 +15,15 @@ STEPS_MM = np.diag([2.0, 1.0, 1.5])
 
 
 class LineBefore(LinePredictor):
-    """Says of each hidden pixel what the line before it says, and notes what it was asked."""
+    """Says of each hidden pixel what the line before it says, and notes what it was asked.
 
-    def __init__(self) -> None:
+    The brighter, the less sure; each of the four planes has a level of its own.
+    """
+
+    def __init__(self, variances: tuple[float, ...] = (1.0,) * 4) -> None:
         object.__setattr__(self, "asked", [])  # it is frozen
         object.__setattr__(self, "fast", None)
+        object.__setattr__(self, "variances", variances)
 
     @property
     def device(self) -> torch.device:
@@ -36,9 +40,10 @@ class LineBefore(LinePredictor):
         **_: object,
     ) -> tuple[Tensor, Tensor]:
         assert across_mm == STEPS_MM[0, 0]
+        variance = self.variances[len(self.asked)]
         self.asked.append((lines.shape, along_mm, directions))
         mean = lines[:, None, :-1].repeat_interleave(gap - 1, dim=1)
-        return mean, torch.ones_like(mean)
+        return mean, variance * mean.square() + 1e-3
 
 
 @pytest.mark.parametrize("shape", [(4, 9, 9), (3, 12, 7), (5, 6, 13)])
@@ -52,6 +57,37 @@ def test_every_pixel_comes_back_to_its_place(
 
     wanted = np.repeat(slices[:-1, None, ::every, ::every], 2, axis=1)
     assert_allclose(mean, wanted, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_variance_keeps_the_level_of_straight_planes_where_diagonals_differ_in_theirs_alone(
+    every: int, rng: np.random.Generator
+) -> None:
+    slices = np.full((4, 12, 12), 0.5, np.float32)
+
+    _, *plain, _ = crossing(slices, 3, STEPS_MM, LineBefore(), every=every)
+    _, *other, _ = crossing(slices, 3, STEPS_MM, LineBefore((1.0, 1.0, 9.0, 4.0)), every=every)
+
+    for one, two in zip(plain, other, strict=True):
+        assert_allclose(one, two, rtol=1e-5)
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_variance_is_larger_where_diagonals_are_less_sure(every: int) -> None:
+    slices = np.full((4, 16, 16), 0.2, np.float32)
+    slices[:, 8:] = 0.8
+    places = np.arange(0, 16, every)
+    dark, bright = places < 6, places > 9  # all neighbours are of the same half
+    straight, diagonal = LineBefore((0.0,) * 4), LineBefore((0.0, 0.0, 1.0, 1.0))
+
+    _, flat, _, _ = crossing(slices, 3, STEPS_MM, straight, every=every)
+    _, moved, _, _ = crossing(slices, 3, STEPS_MM, diagonal, every=every)
+
+    ratio = (moved / flat).numpy()
+    less, more = (ratio[:, :, half].mean() for half in (dark, bright))
+    assert_allclose(ratio[:, :, dark], less, rtol=1e-4)
+    assert_allclose(ratio[:, :, bright], more, rtol=1e-4)
+    assert more / less == pytest.approx(((0.8**2 + 1e-3) / (0.2**2 + 1e-3)) ** 0.5, rel=1e-4)
 
 
 def test_diagonals_are_told_the_length_of_their_pixels(rng: np.random.Generator) -> None:
