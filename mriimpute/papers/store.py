@@ -17,13 +17,12 @@ from mriimpute.errors import OutputError
 from mriimpute.files import UNFINISHED, atomic, foreign, is_occupied, writable_folder
 from mriimpute.papers.data import DAMAGES, read_npz
 from mriimpute.papers.experiment import Outcome
+from mriimpute.training.folder import RunFolder
 
 __all__ = ["RUNS", "Finished", "TaskStore", "prepare"]
 
 RUNS = "runs"
 RESULTS = ("record.json", "table.md", "table.tsv", "table_[0-9].tsv", "figure.png")
-RUN_FILES = ("checkpoint.safetensors", "model.safetensors", "journal.jsonl", "unreadable.json")
-SETTINGS = "config.toml"  # what tells a run folder from another one
 
 
 class Finished(NamedTuple):
@@ -81,10 +80,10 @@ class TaskStore:
         """Removes the tasks, their runs and results, and nothing else beside them."""
         tasks = [path for path, _ in self.identities()]
         results = [p for name in RESULTS for p in self.folder.parent.glob(name)] if tasks else []
-        settings = list((self.folder.parent / RUNS).glob(f"*/{SETTINGS}"))
-        runs = [path.with_name(name) for path in settings for name in (*RUN_FILES, SETTINGS)]
+        for run in (self.folder.parent / RUNS).glob("*/"):
+            RunFolder(run).remove()
         # The tasks last: without them, what is left would be somebody else's.
-        for path in (*results, *runs, *(path.with_suffix(".npz") for path in tasks), *tasks):
+        for path in (*results, *(path.with_suffix(".npz") for path in tasks), *tasks):
             path.unlink(missing_ok=True)
 
     def _path(self, key: tuple[str, ...]) -> Path:

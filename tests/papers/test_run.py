@@ -18,6 +18,7 @@ from mriimpute.papers.data import Data
 from mriimpute.papers.experiment import Budget, Claim, Conclusion, Outcome, Outcomes, Table, Task
 from mriimpute.papers.run import Failure, Work, results
 from mriimpute.seeds import numpy_stream
+from mriimpute.training.folder import RunFolder
 
 
 class MadeUp:
@@ -168,6 +169,24 @@ def test_overwriting_leaves_nothing_of_the_old_result_and_all_of_everything_else
         run(root, out, overwrite=True)
 
     assert {path for path in out.rglob("*") if path.is_file()} == set(mine)
+
+
+def test_overwriting_leaves_nothing_of_the_runs_of_networks(
+    made_up: MadeUp, root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(root, out)
+    whole, rest = (RunFolder(out / "runs" / name) for name in ("whole", "rest"))
+    kept = (whole.checkpoint, whole.model, whole.journal, whole.unreadable, whole.settings)
+    for path in (*kept, whole.gain, whole.cache / "0.slices", rest.gain):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    run(root, out, overwrite=True)
+
+    assert list((out / "runs").iterdir()) == []
+    with whole.locked(), rest.locked():
+        pass
 
 
 def test_folder_tasks_of_something_else_is_refused(
