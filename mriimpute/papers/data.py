@@ -22,7 +22,7 @@ from jaxtyping import Float32, Int64, UInt8
 from mriimpute.errors import ConfigError
 from mriimpute.io import find_scans
 from mriimpute.papers.simulation import Simulation
-from mriimpute.papers.slices import Part, middle_slices, random_patches
+from mriimpute.papers.slices import Part, brain_beside, middle_slices, random_patches
 
 __all__ = ["DAMAGES", "Data", "ImageSet", "Labelled", "Split", "read_idx", "read_npz"]
 
@@ -74,7 +74,7 @@ class Data:
     runs: Path | None = None
 
     def files(self, name: str) -> list[Path]:
-        """Returns the files of what is called `name` in DATA of an experiment, sorted."""
+        """Returns every file that decides a result, of what is called `name` in DATA, in order."""
         match name:
             case "mnist" | "fashion":
                 return [self._idx(name, part, kind) for part in PREFIX for kind in KINDS]
@@ -84,7 +84,8 @@ class Data:
                 paths = [path for path in self._matching("*.npz") if "depth" in _names(path)]
                 return [self._first(paths, "*.npz with an array `depth`")]
             case "scans":
-                return find_scans(self._scans())
+                scans = find_scans(self._scans())
+                return [*scans, *filter(None, map(brain_beside, scans))]
             case "simulation":
                 return self.simulation().files()
             case _:

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from mriimpute.errors import ConfigError, MriImputeError, TrainingError
-from mriimpute.files import sha256, write_json
+from mriimpute.files import write_json
+from mriimpute.io import checksum, stem
 from mriimpute.papers import available, module_of
 from mriimpute.papers.data import Data
 from mriimpute.papers.experiment import Budget, Conclusion, Experiment, Task
@@ -65,7 +66,7 @@ class Work:
         out: The folder to write to.
         seed: Of every random stream.
         device: "cpu" or "cuda:N".
-        checksums: Of the files of the data.
+        files: Name and checksum of each file of the data; subjects are split by their names.
     """
 
     name: str
@@ -73,7 +74,7 @@ class Work:
     out: Path
     seed: int
     device: str
-    checksums: Sequence[str]
+    files: Sequence[tuple[str, str]]
 
     def identity(self, task: Task) -> dict[str, Any]:
         """Returns everything that decides the outcome of a task."""
@@ -82,7 +83,7 @@ class Work:
             "settings": task.settings,
             "seed": self.seed,
             "device": self.device.partition(":")[0],
-            "data": list(self.checksums),
+            "data": list(self.files),
         }
 
 
@@ -128,9 +129,9 @@ def reproduce(
     if len({task.key for task in tasks}) != len(tasks):
         raise ValueError(f"the tasks of {name} must have different keys")
 
-    checksums = [sha256(path) for path in inputs]
+    files = [(stem(path), checksum(path)) for path in inputs]
     kept = replace(data, runs=out / RUNS)
-    work = Work(name=name, data=kept, out=out, seed=seed, device=device, checksums=checksums)
+    work = Work(name=name, data=kept, out=out, seed=seed, device=device, files=files)
     finished = _perform(work, tasks, jobs, track)
     outcomes = {key: entry.outcome for key, entry in finished.items()}
     reproduction = Reproduction(
@@ -142,9 +143,12 @@ def reproduce(
         seed=seed,
         device=_device_name(device),
         seconds=time.monotonic() - begun,
-        inputs=inputs,
         settings={"experiment": name, "budget": budget, "jobs": jobs},
     )
+    record["inputs"] = [
+        {"name": path.name, "sha256": digest}
+        for path, (_, digest) in zip(inputs, files, strict=True)
+    ]
     write_json(out / "record.json", record | _contents(reproduction, tasks, finished))
     log.info("%s: table.md, table.tsv, record.json", out)
     return reproduction

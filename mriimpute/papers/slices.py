@@ -19,10 +19,10 @@ from scipy import ndimage
 
 from mriimpute.errors import ConfigError
 from mriimpute.io import find_scans, read_scan, stem
-from mriimpute.io.tree import ENDINGS, subject
+from mriimpute.io.tree import ENDINGS, is_observed, subject
 from mriimpute.seeds import numpy_stream
 
-__all__ = ["Part", "middle_slices", "random_patches"]
+__all__ = ["Part", "brain_beside", "middle_slices", "random_patches"]
 
 Part = Literal["train", "val", "test"]
 FRACTIONS: dict[Part, tuple[float, float]] = {
@@ -105,7 +105,7 @@ def _read(path: Path) -> tuple[Float32[np.ndarray, "j h w"], Bool[np.ndarray, "j
     """Returns all coronal slices of a scan, and where there is tissue."""
     volume = read_scan(path).volume
     data = np.where(volume.observed, volume.data, 0.0)
-    brain = _brain(path)
+    brain = brain_beside(path)
     if brain is None:
         tissue = data > 0.1 * np.percentile(data, BRIGHT)
     else:
@@ -120,7 +120,8 @@ def _read(path: Path) -> tuple[Float32[np.ndarray, "j h w"], Bool[np.ndarray, "j
     return _slices(np.where(unobserved, np.float32(np.nan), scaled)), _slices(tissue)
 
 
-def _brain(path: Path) -> Path | None:
+def brain_beside(path: Path) -> Path | None:
+    """Returns the label map or mask beside a scan that says where its brain is."""
     start = stem(path).rpartition("_")[0]
     brains = [
         image
@@ -128,7 +129,7 @@ def _brain(path: Path) -> Path | None:
         if image.name.endswith(ENDINGS)
         and stem(image).startswith(f"{start}_")
         and stem(image).endswith(BRAINS)
-        and "observed" not in image.name
+        and not is_observed(image)
     ]
     return brains[0] if brains and start else None
 

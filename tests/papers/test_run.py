@@ -59,8 +59,8 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUp:
     return module
 
 
-def run(root: Path, out: Path, **options: Any) -> dict[str, Any]:
-    runner.reproduce("squares", Data(root), out, **options)
+def run(root: Path, out: Path, *, scans: Path | None = None, **options: Any) -> dict[str, Any]:
+    runner.reproduce("squares", Data(root, scans), out, **options)
     record: dict[str, Any] = json.loads((out / "record.json").read_text())
     return record
 
@@ -226,6 +226,36 @@ def test_other_data_do_everything_anew(made_up: MadeUp, root: Path, tmp_path: Pa
     assert len(made_up.performed) == 3
 
 
+@pytest.mark.parametrize("change", ["name", "brain"])
+def test_other_subjects_or_brains_are_other_data(
+    made_up: MadeUp, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(made_up, "DATA", ("scans",))
+    run(scans, tmp_path / "out", scans=scans)
+    made_up.performed.clear()
+    folder = scans / "sub-5" / "anat"
+    if change == "name":  # subjects are split by name
+        for path in list(folder.iterdir()):
+            path.rename(path.with_name(path.name.replace("sub-5", "sub-6")))
+    else:
+        (folder / "sub-5_desc-x_dseg.nii.gz").write_bytes(b"another brain")
+
+    run(scans, tmp_path / "out", scans=scans)
+
+    assert len(made_up.performed) == 3
+
+
+def test_series_of_dicom_are_recorded_though_they_are_no_file(
+    made_up: MadeUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Data, "files", lambda self, name: [tmp_path / "series"])
+    monkeypatch.setattr(runner, "checksum", lambda path: "of its slices")
+
+    record = run(tmp_path, tmp_path / "out")
+
+    assert record["inputs"] == [{"name": "series", "sha256": "of its slices"}]
+
+
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "cut": lambda content: content[:40],
     "no zip": lambda content: b"12" + content[2:],
@@ -306,7 +336,7 @@ class Nothing:
 
 
 def work_in(out: Path) -> Work:
-    return Work(name="n", data=Data(None), out=out, seed=0, device="cpu", checksums=[])
+    return Work(name="n", data=Data(None), out=out, seed=0, device="cpu", files=[])
 
 
 def test_outcome_that_cannot_be_written_is_a_failure_that_passes_between_processes(

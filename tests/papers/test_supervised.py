@@ -326,6 +326,14 @@ def test_files_hold_no_truth_of_those_who_only_watch(sim: Path) -> None:
     assert truth_of(sim, "sub-3") not in files
 
 
+def test_files_hold_what_says_which_voxels_were_acquired(sim: Path) -> None:
+    folder = sim / "cohort" / "sub-4" / "anat"
+    observed = folder / "sub-4_desc-observed_mask.nii.gz"
+    observed.touch()
+
+    assert observed in Data(None, sim).files("simulation")
+
+
 def test_truth_on_another_grid_is_refused(sim: Path) -> None:
     moved = affine()
     moved[0, 3] += 0.5
