@@ -64,6 +64,7 @@ class Work:
         name: Of the experiment.
         data: Where its data lie.
         out: The folder to write to.
+        budget: "smoke", "cpu" or "paper".
         seed: Of every random stream.
         device: "cpu" or "cuda:N".
         files: Name and checksum of each file of the data; subjects are split by their names.
@@ -72,19 +73,24 @@ class Work:
     name: str
     data: Data
     out: Path
+    budget: Budget
     seed: int
     device: str
     files: Sequence[tuple[str, str]]
 
-    def identity(self, task: Task) -> dict[str, Any]:
-        """Returns everything that decides the outcome of a task."""
+    def shared(self) -> dict[str, Any]:
+        """Returns what all tasks have in common that decides their outcomes."""
         return {
             "experiment": self.name,
-            "settings": task.settings,
+            "budget": self.budget,
             "seed": self.seed,
             "device": self.device.partition(":")[0],
             "data": list(self.files),
         }
+
+    def identity(self, task: Task) -> dict[str, Any]:
+        """Returns everything that decides the outcome of a task."""
+        return self.shared() | {"settings": task.settings}
 
 
 def reproduce(
@@ -124,14 +130,16 @@ def reproduce(
     begun = time.monotonic()
     module = experiment(name)
     inputs = [path for wanted in module.DATA for path in data.files(wanted)]
-    prepare(out, name, budget, seed, overwrite=overwrite)
+    files = [(stem(path), checksum(path)) for path in inputs]
+    kept = replace(data, runs=out / RUNS)
+    work = Work(
+        name=name, data=kept, out=out, budget=budget, seed=seed, device=device, files=files
+    )
+    prepare(out, work.shared(), overwrite=overwrite)
     tasks = module.tasks(budget, seed)
     if len({task.key for task in tasks}) != len(tasks):
         raise ValueError(f"the tasks of {name} must have different keys")
 
-    files = [(stem(path), checksum(path)) for path in inputs]
-    kept = replace(data, runs=out / RUNS)
-    work = Work(name=name, data=kept, out=out, seed=seed, device=device, files=files)
     finished = _perform(work, tasks, jobs, track)
     outcomes = {key: entry.outcome for key, entry in finished.items()}
     reproduction = Reproduction(

@@ -67,12 +67,13 @@ class TaskStore:
             # Not write_json: a number may be infinite or NaN, and must come back as it was.
             temporary.write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")
 
-    def identities(self) -> Iterator[tuple[Path, tuple[str, int]]]:
-        """Yields the files of numbers that can be read, with the experiment and seed of each."""
+    def identities(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yields the files of numbers that can be read, with the identity of each."""
         for path in sorted(self.folder.glob("*.json")):
             try:
                 identity = json.loads(path.read_text(encoding="utf-8"))["identity"]
-                yield path, (str(identity["experiment"]), int(identity["seed"]))
+                if {"experiment", "seed"} <= identity.keys():
+                    yield path, identity
             except DAMAGES:
                 continue
 
@@ -91,29 +92,27 @@ class TaskStore:
         return self.folder / f"{name}.json"
 
 
-def prepare(out: Path, experiment: str, budget: str, seed: int, *, overwrite: bool) -> None:
+def prepare(out: Path, shared: Mapping[str, Any], *, overwrite: bool) -> None:
     """Makes a folder ready for a reproduction, to begin it or to go on with it.
 
     Args:
         out: The folder.
-        experiment: Name of the experiment.
-        budget: "smoke", "cpu" or "paper".
-        seed: A folder holds results of one seed.
+        shared: What the identities of all its tasks have in common: a folder holds results of
+            one experiment, budget, seed, kind of device and data.
         overwrite: Remove the tasks of the reproduction that it holds, whichever that is.
 
     Raises:
         OutputError: If it holds something else, or another reproduction, or cannot be written.
     """
     store = TaskStore(out)
-    present = {identity for _, identity in store.identities()}
+    present = [identity for _, identity in store.identities()]
     if not present and not _is_bare(out) and is_occupied(out):
         raise foreign(out, "reproduction")
     if overwrite:
         store.remove()
-    elif different := sorted(present - {(experiment, seed)}):
-        raise _occupied(out, f"{different[0][0]} with seed {different[0][1]}")
-    elif (before := _budget(out)) not in (None, budget):
-        raise _occupied(out, f"{experiment} at budget {before}")
+    else:
+        for before in present:
+            _require_same(out, before, plain(shared))
     writable_folder(store.folder)
 
 
@@ -127,16 +126,22 @@ def _is_bare(out: Path) -> bool:
     )
 
 
-def _budget(out: Path) -> str | None:
-    try:
-        return str(json.loads((out / "record.json").read_text("utf-8"))["settings"]["budget"])
-    except DAMAGES:
-        return None
-
-
-def _occupied(out: Path, content: str) -> OutputError:
-    return OutputError(
-        f"{out} holds {content}",
+def _require_same(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Stops where a finished task is of another reproduction: it is not replaced unasked."""
+    different = next((key for key in now if before.get(key) != now[key]), None)
+    match different:
+        case None:
+            return
+        case "experiment":
+            of = ""
+        case "data":
+            of = " with other data"
+        case key if key in before:
+            of = f" with {key} {before[key]}"
+        case _:
+            of = " of an earlier version"
+    raise OutputError(
+        f"{out} holds {before['experiment']}{of}",
         hint="choose another folder with -o, or pass --overwrite to replace it",
     )
 

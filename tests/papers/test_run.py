@@ -215,15 +215,47 @@ def test_run_stopped_before_its_first_task_goes_on(
     assert len(run(root, tmp_path / "out")["tasks"]) == 3
 
 
-def test_other_data_do_everything_anew(made_up: MadeUp, root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [{"budget": "smoke"}, {"device": "cuda:0"}])
+def test_tasks_of_a_run_that_was_stopped_are_not_replaced_by_another(
+    made_up: MadeUp, root: Path, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    made_up.broken = "1"
+    with pytest.raises(TrainingError):
+        run(root, tmp_path / "out")
+    kept = (tmp_path / "out" / "tasks" / "square__0.json").read_bytes()
+
+    with pytest.raises(OutputError, match=r"holds squares with \w+ cpu"):
+        run(root, tmp_path / "out", **other)
+
+    assert (tmp_path / "out" / "tasks" / "square__0.json").read_bytes() == kept
+
+
+def test_other_data_do_everything_anew_when_told_so(
+    made_up: MadeUp, root: Path, tmp_path: Path
+) -> None:
     run(root, tmp_path / "out")
     made_up.performed.clear()
     name = "t10k-labels-idx1-ubyte.gz"
     (root / "fashion-mnist" / name).replace(root / "digits" / name)
 
-    run(root, tmp_path / "out")
+    with pytest.raises(OutputError, match="holds squares with other data"):
+        run(root, tmp_path / "out")
+    run(root, tmp_path / "out", overwrite=True)
 
     assert len(made_up.performed) == 3
+
+
+def test_tasks_of_an_earlier_version_are_replaced_only_when_told_so(
+    made_up: MadeUp, root: Path, tmp_path: Path
+) -> None:
+    run(root, tmp_path / "out")
+    path = tmp_path / "out" / "tasks" / "square__0.json"
+    stored = json.loads(path.read_text())
+    del stored["identity"]["budget"]  # 0.1.0 did not note it
+    path.write_text(json.dumps(stored))
+
+    with pytest.raises(OutputError, match="holds squares of an earlier version"):
+        run(root, tmp_path / "out")
 
 
 @pytest.mark.parametrize("change", ["name", "brain"])
@@ -232,7 +264,6 @@ def test_other_subjects_or_brains_are_other_data(
 ) -> None:
     monkeypatch.setattr(made_up, "DATA", ("scans",))
     run(scans, tmp_path / "out", scans=scans)
-    made_up.performed.clear()
     folder = scans / "sub-5" / "anat"
     if change == "name":  # subjects are split by name
         for path in list(folder.iterdir()):
@@ -240,9 +271,8 @@ def test_other_subjects_or_brains_are_other_data(
     else:
         (folder / "sub-5_desc-x_dseg.nii.gz").write_bytes(b"another brain")
 
-    run(scans, tmp_path / "out", scans=scans)
-
-    assert len(made_up.performed) == 3
+    with pytest.raises(OutputError, match="holds squares with other data"):
+        run(scans, tmp_path / "out", scans=scans)
 
 
 def test_series_of_dicom_are_recorded_though_they_are_no_file(
@@ -336,7 +366,8 @@ class Nothing:
 
 
 def work_in(out: Path) -> Work:
-    return Work(name="n", data=Data(None), out=out, seed=0, device="cpu", files=[])
+    shared: Any = {"name": "n", "budget": "smoke", "seed": 0, "device": "cpu", "files": []}
+    return Work(data=Data(None), out=out, **shared)
 
 
 def test_outcome_that_cannot_be_written_is_a_failure_that_passes_between_processes(
