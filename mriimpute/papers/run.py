@@ -19,7 +19,7 @@ from mriimpute.io import checksum, stem
 from mriimpute.papers import available, module_of
 from mriimpute.papers.data import Data
 from mriimpute.papers.experiment import Budget, Conclusion, Experiment, Task
-from mriimpute.papers.store import RUNS, Finished, TaskStore, prepare
+from mriimpute.papers.store import RUNS, Finished, TaskStore, made_by, prepare
 from mriimpute.papers.tables import write_tables
 from mriimpute.progress import Track, silent
 from mriimpute.provenance import provenance
@@ -185,12 +185,30 @@ def _perform(
     todo = [task for task in tasks if done[task.key] is None]
     if len(todo) < len(tasks):
         log.info("%d of %d tasks were finished before", len(tasks) - len(todo), len(tasks))
+    _warn_of_versions([entry for entry in done.values() if entry is not None])
     with closing(results(work, todo, jobs)) as performed:
         for task, result in track(performed, total=len(todo), label=work.name):
             if isinstance(result, Failure):
                 raise result.kind(result.problem, hint=result.hint)
             done[task.key] = result
     return {key: entry for key, entry in done.items() if entry is not None}
+
+
+def _warn_of_versions(finished: Sequence[Finished]) -> None:
+    """Tells which tasks another version than the running one has done."""
+    others = [entry.versions for entry in finished if entry.versions != made_by()]
+    if others:
+        told = {_words(versions) for versions in others}
+        log.warning(
+            "finished tasks are of %s, %d in all: pass --overwrite to do everything with %s",
+            "; ".join(sorted(told)),
+            len(others),
+            _words(made_by()),
+        )
+
+
+def _words(versions: Mapping[str, str]) -> str:
+    return " and ".join(map(" ".join, versions.items()))
 
 
 def results(
@@ -252,6 +270,7 @@ def _contents(
             {
                 "key": list(task.key),
                 "settings": task.settings,
+                "versions": finished[task.key].versions,
                 "seconds": finished[task.key].seconds,
                 "numbers": finished[task.key].outcome.numbers,
             }

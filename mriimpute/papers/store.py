@@ -1,6 +1,6 @@
 """Finished tasks on disk, so that the same command goes on where it stopped.
 
-OUT/tasks/KEY.json    identity of the task, seconds, numbers
+OUT/tasks/KEY.json    identity of the task, versions of what did it, seconds, numbers
 OUT/tasks/KEY.npz     arrays
 OUT/runs/NAME/        run folder of a task that goes on with its own training
 """
@@ -17,19 +17,29 @@ from mriimpute.errors import OutputError
 from mriimpute.files import UNFINISHED, atomic, foreign, is_occupied, writable_folder
 from mriimpute.papers.data import DAMAGES, read_npz
 from mriimpute.papers.experiment import Outcome
+from mriimpute.provenance import version_of
 from mriimpute.training.folder import RunFolder
 
-__all__ = ["RUNS", "Finished", "TaskStore", "prepare"]
+__all__ = ["RUNS", "Finished", "TaskStore", "made_by", "prepare"]
 
 RUNS = "runs"
 RESULTS = ("record.json", "table.md", "table.tsv", "table_[0-9].tsv", "figure.png")
 
 
 class Finished(NamedTuple):
-    """An outcome, and how long it took."""
+    """An outcome, how long it took, and the versions of what computed it."""
 
     outcome: Outcome
     seconds: float
+    versions: dict[str, str]
+
+
+def made_by() -> dict[str, str]:
+    """Returns the versions that are noted with an outcome.
+
+    They are no part of its identity: hours of work are not done again for every version.
+    """
+    return {name: version_of(name) for name in ("mriimpute", "torch")}
 
 
 class TaskStore:
@@ -50,7 +60,8 @@ class TaskStore:
             if stored["identity"] != plain(identity):
                 return None
             arrays = read_npz(path.with_suffix(".npz"))
-            return Finished(Outcome(stored["numbers"], arrays), float(stored["seconds"]))
+            outcome = Outcome(stored["numbers"], arrays)
+            return Finished(outcome, float(stored["seconds"]), dict(stored["versions"]))
         except DAMAGES:
             return None  # it is done anew, which replaces it
 
@@ -62,7 +73,12 @@ class TaskStore:
         with atomic(path.with_suffix(".npz")) as temporary:
             path.unlink(missing_ok=True)  # or it would vouch for the arrays of another run
             np.savez_compressed(temporary, **outcome.arrays)  # type: ignore[arg-type]
-        content = {"identity": identity, "seconds": round(seconds, 3), "numbers": outcome.numbers}
+        content = {
+            "identity": identity,
+            "versions": made_by(),
+            "seconds": round(seconds, 3),
+            "numbers": outcome.numbers,
+        }
         with atomic(path) as temporary:
             # Not write_json: a number may be infinite or NaN, and must come back as it was.
             temporary.write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ import pytest
 
 from mriimpute import workers
 from mriimpute.errors import ConfigError, OutputError, TrainingError
-from mriimpute.papers import available
+from mriimpute.papers import available, store
 from mriimpute.papers import run as runner
 from mriimpute.papers.data import Data
 from mriimpute.papers.experiment import Budget, Claim, Conclusion, Outcome, Outcomes, Table, Task
@@ -135,6 +135,28 @@ def test_task_with_other_settings_is_done_anew(
 
     assert made_up.performed == [("square", "1")]
     assert record["tasks"][1]["numbers"]["square"] == 100.0
+
+
+def test_record_tells_which_version_did_a_task(
+    made_up: MadeUp,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made_up.broken = "1"
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "version_of", lambda name: "0.0.9")
+        with pytest.raises(TrainingError):
+            run(root, tmp_path / "out")
+    made_up.broken = ""
+
+    record = run(root, tmp_path / "out")
+
+    old = {"mriimpute": "0.0.9", "torch": "0.0.9"}
+    new = {name: record["versions"][name] for name in old}
+    assert [task["versions"] for task in record["tasks"]] == [old, new, new]
+    assert "finished tasks are of mriimpute 0.0.9 and torch 0.0.9, 1 in all" in caplog.text
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"budget": "smoke"}])
