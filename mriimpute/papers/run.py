@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from mriimpute.errors import ConfigError, MriImputeError, TrainingError
+from mriimpute.errors import ConfigError, MriImputeError, OutputError, TrainingError
 from mriimpute.files import write_json
 from mriimpute.io import checksum, stem
 from mriimpute.papers import available, module_of
@@ -125,6 +125,7 @@ def reproduce(
 
     Raises:
         ConfigError: If there is no such experiment, or its data are missing.
+        MriImputeError: If tasks fail: the error of the first, when all others are done.
         OutputError: If `out` holds something else, or another reproduction.
     """
     begun = time.monotonic()
@@ -179,18 +180,30 @@ def experiment(name: str) -> Experiment:
 def _perform(
     work: Work, tasks: Sequence[Task], jobs: int, track: Track
 ) -> dict[tuple[str, ...], Finished]:
-    """Returns all tasks, finished, in their order; those that were are not done again."""
+    """Returns all tasks, finished, in their order; those that were are not done again.
+
+    One that fails costs no other: the error comes when the others are done. Where nothing can be
+    written it comes at once, as they could not be kept.
+    """
     store = TaskStore(work.out)
     done = {task.key: store.load(task.key, work.identity(task)) for task in tasks}
     todo = [task for task in tasks if done[task.key] is None]
     if len(todo) < len(tasks):
         log.info("%d of %d tasks were finished before", len(tasks) - len(todo), len(tasks))
     _warn_of_versions([entry for entry in done.values() if entry is not None])
+    failures: dict[tuple[str, ...], Failure] = {}
     with closing(results(work, todo, jobs)) as performed:
         for task, result in track(performed, total=len(todo), label=work.name):
-            if isinstance(result, Failure):
+            if not isinstance(result, Failure):
+                done[task.key] = result
+                continue
+            if issubclass(result.kind, OutputError):
                 raise result.kind(result.problem, hint=result.hint)
-            done[task.key] = result
+            log.warning("%s (other tasks go on)", result.problem)
+            failures[task.key] = result
+    if failed := [failures[task.key] for task in todo if task.key in failures]:
+        problem = f"{len(failed)} of {len(tasks)} tasks failed: {failed[0].problem}"
+        raise failed[0].kind(problem, hint=failed[0].hint)
     return {key: entry for key, entry in done.items() if entry is not None}
 
 

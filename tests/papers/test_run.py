@@ -38,7 +38,7 @@ class MadeUp:
         ]
 
     def perform(self, task: Task, data: Data, *, seed: int, device: str) -> Outcome:
-        if task.key[1] == self.broken:
+        if task.key[1] in self.broken:
             raise TrainingError("it diverged", hint="lower the rate")
         self.performed.append(task.key)
         value = task.settings["value"]
@@ -109,18 +109,18 @@ def test_finished_tasks_are_not_done_again(made_up: MadeUp, root: Path, tmp_path
     assert second["tasks"] == first["tasks"]
 
 
-def test_run_that_failed_goes_on_where_it_stopped(
+def test_failed_tasks_cost_no_others_and_are_done_by_the_next_run(
     made_up: MadeUp, root: Path, tmp_path: Path
 ) -> None:
-    made_up.broken = "1"
-    with pytest.raises(TrainingError, match="square 1: it diverged") as caught:
+    made_up.broken = "01"
+    with pytest.raises(TrainingError, match="2 of 3 tasks failed: square 0: it div") as caught:
         run(root, tmp_path / "out")
     made_up.broken = ""
 
     record = run(root, tmp_path / "out")
 
     assert caught.value.hint == "lower the rate"
-    assert made_up.performed == [("square", "0"), ("square", "1"), ("square", "2")]
+    assert made_up.performed == [("square", "2"), ("square", "0"), ("square", "1")]
     assert len(record["tasks"]) == 3
 
 
@@ -155,8 +155,8 @@ def test_record_tells_which_version_did_a_task(
 
     old = {"mriimpute": "0.0.9", "torch": "0.0.9"}
     new = {name: record["versions"][name] for name in old}
-    assert [task["versions"] for task in record["tasks"]] == [old, new, new]
-    assert "finished tasks are of mriimpute 0.0.9 and torch 0.0.9, 1 in all" in caplog.text
+    assert [task["versions"] for task in record["tasks"]] == [old, new, old]
+    assert "finished tasks are of mriimpute 0.0.9 and torch 0.0.9, 2 in all" in caplog.text
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"budget": "smoke"}])
@@ -185,7 +185,7 @@ def test_overwriting_leaves_nothing_of_the_old_result_and_all_of_everything_else
     mine = [out / "notes.txt", out / "tasks" / "groceries.json", out / "tasks" / "a.txt"]
     for path in mine:
         path.write_text("{}")
-    made_up.broken = "0"
+    made_up.broken = "012"
 
     with pytest.raises(TrainingError):
         run(root, out, overwrite=True)
@@ -229,7 +229,7 @@ def test_folder_tasks_of_something_else_is_refused(
 def test_run_stopped_before_its_first_task_goes_on(
     made_up: MadeUp, root: Path, tmp_path: Path
 ) -> None:
-    made_up.broken = "0"
+    made_up.broken = "012"
     with pytest.raises(TrainingError):
         run(root, tmp_path / "out")
     made_up.broken = ""
@@ -404,6 +404,20 @@ def test_outcome_that_cannot_be_written_is_a_failure_that_passes_between_process
     assert result.kind is OutputError
     assert "cannot write" in result.problem
     assert pickle.loads(pickle.dumps(result)) == result  # noqa: S301
+
+
+def test_nothing_more_is_done_where_nothing_can_be_kept(
+    made_up: MadeUp, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object) -> None:
+        raise OutputError("the disk is full", hint="free some space")
+
+    monkeypatch.setattr(store.TaskStore, "keep", fill)
+
+    with pytest.raises(OutputError, match="square 0: the disk is full"):
+        run(root, tmp_path / "out")
+
+    assert len(made_up.performed) == 1
 
 
 @pytest.mark.usefixtures("quick_processes")
