@@ -343,7 +343,7 @@ def test_folder_of_something_else_is_refused(made_up: MadeUp, root: Path, tmp_pa
 def test_missing_data_stop_before_the_first_task(made_up: MadeUp, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
-    with pytest.raises(ConfigError, match="holds no train-images"):
+    with pytest.raises(ConfigError, match="holds no MNIST"):
         run(tmp_path / "empty", tmp_path / "out")
 
     assert made_up.performed == []
