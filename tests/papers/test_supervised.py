@@ -1,6 +1,7 @@
 """Tests for mriimpute.papers.supervised and simulation."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,19 @@ def test_supervised_run_that_was_stopped_ends_with_the_bytes_of_one_that_was_not
     for file in ("model.safetensors", "checkpoint.safetensors"):
         assert (first / file).read_bytes() == (second / file).read_bytes()
     assert parts.numbers == whole["supervised"].numbers
+
+
+@pytest.mark.usefixtures("whole")
+def test_supervised_run_does_not_go_on_with_other_sparse_scans(
+    sim: Path, tmp_path: Path, runs: Path
+) -> None:
+    shutil.copytree(runs / "supervised", tmp_path / "supervised")
+    scan = sim / "cohort" / "sub-1" / "anat" / "sub-1_T1w.nii.gz"
+    image = nib.load(scan)  # truth is normalised as the sparse scan is
+    save(scan, image.get_fdata(dtype=np.float32) ** 2, image.affine)
+
+    with pytest.raises(ConfigError, match="was begun with other scans"):
+        perform(sim, tmp_path, "supervised")
 
 
 @pytest.fixture
