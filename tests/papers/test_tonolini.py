@@ -62,6 +62,14 @@ def scored(**numbers: float) -> Outcome:
     return Outcome(scores, {"truth": image, "y": image, "mean": image, "draws": draws})
 
 
+def test_bound_of_the_cpu_budget_takes_the_steps_that_it_needs() -> None:
+    jobs = [job for name in NAMES for job in module_of(name).tasks("cpu", 0)]
+
+    steps = {effort["bound_steps"] for job in jobs if (effort := job.settings.get("effort"))}
+
+    assert steps == {2000}  # after 500, that of tae was 15 to 18 nats lower
+
+
 @pytest.mark.parametrize("budget", ["smoke", "cpu", "paper"])
 @pytest.mark.parametrize("name", NAMES)
 def test_tasks_have_names_of_their_own_and_plain_settings(name: str, budget: str) -> None:
