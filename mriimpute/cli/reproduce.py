@@ -65,7 +65,7 @@ FILES = """- mnist, fashion: {train,t10k}-{images-idx3,labels-idx1}-ubyte.gz, as
 - activity: `*inertial*.npz`, windows of UCI HAR: halves (m, 9, 64), index (n, 2), is_test (n)
 - depth: `*.npz` with depth (n, h, w) in mm (integers) or metres, 0 where a hole is
 - scans: --scans, full scans of five subjects or more; a label map or mask beside a scan,
-  `*_dseg` or `*_mask`, says where its brain is
+  `*_dseg` or `*_mask`, says where its brain is; one with "brain" in its name comes first
 - simulation: --scans, what `mriimpute simulate` wrote. No other command than `supervised` opens
   the truth of its train subjects, and no model that learnt from it is used by any other"""
 reproduce.__doc__ = f"""Repeat an experiment of the papers; the same command goes on after a stop.

@@ -21,8 +21,9 @@ from jaxtyping import Float32, Int64, UInt8
 
 from mriimpute.errors import ConfigError
 from mriimpute.io import find_scans
+from mriimpute.papers.brains import brain_beside
 from mriimpute.papers.simulation import Simulation
-from mriimpute.papers.slices import Part, brain_beside, middle_slices, random_patches
+from mriimpute.papers.slices import Part, middle_slices, random_patches
 
 __all__ = ["DAMAGES", "Data", "ImageSet", "Labelled", "Split", "read_idx", "read_npz"]
 
