@@ -25,7 +25,7 @@ from mriimpute.papers.brains import brain_beside
 from mriimpute.papers.simulation import Simulation
 from mriimpute.papers.slices import Part, middle_slices, random_patches
 
-__all__ = ["DAMAGES", "Data", "ImageSet", "Labelled", "Split", "read_idx", "read_npz"]
+__all__ = ["DAMAGES", "Data", "ImageSet", "Labelled", "Split", "enough", "read_idx", "read_npz"]
 
 ImageSet = Literal["mnist", "fashion"]
 Split = Literal["train", "test"]
@@ -133,6 +133,8 @@ class Data:
         halves = halves.astype(np.float32)
         windows = np.concatenate([halves[index[:, 0]], halves[index[:, 1]]], axis=2)
         is_test = is_test.astype(bool)
+        if is_test.all() or not is_test.any():
+            raise _refused(path, "has no windows to train on, or none to test on")
         train = windows[~is_test]
         low, high = (bound(train, axis=(0, 2))[:, None] for bound in (np.min, np.max))
         chosen = windows[is_test] if part == "test" else train
@@ -237,6 +239,24 @@ class Data:
 
 def _idx(part: Split, kind: str) -> str:
     return f"{PREFIX[part]}-{kind}-ubyte.gz"
+
+
+def enough(found: int, wanted: int, images: str) -> None:
+    """Stops where a data set is too small for a budget: parts of it would be empty.
+
+    Args:
+        found: Images that there are.
+        wanted: That are needed.
+        images: Which these are.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if found < wanted:
+        raise ConfigError(
+            f"there are {found} {images}, and {wanted} are needed",
+            hint="pass the published files with --data, or a smaller --budget",
+        )
 
 
 def read_idx(path: Path, *, axes: int) -> UInt8[np.ndarray, "..."]:

@@ -178,6 +178,15 @@ def test_npz_of_anything_but_windows_is_refused(root: Path, wrong: dict[str, np.
         Data(root).activity("train")
 
 
+def test_windows_without_any_to_train_on_are_refused(root: Path) -> None:
+    path = root / "har_inertial.npz"
+    with np.load(path) as stored:
+        np.savez(path, **{**stored, "is_test": np.ones(8, bool)})
+
+    with pytest.raises(ConfigError, match="has no windows to train on"):
+        Data(root).activity("train")
+
+
 @pytest.mark.parametrize(
     "depth", [np.ones((6, 10)), np.ones((2, 6, 10)), np.full((9, 6, 10), "far")]
 )

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mriimpute.config import parse
+from mriimpute.errors import ConfigError
 from mriimpute.papers.data import Data
 from mriimpute.papers.experiment import Outcome, Task
 from mriimpute.papers.sparse import Sparse, random_missing
@@ -378,3 +379,11 @@ def test_the_seed_decides_what_a_task_finds(root: Path) -> None:
     first, second, other = (perform(job, Data(root), seed=s, device="cpu") for s in (0, 0, 1))
 
     assert first.numbers["elbo"] == second.numbers["elbo"] != other.numbers["elbo"]
+
+
+def test_data_without_images_to_classify_are_refused(root: Path) -> None:
+    job = tae_fig5.tasks("smoke", 0)[0]
+    job = Task(key=job.key, settings=job.settings | {"images": 1000, "labelled": 340})
+
+    with pytest.raises(ConfigError, match="are 340 images of MNIST to train, and 1000 are needed"):
+        tae_fig5.perform(job, Data(root), seed=0, device="cpu")
