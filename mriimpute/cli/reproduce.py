@@ -60,12 +60,12 @@ LIST = "\n".join(
     f"- **{name}**: {entry.title}. *{entry.source}.* Reads {', '.join(entry.data)}"
     for name, entry in listing().items()
 )
-FILES = """- mnist, fashion: {train,t10k}-{images-idx3,labels-idx1}-ubyte.gz, as published;
-  those of Fashion-MNIST below a folder with "fashion" in its name
+FILES = """- mnist, fashion: {train,t10k}-{images-idx3,labels-idx1}-ubyte.gz, as published; the
+  four of each lie in one folder, those of Fashion-MNIST below one with "fashion" in its name
 - activity: `*inertial*.npz`, windows of UCI HAR: halves (m, 9, 64), index (n, 2), is_test (n)
 - depth: `*.npz` with depth (n, h, w) in mm (integers) or metres, 0 where a hole is
 - scans: --scans, full scans of five subjects or more; a label map or mask beside a scan,
-  `*_dseg` or `*_mask`, says where its brain is
+  `*_dseg` or `*_mask`, says where its brain is; one with "brain" in its name comes first
 - simulation: --scans, what `mriimpute simulate` wrote. No other command than `supervised` opens
   the truth of its train subjects, and no model that learnt from it is used by any other"""
 reproduce.__doc__ = f"""Repeat an experiment of the papers; the same command goes on after a stop.

@@ -21,10 +21,11 @@ from jaxtyping import Float32, Int64, UInt8
 
 from mriimpute.errors import ConfigError
 from mriimpute.io import find_scans
+from mriimpute.papers.brains import brain_beside
 from mriimpute.papers.simulation import Simulation
 from mriimpute.papers.slices import Part, middle_slices, random_patches
 
-__all__ = ["DAMAGES", "Data", "ImageSet", "Labelled", "Split", "read_idx", "read_npz"]
+__all__ = ["DAMAGES", "Data", "ImageSet", "Labelled", "Split", "enough", "read_idx", "read_npz"]
 
 ImageSet = Literal["mnist", "fashion"]
 Split = Literal["train", "test"]
@@ -74,17 +75,19 @@ class Data:
     runs: Path | None = None
 
     def files(self, name: str) -> list[Path]:
-        """Returns the files of what is called `name` in DATA of an experiment, sorted."""
+        """Returns every file that decides a result, of what is called `name` in DATA, in order."""
         match name:
             case "mnist" | "fashion":
-                return [self._idx(name, part, kind) for part in PREFIX for kind in KINDS]
+                folder = self._image_folder(name)
+                return [folder / _idx(part, kind) for part in PREFIX for kind in KINDS]
             case "activity":
-                return [self._first(self._matching(ACTIVITY), f"{ACTIVITY} (UCI HAR)")]
+                return [self._only(self._matching(ACTIVITY), f"{ACTIVITY} (UCI HAR)")]
             case "depth":
                 paths = [path for path in self._matching("*.npz") if "depth" in _names(path)]
-                return [self._first(paths, "*.npz with an array `depth`")]
+                return [self._only(paths, "*.npz with an array `depth`")]
             case "scans":
-                return find_scans(self._scans())
+                scans = find_scans(self._scans())
+                return [*scans, *filter(None, map(brain_beside, scans))]
             case "simulation":
                 return self.simulation().files()
             case _:
@@ -93,11 +96,14 @@ class Data:
     def images(self, name: ImageSet, part: Split) -> Labelled:
         """Returns MNIST or Fashion-MNIST, from the idx.gz files under their usual names.
 
-        Both use the same file names: those of Fashion-MNIST lie below a folder with "fashion"
-        in its name, those of MNIST do not.
+        Both use the same file names. Those of a data set lie in one folder; that of Fashion-MNIST
+        is, or lies below, one with "fashion" in its name, that of MNIST does not.
         """
-        paths = [self._idx(name, part, kind) for kind in KINDS]
-        images, labels = read_idx(paths[0], axes=3), read_idx(paths[1], axes=1)
+        folder = self._image_folder(name)
+        images, labels = (
+            read_idx(folder / _idx(part, kind), axes=axes)
+            for kind, axes in zip(KINDS, (3, 1), strict=True)
+        )
         if len(images) != len(labels):
             raise ConfigError(
                 f"{name} has {len(images)} images to {part}, but {len(labels)} labels",
@@ -127,6 +133,8 @@ class Data:
         halves = halves.astype(np.float32)
         windows = np.concatenate([halves[index[:, 0]], halves[index[:, 1]]], axis=2)
         is_test = is_test.astype(bool)
+        if is_test.all() or not is_test.any():
+            raise _refused(path, "has no windows to train on, or none to test on")
         train = windows[~is_test]
         low, high = (bound(train, axis=(0, 2))[:, None] for bound in (np.min, np.max))
         chosen = windows[is_test] if part == "test" else train
@@ -179,22 +187,46 @@ class Data:
             raise ConfigError("this experiment needs scans", hint="pass --scans DIR")
         return self.scans
 
-    def _idx(self, name: ImageSet, part: Split, kind: str) -> Path:
-        file, fashion = f"{PREFIX[part]}-{kind}-ubyte.gz", name == "fashion"
-        paths = [
-            path
-            for path in self._matching(file)
-            if ("fashion" in str(path.parent.relative_to(self._root())).lower()) == fashion
+    def _image_folder(self, name: ImageSet) -> Path:
+        """Returns the only folder that holds all files of a data set of images."""
+        files = [_idx(part, kind) for part in PREFIX for kind in KINDS]
+        folders = [
+            path.parent
+            for path in self._matching(files[0])
+            if all((path.parent / file).is_file() for file in files)
         ]
-        place = 'a folder with "fashion" in its name' if fashion else "a folder for MNIST"
-        return self._first(paths, f"{file} in {place}")
+        fashion = self._below_fashion(folders)
+        told = f"{', '.join(files)} in one folder"
+        if name == "fashion":
+            return self._only(fashion, f'Fashion-MNIST ({told} with "fashion" in its name)')
+        others = [folder for folder in folders if folder not in fashion]
+        return self._only(others, f'MNIST ({told} without "fashion" in its name)')
+
+    def _below_fashion(self, folders: Sequence[Path]) -> list[Path]:
+        """Returns the folders of Fashion-MNIST.
+
+        The name of the root counts where it tells no folders apart: it may itself be that of
+        Fashion-MNIST. So does the name above the root where the files lie in the root itself,
+        which may be `FashionMNIST/raw`.
+        """
+        root = self._root()
+        below = [f for f in folders if "fashion" in str(f.relative_to(root)).lower()]
+        above = root.resolve().parts[-2 if root in folders else -1 :]
+        return list(folders) if not below and "fashion" in "/".join(above).lower() else below
 
     def _matching(self, pattern: str) -> list[Path]:
         return sorted(self._root().rglob(pattern))
 
-    def _first(self, paths: Sequence[Path], wanted: str) -> Path:
+    def _only(self, paths: Sequence[Path], wanted: str) -> Path:
+        root = self._root()
         if not paths:
-            raise ConfigError(f"{self._root()} holds no {wanted}", hint=WHERE)
+            raise ConfigError(f"{root} holds no {wanted}", hint=WHERE)
+        if len(paths) > 1:
+            told = ", ".join(str(path.relative_to(root)) for path in paths)
+            raise ConfigError(
+                f"{root} holds more than one {wanted}: {told}",
+                hint="pass a folder that holds one of them with --data, or move the others away",
+            )
         return paths[0]
 
     def _root(self) -> Path:
@@ -203,6 +235,28 @@ class Data:
         if not self.root.is_dir():
             raise ConfigError(f"{self.root} is no folder", hint=WHERE)
         return self.root
+
+
+def _idx(part: Split, kind: str) -> str:
+    return f"{PREFIX[part]}-{kind}-ubyte.gz"
+
+
+def enough(found: int, wanted: int, images: str) -> None:
+    """Stops where a data set is too small for a budget: parts of it would be empty.
+
+    Args:
+        found: Images that there are.
+        wanted: That are needed.
+        images: Which these are.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if found < wanted:
+        raise ConfigError(
+            f"there are {found} {images}, and {wanted} are needed",
+            hint="pass the published files with --data, or a smaller --budget",
+        )
 
 
 def read_idx(path: Path, *, axes: int) -> UInt8[np.ndarray, "..."]:

@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 
-from mriimpute.errors import ConfigError, MriImputeError, TrainingError
-from mriimpute.files import sha256, write_json
+from mriimpute.errors import ConfigError, MriImputeError, OutputError, TrainingError
+from mriimpute.files import write_json
+from mriimpute.io import checksum, stem
 from mriimpute.papers import available, module_of
 from mriimpute.papers.data import Data
 from mriimpute.papers.experiment import Budget, Conclusion, Experiment, Task
-from mriimpute.papers.store import RUNS, Finished, TaskStore, prepare
+from mriimpute.papers.store import RUNS, Finished, TaskStore, made_by, prepare
 from mriimpute.papers.tables import write_tables
 from mriimpute.progress import Track, silent
 from mriimpute.provenance import provenance
@@ -63,27 +64,33 @@ class Work:
         name: Of the experiment.
         data: Where its data lie.
         out: The folder to write to.
+        budget: "smoke", "cpu" or "paper".
         seed: Of every random stream.
         device: "cpu" or "cuda:N".
-        checksums: Of the files of the data.
+        files: Name and checksum of each file of the data; subjects are split by their names.
     """
 
     name: str
     data: Data
     out: Path
+    budget: Budget
     seed: int
     device: str
-    checksums: Sequence[str]
+    files: Sequence[tuple[str, str]]
+
+    def shared(self) -> dict[str, Any]:
+        """Returns what all tasks have in common that decides their outcomes."""
+        return {
+            "experiment": self.name,
+            "budget": self.budget,
+            "seed": self.seed,
+            "device": self.device.partition(":")[0],
+            "data": list(self.files),
+        }
 
     def identity(self, task: Task) -> dict[str, Any]:
         """Returns everything that decides the outcome of a task."""
-        return {
-            "experiment": self.name,
-            "settings": task.settings,
-            "seed": self.seed,
-            "device": self.device.partition(":")[0],
-            "data": list(self.checksums),
-        }
+        return self.shared() | {"settings": task.settings}
 
 
 def reproduce(
@@ -118,19 +125,22 @@ def reproduce(
 
     Raises:
         ConfigError: If there is no such experiment, or its data are missing.
+        MriImputeError: If tasks fail: the error of the first, when all others are done.
         OutputError: If `out` holds something else, or another reproduction.
     """
     begun = time.monotonic()
     module = experiment(name)
     inputs = [path for wanted in module.DATA for path in data.files(wanted)]
-    prepare(out, name, budget, seed, overwrite=overwrite)
+    files = [(stem(path), checksum(path)) for path in inputs]
+    kept = replace(data, runs=out / RUNS)
+    work = Work(
+        name=name, data=kept, out=out, budget=budget, seed=seed, device=device, files=files
+    )
+    prepare(out, work.shared(), overwrite=overwrite)
     tasks = module.tasks(budget, seed)
     if len({task.key for task in tasks}) != len(tasks):
         raise ValueError(f"the tasks of {name} must have different keys")
 
-    checksums = [sha256(path) for path in inputs]
-    kept = replace(data, runs=out / RUNS)
-    work = Work(name=name, data=kept, out=out, seed=seed, device=device, checksums=checksums)
     finished = _perform(work, tasks, jobs, track)
     outcomes = {key: entry.outcome for key, entry in finished.items()}
     reproduction = Reproduction(
@@ -142,9 +152,12 @@ def reproduce(
         seed=seed,
         device=_device_name(device),
         seconds=time.monotonic() - begun,
-        inputs=inputs,
         settings={"experiment": name, "budget": budget, "jobs": jobs},
     )
+    record["inputs"] = [
+        {"name": path.name, "sha256": digest}
+        for path, (_, digest) in zip(inputs, files, strict=True)
+    ]
     write_json(out / "record.json", record | _contents(reproduction, tasks, finished))
     log.info("%s: table.md, table.tsv, record.json", out)
     return reproduction
@@ -167,18 +180,48 @@ def experiment(name: str) -> Experiment:
 def _perform(
     work: Work, tasks: Sequence[Task], jobs: int, track: Track
 ) -> dict[tuple[str, ...], Finished]:
-    """Returns all tasks, finished, in their order; those that were are not done again."""
+    """Returns all tasks, finished, in their order; those that were are not done again.
+
+    One that fails costs no other: the error comes when the others are done. Where nothing can be
+    written it comes at once, as they could not be kept.
+    """
     store = TaskStore(work.out)
     done = {task.key: store.load(task.key, work.identity(task)) for task in tasks}
     todo = [task for task in tasks if done[task.key] is None]
     if len(todo) < len(tasks):
         log.info("%d of %d tasks were finished before", len(tasks) - len(todo), len(tasks))
+    _warn_of_versions([entry for entry in done.values() if entry is not None])
+    failures: dict[tuple[str, ...], Failure] = {}
     with closing(results(work, todo, jobs)) as performed:
         for task, result in track(performed, total=len(todo), label=work.name):
-            if isinstance(result, Failure):
+            if not isinstance(result, Failure):
+                done[task.key] = result
+                continue
+            if issubclass(result.kind, OutputError):
                 raise result.kind(result.problem, hint=result.hint)
-            done[task.key] = result
+            log.warning("%s (other tasks go on)", result.problem)
+            failures[task.key] = result
+    if failed := [failures[task.key] for task in todo if task.key in failures]:
+        problem = f"{len(failed)} of {len(tasks)} tasks failed: {failed[0].problem}"
+        raise failed[0].kind(problem, hint=failed[0].hint)
     return {key: entry for key, entry in done.items() if entry is not None}
+
+
+def _warn_of_versions(finished: Sequence[Finished]) -> None:
+    """Tells which tasks another version than the running one has done."""
+    others = [entry.versions for entry in finished if entry.versions != made_by()]
+    if others:
+        told = {_words(versions) for versions in others}
+        log.warning(
+            "finished tasks are of %s, %d in all: pass --overwrite to do everything with %s",
+            "; ".join(sorted(told)),
+            len(others),
+            _words(made_by()),
+        )
+
+
+def _words(versions: Mapping[str, str]) -> str:
+    return " and ".join(map(" ".join, versions.items()))
 
 
 def results(
@@ -240,6 +283,7 @@ def _contents(
             {
                 "key": list(task.key),
                 "settings": task.settings,
+                "versions": finished[task.key].versions,
                 "seconds": finished[task.key].seconds,
                 "numbers": finished[task.key].outcome.numbers,
             }

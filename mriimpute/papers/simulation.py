@@ -77,7 +77,7 @@ class Simulation:
         truths = [_truth(self.folder, path) for path in (*self._scans_of("train"), *test)]
         brains = [_brain(self.folder, path) for path in test]
         existing = [path for path in (*truths, *brains) if path.is_file()]
-        return sorted([self.table, *scans, *existing])
+        return sorted([self.table, *scans, *filter(None, map(observed_beside, scans)), *existing])
 
     def scans(self) -> Cohort:
         """Returns the sparse scans to train on, and those of the validation loss."""

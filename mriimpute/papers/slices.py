@@ -18,8 +18,9 @@ from jaxtyping import Bool, Float32
 from scipy import ndimage
 
 from mriimpute.errors import ConfigError
-from mriimpute.io import find_scans, read_scan, stem
-from mriimpute.io.tree import ENDINGS, subject
+from mriimpute.io import find_scans, read_scan
+from mriimpute.io.tree import subject
+from mriimpute.papers.brains import brain_beside
 from mriimpute.seeds import numpy_stream
 
 __all__ = ["Part", "middle_slices", "random_patches"]
@@ -30,7 +31,6 @@ FRACTIONS: dict[Part, tuple[float, float]] = {
     "val": (0.5, 0.8),
     "test": (0.8, 1.0),
 }
-BRAINS = ("_dseg", "_mask")  # endings of label maps and masks
 BRIGHT = 99.5  # percentile
 LEAST_TISSUE = 0.5  # fraction of a patch
 TRIES = 200
@@ -105,7 +105,7 @@ def _read(path: Path) -> tuple[Float32[np.ndarray, "j h w"], Bool[np.ndarray, "j
     """Returns all coronal slices of a scan, and where there is tissue."""
     volume = read_scan(path).volume
     data = np.where(volume.observed, volume.data, 0.0)
-    brain = _brain(path)
+    brain = brain_beside(path)
     if brain is None:
         tissue = data > 0.1 * np.percentile(data, BRIGHT)
     else:
@@ -118,19 +118,6 @@ def _read(path: Path) -> tuple[Float32[np.ndarray, "j h w"], Bool[np.ndarray, "j
     scaled = np.clip(data / max(bright, 1e-6), 0.0, 1.0).astype(np.float32)
     unobserved = ~volume.observed if brain is None else ~volume.observed & tissue
     return _slices(np.where(unobserved, np.float32(np.nan), scaled)), _slices(tissue)
-
-
-def _brain(path: Path) -> Path | None:
-    start = stem(path).rpartition("_")[0]
-    brains = [
-        image
-        for image in sorted(path.parent.iterdir())
-        if image.name.endswith(ENDINGS)
-        and stem(image).startswith(f"{start}_")
-        and stem(image).endswith(BRAINS)
-        and "observed" not in image.name
-    ]
-    return brains[0] if brains and start else None
 
 
 def _slices(volume: np.ndarray) -> np.ndarray:

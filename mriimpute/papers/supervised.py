@@ -175,9 +175,10 @@ def _learnt(
     """Takes the steps of such a run."""
     folder.open(complete, overwrite=False)
     planes, truths = simulation.true_planes(), simulation.truths()
+    sources = [*truths, *simulation.scans().train]  # truth is normalised as the scans are
     identity = {
         **complete,
-        "cohort": fingerprint(truths),
+        "cohort": fingerprint(sources),
         "validation": fingerprint(simulation.scans().val),
         "scans": len(truths),
         "scans_left_out": 0,

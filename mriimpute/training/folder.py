@@ -5,7 +5,7 @@ Until the run is finished, preprocessed scans are in it, too.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mriimpute import config
 from mriimpute.checkpoint import load, save, understood
+from mriimpute.cohort import Cache
 from mriimpute.distributed import ALONE, World
 from mriimpute.errors import ConfigError
 from mriimpute.files import (
@@ -120,6 +121,14 @@ class RunFolder:
                 temporary.write_text(config.dump(self._new_settings), encoding="utf-8")
         self.note_unreadable(self.left_out)
         self._replaces, self._new_settings = False, None
+
+    def remove(self) -> None:
+        """Removes all that a run leaves, and the folder if nothing else is there."""
+        for file in self._files():
+            file.unlink(missing_ok=True)
+        Cache(self.cache).remove()  # a face can be seen in it
+        with suppress(OSError):
+            self.path.rmdir()
 
     def saved(self, identity: Mapping[str, Any]) -> Saved | None:
         """Returns the state at the last checkpoint, or None at the beginning.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mriimpute.errors import ConfigError
 from mriimpute.methods.dictionary.learning import DictionaryConfig
 from mriimpute.papers.dalca import fig5, fig7, fig8
 from mriimpute.papers.dalca.config import (
@@ -30,6 +31,7 @@ from mriimpute.papers.dalca.data import (
     _rotated,
     photographs,
     sparse_images,
+    sparse_photographs,
 )
 from mriimpute.papers.dalca.methods import impute, score
 from mriimpute.papers.data import Data
@@ -356,3 +358,11 @@ def test_figures_without_scans_say_what_to_pass(root: Path) -> None:
         fig7.perform(fig7.tasks("smoke", 0)[0], Data(root), seed=0, device="cpu")
 
     assert "--scans" in caught.value.hint
+
+
+def test_class_of_too_few_images_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = np.zeros((3, 8, 8), np.float32)
+    monkeypatch.setattr("mriimpute.papers.dalca.data.photographs", lambda *_: few)
+
+    with pytest.raises(ConfigError, match="are 3 images of mnist-2, and 4 are needed"):
+        sparse_photographs(Data(root), "mnist-2", 50, (9, 9, 9), 0)

@@ -1,6 +1,7 @@
 """Tests for mriimpute.papers.data and slices."""
 
 import gzip
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,6 +71,38 @@ def test_root_may_itself_have_fashion_in_its_name(root: Path) -> None:
     moved = root.rename(root.with_name("fashion-week"))
 
     assert len(Data(moved).images("mnist", "test").labels) == 60
+
+
+@pytest.mark.parametrize("below", ["", "raw"])
+def test_root_may_itself_be_the_folder_of_clothing(root: Path, below: str) -> None:
+    (root / "fashion-mnist" / below).mkdir(exist_ok=True)
+    for path in (root / "fashion-mnist").glob("*.gz"):
+        path.rename(path.parent / below / path.name)
+
+    for data in (Data(root / "fashion-mnist"), Data(root / "fashion-mnist" / below)):
+        assert len(data.images("fashion", "test").labels) == 60
+        with pytest.raises(ConfigError, match="holds no MNIST"):
+            data.images("mnist", "test")
+
+
+def test_two_data_sets_that_may_be_meant_are_refused_by_name(root: Path) -> None:
+    shutil.copytree(root / "digits", root / "kmnist")
+    shutil.copy(root / "har_inertial.npz", root / "old_inertial.npz")
+
+    with pytest.raises(ConfigError, match=r"more than one MNIST .*: digits, kmnist$"):
+        Data(root).images("mnist", "train")
+    with pytest.raises(ConfigError, match=r"har_inertial.npz, old_inertial.npz$"):
+        Data(root).activity("train")
+
+
+def test_labels_come_from_the_folder_of_their_images(root: Path) -> None:
+    expected = Data(root).images("mnist", "train")
+    shutil.copytree(root / "fashion-mnist", root / "clothes")  # comes before digits
+    (root / "clothes" / IMAGES).unlink()
+
+    found = Data(root).images("mnist", "train")
+
+    np.testing.assert_array_equal(found.labels, expected.labels)
 
 
 def test_images_without_their_labels_are_refused(root: Path) -> None:
@@ -142,6 +175,15 @@ def test_npz_of_anything_but_windows_is_refused(root: Path, wrong: dict[str, np.
         np.savez(path, **{**stored, **wrong})
 
     with pytest.raises(ConfigError, match="does not hold windows"):
+        Data(root).activity("train")
+
+
+def test_windows_without_any_to_train_on_are_refused(root: Path) -> None:
+    path = root / "har_inertial.npz"
+    with np.load(path) as stored:
+        np.savez(path, **{**stored, "is_test": np.ones(8, bool)})
+
+    with pytest.raises(ConfigError, match="has no windows to train on"):
         Data(root).activity("train")
 
 

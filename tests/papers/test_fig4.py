@@ -2,18 +2,22 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from mriimpute.errors import ConfigError
 from mriimpute.papers.dalca import fig4
 from mriimpute.papers.dalca.encodings import (
     ENCODINGS,
     LATENTS,
+    Learning,
     components,
     filled,
     pixel_means,
     respond,
+    train_autoencoder,
 )
 from mriimpute.papers.data import Data
 from mriimpute.papers.experiment import Conclusion
@@ -123,3 +127,11 @@ def test_claim_holds_exactly_where_the_table_says_so(root: Path, tmp_path: Path)
         assert claim.holds == (best == ["sparse", "sparse"])
         for line in table:
             assert f"{line['sparse']:.3g} against" in claim.detail
+
+
+def test_data_without_images_to_validate_on_are_refused(root: Path) -> None:
+    size = Learning(train=340, val=64, epochs=1)
+    options: Any = {"encoding": "zero", "level": 75, "repeat": 0, "seed": 0, "device": "cpu"}
+
+    with pytest.raises(ConfigError, match=r"are 340 images of Fashion.*, and 404 are needed"):
+        train_autoencoder(Data(root), size, **options)

@@ -12,12 +12,13 @@ import pytest
 
 from mriimpute import workers
 from mriimpute.errors import ConfigError, OutputError, TrainingError
-from mriimpute.papers import available
+from mriimpute.papers import available, store
 from mriimpute.papers import run as runner
 from mriimpute.papers.data import Data
 from mriimpute.papers.experiment import Budget, Claim, Conclusion, Outcome, Outcomes, Table, Task
 from mriimpute.papers.run import Failure, Work, results
 from mriimpute.seeds import numpy_stream
+from mriimpute.training.folder import RunFolder
 
 
 class MadeUp:
@@ -37,7 +38,7 @@ class MadeUp:
         ]
 
     def perform(self, task: Task, data: Data, *, seed: int, device: str) -> Outcome:
-        if task.key[1] == self.broken:
+        if task.key[1] in self.broken:
             raise TrainingError("it diverged", hint="lower the rate")
         self.performed.append(task.key)
         value = task.settings["value"]
@@ -58,8 +59,8 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUp:
     return module
 
 
-def run(root: Path, out: Path, **options: Any) -> dict[str, Any]:
-    runner.reproduce("squares", Data(root), out, **options)
+def run(root: Path, out: Path, *, scans: Path | None = None, **options: Any) -> dict[str, Any]:
+    runner.reproduce("squares", Data(root, scans), out, **options)
     record: dict[str, Any] = json.loads((out / "record.json").read_text())
     return record
 
@@ -108,18 +109,18 @@ def test_finished_tasks_are_not_done_again(made_up: MadeUp, root: Path, tmp_path
     assert second["tasks"] == first["tasks"]
 
 
-def test_run_that_failed_goes_on_where_it_stopped(
+def test_failed_tasks_cost_no_others_and_are_done_by_the_next_run(
     made_up: MadeUp, root: Path, tmp_path: Path
 ) -> None:
-    made_up.broken = "1"
-    with pytest.raises(TrainingError, match="square 1: it diverged") as caught:
+    made_up.broken = "01"
+    with pytest.raises(TrainingError, match="2 of 3 tasks failed: square 0: it div") as caught:
         run(root, tmp_path / "out")
     made_up.broken = ""
 
     record = run(root, tmp_path / "out")
 
     assert caught.value.hint == "lower the rate"
-    assert made_up.performed == [("square", "0"), ("square", "1"), ("square", "2")]
+    assert made_up.performed == [("square", "2"), ("square", "0"), ("square", "1")]
     assert len(record["tasks"]) == 3
 
 
@@ -134,6 +135,28 @@ def test_task_with_other_settings_is_done_anew(
 
     assert made_up.performed == [("square", "1")]
     assert record["tasks"][1]["numbers"]["square"] == 100.0
+
+
+def test_record_tells_which_version_did_a_task(
+    made_up: MadeUp,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made_up.broken = "1"
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "version_of", lambda name: "0.0.9")
+        with pytest.raises(TrainingError):
+            run(root, tmp_path / "out")
+    made_up.broken = ""
+
+    record = run(root, tmp_path / "out")
+
+    old = {"mriimpute": "0.0.9", "torch": "0.0.9"}
+    new = {name: record["versions"][name] for name in old}
+    assert [task["versions"] for task in record["tasks"]] == [old, new, old]
+    assert "finished tasks are of mriimpute 0.0.9 and torch 0.0.9, 2 in all" in caplog.text
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"budget": "smoke"}])
@@ -162,12 +185,30 @@ def test_overwriting_leaves_nothing_of_the_old_result_and_all_of_everything_else
     mine = [out / "notes.txt", out / "tasks" / "groceries.json", out / "tasks" / "a.txt"]
     for path in mine:
         path.write_text("{}")
-    made_up.broken = "0"
+    made_up.broken = "012"
 
     with pytest.raises(TrainingError):
         run(root, out, overwrite=True)
 
     assert {path for path in out.rglob("*") if path.is_file()} == set(mine)
+
+
+def test_overwriting_leaves_nothing_of_the_runs_of_networks(
+    made_up: MadeUp, root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(root, out)
+    whole, rest = (RunFolder(out / "runs" / name) for name in ("whole", "rest"))
+    kept = (whole.checkpoint, whole.model, whole.journal, whole.unreadable, whole.settings)
+    for path in (*kept, whole.gain, whole.cache / "0.slices", rest.gain):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    run(root, out, overwrite=True)
+
+    assert list((out / "runs").iterdir()) == []
+    with whole.locked(), rest.locked():
+        pass
 
 
 def test_folder_tasks_of_something_else_is_refused(
@@ -188,7 +229,7 @@ def test_folder_tasks_of_something_else_is_refused(
 def test_run_stopped_before_its_first_task_goes_on(
     made_up: MadeUp, root: Path, tmp_path: Path
 ) -> None:
-    made_up.broken = "0"
+    made_up.broken = "012"
     with pytest.raises(TrainingError):
         run(root, tmp_path / "out")
     made_up.broken = ""
@@ -196,15 +237,75 @@ def test_run_stopped_before_its_first_task_goes_on(
     assert len(run(root, tmp_path / "out")["tasks"]) == 3
 
 
-def test_other_data_do_everything_anew(made_up: MadeUp, root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [{"budget": "smoke"}, {"device": "cuda:0"}])
+def test_tasks_of_a_run_that_was_stopped_are_not_replaced_by_another(
+    made_up: MadeUp, root: Path, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    made_up.broken = "1"
+    with pytest.raises(TrainingError):
+        run(root, tmp_path / "out")
+    kept = (tmp_path / "out" / "tasks" / "square__0.json").read_bytes()
+
+    with pytest.raises(OutputError, match=r"holds squares with \w+ cpu"):
+        run(root, tmp_path / "out", **other)
+
+    assert (tmp_path / "out" / "tasks" / "square__0.json").read_bytes() == kept
+
+
+def test_other_data_do_everything_anew_when_told_so(
+    made_up: MadeUp, root: Path, tmp_path: Path
+) -> None:
     run(root, tmp_path / "out")
     made_up.performed.clear()
     name = "t10k-labels-idx1-ubyte.gz"
     (root / "fashion-mnist" / name).replace(root / "digits" / name)
 
-    run(root, tmp_path / "out")
+    with pytest.raises(OutputError, match="holds squares with other data"):
+        run(root, tmp_path / "out")
+    run(root, tmp_path / "out", overwrite=True)
 
     assert len(made_up.performed) == 3
+
+
+def test_tasks_of_an_earlier_version_are_replaced_only_when_told_so(
+    made_up: MadeUp, root: Path, tmp_path: Path
+) -> None:
+    run(root, tmp_path / "out")
+    path = tmp_path / "out" / "tasks" / "square__0.json"
+    stored = json.loads(path.read_text())
+    del stored["identity"]["budget"]  # 0.1.0 did not note it
+    path.write_text(json.dumps(stored))
+
+    with pytest.raises(OutputError, match="holds squares of an earlier version"):
+        run(root, tmp_path / "out")
+
+
+@pytest.mark.parametrize("change", ["name", "brain"])
+def test_other_subjects_or_brains_are_other_data(
+    made_up: MadeUp, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(made_up, "DATA", ("scans",))
+    run(scans, tmp_path / "out", scans=scans)
+    folder = scans / "sub-5" / "anat"
+    if change == "name":  # subjects are split by name
+        for path in list(folder.iterdir()):
+            path.rename(path.with_name(path.name.replace("sub-5", "sub-6")))
+    else:
+        (folder / "sub-5_desc-x_dseg.nii.gz").write_bytes(b"another brain")
+
+    with pytest.raises(OutputError, match="holds squares with other data"):
+        run(scans, tmp_path / "out", scans=scans)
+
+
+def test_series_of_dicom_are_recorded_though_they_are_no_file(
+    made_up: MadeUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Data, "files", lambda self, name: [tmp_path / "series"])
+    monkeypatch.setattr(runner, "checksum", lambda path: "of its slices")
+
+    record = run(tmp_path, tmp_path / "out")
+
+    assert record["inputs"] == [{"name": "series", "sha256": "of its slices"}]
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -242,7 +343,7 @@ def test_folder_of_something_else_is_refused(made_up: MadeUp, root: Path, tmp_pa
 def test_missing_data_stop_before_the_first_task(made_up: MadeUp, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
-    with pytest.raises(ConfigError, match="holds no train-images"):
+    with pytest.raises(ConfigError, match="holds no MNIST"):
         run(tmp_path / "empty", tmp_path / "out")
 
     assert made_up.performed == []
@@ -287,7 +388,8 @@ class Nothing:
 
 
 def work_in(out: Path) -> Work:
-    return Work(name="n", data=Data(None), out=out, seed=0, device="cpu", checksums=[])
+    shared: Any = {"name": "n", "budget": "smoke", "seed": 0, "device": "cpu", "files": []}
+    return Work(data=Data(None), out=out, **shared)
 
 
 def test_outcome_that_cannot_be_written_is_a_failure_that_passes_between_processes(
@@ -302,6 +404,20 @@ def test_outcome_that_cannot_be_written_is_a_failure_that_passes_between_process
     assert result.kind is OutputError
     assert "cannot write" in result.problem
     assert pickle.loads(pickle.dumps(result)) == result  # noqa: S301
+
+
+def test_nothing_more_is_done_where_nothing_can_be_kept(
+    made_up: MadeUp, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object) -> None:
+        raise OutputError("the disk is full", hint="free some space")
+
+    monkeypatch.setattr(store.TaskStore, "keep", fill)
+
+    with pytest.raises(OutputError, match="square 0: the disk is full"):
+        run(root, tmp_path / "out")
+
+    assert len(made_up.performed) == 1
 
 
 @pytest.mark.usefixtures("quick_processes")

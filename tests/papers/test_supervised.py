@@ -1,6 +1,7 @@
 """Tests for mriimpute.papers.supervised and simulation."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,19 @@ def test_supervised_run_that_was_stopped_ends_with_the_bytes_of_one_that_was_not
     assert parts.numbers == whole["supervised"].numbers
 
 
+@pytest.mark.usefixtures("whole")
+def test_supervised_run_does_not_go_on_with_other_sparse_scans(
+    sim: Path, tmp_path: Path, runs: Path
+) -> None:
+    shutil.copytree(runs / "supervised", tmp_path / "supervised")
+    scan = sim / "cohort" / "sub-1" / "anat" / "sub-1_T1w.nii.gz"
+    image = nib.load(scan)  # truth is normalised as the sparse scan is
+    save(scan, image.get_fdata(dtype=np.float32) ** 2, image.affine)
+
+    with pytest.raises(ConfigError, match="was begun with other scans"):
+        perform(sim, tmp_path, "supervised")
+
+
 @pytest.fixture
 def supervised_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """An experiment of one task."""
@@ -324,6 +338,14 @@ def test_files_hold_no_truth_of_those_who_only_watch(sim: Path) -> None:
     assert truth_of(sim, "sub-1") in files
     assert truth_of(sim, "sub-4") in files
     assert truth_of(sim, "sub-3") not in files
+
+
+def test_files_hold_what_says_which_voxels_were_acquired(sim: Path) -> None:
+    folder = sim / "cohort" / "sub-4" / "anat"
+    observed = folder / "sub-4_desc-observed_mask.nii.gz"
+    observed.touch()
+
+    assert observed in Data(None, sim).files("simulation")
 
 
 def test_truth_on_another_grid_is_refused(sim: Path) -> None:

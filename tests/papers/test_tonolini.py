@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mriimpute.config import parse
+from mriimpute.errors import ConfigError
 from mriimpute.papers.data import Data
 from mriimpute.papers.experiment import Outcome, Task
 from mriimpute.papers.sparse import Sparse, random_missing
@@ -60,6 +61,14 @@ def scored(**numbers: float) -> Outcome:
     scores = {"elbo": 1.0, **dict.fromkeys(SCORES, 0.5), **numbers}
     draws = np.zeros((4, 4, 8, 8), np.float32)
     return Outcome(scores, {"truth": image, "y": image, "mean": image, "draws": draws})
+
+
+def test_bound_of_the_cpu_budget_takes_the_steps_that_it_needs() -> None:
+    jobs = [job for name in NAMES for job in module_of(name).tasks("cpu", 0)]
+
+    steps = {effort["bound_steps"] for job in jobs if (effort := job.settings.get("effort"))}
+
+    assert steps == {2000}  # after 500, that of tae was 15 to 18 nats lower
 
 
 @pytest.mark.parametrize("budget", ["smoke", "cpu", "paper"])
@@ -370,3 +379,11 @@ def test_the_seed_decides_what_a_task_finds(root: Path) -> None:
     first, second, other = (perform(job, Data(root), seed=s, device="cpu") for s in (0, 0, 1))
 
     assert first.numbers["elbo"] == second.numbers["elbo"] != other.numbers["elbo"]
+
+
+def test_data_without_images_to_classify_are_refused(root: Path) -> None:
+    job = tae_fig5.tasks("smoke", 0)[0]
+    job = Task(key=job.key, settings=job.settings | {"images": 1000, "labelled": 340})
+
+    with pytest.raises(ConfigError, match="are 340 images of MNIST to train, and 1000 are needed"):
+        tae_fig5.perform(job, Data(root), seed=0, device="cpu")

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32
 from scipy import ndimage
 
-from mriimpute.papers.data import Data, ImageSet
+from mriimpute.papers.data import Data, ImageSet, enough
 from mriimpute.papers.slices import Part
 from mriimpute.papers.sparse import Sparse, lines, random_missing
 from mriimpute.seeds import numpy_stream
@@ -36,6 +36,7 @@ Name = Literal["patches", "mnist-2", "mnist-all", "mnist-rot", "fashion"]
 NAMES: tuple[Name, ...] = get_args(Name)
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 FRACTIONS = (0.5, 0.3, 0.2)  # of a data set
+FEWEST = 4  # images of a data set: of three, no part would be for validation
 CLASSES: dict[str, tuple[ImageSet, int]] = {"mnist-2": ("mnist", 2), "fashion-1": ("fashion", 1)}
 PATCHES = 10_000  # of scans, all parts together: what "all" means, where there is no end of them
 
@@ -122,6 +123,7 @@ def _divided(
     images: Float32[np.ndarray, "n h w"], counts: Sequence[int], seed: int, name: str
 ) -> list[Float32[np.ndarray, "n2 h w"]]:
     """Returns the beginnings of the parts of a data set that was shuffled and split 50/30/20."""
+    enough(len(images), FEWEST, f"images of {name}")
     order = numpy_stream(seed, "split", name).permutation(len(images))
     ends = np.round(np.cumsum(FRACTIONS) * len(images)).astype(int)
     parts = np.split(order, ends[:-1])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mriimpute.methods.patches.layers.linear import ObservedLinear
 from mriimpute.papers.dalca.methods import interpolated
-from mriimpute.papers.data import Data
+from mriimpute.papers.data import Data, enough
 from mriimpute.papers.experiment import Outcome
 from mriimpute.papers.fit import batch_of
 from mriimpute.papers.sparse import Sparse, permuted, random_missing
@@ -205,6 +205,7 @@ def train_autoencoder(
         device: "cpu" or "cuda:N".
     """
     images = data.images("fashion", "train").images[: size.train + size.val]
+    enough(len(images), size.train + size.val, "images of Fashion-MNIST to train")
     generator = numpy_stream(seed, "fig4", "autoencoder", level, repeat)
     sparse = random_missing(images, level / 100, 0.0, generator)
     train, val = sparse.take(slice(size.train)), sparse.take(slice(size.train, None))

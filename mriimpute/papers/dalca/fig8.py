@@ -1,9 +1,10 @@
 """conv-sparse against Deep Image Prior, as less and less of an image is observed.
 
 conv-sparse learns from a training set of sparse images and completes test images in one pass. A
-Deep Image Prior fits the same decoder to each test image alone, for a fixed number of steps, or
-until the prediction of a tenth of the observed pixels, held out, gets worse ("early"). All are
-scored on the same test images, over the missing pixels (of brain slices: of the brain).
+Deep Image Prior fits the same decoder, without the ReLU behind its 1 x 1 expansion, to each test
+image alone, for a fixed number of steps, or until the prediction of a tenth of the observed
+pixels, held out, gets worse ("early"). All are scored on the same test images, over the missing
+pixels (of brain slices: of the brain).
 
 Pixels of MNIST-2 and of class 1 of Fashion-MNIST (trousers) are missing at random; of brain
 slices, parallel lines at a random angle are, and the sparsity is their distance. Seconds are

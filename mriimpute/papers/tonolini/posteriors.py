@@ -78,7 +78,8 @@ class TrainingBudget:
         gamma_start: Fraction of the run after which the weight of the prior of `tae` rises.
         gamma_end: Fraction of the run after which it is 1.
         tested: Test images whose density is bounded.
-        bound_steps: Steps that fit q(z | x) of this bound.
+        bound_steps: Steps that fit q(z | x) of this bound: after 500 that of `tae` was 15 to 18
+            nats below that after 2,000, that of `mvae` 1 (MNIST).
         drawn: Test images, out of these, that are recovered and compared with the truth.
         draws: Draws of each of these.
     """
@@ -91,7 +92,7 @@ class TrainingBudget:
     gamma_start: float = 0.1
     gamma_end: float = 0.2
     tested: int = 1000
-    bound_steps: int = 500
+    bound_steps: int = 2000
     drawn: int = 250
     draws: int = 40
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from mriimpute.config import parse
-from mriimpute.papers.data import Data, ImageSet
+from mriimpute.papers.data import Data, ImageSet, enough
 from mriimpute.papers.experiment import (
     Bars,
     Budget,
@@ -174,6 +174,7 @@ def _subset(
 ) -> tuple[Float32[np.ndarray, "n h w"], Int64[np.ndarray, " n"]]:
     """Returns random images in a random order; the first ones are those with labels."""
     images, labels = data.images(config.data, "train")
+    enough(len(images), config.images, f"images of {NAMES[config.data]} to train")
     generator = numpy_stream(seed, "subset", config.data, config.repeat)
     which = generator.permutation(len(images))[: config.images]
     return images[which], labels[which]
