@@ -8,7 +8,6 @@ page that is there.
 import base64
 import io
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,14 @@ from mriimpute.cohort.foreground import foreground_level
 from mriimpute.errors import MriImputeError
 from mriimpute.imputation.bids import NOTICE
 from mriimpute.imputation.jobs import Job
-from mriimpute.imputation.overview import PAGE, Row, grouped, rows_of, write_quality
+from mriimpute.imputation.overview import (
+    PAGE,
+    Row,
+    grouped,
+    read_quality,
+    rows_of,
+    write_quality,
+)
 from mriimpute.imputation.verdict import NOT_COVERED
 from mriimpute.io import read_scan
 from mriimpute.report._html import document, join, tag, write_html
@@ -58,27 +64,41 @@ COLUMNS = {
 def write_overviews(jobs: Sequence[Job], problems: Mapping[Job, str]) -> list[Path]:
     """Writes `quality.tsv` and `index.html` of each folder of results, and returns the pages.
 
-    A folder that holds the results of one scan gets none. Several parts of a batch may do this at
-    the same time: whoever comes last writes what all have done.
+    What is there and says the same stays. A folder that holds the results of one scan gets none.
+    Several parts of a batch may do this at the same time: whoever comes last writes what all have
+    done.
 
     Args:
         jobs: Of all parts.
-        problems: What went wrong with those that failed in this call.
+        problems: What went wrong with each that ended in this call; empty where nothing did.
 
     Raises:
         MriImputeError: If they cannot be written.
     """
     written = []
     for root, alike in grouped(jobs).items():
-        rows = rows_of(alike, problems)
-        while rows and (write_quality(root, rows) or not (root / PAGE).exists()):
-            if not _is_ours(root / PAGE):
-                log.warning("%s is no page of this program and stays as it is", root / PAGE)
+        is_ours = _is_ours(root / PAGE)
+        if not is_ours:
+            log.warning("%s is no page of this program and stays as it is", root / PAGE)
+        while rows := rows_of(root, alike, problems, read_quality(root)):
+            is_new_table = write_quality(root, rows)
+            is_new_page = is_ours and _write_page(root, rows)
+            if is_new_page:
+                written.append(root / PAGE)
+            if not (is_new_table or is_new_page):
                 break
-            write_html(root / PAGE, _page(root, rows))
-            written.append(root / PAGE)
-            rows = rows_of(alike, problems)
-    return written
+    return list(dict.fromkeys(written))
+
+
+def _write_page(root: Path, rows: Sequence[Row]) -> bool:
+    """Writes the page; tells whether it was another before."""
+    path = root / PAGE
+    before = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    page = _page(root, rows, before)
+    if page.encode(errors="backslashreplace").decode() == before:
+        return False
+    write_html(path, page)
+    return True
 
 
 def _is_ours(path: Path) -> bool:
@@ -89,9 +109,15 @@ def _is_ours(path: Path) -> bool:
     return f"<title>{TITLE}</title>".encode() in start
 
 
-def _page(root: Path, rows: Sequence[Row]) -> Markup:
-    there = (root / PAGE).read_text(encoding="utf-8") if (root / PAGE).is_file() else ""
-    known = {key: picture for picture, key in KEPT.findall(there)}
+def _page(root: Path, rows: Sequence[Row], before: str) -> Markup:
+    """Returns the page of a batch.
+
+    Args:
+        root: Folder for all results.
+        rows: Of the table.
+        before: The page that is there, whose pictures are taken over.
+    """
+    known = {key: picture for picture, key in KEPT.findall(before)}
     counts = [
         join(badge(verdict), f" {sum(row.verdict == verdict for row in rows)}  ")
         for verdict in ("failed", "fail", "look", "pass")
@@ -129,14 +155,13 @@ _OVERVIEW = Markup(
 
 
 def _row(root: Path, row: Row, known: Mapping[str, str]) -> Markup:
-    job = row.job
-    picture = known.get(row.key) or _picture(job) if row.key else ""
-    image = tag("img", src=picture, alt=f"axial plane of {job.name}", id=f"r{row.key}")
-    page = Path(os.path.relpath(job.page, root)).as_posix()
+    has_result = row.key and row.verdict != "failed"
+    picture = known.get(row.key) or _picture(row.mean) if has_result else ""
+    image = tag("img", src=picture, alt=f"axial plane of {row.name}", id=f"r{row.key}")
+    page = row.page.relative_to(root).as_posix()
+    is_linked = has_result and row.page.is_file()
     name = (
-        tag("a", job.name, href=quote(page, errors="surrogateescape"))
-        if job.page.is_file()
-        else job.name
+        tag("a", row.name, href=quote(page, errors="surrogateescape")) if is_linked else row.name
     )
     values = [row.measures.get(column) for column in COLUMNS]
     return tag(
@@ -149,12 +174,12 @@ def _row(root: Path, row: Row, known: Mapping[str, str]) -> Markup:
     )
 
 
-def _picture(job: Job) -> str:
+def _picture(mean_file: Path) -> str:
     """Returns the middle axial plane of the mean as a small PNG, in the text of a page."""
     from PIL import Image
 
     try:
-        mean = read_scan(job.file("mean"), exact=True)
+        mean = read_scan(mean_file, exact=True)
     except MriImputeError:  # somebody has moved it away
         return ""
     plane, sides_mm = _middle(mean.values), mean.volume.spacing_mm[:2]
