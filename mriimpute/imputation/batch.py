@@ -159,6 +159,7 @@ class Batch:
             lambda: record({"request": recorded(request)}),
             file=file if world.main else None,
             part=part,
+            others=[request.observed] if request.observed else [],
         )
 
         left: list[int] = []
