@@ -208,4 +208,5 @@ def _window(plane: Float[np.ndarray, "i j"]) -> tuple[float, float]:
     scaled = ((inner - low) / (high - low)).ravel().astype(np.float32)
     head = inner.ravel()[scaled > foreground_level(scaled)]
     top = float(np.percentile(head, WINDOW[1])) if head.size else high
-    return float(plane.min()), max(top, float(plane.min()) + 1e-12 * max(abs(top), 1.0))
+    black = float(plane.min())
+    return black, top if top > black else black + (abs(black) or 1.0)

@@ -1,5 +1,6 @@
 """Tests for mriimpute.report.scan_page, by way of `mriimpute impute --page`."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,32 @@ def test_the_page_of_a_scan_lies_beside_its_results_and_is_one_file(
         "one sample of what the anatomy may be",
     ):
         assert phrase in read.text, phrase
+
+
+@pytest.mark.parametrize("scale", [1e12, 2e-12])
+def test_numbers_are_those_of_the_file_whatever_its_units(
+    tmp_path: Path, read_page: ReadPage, scale: float
+) -> None:
+    """Intensities of 1e15 are coded for the method, those of diffusion in m2/s are tiny."""
+    data = scale * np.random.default_rng(0).normal(500, 100, (12, 11, 5))
+    nib.save(nib.Nifti1Image(data, AFFINE), tmp_path / "scan.nii")
+
+    impute(tmp_path / "scan.nii", "--model", "cross-plane-ridge", "--page")
+
+    out = tmp_path / "scan_imputed"
+    page = read_page(out / "scan_desc-report.html")
+    mean, std = (nib.load(out / f"scan_desc-{label}.nii").get_fdata() for label in ("mean", "std"))
+    top = np.percentile(std, 99)
+    facts = json.loads(next(d["data-facts"] for d in page.named("div") if "data-facts" in d))
+    viewer, grey, colours = (
+        [float(end) for end in image["alt"].split()[3:6:2]] for image in page.named("img")
+    )
+    assert grey == pytest.approx(np.percentile(mean, [0.5, 99.5]), rel=0.1)
+    assert colours == viewer == pytest.approx([0, top], rel=0.3)
+    assert facts["std"] == pytest.approx(top, rel=0.3)
+    assert (facts["low"], facts["high"]) == pytest.approx(
+        (grey[0], grey[0] + 1.5 * (grey[1] - grey[0])), rel=0.02
+    )
 
 
 def test_no_folder_is_named(tmp_path: Path, read_page: ReadPage) -> None:
