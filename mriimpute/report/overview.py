@@ -42,6 +42,8 @@ TITLE = "mriimpute: verdicts of a batch"
 
 CONFIDENTIAL = "This page shows image data of the people scanned: keep it as you keep the scans."
 
+SIDES = "Pictures show an axial plane from above: L, the left of the body, is on their left."
+
 PIXELS = 96
 """Of the longer side of a picture, at least half as many."""
 
@@ -139,6 +141,7 @@ def _page(root: Path, rows: Sequence[Row], before: str) -> Markup:
             tag("h1", f"{len(rows)} scans"),
             tag("p", *counts),
             tag("p", NOT_COVERED),
+            tag("p", SIDES),
             tag("p", CONFIDENTIAL, class_="warnings plain", role="note"),
             tag("p", NOTICE, class_="notice"),
         ),
@@ -150,6 +153,9 @@ _OVERVIEW = Markup(
     " .overview td, .overview tbody th { vertical-align: middle; } "
     ".overview th:nth-child(-n+4), .overview td:nth-child(3) { text-align: left; } "
     ".overview img { display: block; height: 96px; background: #000; } "
+    ".sides { position: relative; display: inline-block; } "
+    ".sides span { position: absolute; top: 40%; font-size: 11px; color: #fff; } "
+    ".sides .L { left: 3px; } .sides .R { right: 3px; } "
     ".overview td.reasons { min-width: 280px; text-align: left; white-space: normal; }"
 )
 
@@ -158,6 +164,7 @@ def _row(root: Path, row: Row, known: Mapping[str, str]) -> Markup:
     has_result = row.key and row.verdict != "failed"
     picture = known.get(row.key) or _picture(row.mean) if has_result else ""
     image = tag("img", src=picture, alt=f"axial plane of {row.name}", id=f"r{row.key}")
+    letters = (tag("span", end, class_=end) for end in "LR")  # as on the page of the scan
     page = row.page.relative_to(root).as_posix()
     is_linked = has_result and row.page.is_file()
     name = (
@@ -166,7 +173,7 @@ def _row(root: Path, row: Row, known: Mapping[str, str]) -> Markup:
     values = [row.measures.get(column) for column in COLUMNS]
     return tag(
         "tr",
-        tag("td", image if picture else ""),
+        tag("td", tag("div", image, *letters, class_="sides") if picture else ""),
         tag("th", name, scope="row"),
         tag("td", badge(row.verdict) if row.verdict else "none"),
         tag("td", "; ".join(row.reasons), class_="reasons"),

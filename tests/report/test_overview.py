@@ -1,5 +1,7 @@
 """Tests for mriimpute.report.overview and the table beside it, by way of `mriimpute impute`."""
 
+import base64
+import io
 import json
 import os
 import re
@@ -11,6 +13,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app
@@ -227,6 +230,24 @@ def test_results_without_their_image_have_a_row_without_a_picture(
     (page,) = write_overviews(jobs, {})
 
     assert len(read_page(page).named("img")) == 2
+
+
+def test_left_is_on_the_left_of_pictures_and_they_say_so(
+    jobs: list[Job], read_page: ReadPage
+) -> None:
+    shown = np.zeros((24, 21, 17), np.float32)
+    shown[2:10, 3:18] = 1  # x grows towards the left
+    nib.save(nib.Nifti1Image(shown, np.diag([-1.0, 1, 1, 1])), jobs[0].file("mean"))
+
+    (page,) = write_overviews(jobs, {})
+
+    read = read_page(page)
+    (picture,) = (p["src"] for p in read.named("img") if "a.nii" in p["alt"])
+    grey = Image.open(io.BytesIO(base64.b64decode(picture.split(",")[1])))
+    left, right = np.split(np.asarray(grey)[:, : grey.width // 2 * 2], 2, axis=1)
+    assert left.mean() < right.mean()
+    assert [span["class"] for span in read.named("span")].count("L") == 3
+    assert "L, the left of the body, is on their left" in read.text
 
 
 def test_each_folder_of_results_has_its_own(tmp_path: Path) -> None:
