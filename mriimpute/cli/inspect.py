@@ -1,13 +1,12 @@
 """`mriimpute inspect`: what the tool sees in a scan."""
 
 import json
-import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mriimpute.cli.app import command, tell
+from mriimpute.cli.app import command, tell, trace
 from mriimpute.cli.output import show_table
 from mriimpute.cli.run import Run
 from mriimpute.errors import listed
@@ -51,8 +50,7 @@ def inspect(
         except Exception as error:  # whatever is wrong with one scan, the others are shown
             if len(paths) == 1:
                 raise
-            if "--debug" in run.command_line:
-                traceback.print_exception(error)
+            trace(run, error)
             tell(error)
             failed.append(path.name)
             continue

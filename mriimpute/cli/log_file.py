@@ -22,7 +22,7 @@ import typer
 from mriimpute import __version__
 from mriimpute.errors import OutputError
 
-__all__ = ["ClickException", "LogFile", "kept_log"]
+__all__ = ["ClickException", "LogFile", "keep_traceback", "kept_log"]
 
 # typer vendors click and exports this class only through its children.
 ClickException: type[Exception] = next(
@@ -68,7 +68,7 @@ class LogFile(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Adds what was logged."""
         word = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        self.add(f"{word}{record.getMessage()}")
+        self.add(f"{word}{self.format(record)}")
 
     def add(self, text: str) -> None:
         """Adds lines."""
@@ -110,6 +110,15 @@ class _Copied:
         return getattr(self._stream, name)
 
 
+_open: list[LogFile] = []
+
+
+def keep_traceback(error: BaseException) -> None:
+    """Adds the traceback of an error that is not shown to the file, if one is kept."""
+    for log in _open:
+        log.add("".join(traceback.format_exception(error)))
+
+
 @contextmanager
 def kept_log(
     path: Path | None, words: Sequence[str], message: Callable[[Exception], tuple[str, str]]
@@ -132,6 +141,7 @@ def kept_log(
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (_Copied(stream, log) for stream in streams)
     status = "status 0"
+    _open.append(log)
     try:
         yield log
     except typer.Exit as end:
@@ -153,6 +163,7 @@ def kept_log(
         log.add(f"{traceback.format_exc()}error: {problem}\nhint: {hint}")
         raise
     finally:
+        _open.remove(log)
         sys.stdout, sys.stderr = streams
         log.add(f"ended after {time.monotonic() - begun:.1f} s, {status}")
         log.close()

@@ -51,6 +51,28 @@ def test_it_holds_the_traceback_of_an_error(tmp_path: Path) -> None:
     assert lines[-1].endswith("status 1")
 
 
+@pytest.mark.parametrize("command", ["impute", "inspect"])
+def test_it_holds_the_traceback_of_each_scan_that_fails(
+    command: str, thick: Path, tmp_path: Path
+) -> None:
+    """The others go on, so no error ends the command."""
+    for name in "ab":
+        (thick.parent / f"{name}.nii.gz").write_bytes(b"damaged")
+    thick.unlink()
+    log, options = tmp_path / "run.log", ["--model", "linear"] if command == "impute" else []
+
+    result = run(command, thick.parent, *options, "--log-file", log)
+
+    assert result.exit_code == 1
+    assert "Traceback" not in result.stderr
+    lines = lines_of(log)
+    problems = [line for line in lines if line.startswith("error: ")]
+    assert len(problems) == 2
+    assert lines.count("Traceback (most recent call last):") >= 2
+    for problem in problems:  # the traceback stands before it
+        assert lines[lines.index(problem) - 1].startswith("mriimpute.errors.VolumeError: ")
+
+
 def test_a_wrong_command_line_is_no_bug(thick: Path, tmp_path: Path) -> None:
     log = tmp_path / "run.log"
 
