@@ -43,6 +43,9 @@ HEAD_BYTES = 2 * 2**30
 SMI_SECONDS = 5.0
 """For `nvidia-smi` to answer: it waits for a driver that hangs."""
 
+DRIVERS = {"11": 450, "12": 525, "13": 580}
+"""The first driver for each CUDA."""
+
 TEMPORARY_BYTES = 100 * 2**20
 """Of caches of libraries."""
 
@@ -74,26 +77,43 @@ def machine_facts() -> dict[str, dict[str, Any]]:
 
 
 def machine_checks(facts: dict[str, dict[str, Any]]) -> list[Check]:
-    """Returns what the facts of a machine say about what it can do."""
+    """Returns what the facts of a machine say about what it can do.
+
+    Args:
+        facts: With what torch says as "accelerator", if it was asked.
+    """
     memory = facts["memory"]["available_bytes"]
     temporary = facts["disk"]["temporary_free_bytes"]
-    gpu = facts["gpu"]
+    seen = facts["accelerator"]["devices"] if "accelerator" in facts else None
     return [
-        _of_gpu(len(gpu["devices"]), gpu["driver"], gpu["torch_cuda"]),
+        _of_gpu(facts["gpu"], None if seen is None else len(seen)),
         _at_least("memory for a head of 1 mm", memory, HEAD_BYTES, "close other programs"),
         _at_least("room in the temporary folder", temporary, TEMPORARY_BYTES, "set TMPDIR"),
     ]
 
 
-def _of_gpu(devices: int, driver: str | None, cuda: str | None) -> Check:
-    """Returns whether torch can use the GPUs that are there."""
-    if not devices and driver is None:
+def _of_gpu(gpu: dict[str, Any], seen: int | None) -> Check:
+    """Returns whether torch can use the GPUs that are there.
+
+    Args:
+        gpu: What system and installation say.
+        seen: As many torch can use; None where it was not asked.
+    """
+    named, driver, cuda = len(gpu["devices"]), gpu["driver"], gpu["torch_cuda"]
+    if not (named or driver or seen):
         return Check("GPU", "skipped", note="none: the CPU computes")
     if cuda is None:
         return Check("GPU", "warn", note="torch has no CUDA: the CPU computes; reinstall torch")
-    if not devices:
+    major = re.match(r"\d+", driver or "")
+    if not seen and major and int(major[0]) < DRIVERS.get(cuda.partition(".")[0], 0):
+        old = f"the driver, {driver}, is too old for CUDA {cuda}: the CPU computes; renew it"
+        return Check("GPU", "warn", note=old)
+    if seen == 0:
+        hidden = "torch sees none: the CPU computes; look at driver and CUDA_VISIBLE_DEVICES"
+        return Check("GPU", "warn", note=hidden)
+    if not (named or seen):
         return Check("GPU", "warn", note="nvidia-smi names none; in a container pass --gpus all")
-    return Check("GPU", "ok", float(devices), 1.0, "GPUs")
+    return Check("GPU", "ok", float(named if seen is None else seen), 1.0, "GPUs")
 
 
 def _at_least(name: str, measured: int | None, limit: int, note: str) -> Check:

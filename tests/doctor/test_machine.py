@@ -94,16 +94,26 @@ def test_gpus_are_those_that_nvidia_smi_names(
     assert found["devices"][1]["memory_total_bytes"] is None
 
 
+@pytest.fixture(scope="module")
+def known() -> dict[str, dict[str, Any]]:
+    return machine_facts()
+
+
 @pytest.mark.parametrize(
-    ("devices", "driver", "cuda", "verdict"),
-    [(0, None, None, "skipped"), (1, "5", None, "warn"), (0, "5", "12.8", "warn"),
-     (2, "5", "12.8", "ok")],
+    ("devices", "driver", "cuda", "seen", "verdict"),
+    [(0, None, None, None, "skipped"), (1, "575.1", None, None, "warn"),
+     (0, "575.1", "12.8", None, "warn"), (2, "575.1", "12.8", None, "ok"),
+     (2, "390.48", "12.8", None, "warn"), (2, "575.1", "13.0", 0, "warn"),
+     (2, "575.1", "12.8", 0, "warn"), (2, "575.1", "12.8", 2, "ok"),
+     (0, None, "12.8", 1, "ok"), (0, "575.1", "12.8", 1, "ok"), (0, None, "12.8", 0, "skipped")],
 )  # fmt: skip
 def test_a_gpu_that_torch_cannot_use_is_a_warning(
-    devices: int, driver: str | None, cuda: str | None, verdict: str
-) -> None:
-    facts = machine_facts()
-    facts["gpu"] = {"devices": [{}] * devices, "driver": driver, "torch_cuda": cuda}
+    known: dict[str, dict[str, Any]], devices: int, driver: str | None, cuda: str | None,
+    seen: int | None, verdict: str,
+) -> None:  # fmt: skip
+    facts = {**known, "gpu": {"devices": [{}] * devices, "driver": driver, "torch_cuda": cuda}}
+    if seen is not None:
+        facts["accelerator"] = {"devices": [{}] * seen}
 
     assert machine_checks(facts)[0].verdict == verdict
 
