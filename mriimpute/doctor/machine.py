@@ -43,6 +43,8 @@ HEAD_BYTES = 2 * 2**30
 SMI_SECONDS = 5.0
 """For `nvidia-smi` to answer: it waits for a driver that hangs."""
 
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 (asked, not used)
+
 DRIVERS = {"11": 450, "12": 525, "13": 580}
 """The first driver for each CUDA."""
 
@@ -70,7 +72,8 @@ def machine_facts() -> dict[str, dict[str, Any]]:
         "disk": {
             "temporary_free_bytes": _free(tempfile.gettempdir),
             "current_free_bytes": _free(os.getcwd),
-            "shared_memory_bytes": _free(lambda: "/dev/shm"),  # noqa: S108 (asked, not used)
+            "shared_memory_bytes": _free(lambda: SHARED_MEMORY),
+            "shared_memory_usable": _usable(SHARED_MEMORY),
         },
         "gpu": _gpu(),
     }
@@ -89,6 +92,7 @@ def machine_checks(facts: dict[str, dict[str, Any]]) -> list[Check]:
         _of_gpu(facts["gpu"], None if seen is None else len(seen)),
         _at_least("memory for a head of 1 mm", memory, HEAD_BYTES, "close other programs"),
         _at_least("room in the temporary folder", temporary, TEMPORARY_BYTES, "set TMPDIR"),
+        _of_shared_memory(facts["disk"]["shared_memory_usable"]),
     ]
 
 
@@ -114,6 +118,16 @@ def _of_gpu(gpu: dict[str, Any], seen: int | None) -> Check:
     if not (named or seen):
         return Check("GPU", "warn", note="nvidia-smi names none; in a container pass --gpus all")
     return Check("GPU", "ok", float(named if seen is None else seen), 1.0, "GPUs")
+
+
+def _of_shared_memory(usable: bool | None) -> Check:
+    """Returns whether several processes can work together, as with `evaluate --jobs`."""
+    if usable is None:
+        return Check("shared memory", "skipped", note="this system needs no folder for it")
+    if not usable:
+        note = "not usable: several processes cannot work; mount a tmpfs on /dev/shm"
+        return Check("shared memory", "warn", note=note)
+    return Check("shared memory", "ok")
 
 
 def _at_least(name: str, measured: int | None, limit: int, note: str) -> Check:
@@ -175,6 +189,11 @@ def _free(folder: Callable[[], str]) -> int | None:
         return shutil.disk_usage(folder()).free
     except OSError:  # there is none, or not one that may be written to
         return None
+
+
+def _usable(folder: str) -> bool | None:
+    """Tells whether the semaphores of Linux can lie in a folder; None on other systems."""
+    return os.access(folder, os.W_OK) if platform.system() == "Linux" else None
 
 
 def _text(path: Path) -> str:

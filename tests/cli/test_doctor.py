@@ -44,7 +44,7 @@ def test_a_failed_check_is_told_and_status_1() -> None:
     assert result.exit_code == 1
     assert result.stdout.startswith("versions")
     assert "ended with status 3" in result.stdout
-    assert result.stderr.splitlines()[-1] == "failed: 1 of 4: self-test"
+    assert result.stderr.splitlines()[-1] == "failed: 1 of 5: self-test"
 
 
 @pytest.mark.usefixtures("broken_torch")

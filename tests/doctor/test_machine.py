@@ -126,6 +126,19 @@ def test_too_little_room_is_a_warning(room: int | None, verdict: str) -> None:
     facts["memory"]["available_bytes"] = room
     facts["disk"]["temporary_free_bytes"] = 2**40
 
-    _, memory, temporary = machine_checks(facts)
+    _, memory, temporary, _ = machine_checks(facts)
 
     assert (memory.verdict, temporary.verdict) == (verdict, "ok")
+
+
+@pytest.mark.parametrize(
+    ("system", "folder", "verdict"),
+    [("Linux", ".", "ok"), ("Linux", "absent", "warn"), ("Darwin", "absent", "skipped")],
+)
+def test_shared_memory_that_cannot_be_used_is_a_warning(
+    system: str, folder: str, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: system)
+    monkeypatch.setattr(machine, "SHARED_MEMORY", str(tmp_path / folder))
+
+    assert machine_checks(machine_facts())[-1].verdict == verdict
