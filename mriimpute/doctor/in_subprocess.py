@@ -89,6 +89,7 @@ def _problem(error: Exception) -> str:
     import torch
 
     from mriimpute.errors import MriImputeError
+    from mriimpute.imputation.anonymous import without_folders
     from mriimpute.memory import is_shortage
 
     if isinstance(error, torch.OutOfMemoryError):
@@ -96,8 +97,8 @@ def _problem(error: Exception) -> str:
     if is_shortage(error):
         return "out of memory; close other programs"
     if isinstance(error, MriImputeError):
-        return f"{error}; {error.hint}"
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return without_folders(f"{error}; {error.hint}", [])
+    return without_folders(f"{type(error).__name__}: {' '.join(str(error).split())}", [])
 
 
 def accelerators() -> dict[str, Any]:

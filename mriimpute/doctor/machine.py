@@ -7,14 +7,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
-from importlib.metadata import requires
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
 
 from mriimpute.device import cuda_of_torch, driver_version
 from mriimpute.doctor.check import Check
 from mriimpute.memory import main_memory
-from mriimpute.provenance import version_of
+from mriimpute.provenance import LIBRARIES, version_of
 from mriimpute.workers import available_cores
 
 __all__ = ["machine_checks", "machine_facts"]
@@ -140,7 +140,11 @@ def _at_least(name: str, measured: int | None, limit: int, note: str) -> Check:
 
 def _dependencies() -> dict[str, str]:
     """Returns the versions of what this package needs at run time."""
-    needed = [line for line in requires("mriimpute") or [] if "extra ==" not in line]
+    try:
+        lines = requires("mriimpute") or []
+    except PackageNotFoundError:  # run from its source, not installed
+        return {name: version_of(name) for name in LIBRARIES}
+    needed = [line for line in lines if "extra ==" not in line]
     names = {re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in needed}
     return {name: version_of(name) for name in sorted(names, key=str.lower)}
 

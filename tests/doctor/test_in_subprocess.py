@@ -50,7 +50,7 @@ def test_a_process_that_dies_is_a_failed_check(
         ),
         (MemoryError(), "out of memory; close other programs"),
         (RuntimeError("no kernel\nimage"), "RuntimeError: no kernel image"),
-        (DeviceError("gone", hint="look"), "gone; look"),
+        (DeviceError("/a b/x.nii: gone", hint="look"), "x.nii: gone; look"),
     ],
 )
 def test_checks_that_cannot_be_made_fail_and_the_others_go_on(

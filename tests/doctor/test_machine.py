@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from copy import deepcopy
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,17 @@ def test_facts_are_plain_values_and_name_every_library() -> None:
     assert {"python", "torch", "numpy", "nibabel", "simpleitk"} <= set(facts["versions"])
     assert "pytest" not in facts["versions"]
     assert facts["cpu"]["usable_cores"] >= 1
+
+
+def test_facts_are_known_of_a_source_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def absent(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(machine, "requires", absent)
+
+    assert machine._dependencies().keys() >= {"torch", "numpy"}
 
 
 def test_facts_hold_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
