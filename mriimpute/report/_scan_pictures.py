@@ -35,7 +35,7 @@ class Result:
 
     Attributes:
         volume: The scan on the imputed grid, as `impute` saw it; in template space the mean.
-        axis: The one that was refined; -1 in template space.
+        axis: The one across slices; -1 in template space, and where there are no slices.
         images: "mean", "std" and "draw" as far as written, "linear" in native space; coded.
         coding: Of volume and images: what is read off them is taken back to units of the file.
         difference: Largest |mean - scan| over acquired voxels; NaN in template space.
@@ -81,13 +81,16 @@ class Pictures:
             for kind, words in (("mean", "mean"), ("std", "standard deviation"), ("draw", "draw")):
                 if kind in self.result.images:
                     parts.append(self._row(kind, words, normal, indices))
-        note = (
-            "Red lines at the margins: acquired slices. Planes along them lie as far away as "
-            "can be."
-        )
+        notes = []
+        if self.result.axis >= 0:
+            notes.append(
+                "Red lines at the margins: acquired slices. Planes along them lie as far away as "
+                "can be."
+            )
         if "draw" in self.result.images:
-            note += " The draw is one sample of what the anatomy may be."
-        return tag("div", tag("p", note, class_="note"), self.scales(), *parts, class_="mosaic")
+            notes.append("The draw is one sample of what the anatomy may be.")
+        note = tag("p", " ".join(notes), class_="note") if notes else ""
+        return tag("div", note, self.scales(), *parts, class_="mosaic")
 
     def scales(self) -> Markup:
         """Returns what grey and colours mean; both scales are those of the brain."""

@@ -7,9 +7,10 @@ Axes: i, j, k = right, anterior, superior.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -106,9 +107,10 @@ def _read(case: Job, request: Request) -> Result:
     # Both in the same order: slice n of the scan is slice `factor * n` of the grid.
     acquired = written["mean"].values[volume.observed]
     difference = np.abs(acquired - scan.values[scan.volume.observed])
+    has_slices = record["settings"].get("slice_axis_from") != "none"
     return Result(
         volume=volume,
-        axis=grid.axis,
+        axis=grid.axis if has_slices else -1,
         images=images,
         coding=coding,
         difference=float(difference.max()),
@@ -167,13 +169,11 @@ def _lead(result: Result) -> Markup:
 
 def _facts(name: str, result: Result) -> Markup:
     settings, record = result.record["settings"], result.record
-    spacing = " x ".join(f"{mm:.3g}" for mm in settings["imputed_spacing_mm"])
     draws = settings["request"]["samples"]
     facts = {
         "scan": name,
-        "slices": f"{settings['slice_spacing_mm']:.3g} mm apart, along {settings['slice_axis']} "
-        "(R: left to right, A: back to front, S: bottom to top)",
-        "imputed voxels": f"{spacing} mm, {' x '.join(map(str, result.volume.shape))}",
+        "slices": _slices(settings),
+        **_voxels(result),
         "missing": f"{100 * settings['missing_share']:.2f} % of all voxels",
         "model": settings["method"],
         "draws written": str(draws),
@@ -182,6 +182,29 @@ def _facts(name: str, result: Result) -> Markup:
         "time": f"{record['seconds']:.3g} s since the command began",
     }
     return pairs("The scan", facts)
+
+
+def _slices(settings: Mapping[str, Any]) -> str:
+    if settings.get("slice_axis_from") == "none":
+        return "none: voxels are missing here and there"
+    return (
+        f"{settings['slice_spacing_mm']:.3g} mm apart, along {settings['slice_axis']} "
+        "(R: left to right, A: back to front, S: bottom to top)"
+    )
+
+
+def _voxels(result: Result) -> dict[str, str]:
+    """Returns the sizes of voxels; what is shown in template space has those of the template."""
+    shape = " x ".join(map(str, result.volume.shape))
+    shown = f"{_by(result.volume.spacing_mm)} mm, {shape}"
+    if not math.isnan(result.difference):
+        return {"imputed voxels": shown}
+    imputed = f"{_by(result.record['settings']['imputed_spacing_mm'])} mm"
+    return {"imputed voxels": imputed, "voxels in template space": shown}
+
+
+def _by(sizes_mm: Iterable[float]) -> str:
+    return " x ".join(f"{mm:.3g}" for mm in sizes_mm)
 
 
 def _record(name: str, result: Result) -> Markup:
