@@ -153,11 +153,11 @@ def _row(
     quality = _quality(record)
     return Row(
         name=name,
-        verdict=quality.get("verdict", ""),
+        verdict=_known(quality.get("verdict", "")),
         mean=mean,
         page=page,
         reasons=tuple(quality.get("reasons", ())),
-        measures={name: m["value"] for name, m in quality.get("measures", {}).items()},
+        measures={name: m.get("value") for name, m in quality.get("measures", {}).items()},
         key=key,
     )
 
@@ -212,6 +212,11 @@ def _record(mean: Path) -> dict[str, Any] | None:
         return read_json(mean.with_name(f"{stem(mean)}.json"))
     except (OSError, OutputError):
         return None
+
+
+def _known(verdict: Any) -> str:
+    """Returns a verdict; one that only another version knows is to be looked at."""
+    return verdict if verdict in ORDER else "look"
 
 
 def _rank(row: Row) -> tuple[int, float, str]:

@@ -196,6 +196,15 @@ def test_a_result_of_an_earlier_version_has_no_verdict(jobs: list[Job], tmp_path
     assert verdicts["a.nii.gz"] == "n/a"
 
 
+def test_a_verdict_that_only_another_version_knows_is_looked_at(
+    jobs: list[Job], read_page: ReadPage
+) -> None:
+    quality = {"verdict": "warn", "reasons": ["x"], "measures": {"gain_db": {}}}
+    write_json(jobs[0].record, {"Quality": quality})
+
+    assert verdicts(jobs, {}, read_page) == {"a": "look", "b": "fail", "c": "pass"}
+
+
 def test_a_second_time_nothing_is_written_and_pictures_are_taken_over(
     jobs: list[Job], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
