@@ -33,6 +33,9 @@ ClickException: type[Exception] = next(
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|.*\r")
 """Colours, and whatever a terminal has wiped out before a line was shown."""
 
+UNSAFE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+"""What commands a terminal that shows the file, as from names of files that hold it."""
+
 BAR = re.compile("[\N{BOX DRAWINGS HEAVY HORIZONTAL}\N{BOX DRAWINGS HEAVY RIGHT}]")
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT")
@@ -74,7 +77,8 @@ class LogFile(logging.Handler):
         """Adds lines."""
         stamp = datetime.now().astimezone().isoformat(timespec="milliseconds")
         try:
-            self._file.writelines(f"{stamp} {line}\n" for line in text.splitlines())
+            lines = (UNSAFE.sub("?", line) for line in text.splitlines())
+            self._file.writelines(f"{stamp} {line}\n" for line in lines)
             self._file.flush()
         except OSError as error:
             self.lost = error
@@ -102,9 +106,17 @@ class _Copied:
         count = self._stream.write(text)
         if not self._log.muted:
             *lines, self._begun = (self._begun + text).split("\n")
-            plain = [CONTROL.sub("", line) for line in lines]
-            self._log.add("\n".join(line for line in plain if line and not BAR.search(line)))
+            self._copy(lines)
         return count
+
+    def _copy(self, lines: Sequence[str]) -> None:
+        plain = [CONTROL.sub("", line) for line in lines]
+        self._log.add("\n".join(line for line in plain if line and not BAR.search(line)))
+
+    def end(self) -> None:
+        """Copies a last line that was not ended."""
+        self._copy([self._begun])
+        self._begun = ""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -139,13 +151,17 @@ def kept_log(
     log, begun = LogFile(path), time.monotonic()
     log.add(f"mriimpute {__version__}: {shlex.join(words)}")
     streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (_Copied(stream, log) for stream in streams)
+    copied = [_Copied(stream, log) for stream in streams]
+    sys.stdout, sys.stderr = copied
     status = "status 0"
     _open.append(log)
     try:
         yield log
     except typer.Exit as end:
         status = f"status {end.exit_code}"
+        raise
+    except SystemExit as end:
+        status = f"status {end.code if isinstance(end.code, int) else int(end.code is not None)}"
         raise
     except KeyboardInterrupt:
         status = "status 130: interrupted"
@@ -165,6 +181,8 @@ def kept_log(
     finally:
         _open.remove(log)
         sys.stdout, sys.stderr = streams
+        for stream in copied:
+            stream.end()
         log.add(f"ended after {time.monotonic() - begun:.1f} s, {status}")
         log.close()
 

@@ -9,6 +9,7 @@ file of that name that is none of ours stays.
 import hashlib
 import json
 import logging
+import re
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -42,6 +43,9 @@ ORDER = ("failed", "fail", "look", "", "pass")
 """Of verdicts, see `Row`."""
 
 NONE = "n/a"
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Characters that names of files may hold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,8 +206,8 @@ def is_table(path: Path) -> bool:
 
 
 def _line(text: str) -> str:
-    """Returns text that fits into a cell."""
-    return " ".join(text.split())
+    """Returns text that fits into a cell and commands no terminal."""
+    return " ".join(CONTROL.sub(" ", text).split())
 
 
 def _record(mean: Path) -> dict[str, Any] | None:

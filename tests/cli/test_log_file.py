@@ -1,6 +1,7 @@
 """Tests for `--log-file`."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,26 @@ def test_a_bar_is_no_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
     assert lines_of(tmp_path / "log")[1:-1] == ["failed: a"]
     assert "━" in capsys.readouterr().out
+
+
+def test_the_last_line_is_kept_and_no_line_commands_a_terminal(tmp_path: Path) -> None:
+    with kept_log(tmp_path / "run.log", ["mriimpute", "\x1b]0;x\x07"], lambda e: (str(e), "")):
+        print("a\x1b[31mb\x1b]0;y\x07")  # noqa: T201
+        sys.stdout.write("no newline")
+
+    text = (tmp_path / "run.log").read_text()
+    assert not re.search("[\x1b\x07]", text)
+    assert lines_of(tmp_path / "run.log")[1:3] == ["ab?]0;y?", "no newline"]
+
+
+@pytest.mark.parametrize(("code", "status"), [(3, 3), (None, 0), ("text", 1)])
+def test_the_status_of_an_exit_is_told(
+    code: int | str | None, status: int, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit), kept_log(tmp_path / "l", ["x"], lambda e: (str(e), "")):
+        sys.exit(code)
+
+    assert lines_of(tmp_path / "l")[-1].endswith(f"status {status}")
 
 
 def test_a_stop_is_told(tmp_path: Path) -> None:

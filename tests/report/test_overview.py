@@ -205,6 +205,15 @@ def test_a_verdict_that_only_another_version_knows_is_looked_at(
     assert verdicts(jobs, {}, read_page) == {"a": "look", "b": "fail", "c": "pass"}
 
 
+def test_names_in_the_table_command_no_terminal(tmp_path: Path) -> None:
+    job = Job(tmp_path / "a\x1b[31mb\n.nii", tmp_path)
+
+    (row,) = rows_of(tmp_path, [job], {job: "no \x9b"})
+
+    assert row.cells(tmp_path)["scan"] == "a [31mb .nii"
+    assert row.cells(tmp_path)["reasons"] == "no"
+
+
 def test_a_second_time_nothing_is_written_and_pictures_are_taken_over(
     jobs: list[Job], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
