@@ -13,12 +13,13 @@ from typing import Any
 
 from mriimpute.files import sha256
 
-__all__ = ["FOLDER", "provenance", "version_of", "versions"]
+__all__ = ["FOLDER", "LIBRARIES", "provenance", "version_of", "versions"]
 
 FOLDER = "DIR"
 """Stands for a folder in a command line: exports of a scanner are often named like the patient."""
 
 LIBRARIES = ("torch", "numpy", "scipy", "nibabel", "SimpleITK")
+"""What computes."""
 
 
 def provenance(

@@ -279,11 +279,8 @@ def _in_pool(
     ordered: bool = False,
     abandon: bool = False,
 ) -> Generator[tuple[T, R]]:
-    # Spawned, not forked: the threads of a parent that has loaded torch do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    stop, others = context.Event(), set(multiprocessing.active_children())
-    begin = stop, limits, PACKAGE.getEffectiveLevel()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=begin)
+    others = set(multiprocessing.active_children())
+    pool, stop = _pool(workers, limits)
     try:
         with _variables(limits):  # processes start when tasks are submitted
             futures = {pool.submit(_recorded, work, task): task for task in tasks}
@@ -302,6 +299,28 @@ def _in_pool(
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pool(workers: int, limits: Mapping[str, int]) -> tuple[ProcessPoolExecutor, Event]:
+    """Returns a pool whose processes start when tasks are submitted, and the wish that they stop.
+
+    Raises:
+        ResourceError: If processes cannot share what they wait for.
+    """
+    # Spawned, not forked: the threads of a parent that has loaded torch do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    try:
+        stop = context.Event()
+        begin = stop, limits, PACKAGE.getEffectiveLevel()
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=begin)
+    except (ImportError, OSError) as error:  # semaphores lie in /dev/shm, where there is one
+        reason = getattr(error, "strerror", None) or error
+        raise ResourceError(
+            f"no other process can be begun, as shared memory cannot be used: {reason}",
+            hint="make /dev/shm a folder that can be written (in a container a tmpfs), or pass "
+            "--jobs 1 where there is such an option",
+        ) from error
+    return pool, stop
 
 
 # --- inside of a process ---------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Tests for mriimpute.workers."""
 
+import errno
 import logging
 import multiprocessing
 import os
@@ -177,6 +178,20 @@ def test_a_process_that_is_killed_is_the_error_that_was_given() -> None:
         list(run_tasks(os._exit, [1, 1], workers=2, killed=KILLED))
     with pytest.raises(ResourceError, match="it was ended"):
         run_in_subprocess(partial(os._exit, 1), killed=KILLED)
+
+
+def test_shared_memory_that_cannot_be_used_is_told_as_such(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", refuse)
+
+    with pytest.raises(ResourceError, match=r"shared memory .*: Read-only file system") as caught:
+        next(run_tasks(abs, [1, 2], workers=2, killed=ResourceError("", hint="")))
+
+    assert "make /dev/shm a folder" in caught.value.hint
 
 
 def test_limits_end_with_the_block_even_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:

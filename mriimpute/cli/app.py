@@ -25,7 +25,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from mriimpute import __version__
 from mriimpute.cli import inputs, options
-from mriimpute.cli.log_file import ClickException, kept_log
+from mriimpute.cli.log_file import ClickException, keep_traceback, kept_log
 from mriimpute.cli.progress import choose_track
 from mriimpute.cli.run import Run, stoppable, talking
 from mriimpute.cli.streams import lost_output, steady_streams
@@ -33,7 +33,7 @@ from mriimpute.distributed import World, launched
 from mriimpute.errors import ConfigError, MriImputeError, PeerError
 from mriimpute.memory import LIBRARIES, is_shortage, keep_freed_memory, require_loadable
 
-__all__ = ["app", "command", "message", "say", "tell"]
+__all__ = ["app", "command", "message", "say", "tell", "trace"]
 
 
 ORDER = (
@@ -112,6 +112,14 @@ class Group(TyperGroup):
             if launched().main or not isinstance(error, ConfigError | PeerError):
                 tell(error)
             raise typer.Exit(1) from error
+
+
+def trace(run: Run, error: Exception) -> None:
+    """Shows the traceback of an error that a command survives; without `--debug` it is logged."""
+    if "--debug" in run.command_line:
+        traceback.print_exception(error, file=sys.stderr)
+    else:
+        keep_traceback(error)
 
 
 def tell(error: Exception) -> tuple[str, str]:

@@ -2,12 +2,11 @@
 
 import os
 import time
-import traceback
 from typing import TYPE_CHECKING
 
 import typer
 
-from mriimpute.cli.app import message, say, tell
+from mriimpute.cli.app import message, say, tell, trace
 from mriimpute.cli.output import show_table
 from mriimpute.cli.progress import duration
 from mriimpute.cli.run import Run
@@ -71,8 +70,7 @@ def _impute(run: Run, batch: "Batch", job: "Job") -> None:
         if run.world.main:
             _show(run, job, outcome)
     except Exception as error:  # whatever is wrong with one scan, the others are imputed
-        if "--debug" in run.command_line:
-            traceback.print_exception(error)
+        trace(run, error)
         failure = tell(error) if run.world.main else message(error)
     if failure:  # the error is gone, and with it the images that its traceback held
         batch.fail(job, *failure)

@@ -46,12 +46,13 @@ def doctor(
         if check_numbers and not run.quiet:
             typer.echo("testing ...", err=True)
 
-    checks = machine_checks(facts)
+    tested = []
     for result in self_test(run.wanted_device) if check_numbers else ():
         if isinstance(result, dict):
             facts["accelerator"] = result
         else:
-            checks.append(result)
+            tested.append(result)
+    checks = [*machine_checks(facts), *tested]
     failed = [check.name for check in checks if check.verdict == "fail"]
     if as_json:
         plain = [asdict(check) for check in checks]

@@ -1,13 +1,12 @@
 """`mriimpute evaluate`: methods side by side, against truth or hidden parts of real scans."""
 
-import traceback
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from mriimpute.cli import complete
-from mriimpute.cli.app import command, tell
+from mriimpute.cli.app import command, tell, trace
 from mriimpute.cli.output import show_table, show_text
 from mriimpute.cli.run import Run
 from mriimpute.errors import MriImputeError
@@ -145,8 +144,7 @@ def evaluate(
 
     def leave_out(name: str, error: MriImputeError) -> None:
         if str(error) not in reported:
-            if "--debug" in run.command_line:
-                traceback.print_exception(error)
+            trace(run, error)
             tell(error)
         reported.add(str(error))
         failed[name] = None

@@ -1,13 +1,12 @@
 """`mriimpute inspect`: what the tool sees in a scan."""
 
 import json
-import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mriimpute.cli.app import command, tell
+from mriimpute.cli.app import command, tell, trace
 from mriimpute.cli.output import show_table
 from mriimpute.cli.run import Run
 from mriimpute.errors import listed
@@ -33,6 +32,7 @@ def inspect(
     Example: mriimpute inspect scan.nii.gz
     """
     from mriimpute.cohort.inspection import inspection
+    from mriimpute.cohort.split import observed_beside
     from mriimpute.imputation.sources import session_of
     from mriimpute.io import find_scans, read_scan
 
@@ -44,15 +44,17 @@ def inspect(
     for path in run.track(paths, total=len(paths), label="scans"):
         try:
             with run.track.inside(path.name):
-                seen = inspection(read_scan(path, exact=True))
+                # As `impute` takes it when nothing else is said.
+                observed = observed_beside(path)
+                seen = inspection(read_scan(path, observed=observed, exact=True))
+                seen["observed"] = observed.name if observed else None
                 seen["companions"] = [
                     name for name in exams[session_of(path)] if name != path.name
                 ]
         except Exception as error:  # whatever is wrong with one scan, the others are shown
             if len(paths) == 1:
                 raise
-            if "--debug" in run.command_line:
-                traceback.print_exception(error)
+            trace(run, error)
             tell(error)
             failed.append(path.name)
             continue
@@ -94,6 +96,7 @@ def _rows(seen: dict[str, Any]) -> list[tuple[str, str]]:
         ("gap", "unknown without the thickness" if gap is None else f"{gap:g} mm"),
         ("imputed grid", f"{fine} voxels of {fine_spacing} mm (factor {seen['factor']})"),
         ("missing", f"{seen['missing_share']:.1%} of the imputed grid"),
+        *([("acquired", f"as {seen['observed']} says")] if seen["observed"] else []),
         ("NaN", f"{seen['nan_voxels']} voxels"),
         (
             "intensity",

@@ -22,7 +22,7 @@ import typer
 from mriimpute import __version__
 from mriimpute.errors import OutputError
 
-__all__ = ["ClickException", "LogFile", "kept_log"]
+__all__ = ["ClickException", "LogFile", "keep_traceback", "kept_log"]
 
 # typer vendors click and exports this class only through its children.
 ClickException: type[Exception] = next(
@@ -32,6 +32,9 @@ ClickException: type[Exception] = next(
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|.*\r")
 """Colours, and whatever a terminal has wiped out before a line was shown."""
+
+UNSAFE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+"""What commands a terminal that shows the file, as from names of files that hold it."""
 
 BAR = re.compile("[\N{BOX DRAWINGS HEAVY HORIZONTAL}\N{BOX DRAWINGS HEAVY RIGHT}]")
 
@@ -68,13 +71,14 @@ class LogFile(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Adds what was logged."""
         word = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        self.add(f"{word}{record.getMessage()}")
+        self.add(f"{word}{self.format(record)}")
 
     def add(self, text: str) -> None:
         """Adds lines."""
         stamp = datetime.now().astimezone().isoformat(timespec="milliseconds")
         try:
-            self._file.writelines(f"{stamp} {line}\n" for line in text.splitlines())
+            lines = (UNSAFE.sub("?", line) for line in text.splitlines())
+            self._file.writelines(f"{stamp} {line}\n" for line in lines)
             self._file.flush()
         except OSError as error:
             self.lost = error
@@ -102,12 +106,29 @@ class _Copied:
         count = self._stream.write(text)
         if not self._log.muted:
             *lines, self._begun = (self._begun + text).split("\n")
-            plain = [CONTROL.sub("", line) for line in lines]
-            self._log.add("\n".join(line for line in plain if line and not BAR.search(line)))
+            self._copy(lines)
         return count
+
+    def _copy(self, lines: Sequence[str]) -> None:
+        plain = [CONTROL.sub("", line) for line in lines]
+        self._log.add("\n".join(line for line in plain if line and not BAR.search(line)))
+
+    def end(self) -> None:
+        """Copies a last line that was not ended."""
+        self._copy([self._begun])
+        self._begun = ""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+_open: list[LogFile] = []
+
+
+def keep_traceback(error: BaseException) -> None:
+    """Adds the traceback of an error that is not shown to the file, if one is kept."""
+    for log in _open:
+        log.add("".join(traceback.format_exception(error)))
 
 
 @contextmanager
@@ -130,12 +151,17 @@ def kept_log(
     log, begun = LogFile(path), time.monotonic()
     log.add(f"mriimpute {__version__}: {shlex.join(words)}")
     streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (_Copied(stream, log) for stream in streams)
+    copied = [_Copied(stream, log) for stream in streams]
+    sys.stdout, sys.stderr = copied
     status = "status 0"
+    _open.append(log)
     try:
         yield log
     except typer.Exit as end:
         status = f"status {end.exit_code}"
+        raise
+    except SystemExit as end:
+        status = f"status {end.code if isinstance(end.code, int) else int(end.code is not None)}"
         raise
     except KeyboardInterrupt:
         status = "status 130: interrupted"
@@ -153,7 +179,10 @@ def kept_log(
         log.add(f"{traceback.format_exc()}error: {problem}\nhint: {hint}")
         raise
     finally:
+        _open.remove(log)
         sys.stdout, sys.stderr = streams
+        for stream in copied:
+            stream.end()
         log.add(f"ended after {time.monotonic() - begun:.1f} s, {status}")
         log.close()
 

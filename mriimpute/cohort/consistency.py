@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
-from scipy import fft, ndimage
+from scipy import fft, ndimage, special
 
 from mriimpute.cohort.foreground import foreground_level
 from mriimpute.cohort.normalisation import normalisation
@@ -47,6 +47,9 @@ FEWEST_VALUES = 500
 MEDIAN_ERROR = 1.25 * 1.48
 """Standard error of the median of n Gaussian numbers, over their median deviation / sqrt(n)."""
 
+FEWEST_COMPARED = 6
+"""Slices: of fewer nobody can tell what happened to every second one from anatomy."""
+
 FEWEST_PIXELS = 50
 """Of the foreground that a slice and its neighbours share, to be compared."""
 
@@ -66,8 +69,9 @@ class Consistency:
             0 for white noise, 1 for a smooth ramp.
         neighbour_correlation: Of a slice with the mean of its neighbours; median over slices.
         slice_shift_mm: How far even slices lie from odd ones, inside slices.
-        slice_shift_error_mm: Standard error of that.
+        slice_shift_error_mm: Standard error of that, wider where slices are few.
         brightness_step: Log of the ratio of brightness of even and odd slices.
+        brightness_step_error: Standard error of that, likewise.
     """
 
     slices: int
@@ -81,6 +85,7 @@ class Consistency:
     slice_shift_mm: float = np.nan
     slice_shift_error_mm: float = np.nan
     brightness_step: float = np.nan
+    brightness_step_error: float = np.nan
 
 
 def consistency(volume: Volume) -> Consistency | None:
@@ -100,7 +105,7 @@ def consistency(volume: Volume) -> Consistency | None:
     shown = np.nan_to_num(normalisation(volume).apply(acquired))
     level = foreground_level(shown[:, ::2, ::2].ravel())
     levels, concentration = _distribution(shown[:, ::2, ::2], level)
-    correlation, shift_mm, error_mm, step = _neighbours(shown, level, pixel, _even(stack))
+    correlation, shift, step = _neighbours(shown, level, pixel, _even(stack))
     return Consistency(
         slices=count,
         spacing_mm=spacing_mm,
@@ -110,9 +115,10 @@ def consistency(volume: Volume) -> Consistency | None:
         concentration=concentration,
         smoothness=_smoothness(shown, level),
         neighbour_correlation=correlation,
-        slice_shift_mm=shift_mm,
-        slice_shift_error_mm=error_mm,
-        brightness_step=step,
+        slice_shift_mm=shift[0],
+        slice_shift_error_mm=shift[1],
+        brightness_step=step[0],
+        brightness_step_error=step[1],
     )
 
 
@@ -158,8 +164,8 @@ def _neighbours(
     level: float,
     pixel_mm: Sequence[float],
     even: Bool[np.ndarray, " s"],
-) -> tuple[float, float, float, float]:
-    """Returns correlation, shift, its error, and step of brightness between neighbouring slices.
+) -> tuple[float, tuple[float, float], tuple[float, float]]:
+    """Returns correlation, shift and step of brightness between neighbours, these with errors.
 
     What happens to every second slice alone, such as a patient who moved between two passes of
     an interleaved scan, has a sign that alternates; anatomy has not.
@@ -177,17 +183,33 @@ def _neighbours(
         sign = 1 if n % 2 else -1
         shifts.append([sign * mm for mm in _shift_mm(here, around, side_mm)])
         a, b = here[inside].astype(np.float64), around[inside].astype(np.float64)
-        steps.append(sign * float(np.log(np.median(a) / np.median(b))))
+        steps.append([sign * float(np.log(np.median(a) / np.median(b)))])
         # With the air: inside of a head alone, slices 9 mm apart may have no more in common than
         # noise has.
         correlations.append(float(np.corrcoef(here.ravel(), around.ravel())[0, 1]))
-    if not shifts:
-        return np.nan, np.nan, np.nan, np.nan
-    middle = np.median(shifts, axis=0)
-    spread = np.median(np.hypot(*(np.array(shifts) - middle).T))
-    error_mm = float(MEDIAN_ERROR * spread / np.sqrt(len(shifts)))
-    shift_mm = float(np.hypot(*middle))
-    return float(np.median(correlations)), shift_mm, error_mm, float(abs(np.median(steps)))
+    correlation = float(np.median(correlations)) if correlations else np.nan
+    return correlation, _alternating(shifts), _alternating(steps)
+
+
+def _alternating(values: list[list[float]]) -> tuple[float, float]:
+    """Returns what every second slice has of its own, and its standard error; NaN for few slices.
+
+    In means of two neighbours, half of whose signs are turned, what changes evenly along the head
+    is gone. As they share slices they count for half as many. The error is widened so that twice
+    as much is exceeded as seldom as with many slices (Student's t).
+
+    Args:
+        values: Of each slice against its neighbours, signs turned for every second one.
+    """
+    count = len(values)
+    if count < FEWEST_COMPARED:
+        return np.nan, np.nan
+    pairs = (np.array(values[1:]) + np.array(values[:-1])) / 2
+    middle = np.median(pairs, axis=0)
+    spread = np.median(np.linalg.norm(pairs - middle, axis=1))
+    widened = float(special.stdtrit(count - 1, 0.975)) / 2
+    error = MEDIAN_ERROR * float(spread) * np.sqrt(2 / count) * widened
+    return float(np.linalg.norm(middle)), float(error)
 
 
 def _coarse(

@@ -1,5 +1,6 @@
 """The outcome of a check."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +18,7 @@ class Check:
     Attributes:
         name: What was checked.
         verdict: "warn" where the tool works, but slower or not for everything.
-        measured: What was found; None where it is no number.
+        measured: What was found; None where there is no finite number.
         limit: What it must not exceed, or for "bytes" not fall below; None where it is no number.
         unit: Of both: "bytes", "values that differ", "share of the largest", ...
         note: What it means, or what to do.
@@ -38,4 +39,6 @@ def at_most(name: str, measured: float, limit: float, unit: str = RELATIVE) -> C
         >>> at_most("sum", float("nan"), 1.0).verdict
         'fail'
     """
+    if not math.isfinite(measured):
+        return Check(name, "fail", None, limit, unit, f"{measured} was computed")
     return Check(name, "ok" if measured <= limit else "fail", measured, limit, unit)

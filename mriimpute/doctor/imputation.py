@@ -5,6 +5,7 @@ was acquired bit by bit, follow a change of units, come out the same twice, and 
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from mriimpute.checkpoint import load
 from mriimpute.doctor.check import Check, at_most
 from mriimpute.errors import MriImputeError
 from mriimpute.files import shipped
+from mriimpute.imputation.anonymous import without_folders
 from mriimpute.io import read_scan
 from mriimpute.methods.base import Imputer
 from mriimpute.methods.registry import DEFAULT, load_imputer
@@ -47,18 +49,25 @@ MAX_GPU_DIFFERENCE = 2e-3
 
 def package_checks() -> Iterator[Check]:
     """Yields whether what the package brings is there and undamaged."""
-    path = shipped(DEFAULT)
+    weights = shipped(DEFAULT)
     try:
-        tensors, _ = load(path)
+        tensors, _ = load(weights)
         count = sum(tensor.numel() for tensor in tensors.values())
         yield Check("weights", "ok", note=f"{count} numbers, checksum right")
     except MriImputeError as error:
-        yield Check("weights", "fail", note=f"{error}; install mriimpute again")
+        yield _broken("weights", error, weights)
+    template = mni152()
     try:
-        template = read_scan(mni152()).volume
-        yield Check("template", "ok", note=f"{' x '.join(map(str, template.shape))} voxels")
+        shape = read_scan(template).volume.shape
+        yield Check("template", "ok", note=f"{' x '.join(map(str, shape))} voxels")
     except MriImputeError as error:
-        yield Check("template", "fail", note=f"{error}; install mriimpute again")
+        yield _broken("template", error, template)
+
+
+def _broken(name: str, error: MriImputeError, path: Path) -> Check:
+    """Returns the check that a file of the package fails; what doctor prints names no folder."""
+    told = without_folders(str(error), [path])
+    return Check(name, "fail", note=f"{told}; install mriimpute again")
 
 
 def imputation_checks(device: str) -> Iterator[Check]:

@@ -24,7 +24,14 @@ EXIT_SECONDS = 10.0
 
 START, END = "start of the self-test", "end"
 
-HINT = "set ONEDNN_MAX_CPU_ISA=AVX2 and try again; then set it for mriimpute, too"
+HINTS = {
+    "SIGILL": "set ONEDNN_MAX_CPU_ISA=AVX2 and try again; then set it for mriimpute, too",
+    "SIGKILL": "most likely memory ran out: close other programs",
+}
+"""What to do, by how the process ended."""
+
+HINT = "report it, with what was printed"
+"""Where nothing better is known."""
 
 
 def self_test(device: str) -> Iterator[Check | dict[str, Any]]:
@@ -38,7 +45,7 @@ def self_test(device: str) -> Iterator[Check | dict[str, Any]]:
     process = context.Process(target=_send_all, args=(sender, device), daemon=True)
     process.start()
     sender.close()
-    last = START
+    last, is_silent = START, False
     try:
         while (message := _received(receiver)) is not None:
             if message == END:
@@ -49,10 +56,11 @@ def self_test(device: str) -> Iterator[Check | dict[str, Any]]:
     finally:
         receiver.close()
         process.join(EXIT_SECONDS)
+        is_silent = process.is_alive()
         if process.is_alive():
             process.kill()
             process.join()
-    yield Check("self-test", "fail", note=f"{_ending(process.exitcode)} after: {last}; {HINT}")
+    yield Check("self-test", "fail", note=_ending(process.exitcode, last, is_silent=is_silent))
 
 
 def all_checks(device: str) -> Iterator[Check]:
@@ -69,11 +77,28 @@ def all_checks(device: str) -> Iterator[Check]:
         yield Check("device", "fail", note=f"{error}; {error.hint}")
         chosen = "cpu"
     for tested in dict.fromkeys(("cpu", chosen)):
-        yield from numeric_checks(tested)
-        try:
-            yield from imputation_checks(tested)
-        except MriImputeError as error:
-            yield Check(f"imputation, {tested}", "fail", note=str(error))
+        for name, checks in (("numbers", numeric_checks), ("imputation", imputation_checks)):
+            try:
+                yield from checks(tested)
+            except Exception as error:  # whatever it is, it is no fault of the checks before it
+                yield Check(f"{name}, {tested}", "fail", note=_problem(error))
+
+
+def _problem(error: Exception) -> str:
+    """Returns why checks ended, and what to do about it."""
+    import torch
+
+    from mriimpute.errors import MriImputeError
+    from mriimpute.imputation.anonymous import without_folders
+    from mriimpute.memory import is_shortage
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return "the GPU is out of memory; close other programs on it"
+    if is_shortage(error):
+        return "out of memory; close other programs"
+    if isinstance(error, MriImputeError):
+        return without_folders(f"{error}; {error.hint}", [])
+    return without_folders(f"{type(error).__name__}: {' '.join(str(error).split())}", [])
 
 
 def accelerators() -> dict[str, Any]:
@@ -120,7 +145,17 @@ def _received(receiver: Connection) -> Any:
         return None
 
 
-def _ending(code: int | None) -> str:
+def _ending(code: int | None, last: str, *, is_silent: bool) -> str:
+    """Returns how the process ended, and what to do about it.
+
+    Args:
+        code: Of its exit.
+        last: The last check that it told of.
+        is_silent: It went on without a word, and was ended here.
+    """
+    if is_silent:
+        return f"no word for {SILENCE_SECONDS:.0f} s after: {last}; {HINT}"
     if code is not None and code < 0:
-        return f"the process was ended by {signal.Signals(-code).name}"
-    return f"the process ended with status {code}"
+        name = signal.Signals(-code).name
+        return f"the process was ended by {name} after: {last}; {HINTS.get(name, HINT)}"
+    return f"the process ended with status {code} after: {last}; {HINT}"

@@ -7,14 +7,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
-from importlib.metadata import requires
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
 
 from mriimpute.device import cuda_of_torch, driver_version
 from mriimpute.doctor.check import Check
 from mriimpute.memory import main_memory
-from mriimpute.provenance import version_of
+from mriimpute.provenance import LIBRARIES, version_of
 from mriimpute.workers import available_cores
 
 __all__ = ["machine_checks", "machine_facts"]
@@ -43,6 +43,11 @@ HEAD_BYTES = 2 * 2**30
 SMI_SECONDS = 5.0
 """For `nvidia-smi` to answer: it waits for a driver that hangs."""
 
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 (asked, not used)
+
+DRIVERS = {"11": 450, "12": 525, "13": 580}
+"""The first driver for each CUDA."""
+
 TEMPORARY_BYTES = 100 * 2**20
 """Of caches of libraries."""
 
@@ -67,33 +72,62 @@ def machine_facts() -> dict[str, dict[str, Any]]:
         "disk": {
             "temporary_free_bytes": _free(tempfile.gettempdir),
             "current_free_bytes": _free(os.getcwd),
-            "shared_memory_bytes": _free(lambda: "/dev/shm"),  # noqa: S108 (asked, not used)
+            "shared_memory_bytes": _free(lambda: SHARED_MEMORY),
+            "shared_memory_usable": _usable(SHARED_MEMORY),
         },
         "gpu": _gpu(),
     }
 
 
 def machine_checks(facts: dict[str, dict[str, Any]]) -> list[Check]:
-    """Returns what the facts of a machine say about what it can do."""
+    """Returns what the facts of a machine say about what it can do.
+
+    Args:
+        facts: With what torch says as "accelerator", if it was asked.
+    """
     memory = facts["memory"]["available_bytes"]
     temporary = facts["disk"]["temporary_free_bytes"]
-    gpu = facts["gpu"]
+    seen = facts["accelerator"]["devices"] if "accelerator" in facts else None
     return [
-        _of_gpu(len(gpu["devices"]), gpu["driver"], gpu["torch_cuda"]),
+        _of_gpu(facts["gpu"], None if seen is None else len(seen)),
         _at_least("memory for a head of 1 mm", memory, HEAD_BYTES, "close other programs"),
         _at_least("room in the temporary folder", temporary, TEMPORARY_BYTES, "set TMPDIR"),
+        _of_shared_memory(facts["disk"]["shared_memory_usable"]),
     ]
 
 
-def _of_gpu(devices: int, driver: str | None, cuda: str | None) -> Check:
-    """Returns whether torch can use the GPUs that are there."""
-    if not devices and driver is None:
+def _of_gpu(gpu: dict[str, Any], seen: int | None) -> Check:
+    """Returns whether torch can use the GPUs that are there.
+
+    Args:
+        gpu: What system and installation say.
+        seen: As many torch can use; None where it was not asked.
+    """
+    named, driver, cuda = len(gpu["devices"]), gpu["driver"], gpu["torch_cuda"]
+    if not (named or driver or seen):
         return Check("GPU", "skipped", note="none: the CPU computes")
     if cuda is None:
         return Check("GPU", "warn", note="torch has no CUDA: the CPU computes; reinstall torch")
-    if not devices:
+    major = re.match(r"\d+", driver or "")
+    if not seen and major and int(major[0]) < DRIVERS.get(cuda.partition(".")[0], 0):
+        old = f"the driver, {driver}, is too old for CUDA {cuda}: the CPU computes; renew it"
+        return Check("GPU", "warn", note=old)
+    if seen == 0:
+        hidden = "torch sees none: the CPU computes; look at driver and CUDA_VISIBLE_DEVICES"
+        return Check("GPU", "warn", note=hidden)
+    if not (named or seen):
         return Check("GPU", "warn", note="nvidia-smi names none; in a container pass --gpus all")
-    return Check("GPU", "ok", float(devices), 1.0, "GPUs")
+    return Check("GPU", "ok", float(named if seen is None else seen), 1.0, "GPUs")
+
+
+def _of_shared_memory(usable: bool | None) -> Check:
+    """Returns whether several processes can work together, as with `evaluate --jobs`."""
+    if usable is None:
+        return Check("shared memory", "skipped", note="this system needs no folder for it")
+    if not usable:
+        note = "not usable: several processes cannot work; mount a tmpfs on /dev/shm"
+        return Check("shared memory", "warn", note=note)
+    return Check("shared memory", "ok")
 
 
 def _at_least(name: str, measured: int | None, limit: int, note: str) -> Check:
@@ -106,7 +140,11 @@ def _at_least(name: str, measured: int | None, limit: int, note: str) -> Check:
 
 def _dependencies() -> dict[str, str]:
     """Returns the versions of what this package needs at run time."""
-    needed = [line for line in requires("mriimpute") or [] if "extra ==" not in line]
+    try:
+        lines = requires("mriimpute") or []
+    except PackageNotFoundError:  # run from its source, not installed
+        return {name: version_of(name) for name in LIBRARIES}
+    needed = [line for line in lines if "extra ==" not in line]
     names = {re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in needed}
     return {name: version_of(name) for name in sorted(names, key=str.lower)}
 
@@ -155,6 +193,11 @@ def _free(folder: Callable[[], str]) -> int | None:
         return shutil.disk_usage(folder()).free
     except OSError:  # there is none, or not one that may be written to
         return None
+
+
+def _usable(folder: str) -> bool | None:
+    """Tells whether the semaphores of Linux can lie in a folder; None on other systems."""
+    return os.access(folder, os.W_OK) if platform.system() == "Linux" else None
 
 
 def _text(path: Path) -> str:

@@ -125,7 +125,7 @@ class Batch:
         file: Where to keep the report, if anywhere.
         page: Writes the page of a finished scan, if one is wanted.
         overview: Writes about all scans, given those of all parts and what went wrong with those
-            that failed.
+            that ended, empty where nothing did.
         world: The processes that share this call. The main one finds out what is left to do,
             and keeps the report.
 
@@ -159,6 +159,7 @@ class Batch:
             lambda: record({"request": recorded(request)}),
             file=file if world.main else None,
             part=part,
+            others=[request.observed] if request.observed else [],
         )
 
         left: list[int] = []
@@ -282,7 +283,7 @@ class Batch:
         """
         if self.overview is not None:
             ends = zip(self.jobs, self.report.outcomes.values(), strict=True)
-            problems = {job: end.problem for job, end in ends if end.status == "failed"}
+            problems = {job: end.problem for job, end in ends if end.status != "waiting"}
             self.overview(self.all_jobs, problems)
 
     @property

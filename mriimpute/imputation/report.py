@@ -1,6 +1,5 @@
 """What became of each scan of a batch: a report that is true whenever it is read."""
 
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 from mriimpute.errors import MriImputeError, OutputError
 from mriimpute.files import read_json, write_json
+from mriimpute.imputation.anonymous import without_folders
 from mriimpute.imputation.bids import NOTICE
 from mriimpute.imputation.disk import written
 from mriimpute.imputation.jobs import Job
@@ -22,12 +22,6 @@ Status = Literal["waiting", "done", "skipped", "failed"]
 """skipped: done before."""
 
 KIND = "mriimpute report"
-
-FOLDERS = re.compile(r"(?<![^\s'\"(])\.{0,2}/(?:[^\s/'\"]+/)*")
-"""The folders of a path in running text."""
-
-MIN_NAME_LENGTH = 3
-"""Letters: a folder called `a` names nobody, and texts are full of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +64,7 @@ class Report:
         record: Returns what made the results.
         file: JSON; None for a report that is only looked at.
         part: Of a larger batch: which one, of how many.
+        others: Files that every scan is imputed with.
         outcomes: By the index of the job.
     """
 
@@ -77,6 +72,7 @@ class Report:
     record: Callable[[], dict[str, Any]]
     file: Path | None = None
     part: tuple[int, int] = (1, 1)
+    others: Sequence[Path] = ()
     outcomes: dict[int, Outcome] = field(init=False)
     _started: float = field(init=False, default=0.0)
 
@@ -126,14 +122,15 @@ class Report:
         cuda = None if skipped else _cuda()
         results = [] if status == "failed" else job.results()
         quality = {} if status == "failed" else quality_of(job)
+        known = [*_paths(job), *self.others]
         outcome = Outcome(
             status=status,
             sha256=_checksum(job, finished=status != "failed"),
             outputs=tuple((job.below / path.name).as_posix() for path in results),
             bytes=sum(each.size for each in written(job)) if status == "done" else 0,
             seconds=0.0 if skipped else round(time.monotonic() - self._started, 3),
-            problem=_without_folders(problem, job),
-            hint=_without_folders(hint, job),
+            problem=without_folders(problem, known),
+            hint=without_folders(hint, known),
             verdict=str(quality.get("verdict", "")),
             reasons=tuple(quality.get("reasons", ())),
             peak_memory_mb=None if skipped else _peak_memory_mb(),
@@ -203,15 +200,10 @@ def _checksum(job: Job, *, finished: bool) -> str:
         return ""
 
 
-def _without_folders(text: str, job: Job) -> str:
-    """Takes folders out of a message: a report travels further than a screen."""
-    for folder in (job.folder, job.scan.parent):
-        for path in (folder, folder.resolve()):
-            name = rf"(?<![\w./-]){re.escape(str(path))}"
-            text = re.sub(f"{name}/", "", text)
-            if len(str(path)) >= MIN_NAME_LENGTH:
-                text = re.sub(rf"{name}(?![\w.-])", "the folder", text)
-    return FOLDERS.sub("", text)
+def _paths(job: Job) -> list[Path]:
+    """Returns the files that messages about a scan may name."""
+    others = [job.scan, *job.companions, job.file("mean"), job.target]
+    return [path for path in others if path]
 
 
 def _peak_memory_mb() -> float | None:

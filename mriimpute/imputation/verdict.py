@@ -149,15 +149,16 @@ def _of_method(volume: Volume, quality: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _adjusted(name: str, value: float, scan: Consistency) -> float:
-    """Returns a value as its limits take it: a shift is at least so large as it surely is."""
+    """Returns a value as its limits take it: at least so large as it surely is."""
     if name not in ("slice_shift_mm", "brightness_step"):
         return value
     # How far apart are slices that have nothing in common? That reason says enough.
     alike = scan.neighbour_correlation >= MEASURES["neighbour_correlation"].usable[0]
     if scan.spacing_mm > WIDEST_MM or not alike:
         return math.nan
-    error_mm = scan.slice_shift_error_mm if name == "slice_shift_mm" else 0.0
-    return max(value - 2 * error_mm, 0.0)
+    if name == "slice_shift_mm":
+        return max(value - 2 * scan.slice_shift_error_mm, 0.0)
+    return math.expm1(max(scan.brightness_step - 2 * scan.brightness_step_error, 0.0))
 
 
 def _unmeasured(scan: Consistency, measures: Mapping[str, float], imputer: Imputer) -> str:

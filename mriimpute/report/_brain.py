@@ -50,7 +50,8 @@ class Brain:
         self._deep = depth > DEPTH * depth.max()
         if not self._deep.any():
             self._deep = np.ones_like(head)
-        least = low + 1e-6 * max(abs(low), 1.0)  # so that a constant scan has one, too
+        # A constant scan has a window, too, and units may be tiny: m2/s of diffusion are 1e-9.
+        least = low + 1e-6 * (abs(low) or high or 1.0)
         self.window = float(low), float(max(self.percentile(image, WINDOW), least))
 
     def percentile(

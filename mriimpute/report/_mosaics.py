@@ -15,7 +15,6 @@ from mriimpute.evaluation import Panel, View
 from mriimpute.report._html import join, tag
 from mriimpute.report._pictures import (
     DIVERGING,
-    GREY,
     SEQUENTIAL,
     Album,
     Plane,
@@ -24,9 +23,10 @@ from mriimpute.report._pictures import (
     scale_bar,
 )
 
-__all__ = ["Mosaics", "flicker_of"]
+__all__ = ["Mosaics", "flicker_of", "grey_window"]
 
 PERCENTILE = 99.0  # of absolute errors, or of standard deviations, of all methods: end of a scale
+WINDOW = (0.5, 99.8)  # percentiles of the truth at which pictures are black and white
 MARGIN_MM = 4.0
 PERCENT = "% of the data range"
 
@@ -56,6 +56,7 @@ class Mosaics:
         self.panels = panels
         self.first = next(iter(panels.values()))
         self.error_scale = DIVERGING(_limit_percent(panels, lambda view: view.mean - view.truth))
+        self.grey = Scale("gray", *grey_window(self.first))
         self.std_scale = SEQUENTIAL(_limit_percent(panels, lambda view: view.std))
         self.width_mm = MARGIN_MM + max(
             view.truth.shape[0] * view.spacing_mm[0] for view in self.first.views
@@ -88,7 +89,7 @@ class Mosaics:
             case "std":
                 return 100 * view.std / data_range, self.std_scale
             case _:
-                return getattr(view, kind), GREY(data_range)
+                return getattr(view, kind), self.grey
 
     def overview(self, baseline: str, method: str, *, failure: bool = False) -> Markup:
         """Returns one row per plane: truth, acquired, two methods, error and std of the second.
@@ -193,6 +194,13 @@ class Mosaics:
             return ""
         value = metrics.psnr(view.truth[missing], view.mean[missing], data_range=panel.data_range)
         return f"{value:.2f} dB"
+
+
+def grey_window(panel: Panel) -> tuple[float, float]:
+    """Returns the intensities that are black and white: they need not begin at 0."""
+    truth = np.concatenate([view.truth[np.isfinite(view.truth)] for view in panel.views])
+    low, high = np.percentile(truth, WINDOW).tolist() if len(truth) else (0.0, 0.0)
+    return low, high if high > low else low + panel.data_range
 
 
 def flicker_of(mosaics: Mosaics, before: str, after: str) -> Markup:

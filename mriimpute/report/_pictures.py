@@ -21,7 +21,6 @@ from mriimpute.report._html import join, tag
 
 __all__ = [
     "DIVERGING",
-    "GREY",
     "SEQUENTIAL",
     "Album",
     "Plane",
@@ -45,12 +44,7 @@ class Scale(NamedTuple):
     blank: tuple[int, int, int] = (0, 0, 0)
 
 
-def GREY(high: float) -> Scale:  # noqa: N802 - a family of constants
-    """Returns the scale of images."""
-    return Scale("gray", 0.0, high)
-
-
-def DIVERGING(limit: float) -> Scale:  # noqa: N802
+def DIVERGING(limit: float) -> Scale:  # noqa: N802 - a family of constants
     """Returns the scale of errors: blue too dark, red too bright, white right."""
     return Scale("RdBu_r", -limit, limit, (190, 190, 190))
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from markupsafe import Markup
 
+from mriimpute.imputation.coding import Coding
 from mriimpute.report._brain import Brain
 from mriimpute.report._html import tag
 from mriimpute.report._pictures import SEQUENTIAL, Album, Plane, Scale, flicker, scale_bar
@@ -34,8 +35,9 @@ class Result:
 
     Attributes:
         volume: The scan on the imputed grid, as `impute` saw it; in template space the mean.
-        axis: The one that was refined; -1 in template space.
-        images: "mean", "std" and "draw" as far as written, "linear" in native space.
+        axis: The one across slices; -1 in template space, and where there are no slices.
+        images: "mean", "std" and "draw" as far as written, "linear" in native space; coded.
+        coding: Of volume and images: what is read off them is taken back to units of the file.
         difference: Largest |mean - scan| over acquired voxels; NaN in template space.
         record: The sidecar of the mean.
     """
@@ -43,6 +45,7 @@ class Result:
     volume: Volume
     axis: int
     images: Mapping[str, Image]
+    coding: Coding
     difference: float
     record: Mapping[str, Any]
 
@@ -64,7 +67,7 @@ class Pictures:
         self.box = _box(self.head)
         std = result.images.get("std")
         top = 1.0 if std is None else brain.percentile(std, STD_PERCENTILE, ~volume.observed)
-        self.std_scale = SEQUENTIAL(max(top, 1e-6))._replace(blank=(0, 0, 0))
+        self.std_scale = SEQUENTIAL(top if top > 0 else 1.0)._replace(blank=(0, 0, 0))
         self.width_mm = max(
             (self.box[u].stop - self.box[u].start) * volume.spacing_mm[u] for u in (0, 1)
         )
@@ -78,20 +81,35 @@ class Pictures:
             for kind, words in (("mean", "mean"), ("std", "standard deviation"), ("draw", "draw")):
                 if kind in self.result.images:
                     parts.append(self._row(kind, words, normal, indices))
-        note = (
-            "Red lines at the margins: acquired slices. Planes along them lie as far away as "
-            "can be."
-        )
+        notes = []
+        if self.result.axis >= 0:
+            notes.append(
+                "Red lines at the margins: acquired slices. Planes along them lie as far away as "
+                "can be."
+            )
         if "draw" in self.result.images:
-            note += " The draw is one sample of what the anatomy may be."
-        return tag("div", tag("p", note, class_="note"), self.scales(), *parts, class_="mosaic")
+            notes.append("The draw is one sample of what the anatomy may be.")
+        note = tag("p", " ".join(notes), class_="note") if notes else ""
+        return tag("div", note, self.scales(), *parts, class_="mosaic")
 
     def scales(self) -> Markup:
         """Returns what grey and colours mean; both scales are those of the brain."""
-        bars = [scale_bar(self.window, f"intensity, {UNITS}")]
+        bars = [scale_bar(self.in_units(self.window), f"intensity, {UNITS}")]
         if "std" in self.result.images:
-            bars.append(scale_bar(self.std_scale, f"standard deviation, {UNITS}"))
+            bars.append(scale_bar(self.std_in_units, f"standard deviation, {UNITS}"))
         return tag("div", *bars, class_="scales")
+
+    def in_units(self, scale: Scale) -> Scale:
+        """Returns a scale of intensities with its ends in the units of the file."""
+        low, high = self.result.coding.decode(np.array([scale.low, scale.high])).tolist()
+        return scale._replace(low=low, high=high)
+
+    @property
+    def std_in_units(self) -> Scale:
+        """The scale of standard deviations with its ends in the units of the file."""
+        ends = np.array([self.std_scale.low, self.std_scale.high])
+        low, high = self.result.coding.decode_difference(ends).tolist()
+        return self.std_scale._replace(low=low, high=high)
 
     def before_after(self) -> Markup:
         """Returns the middle planes, interpolated and imputed; nothing in template space."""

@@ -160,7 +160,7 @@ def _section(
 
 def _facts(pictures: Pictures, steps: tuple[int, ...]) -> dict[str, Any]:
     """Returns what `viewer.js` must know of the volumes."""
-    result, box, grey = pictures.result, pictures.box, _grey(pictures)
+    result, box, grey = pictures.result, pictures.box, pictures.in_units(_grey(pictures))
     axis = result.axis
     sizes = [max((s.stop - s.start) // n, 1) for s, n in zip(box, steps, strict=True)]
     spacing = [n * mm for n, mm in zip(steps, result.volume.spacing_mm, strict=True)]
@@ -176,7 +176,7 @@ def _facts(pictures: Pictures, steps: tuple[int, ...]) -> dict[str, Any]:
         "low": grey.low,
         "high": grey.high,
         "white": LEVELS / HEADROOM,
-        "std": pictures.std_scale.high,
+        "std": pictures.std_in_units.high,
         "stdLevels": STD_LEVELS,
         "colours": colours.T.tolist(),
     }
@@ -229,7 +229,7 @@ def _controls(names: list[str], pictures: Pictures, *, with_std: bool) -> Markup
     rows = [choices, [*window, reset, tag("output", class_="window")]]
     if with_std:
         overlay = tag("input", type="checkbox", class_="std")
-        bar = scale_bar(pictures.std_scale, UNITS)
+        bar = scale_bar(pictures.std_in_units, UNITS)
         strength = tag("label", "strength ", _slider("strength", 100))
         rows.append([tag("label", overlay, "standard deviation"), strength, bar])
     place = tag("output", class_="place", aria_live="off")

@@ -19,6 +19,7 @@ from jaxtyping import Float, Float32
 from mriimpute import metrics
 from mriimpute.evaluation import Panel, Summary, View
 from mriimpute.files import atomic
+from mriimpute.report._mosaics import grey_window
 
 __all__ = ["write_figure"]
 
@@ -71,10 +72,11 @@ def _draw(summary: Summary) -> Any:
     columns = _columns(summary)
     layout = _layout(columns)
     figure = Figure(figsize=layout.size, facecolor="white")
+    window = grey_window(columns[0].panel)
     for row in range(len(layout.heights)):
         for number, column in enumerate(columns):
             axis = figure.add_axes(layout.place(row, number))
-            _fill(axis, column, row, layout.width_mm, first=number == 0)
+            _fill(axis, column, row, layout.width_mm, window, first=number == 0)
     for number, column in enumerate(columns):
         left, _, width, _ = layout.place(0, number)
         x, y = left + width / 2, 1 - layout.fraction_of_height(HEAD_INCH)
@@ -155,14 +157,21 @@ def _columns(summary: Summary) -> list[Column]:
     return columns
 
 
-def _fill(axis: Any, column: Column, row: int, width_mm: float, *, first: bool) -> None:
+def _fill(
+    axis: Any,
+    column: Column,
+    row: int,
+    width_mm: float,
+    window: tuple[float, float],
+    *,
+    first: bool,
+) -> None:
     view = column.panel.views[row]
     image = column.image(view)
     if column.kind == "std":
         percent, limit = 100 / column.panel.data_range, _std_limit(column.panel)
         _show(axis, percent * image, view, colours="inferno", blank="black", window=(0.0, limit))
     else:
-        window = (0.0, column.panel.data_range)
         _show(axis, image, view, colours="gray", blank="black", window=window)
     _same_scale(axis, view, width_mm)
     if column.kind == "imputed":

@@ -8,7 +8,6 @@ page that is there.
 import base64
 import io
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,14 @@ from mriimpute.cohort.foreground import foreground_level
 from mriimpute.errors import MriImputeError
 from mriimpute.imputation.bids import NOTICE
 from mriimpute.imputation.jobs import Job
-from mriimpute.imputation.overview import PAGE, Row, grouped, rows_of, write_quality
+from mriimpute.imputation.overview import (
+    PAGE,
+    Row,
+    grouped,
+    read_quality,
+    rows_of,
+    write_quality,
+)
 from mriimpute.imputation.verdict import NOT_COVERED
 from mriimpute.io import read_scan
 from mriimpute.report._html import document, join, tag, write_html
@@ -35,6 +41,8 @@ log = logging.getLogger(__name__)
 TITLE = "mriimpute: verdicts of a batch"
 
 CONFIDENTIAL = "This page shows image data of the people scanned: keep it as you keep the scans."
+
+SIDES = "Pictures show an axial plane from above: L, the left of the body, is on their left."
 
 PIXELS = 96
 """Of the longer side of a picture, at least half as many."""
@@ -58,27 +66,41 @@ COLUMNS = {
 def write_overviews(jobs: Sequence[Job], problems: Mapping[Job, str]) -> list[Path]:
     """Writes `quality.tsv` and `index.html` of each folder of results, and returns the pages.
 
-    A folder that holds the results of one scan gets none. Several parts of a batch may do this at
-    the same time: whoever comes last writes what all have done.
+    What is there and says the same stays. A folder that holds the results of one scan gets none.
+    Several parts of a batch may do this at the same time: whoever comes last writes what all have
+    done.
 
     Args:
         jobs: Of all parts.
-        problems: What went wrong with those that failed in this call.
+        problems: What went wrong with each that ended in this call; empty where nothing did.
 
     Raises:
         MriImputeError: If they cannot be written.
     """
     written = []
     for root, alike in grouped(jobs).items():
-        rows = rows_of(alike, problems)
-        while rows and (write_quality(root, rows) or not (root / PAGE).exists()):
-            if not _is_ours(root / PAGE):
-                log.warning("%s is no page of this program and stays as it is", root / PAGE)
+        is_ours = _is_ours(root / PAGE)
+        if not is_ours:
+            log.warning("%s is no page of this program and stays as it is", root / PAGE)
+        while rows := rows_of(root, alike, problems, read_quality(root)):
+            is_new_table = write_quality(root, rows)
+            is_new_page = is_ours and _write_page(root, rows)
+            if is_new_page:
+                written.append(root / PAGE)
+            if not (is_new_table or is_new_page):
                 break
-            write_html(root / PAGE, _page(root, rows))
-            written.append(root / PAGE)
-            rows = rows_of(alike, problems)
-    return written
+    return list(dict.fromkeys(written))
+
+
+def _write_page(root: Path, rows: Sequence[Row]) -> bool:
+    """Writes the page; tells whether it was another before."""
+    path = root / PAGE
+    before = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    page = _page(root, rows, before)
+    if page.encode(errors="backslashreplace").decode() == before:
+        return False
+    write_html(path, page)
+    return True
 
 
 def _is_ours(path: Path) -> bool:
@@ -89,9 +111,15 @@ def _is_ours(path: Path) -> bool:
     return f"<title>{TITLE}</title>".encode() in start
 
 
-def _page(root: Path, rows: Sequence[Row]) -> Markup:
-    there = (root / PAGE).read_text(encoding="utf-8") if (root / PAGE).is_file() else ""
-    known = {key: picture for picture, key in KEPT.findall(there)}
+def _page(root: Path, rows: Sequence[Row], before: str) -> Markup:
+    """Returns the page of a batch.
+
+    Args:
+        root: Folder for all results.
+        rows: Of the table.
+        before: The page that is there, whose pictures are taken over.
+    """
+    known = {key: picture for picture, key in KEPT.findall(before)}
     counts = [
         join(badge(verdict), f" {sum(row.verdict == verdict for row in rows)}  ")
         for verdict in ("failed", "fail", "look", "pass")
@@ -113,6 +141,7 @@ def _page(root: Path, rows: Sequence[Row]) -> Markup:
             tag("h1", f"{len(rows)} scans"),
             tag("p", *counts),
             tag("p", NOT_COVERED),
+            tag("p", SIDES),
             tag("p", CONFIDENTIAL, class_="warnings plain", role="note"),
             tag("p", NOTICE, class_="notice"),
         ),
@@ -124,24 +153,27 @@ _OVERVIEW = Markup(
     " .overview td, .overview tbody th { vertical-align: middle; } "
     ".overview th:nth-child(-n+4), .overview td:nth-child(3) { text-align: left; } "
     ".overview img { display: block; height: 96px; background: #000; } "
+    ".sides { position: relative; display: inline-block; } "
+    ".sides span { position: absolute; top: 40%; font-size: 11px; color: #fff; } "
+    ".sides .L { left: 3px; } .sides .R { right: 3px; } "
     ".overview td.reasons { min-width: 280px; text-align: left; white-space: normal; }"
 )
 
 
 def _row(root: Path, row: Row, known: Mapping[str, str]) -> Markup:
-    job = row.job
-    picture = known.get(row.key) or _picture(job) if row.key else ""
-    image = tag("img", src=picture, alt=f"axial plane of {job.name}", id=f"r{row.key}")
-    page = Path(os.path.relpath(job.page, root)).as_posix()
+    has_result = row.key and row.verdict != "failed"
+    picture = known.get(row.key) or _picture(row.mean) if has_result else ""
+    image = tag("img", src=picture, alt=f"axial plane of {row.name}", id=f"r{row.key}")
+    letters = (tag("span", end, class_=end) for end in "LR")  # as on the page of the scan
+    page = row.page.relative_to(root).as_posix()
+    is_linked = has_result and row.page.is_file()
     name = (
-        tag("a", job.name, href=quote(page, errors="surrogateescape"))
-        if job.page.is_file()
-        else job.name
+        tag("a", row.name, href=quote(page, errors="surrogateescape")) if is_linked else row.name
     )
     values = [row.measures.get(column) for column in COLUMNS]
     return tag(
         "tr",
-        tag("td", image if picture else ""),
+        tag("td", tag("div", image, *letters, class_="sides") if picture else ""),
         tag("th", name, scope="row"),
         tag("td", badge(row.verdict) if row.verdict else "none"),
         tag("td", "; ".join(row.reasons), class_="reasons"),
@@ -149,12 +181,12 @@ def _row(root: Path, row: Row, known: Mapping[str, str]) -> Markup:
     )
 
 
-def _picture(job: Job) -> str:
+def _picture(mean_file: Path) -> str:
     """Returns the middle axial plane of the mean as a small PNG, in the text of a page."""
     from PIL import Image
 
     try:
-        mean = read_scan(job.file("mean"), exact=True)
+        mean = read_scan(mean_file, exact=True)
     except MriImputeError:  # somebody has moved it away
         return ""
     plane, sides_mm = _middle(mean.values), mean.volume.spacing_mm[:2]
@@ -183,4 +215,5 @@ def _window(plane: Float[np.ndarray, "i j"]) -> tuple[float, float]:
     scaled = ((inner - low) / (high - low)).ravel().astype(np.float32)
     head = inner.ravel()[scaled > foreground_level(scaled)]
     top = float(np.percentile(head, WINDOW[1])) if head.size else high
-    return float(plane.min()), max(top, float(plane.min()) + 1e-12 * max(abs(top), 1.0))
+    black = float(plane.min())
+    return black, top if top > black else black + (abs(black) or 1.0)

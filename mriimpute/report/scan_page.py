@@ -7,9 +7,10 @@ Axes: i, j, k = right, anterior, superior.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -52,8 +53,8 @@ def write_scan_page(case: Job, request: Request) -> Path:
     Raises:
         MriImputeError: If scan or results cannot be read, or the page cannot be written.
     """
-    result, coding = _read(case, request)
-    draws = _draws(case, coding, _form(case, request))
+    result = _read(case, request)
+    draws = _draws(case, result.coding, _form(case, request))
     write_html(case.page, _page(case.scan.name, result, draws))
     return case.page
 
@@ -72,7 +73,7 @@ def _draws(case: Job, coding: Coding, form: Form) -> Iterator[Image]:
             yield coding.code(read_scan(file, form=form, exact=True).values)
 
 
-def _read(case: Job, request: Request) -> tuple[Result, Coding]:
+def _read(case: Job, request: Request) -> Result:
     labels = {"mean": "mean", "std": "std", "draw": "draw001"}
     form = _form(case, request)
     written = {name: read_scan(case.file(label), form=form, exact=True)
@@ -87,8 +88,14 @@ def _read(case: Job, request: Request) -> tuple[Result, Coding]:
         mean = written["mean"].volume
         observed = read_scan(case.file("observed")).volume.data > 0
         volume = Volume(images["mean"], observed, mean.affine)
-        result = Result(volume=volume, axis=-1, images=images, difference=math.nan, record=record)
-        return result, coding
+        return Result(
+            volume=volume,
+            axis=-1,
+            images=images,
+            coding=coding,
+            difference=math.nan,
+            record=record,
+        )
 
     observed_file = observed_of(case.scan, request)
     scan = read_scan(case.scan, observed=observed_file, form=request.form, exact=True)
@@ -100,14 +107,15 @@ def _read(case: Job, request: Request) -> tuple[Result, Coding]:
     # Both in the same order: slice n of the scan is slice `factor * n` of the grid.
     acquired = written["mean"].values[volume.observed]
     difference = np.abs(acquired - scan.values[scan.volume.observed])
-    result = Result(
+    has_slices = record["settings"].get("slice_axis_from") != "none"
+    return Result(
         volume=volume,
-        axis=grid.axis,
+        axis=grid.axis if has_slices else -1,
         images=images,
+        coding=coding,
         difference=float(difference.max()),
         record=record,
     )
-    return result, coding
 
 
 def _page(name: str, result: Result, draws: Iterable[Image]) -> Markup:
@@ -161,13 +169,11 @@ def _lead(result: Result) -> Markup:
 
 def _facts(name: str, result: Result) -> Markup:
     settings, record = result.record["settings"], result.record
-    spacing = " x ".join(f"{mm:.3g}" for mm in settings["imputed_spacing_mm"])
     draws = settings["request"]["samples"]
     facts = {
         "scan": name,
-        "slices": f"{settings['slice_spacing_mm']:.3g} mm apart, along {settings['slice_axis']} "
-        "(R: left to right, A: back to front, S: bottom to top)",
-        "imputed voxels": f"{spacing} mm, {' x '.join(map(str, result.volume.shape))}",
+        "slices": _slices(settings),
+        **_voxels(result),
         "missing": f"{100 * settings['missing_share']:.2f} % of all voxels",
         "model": settings["method"],
         "draws written": str(draws),
@@ -176,6 +182,29 @@ def _facts(name: str, result: Result) -> Markup:
         "time": f"{record['seconds']:.3g} s since the command began",
     }
     return pairs("The scan", facts)
+
+
+def _slices(settings: Mapping[str, Any]) -> str:
+    if settings.get("slice_axis_from") == "none":
+        return "none: voxels are missing here and there"
+    return (
+        f"{settings['slice_spacing_mm']:.3g} mm apart, along {settings['slice_axis']} "
+        "(R: left to right, A: back to front, S: bottom to top)"
+    )
+
+
+def _voxels(result: Result) -> dict[str, str]:
+    """Returns the sizes of voxels; what is shown in template space has those of the template."""
+    shape = " x ".join(map(str, result.volume.shape))
+    shown = f"{_by(result.volume.spacing_mm)} mm, {shape}"
+    if not math.isnan(result.difference):
+        return {"imputed voxels": shown}
+    imputed = f"{_by(result.record['settings']['imputed_spacing_mm'])} mm"
+    return {"imputed voxels": imputed, "voxels in template space": shown}
+
+
+def _by(sizes_mm: Iterable[float]) -> str:
+    return " x ".join(f"{mm:.3g}" for mm in sizes_mm)
 
 
 def _record(name: str, result: Result) -> Markup:
@@ -193,8 +222,9 @@ def _uncertainty(result: Result, head: Bool[np.ndarray, "i j k"]) -> Markup:
     if std is None:
         return tag("p", "This method states no uncertainty.", class_="note")
     imputed = head & ~result.volume.observed
-    values = std[imputed]
-    top = float(max(np.percentile(values, 99.5), 1e-6)) if len(values) else 1.0
+    values = result.coding.decode_difference(std[imputed])
+    top = float(np.percentile(values, 99.5)) if len(values) else 0.0
+    top = top if top > 0 else 1.0
     counts, _ = np.histogram(values, bins=BINS, range=(0.0, top))
     frame = Frame(
         title="Histogram of the standard deviation of imputed voxels of the head",
@@ -219,14 +249,15 @@ def _along(result: Result, head: Bool[np.ndarray, "i j k"], std: Image) -> Marku
     """Returns the mean uncertainty of each slice: 0 at acquired ones, highest in wide gaps."""
     in_plane = tuple(axis for axis in range(3) if axis != result.axis)
     inside = head.sum(axis=in_plane)
-    means = np.where(head, std, 0.0).sum(axis=in_plane) / np.maximum(inside, 1)
+    sums = np.where(head, std, 0.0).sum(axis=in_plane, dtype=np.float64)
+    means = result.coding.decode_difference(sums / np.maximum(inside, 1))
     kept = np.flatnonzero(inside)
     step_mm = result.volume.spacing_mm[result.axis]
     caption = "mean over each slice of the head"
     frame = Frame(
         title="Mean standard deviation of each slice",
         x_label=f"position along {'RAS'[result.axis]}, mm",
-        y_label="mean standard deviation",
+        y_label="mean standard deviation, units of the scan",
     )
     series = Series(
         caption, (kept * step_mm).tolist(), means[kept].tolist(), LineStyle(COLOURS[0])

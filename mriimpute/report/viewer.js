@@ -68,10 +68,14 @@
   const control = (nv) => {
     const shown = nv.volumes[0], choices = [...box.querySelectorAll("[name=volume]")];
     const black = find(".black"), white = find(".white"), std = find(".std"), strength = find(".strength");
-    const digits = (span) => Math.min(Math.max(2 - Math.floor(Math.log10(span)), 0), 20);
-    const intensity = (level) => (facts.low + level / 255 * (facts.high - facts.low))
-      .toFixed(digits(facts.high - facts.low)).replace(/^-(0\.?0*)$/, "$1");
-    const spread = (level) => (level / facts.stdLevels * facts.std).toFixed(digits(facts.std));
+    const written = (value, span) => {
+      const digits = Math.max(2 - Math.floor(Math.log10(span)), 0);
+      return digits > 8 ? value.toExponential(3)  // m2/s of diffusion are 1e-9
+        : value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1");
+    };
+    const intensity = (level) => written(facts.low + level / 255 * (facts.high - facts.low),
+      facts.high - facts.low);
+    const spread = (level) => written(level / facts.stdLevels * facts.std, facts.std);
     const least = (level, top) => (level === top ? "at least " : "");
 
     const tell = () => {

@@ -1,6 +1,7 @@
 """Tests for `mriimpute doctor`."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from mriimpute import __version__
 from mriimpute.cli import app
+from mriimpute.doctor.check import at_most
 
 
 def run(*words: str) -> Result:
@@ -42,7 +44,7 @@ def test_a_failed_check_is_told_and_status_1() -> None:
     assert result.exit_code == 1
     assert result.stdout.startswith("versions")
     assert "ended with status 3" in result.stdout
-    assert result.stderr.splitlines()[-1] == "failed: 1 of 4: self-test"
+    assert result.stderr.splitlines()[-1] == "failed: 1 of 5: self-test"
 
 
 @pytest.mark.usefixtures("broken_torch")
@@ -62,6 +64,19 @@ def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
     assert max(map(len, shown.splitlines())) <= columns
     assert "ended with status 3" in " ".join(shown.split())
     assert "\u2026" not in shown
+
+
+def test_json_holds_no_nan(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = [at_most("sum", value, 1.0) for value in (math.nan, math.inf)]
+    monkeypatch.setattr("mriimpute.doctor.self_test", lambda device: iter(wrong))
+
+    result = run("--json", "--self-test")
+
+    *_, first, second = json.loads(result.stdout)["checks"]
+    assert result.exit_code == 1
+    assert [(c["verdict"], c["measured"], c["note"]) for c in (first, second)] == [
+        ("fail", None, "nan was computed"), ("fail", None, "inf was computed"),
+    ]  # fmt: skip
 
 
 @pytest.mark.usefixtures("broken_torch")

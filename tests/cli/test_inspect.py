@@ -105,6 +105,21 @@ def test_missing_voxels_and_slope_are_counted_in(tmp_path: Path) -> None:
     )
 
 
+def test_the_image_of_what_was_acquired_counts_as_it_does_for_impute(tmp_path: Path) -> None:
+    observed = np.zeros((6, 5, 9), np.uint8)
+    observed[:, :, ::4] = 1
+    nib.Nifti1Image(np.arange(270.0).reshape(6, 5, 9), np.eye(4)).to_filename(tmp_path / "s.nii")
+    nib.Nifti1Image(observed, np.eye(4)).to_filename(tmp_path / "s_desc-observed.nii")
+
+    found = seen(tmp_path / "s.nii")
+
+    assert found["missing_share"] == pytest.approx(6 / 9, abs=1e-6)
+    assert (found["slice_axis"], found["slice_spacing_mm"]) == ("k", 4)
+    assert (found["observed"], found["nan_voxels"]) == ("s_desc-observed.nii", 0)
+    assert found["warnings"] == []
+    assert "as s_desc-observed.nii says" in run(tmp_path / "s.nii").stdout
+
+
 def test_complete_isotropic_scan_is_told_to_have_nothing_missing(tmp_path: Path) -> None:
     nib.Nifti1Image(np.eye(27, dtype=np.float32).reshape(9, 9, 9), np.eye(4)).to_filename(
         tmp_path / "full.nii"

@@ -1,6 +1,7 @@
 """Tests for `--log-file`."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,28 @@ def test_it_holds_the_traceback_of_an_error(tmp_path: Path) -> None:
     assert "Traceback (most recent call last):" in lines
     assert lines[-3:-1] == result.stderr.splitlines()
     assert lines[-1].endswith("status 1")
+
+
+@pytest.mark.parametrize("command", ["impute", "inspect"])
+def test_it_holds_the_traceback_of_each_scan_that_fails(
+    command: str, thick: Path, tmp_path: Path
+) -> None:
+    """The others go on, so no error ends the command."""
+    for name in "ab":
+        (thick.parent / f"{name}.nii.gz").write_bytes(b"damaged")
+    thick.unlink()
+    log, options = tmp_path / "run.log", ["--model", "linear"] if command == "impute" else []
+
+    result = run(command, thick.parent, *options, "--log-file", log)
+
+    assert result.exit_code == 1
+    assert "Traceback" not in result.stderr
+    lines = lines_of(log)
+    problems = [line for line in lines if line.startswith("error: ")]
+    assert len(problems) == 2
+    assert lines.count("Traceback (most recent call last):") >= 2
+    for problem in problems:  # the traceback stands before it
+        assert lines[lines.index(problem) - 1].startswith("mriimpute.errors.VolumeError: ")
 
 
 def test_a_wrong_command_line_is_no_bug(thick: Path, tmp_path: Path) -> None:
@@ -104,6 +127,26 @@ def test_a_bar_is_no_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
     assert lines_of(tmp_path / "log")[1:-1] == ["failed: a"]
     assert "━" in capsys.readouterr().out
+
+
+def test_the_last_line_is_kept_and_no_line_commands_a_terminal(tmp_path: Path) -> None:
+    with kept_log(tmp_path / "run.log", ["mriimpute", "\x1b]0;x\x07"], lambda e: (str(e), "")):
+        print("a\x1b[31mb\x1b]0;y\x07")  # noqa: T201
+        sys.stdout.write("no newline")
+
+    text = (tmp_path / "run.log").read_text()
+    assert not re.search("[\x1b\x07]", text)
+    assert lines_of(tmp_path / "run.log")[1:3] == ["ab?]0;y?", "no newline"]
+
+
+@pytest.mark.parametrize(("code", "status"), [(3, 3), (None, 0), ("text", 1)])
+def test_the_status_of_an_exit_is_told(
+    code: int | str | None, status: int, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit), kept_log(tmp_path / "l", ["x"], lambda e: (str(e), "")):
+        sys.exit(code)
+
+    assert lines_of(tmp_path / "l")[-1].endswith(f"status {status}")
 
 
 def test_a_stop_is_told(tmp_path: Path) -> None:

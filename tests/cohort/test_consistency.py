@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mriimpute.cohort.consistency import Consistency, consistency
+from mriimpute.cohort.consistency import Consistency, _alternating, consistency
 from mriimpute.volume import Volume
 
 SHAPE = (48, 56, 9)
@@ -55,6 +55,35 @@ def test_slices_that_fit_are_not_displaced() -> None:
     assert found.slice_shift_mm < 0.5
     assert found.brightness_step < 0.05
     assert found.neighbour_correlation > 0.5
+    assert 0 < found.slice_shift_error_mm < 0.5
+    assert 0 < found.brightness_step_error < 0.05
+
+
+@pytest.mark.parametrize("slices", [3, 5, 7])
+def test_of_few_slices_nobody_knows_what_every_second_one_does(slices: int) -> None:
+    """With one compared slice the error of the median would be 0, and any shift certain."""
+    found = measured(shifted(2)[:, :, 1 : slices + 1])
+
+    assert np.isnan([found.slice_shift_mm, found.slice_shift_error_mm]).all()
+    assert np.isnan([found.brightness_step, found.brightness_step_error]).all()
+    assert found.neighbour_correlation > 0.3
+
+
+def test_what_changes_evenly_along_the_head_is_no_step() -> None:
+    """Brightness that bends, as in a ball, makes each slice brighter than both neighbours."""
+    slices = head() * (1 - 0.04 * (np.arange(9) - 4.0) ** 2).astype(np.float32)
+
+    found = measured(slices)
+
+    assert found.brightness_step < 0.02
+
+
+def test_the_error_of_few_slices_is_that_of_student_s_t() -> None:
+    values = [[value] for value in (0.0, 1.0, 0.0, 3.0, 0.0, 5.0)]
+
+    # pairs 0.5, 0.5, 1.5, 1.5, 2.5; 2.571 is exceeded by 2.5 % of t with 5 degrees of freedom
+    expected = 1.85 * 1.0 * np.sqrt(2 / 6) * 2.571 / 2
+    assert _alternating(values) == pytest.approx((1.5, expected), rel=1e-3)
 
 
 @pytest.mark.parametrize("pixels", [-5, -2, 2, 5])

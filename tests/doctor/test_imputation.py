@@ -69,6 +69,7 @@ def test_damaged_weights_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert (weights.verdict, template.verdict) == ("fail", "ok")
     assert "checksum" in weights.note
+    assert "/" not in weights.note
 
 
 @pytest.mark.parametrize("size", [None, 1000], ids=["missing", "cut off"])
@@ -83,6 +84,7 @@ def test_a_template_that_cannot_be_read_is_caught(
     weights, template = package_checks()
 
     assert (weights.verdict, template.verdict) == ("ok", "fail")
+    assert "/" not in template.note
 
 
 def test_the_phantom_shows_only_every_fourth_slice() -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from copy import deepcopy
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,17 @@ def test_facts_are_plain_values_and_name_every_library() -> None:
     assert {"python", "torch", "numpy", "nibabel", "simpleitk"} <= set(facts["versions"])
     assert "pytest" not in facts["versions"]
     assert facts["cpu"]["usable_cores"] >= 1
+
+
+def test_facts_are_known_of_a_source_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def absent(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(machine, "requires", absent)
+
+    assert machine._dependencies().keys() >= {"torch", "numpy"}
 
 
 def test_facts_hold_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,16 +106,26 @@ def test_gpus_are_those_that_nvidia_smi_names(
     assert found["devices"][1]["memory_total_bytes"] is None
 
 
+@pytest.fixture(scope="module")
+def known() -> dict[str, dict[str, Any]]:
+    return machine_facts()
+
+
 @pytest.mark.parametrize(
-    ("devices", "driver", "cuda", "verdict"),
-    [(0, None, None, "skipped"), (1, "5", None, "warn"), (0, "5", "12.8", "warn"),
-     (2, "5", "12.8", "ok")],
+    ("devices", "driver", "cuda", "seen", "verdict"),
+    [(0, None, None, None, "skipped"), (1, "575.1", None, None, "warn"),
+     (0, "575.1", "12.8", None, "warn"), (2, "575.1", "12.8", None, "ok"),
+     (2, "390.48", "12.8", None, "warn"), (2, "575.1", "13.0", 0, "warn"),
+     (2, "575.1", "12.8", 0, "warn"), (2, "575.1", "12.8", 2, "ok"),
+     (0, None, "12.8", 1, "ok"), (0, "575.1", "12.8", 1, "ok"), (0, None, "12.8", 0, "skipped")],
 )  # fmt: skip
 def test_a_gpu_that_torch_cannot_use_is_a_warning(
-    devices: int, driver: str | None, cuda: str | None, verdict: str
-) -> None:
-    facts = machine_facts()
-    facts["gpu"] = {"devices": [{}] * devices, "driver": driver, "torch_cuda": cuda}
+    known: dict[str, dict[str, Any]], devices: int, driver: str | None, cuda: str | None,
+    seen: int | None, verdict: str,
+) -> None:  # fmt: skip
+    facts = {**known, "gpu": {"devices": [{}] * devices, "driver": driver, "torch_cuda": cuda}}
+    if seen is not None:
+        facts["accelerator"] = {"devices": [{}] * seen}
 
     assert machine_checks(facts)[0].verdict == verdict
 
@@ -116,6 +138,19 @@ def test_too_little_room_is_a_warning(room: int | None, verdict: str) -> None:
     facts["memory"]["available_bytes"] = room
     facts["disk"]["temporary_free_bytes"] = 2**40
 
-    _, memory, temporary = machine_checks(facts)
+    _, memory, temporary, _ = machine_checks(facts)
 
     assert (memory.verdict, temporary.verdict) == (verdict, "ok")
+
+
+@pytest.mark.parametrize(
+    ("system", "folder", "verdict"),
+    [("Linux", ".", "ok"), ("Linux", "absent", "warn"), ("Darwin", "absent", "skipped")],
+)
+def test_shared_memory_that_cannot_be_used_is_a_warning(
+    system: str, folder: str, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: system)
+    monkeypatch.setattr(machine, "SHARED_MEMORY", str(tmp_path / folder))
+
+    assert machine_checks(machine_facts())[-1].verdict == verdict

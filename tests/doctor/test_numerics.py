@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mriimpute.doctor import Check
+from mriimpute.doctor import Check, numerics
 from mriimpute.doctor.check import at_most
 from mriimpute.doctor.numerics import numeric_checks
 
@@ -113,6 +113,13 @@ def test_a_wrong_matrix_product_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Tensor, "__matmul__", lambda a, b: product(a.bfloat16().float(), b))
 
     assert failed() == {"matrix product"}
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh", "rsqrt"])
+def test_a_function_that_yields_nan_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, name, lambda x: torch.full_like(x, torch.nan))
+
+    assert numerics._functions("cpu").verdict == "fail"
 
 
 def test_not_a_number_is_never_within_a_limit() -> None:

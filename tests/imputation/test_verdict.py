@@ -27,6 +27,7 @@ USUAL = Consistency(
     slice_shift_mm=0.2,
     slice_shift_error_mm=0.15,
     brightness_step=0.01,
+    brightness_step_error=0.0,
 )
 
 LINES = {
@@ -164,8 +165,16 @@ def test_slices_without_a_gap_between_them_have_no_say(
 def test_a_shift_that_anatomy_explains_is_none(scan: Any) -> None:
     assert judge(scan(slice_shift_mm=1.8, slice_shift_error_mm=0.8)).status == "pass"
     assert judge(scan(slice_shift_mm=1.8, slice_shift_error_mm=0.1)).status == "fail"
+    assert judge(scan(brightness_step=0.2, brightness_step_error=0.08)).status == "pass"
     far = judge(scan(slice_shift_mm=9.0, brightness_step=0.3, spacing_mm=20.0))
     assert [reason.split()[2] for reason in far.reasons] == ["20"]
+
+
+@pytest.mark.parametrize("name", ["slice_shift", "brightness_step"])
+def test_slices_too_few_to_compare_do_not_speak_against_a_scan(scan: Any, name: str) -> None:
+    unknown = {each: np.nan for each in Consistency.__slots__ if each.startswith(name)}
+
+    assert judge(scan(**unknown)).status == "pass"
 
 
 def test_the_worst_reason_comes_first(scan: Any) -> None:

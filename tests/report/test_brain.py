@@ -35,13 +35,14 @@ def test_white_is_the_brightest_tissue_of_the_brain(image: np.ndarray, brightest
     assert high == pytest.approx(brightest, rel=0.05)
 
 
-def test_the_window_follows_scale_and_offset() -> None:
+@pytest.mark.parametrize(("a", "b"), [(0.5, -40.0), (2e-12, 0.0)])
+def test_the_window_follows_scale_and_offset(a: float, b: float) -> None:
     image = scan(fat=320, fluid=25)
 
     low, high = Brain(image, MM).window
-    changed = Brain(0.5 * image - 40, MM).window
+    changed = Brain(np.float32(a) * image + np.float32(b), MM).window
 
-    assert changed == pytest.approx((0.5 * low - 40, 0.5 * high - 40), abs=1e-3)
+    assert changed == pytest.approx((a * low + b, a * high + b), rel=1e-4, abs=1e-5 * a)
 
 
 @pytest.mark.parametrize("shape", [(1, 9, 9), (9, 9, 1), (30, 30, 30)])

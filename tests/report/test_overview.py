@@ -1,15 +1,19 @@
 """Tests for mriimpute.report.overview and the table beside it, by way of `mriimpute impute`."""
 
+import base64
+import io
 import json
 import os
 import re
-from collections.abc import Callable
+from codecs import BOM_UTF8
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mriimpute.cli import app
@@ -63,7 +67,8 @@ def test_a_batch_gets_a_table_and_a_page_and_a_single_scan_none(
     out = tmp_path / "in_imputed"
     rows = read_tsv(out / "quality.tsv")
     assert [row["scan"] for row in rows] == ["0.nii.gz", "1.nii.gz"]
-    assert list(rows[0]) == ["scan", "verdict", "reasons", *MEASURES]
+    assert list(rows[0]) == ["scan", "verdict", "reasons", *MEASURES, "result", "key"]
+    assert rows[0]["result"] == "0_desc-mean.nii.gz"
     page = read_page(out / "index.html")
     assert page.open == []
     assert len(page.named("img")) == 2
@@ -105,17 +110,81 @@ def test_the_worst_comes_first(jobs: list[Job], tmp_path: Path, read_page: ReadP
     assert "b < c & d; e" in shown.text
 
 
-def test_what_failed_is_there_with_its_problem_before_all_others(jobs: list[Job]) -> None:
-    rows = rows_of(jobs, {jobs[0]: "no space"})
+def test_what_failed_is_there_with_its_problem_before_all_others(
+    jobs: list[Job], tmp_path: Path
+) -> None:
+    rows = rows_of(tmp_path / "out", jobs, {jobs[0]: "no space"})
 
-    assert rows[0].job == jobs[0]
+    assert rows[0].name == "a.nii.gz"
     assert (rows[0].verdict, rows[0].reasons) == ("failed", ("no space",))
 
 
-def test_scans_of_other_parts_are_there_once_they_have_a_result(jobs: list[Job]) -> None:
+def test_scans_of_other_parts_are_there_once_they_have_a_result(
+    jobs: list[Job], tmp_path: Path
+) -> None:
     jobs[1].record.unlink()
 
-    assert {row.job for row in rows_of(jobs, {})} == {jobs[0], jobs[2]}
+    assert {row.name for row in rows_of(tmp_path / "out", jobs, {})} == {"a.nii.gz", "c.nii.gz"}
+
+
+def verdicts(jobs: Sequence[Job], problems: Mapping[Job, str], read_page: ReadPage) -> Any:
+    """Returns the verdicts by scan, which the page has, too."""
+    write_overviews(jobs, problems)
+    (folder,) = {job.folder for job in jobs}
+    rows = read_tsv(folder / "quality.tsv")
+    assert f"{len(rows)} scans" in read_page(folder / "index.html").text
+    return {row["scan"].removesuffix(".nii.gz"): row["verdict"] for row in rows}
+
+
+def test_scans_that_a_call_is_not_about_stay_while_their_results_do(
+    jobs: list[Job], read_page: ReadPage
+) -> None:
+    before = verdicts(jobs, {}, read_page)
+
+    assert verdicts(jobs[:2], {}, read_page) == before
+    assert verdicts(jobs[2:], {}, read_page) == before
+    jobs[1].record.unlink()
+    assert verdicts(jobs[2:], {}, read_page) == {"a": "pass", "c": "pass"}
+
+
+def test_a_failure_stays_until_the_scan_succeeds(jobs: list[Job], read_page: ReadPage) -> None:
+    record = json.loads(jobs[1].record.read_text())
+    jobs[1].record.unlink()
+    failed = {"a": "failed", "b": "failed", "c": "pass"}
+
+    # a, imputed anew, has its earlier result still
+    assert verdicts(jobs, {jobs[0]: "x", jobs[1]: "y"}, read_page) == failed
+    assert verdicts(jobs, {jobs[2]: ""}, read_page) == failed
+    assert verdicts(jobs[1:], {}, read_page) == failed
+    write_json(jobs[1].record, record)
+    assert verdicts(jobs, {}, read_page) == {**failed, "b": "fail"}
+    assert verdicts(jobs, {jobs[0]: ""}, read_page)["a"] == "pass"
+
+
+def test_the_page_is_renewed_whenever_it_would_be_another(
+    jobs: list[Job], tmp_path: Path, read_page: ReadPage
+) -> None:
+    (page,) = write_overviews(jobs, {})
+    before = page.read_bytes()
+
+    jobs[0].page.touch()
+    assert write_overviews(jobs, {}) == [page]
+    assert read_page(page).references().count("a_desc-report.html") == 1
+    jobs[0].page.unlink()
+    jobs[0].record.write_text(jobs[0].record.read_text().replace('"Quality"', '"n": 1, "Quality"'))
+    assert write_overviews(jobs, {}) == [page]  # of another result with the same verdict
+    page.write_bytes(before)  # killed before the page was written
+    assert write_overviews(jobs, {}) == [page]
+
+
+def test_a_table_that_a_spreadsheet_saved_is_ours(
+    jobs: list[Job], tmp_path: Path, read_page: ReadPage
+) -> None:
+    before = verdicts(jobs, {jobs[0]: "x"}, read_page)
+    table = tmp_path / "out" / "quality.tsv"
+    table.write_bytes(BOM_UTF8 + table.read_bytes().replace(b"\n", b"\r\n"))
+
+    assert verdicts(jobs[1:], {jobs[1]: "y"}, read_page) == {**before, "b": "failed"}
 
 
 def test_a_result_of_an_earlier_version_has_no_verdict(jobs: list[Job], tmp_path: Path) -> None:
@@ -127,20 +196,38 @@ def test_a_result_of_an_earlier_version_has_no_verdict(jobs: list[Job], tmp_path
     assert verdicts["a.nii.gz"] == "n/a"
 
 
+def test_a_verdict_that_only_another_version_knows_is_looked_at(
+    jobs: list[Job], read_page: ReadPage
+) -> None:
+    quality = {"verdict": "warn", "reasons": ["x"], "measures": {"gain_db": {}}}
+    write_json(jobs[0].record, {"Quality": quality})
+
+    assert verdicts(jobs, {}, read_page) == {"a": "look", "b": "fail", "c": "pass"}
+
+
+def test_names_in_the_table_command_no_terminal(tmp_path: Path) -> None:
+    job = Job(tmp_path / "a\x1b[31mb\n.nii", tmp_path)
+
+    (row,) = rows_of(tmp_path, [job], {job: "no \x9b"})
+
+    assert row.cells(tmp_path)["scan"] == "a [31mb .nii"
+    assert row.cells(tmp_path)["reasons"] == "no"
+
+
 def test_a_second_time_nothing_is_written_and_pictures_are_taken_over(
     jobs: list[Job], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     write_overviews(jobs, {})
     before = (tmp_path / "out" / "index.html").read_text()
-    made: list[Job] = []
-    monkeypatch.setattr(overview, "_picture", lambda job: made.append(job) or "data:x")
+    made: list[Path] = []
+    monkeypatch.setattr(overview, "_picture", lambda path: made.append(path) or "data:x")
 
     assert write_overviews(jobs, {}) == []
     write_json(jobs[0].record, {"Quality": {"verdict": "look", "reasons": []}})
     write_overviews(jobs, {})
 
     after = (tmp_path / "out" / "index.html").read_text()
-    assert made == [jobs[0]]
+    assert set(made) == {jobs[0].file("mean")}
     assert len(set(re.findall('data:image[^"]+', before + after))) == 1  # one and the same noise
 
 
@@ -163,6 +250,24 @@ def test_results_without_their_image_have_a_row_without_a_picture(
     assert len(read_page(page).named("img")) == 2
 
 
+def test_left_is_on_the_left_of_pictures_and_they_say_so(
+    jobs: list[Job], read_page: ReadPage
+) -> None:
+    shown = np.zeros((24, 21, 17), np.float32)
+    shown[2:10, 3:18] = 1  # x grows towards the left
+    nib.save(nib.Nifti1Image(shown, np.diag([-1.0, 1, 1, 1])), jobs[0].file("mean"))
+
+    (page,) = write_overviews(jobs, {})
+
+    read = read_page(page)
+    (picture,) = (p["src"] for p in read.named("img") if "a.nii" in p["alt"])
+    grey = Image.open(io.BytesIO(base64.b64decode(picture.split(",")[1])))
+    left, right = np.split(np.asarray(grey)[:, : grey.width // 2 * 2], 2, axis=1)
+    assert left.mean() < right.mean()
+    assert [span["class"] for span in read.named("span")].count("L") == 3
+    assert "L, the left of the body, is on their left" in read.text
+
+
 def test_each_folder_of_results_has_its_own(tmp_path: Path) -> None:
     for name in ("x/1", "x/2", "y/sub-3/anat/sub-3_T1w"):
         save_scan(tmp_path / f"{name}.nii.gz")
@@ -172,6 +277,14 @@ def test_each_folder_of_results_has_its_own(tmp_path: Path) -> None:
 
     assert {root.name: len(jobs) for root, jobs in apart.items()} == {"x_imputed": 2}
     assert {root.name: len(jobs) for root, jobs in together.items()} == {"out": 3}
+
+
+def test_one_scan_of_a_batch_again_has_the_table_of_the_batch(jobs: list[Job]) -> None:
+    assert grouped(jobs[:1]) == {}
+
+    write_overviews(jobs, {})
+
+    assert grouped(jobs[:1]) == {jobs[0].folder: jobs[:1]}
 
 
 def test_a_name_that_is_markup_stays_text(tmp_path: Path, read_page: ReadPage) -> None:

@@ -17,7 +17,8 @@ from mriimpute.evaluation import Estimate, Region, Summary
 from mriimpute.evaluation.protocol import SLICES
 from mriimpute.report import advice_of, figure, write_page
 from mriimpute.report._html import tag
-from mriimpute.report._pictures import DIVERGING, GREY, LEVELS, Album
+from mriimpute.report._mosaics import grey_window
+from mriimpute.report._pictures import DIVERGING, LEVELS, Album, Scale
 from mriimpute.report._styles import line_styles
 
 MakeSummary = Callable[..., Summary]
@@ -164,7 +165,7 @@ def test_a_picture_is_its_values_rounded_to_the_steps_of_the_scale(
     album, image = Album(), rng.uniform(0, 50, (7, 5)).astype(np.float32)
     image[2, 3] = np.nan
 
-    album.put(image, GREY(50.0), (1.0, 1.0))
+    album.put(image, Scale("gray", 0.0, 50.0), (1.0, 1.0))
 
     found = re.search(r'href="([^"]+)"', album.stored())
     assert found is not None
@@ -396,3 +397,19 @@ def test_standard_deviations_have_a_scale_of_their_own(page: Path, read_page: Re
 
     assert "colour scale from 0 to 4 standard deviation, % of the data range" in labels
     assert any("error: imputed minus truth" in label and "to 4 " not in label for label in labels)
+
+
+@pytest.mark.parametrize("offset", [-3000.0, 0.0, 20000.0])
+def test_pictures_are_dark_to_bright_wherever_intensities_begin(
+    make_summary: MakeSummary, offset: float
+) -> None:
+    panel = next(iter(make_summary().panels.values()))
+    views = tuple(
+        dataclasses.replace(view, truth=view.truth + np.float32(offset)) for view in panel.views
+    )
+
+    low, high = grey_window(dataclasses.replace(panel, views=views))
+
+    known = np.concatenate([view.truth[np.isfinite(view.truth)] for view in views])
+    assert np.mean((known >= low) & (known <= high)) > 0.98
+    assert high - low <= np.ptp(known)

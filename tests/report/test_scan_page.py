@@ -1,5 +1,7 @@
 """Tests for mriimpute.report.scan_page, by way of `mriimpute impute --page`."""
 
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,12 +9,17 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from typer import testing
+from typer.testing import CliRunner
 
 from mriimpute.cli import app
+from mriimpute.imputation.coding import PLAIN
 from mriimpute.imputation.jobs import plan_jobs
 from mriimpute.imputation.request import Request
-from mriimpute.report import write_scan_page
+from mriimpute.report import scan_page, write_scan_page
+from mriimpute.report._pictures import Album
+from mriimpute.report._scan_pictures import Pictures, Result
+from mriimpute.volume import Volume
 
 ReadPage = Callable[[Path], Any]
 
@@ -26,7 +33,7 @@ def save_scan(path: Path) -> Path:
     return path
 
 
-def impute(*words: object) -> Result:
+def impute(*words: object) -> testing.Result:
     result = CliRunner().invoke(app, ["impute", "--device=cpu", *map(str, words)])
     assert result.exit_code == 0, result.stderr
     return result
@@ -54,6 +61,67 @@ def test_the_page_of_a_scan_lies_beside_its_results_and_is_one_file(
         "one sample of what the anatomy may be",
     ):
         assert phrase in read.text, phrase
+
+
+@pytest.mark.parametrize("scale", [1e12, 2e-12])
+def test_numbers_are_those_of_the_file_whatever_its_units(
+    tmp_path: Path, read_page: ReadPage, scale: float
+) -> None:
+    """Intensities of 1e15 are coded for the method, those of diffusion in m2/s are tiny."""
+    data = scale * np.random.default_rng(0).normal(500, 100, (12, 11, 5))
+    nib.save(nib.Nifti1Image(data, AFFINE), tmp_path / "scan.nii")
+
+    impute(tmp_path / "scan.nii", "--model", "cross-plane-ridge", "--page")
+
+    out = tmp_path / "scan_imputed"
+    page = read_page(out / "scan_desc-report.html")
+    mean, std = (nib.load(out / f"scan_desc-{label}.nii").get_fdata() for label in ("mean", "std"))
+    top = np.percentile(std, 99)
+    facts = json.loads(next(d["data-facts"] for d in page.named("div") if "data-facts" in d))
+    viewer, grey, colours = (
+        [float(end) for end in image["alt"].split()[3:6:2]] for image in page.named("img")
+    )
+    assert grey == pytest.approx(np.percentile(mean, [0.5, 99.5]), rel=0.1)
+    assert colours == viewer == pytest.approx([0, top], rel=0.3)
+    assert facts["std"] == pytest.approx(top, rel=0.3)
+    assert (facts["low"], facts["high"]) == pytest.approx(
+        (grey[0], grey[0] + 1.5 * (grey[1] - grey[0])), rel=0.02
+    )
+
+
+def test_a_page_in_template_space_speaks_of_each_grid_and_of_no_slices() -> None:
+    mean = np.random.default_rng(0).random((8, 9, 10)).astype(np.float32)
+    settings = {"imputed_spacing_mm": [4.0, 4.0, 3.6], "slice_spacing_mm": 18.0, "slice_axis": "S",
+                "slice_axis_from": "voxel size", "missing_share": 0.8, "method": "linear",
+                "request": {"samples": 0}}  # fmt: skip
+    result = Result(
+        volume=Volume(mean, np.ones(mean.shape, bool), np.eye(4)),
+        axis=-1,
+        images={"mean": mean},
+        coding=PLAIN,
+        difference=math.nan,
+        record={"settings": settings, "seed": 0, "device": "cpu", "seconds": 1.0},
+    )
+
+    facts, mosaics = scan_page._facts("s", result), Pictures(Album(), result).mosaics()
+
+    assert '<th scope="row">imputed voxels</th><td>4 x 4 x 3.6 mm</td>' in facts
+    assert "<td>1 x 1 x 1 mm, 8 x 9 x 10</td>" in facts
+    assert "Red lines" not in mosaics
+
+
+def test_scattered_voxels_are_no_slices(tmp_path: Path, read_page: ReadPage) -> None:
+    data = np.random.default_rng(0).normal(500, 100, (12, 11, 10))
+    data[np.random.default_rng(1).random(data.shape) < 0.5] = np.nan
+    nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / "scan.nii")
+
+    impute(tmp_path / "scan.nii", "--model", "linear", "--page")
+
+    page = read_page(tmp_path / "scan_imputed" / "scan_desc-report.html")
+    facts = json.loads(next(d["data-facts"] for d in page.named("div") if "data-facts" in d))
+    assert "none: voxels are missing here and there" in page.text
+    assert "Red lines" not in page.text
+    assert (facts["axis"], facts["acquired"]) == (-1, [])
 
 
 def test_no_folder_is_named(tmp_path: Path, read_page: ReadPage) -> None:
