@@ -94,7 +94,9 @@ def test_missing_data_are_two_lines_and_status_1(tmp_path: Path) -> None:
 
     assert (code, stdout) == (1, "")
     error, hint = stderr.splitlines()[-2:]
-    assert error.startswith(f"error: {tmp_path} holds no train-images-idx3-ubyte.gz")
+    assert error.startswith(
+        f"error: {tmp_path} holds no Fashion-MNIST (train-images-idx3-ubyte.gz"
+    )
     assert "--data" in hint
 
 
