@@ -2,10 +2,11 @@
 
     theta* = argmin_theta |g_theta(z)_O - y_O|^2 for a fixed random z,    x = g_theta*(z)
 
-The decoder is that of our convolutional auto-encoders. Two remedies against fitting the noise,
-both of Ulyanov et al.: z is jittered at every step, and outputs are averaged along the way. A
-third one is optional: some observed entries are held out, at random or as the caller says, and the
-average that predicts them best is returned. None of them ever looks at an unobserved entry.
+The decoder is that of our convolutional auto-encoders but for the ReLU behind its expansion. Two
+remedies against fitting the noise, both of Ulyanov et al.: z is jittered at every step, and
+outputs are averaged along the way. A third one is optional: some observed entries are held out, at
+random or as the caller says, and the average that predicts them best is returned. None of them
+ever looks at an unobserved entry.
 
 Axes: grid = voxels of an image, two or three axes; coarse = 2^levels times coarser.
 
